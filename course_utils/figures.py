@@ -1,0 +1,87 @@
+"""One look for every figure of the course, and one way to show it: as a picture with alternative text."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's palette, chosen so that colour-blind readers can tell its colours apart (jfly.uni-koeln.de/color).
+# Yellow is left out: it is too pale for lines on white.
+BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
+INK, GREY, PALE = "#1B1F24", "#6B7280", "#E5E7EB"
+SEQUENTIAL = "cividis"  # for amounts
+DIVERGING = "RdBu_r"  # for values around zero
+SHOWN_DPI = 96  # CSS pixels per inch: how large the picture is on the page
+SAVED_DPI = 144  # pixels per inch in the file, so that it is sharp on a dense screen
+
+STYLE = {
+    "figure.facecolor": "white",
+    "figure.dpi": SHOWN_DPI,
+    "figure.constrained_layout.use": True,
+    "font.size": 10,
+    "text.color": INK,
+    "axes.facecolor": "white",
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.prop_cycle": f"cycler('color', {[BLUE, ORANGE, GREEN, RED, PURPLE, SKY]})",
+    "grid.color": PALE,
+    "xtick.color": GREY,
+    "xtick.labelcolor": INK,
+    "ytick.color": GREY,
+    "ytick.labelcolor": INK,
+    "lines.linewidth": 2,
+    "legend.frameon": False,
+    "image.cmap": "gray",
+    "image.interpolation": "nearest",
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw in the course's style inside the `with` block, and leave matplotlib's settings as they were."""
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
+        yield
+
+
+def to_png(figure: Figure, dpi: int = SAVED_DPI) -> bytes:
+    """Return `figure` as the bytes of a PNG file, without a date or a version in it."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def show(figure: Figure, alt: str) -> None:
+    """Show `figure` under a cell, with alternative text for those who cannot see it, and close it.
+
+    Args:
+        figure: a matplotlib figure; closed afterwards, so that none piles up in memory.
+        alt: one or two sentences that say what the picture shows; required, and at least 15 characters.
+
+    Raises:
+        ValueError: when `alt` is missing or too short to help anybody.
+    """
+    import matplotlib.pyplot as plt
+    from IPython.display import display
+
+    if len(alt.strip()) < 15:
+        raise ValueError(f"The alternative text {alt!r} says too little; describe the picture in a sentence or two.")
+    png = to_png(figure)
+    width = round(figure.get_size_inches()[0] * SHOWN_DPI)
+    plt.close(figure)
+    bundle = {"image/png": base64.b64encode(png).decode(), "text/plain": alt.strip()}
+    display(bundle, metadata={"image/png": {"alt": alt.strip(), "width": width}}, raw=True)
