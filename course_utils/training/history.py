@@ -1,0 +1,89 @@
+"""What happened in a training run, and its picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from course_utils import figures
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@dataclass
+class History:
+    """What happened in a run: one number an epoch in each list, and the learning rate of each batch."""
+
+    train_loss: list[float] = field(default_factory=list)
+    train_accuracy: list[float] = field(default_factory=list)
+    validation_loss: list[float] = field(default_factory=list)
+    validation_accuracy: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)  # training only, without validation
+    learning_rates: list[float] = field(default_factory=list)  # one a batch
+    best_epoch: int | None = None  # counted from 1; None without validation
+    stopped_early: bool = False
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs were trained."""
+        return len(self.train_loss)
+
+    def row(self, epoch: int) -> str:
+        """Return one line about `epoch`, counted from 1."""
+        i = epoch - 1
+        text = f"epoch {epoch:>2}  loss {self.train_loss[i]:.3f}  accuracy {self.train_accuracy[i]:6.2%}"
+        if i < len(self.validation_loss):
+            text += f"  | validation loss {self.validation_loss[i]:.3f}"
+            text += f"  accuracy {self.validation_accuracy[i]:6.2%}"
+        return text
+
+    def plot(self) -> Figure:
+        """Draw loss and accuracy against epochs, training beside validation, with the best epoch marked."""
+        return _plot(self)
+
+
+def _plot(history: History) -> Figure:
+    """Draw loss and accuracy of `history` against epochs, training beside validation, the best epoch marked.
+
+    Raises:
+        ValueError: when nothing was trained yet.
+    """
+    import matplotlib.pyplot as plt
+
+    if history.epochs == 0:
+        raise ValueError("There is nothing to draw: the history has no epoch yet; train first.")
+    with figures.style():
+        figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2))
+        _lines(left, history.train_loss, history.validation_loss)
+        left.set(xlabel="epoch", ylabel="loss", title=_finding(history))
+        _lines(right, _percent(history.train_accuracy), _percent(history.validation_accuracy))
+        right.set(xlabel="epoch", ylabel="accuracy in %", title=_best(history))
+        if history.best_epoch:
+            best = history.validation_accuracy[history.best_epoch - 1]
+            right.plot(history.best_epoch, 100 * best, "o", markersize=11, fillstyle="none", color=figures.INK)
+        right.legend(loc="lower right")
+    return figure
+
+
+def _percent(shares: list[float]) -> list[float]:
+    return [100 * share for share in shares]
+
+
+def _lines(axes: Axes, train: list[float], validation: list[float]) -> None:
+    axes.plot(range(1, len(train) + 1), train, "-o", color=figures.BLUE, markersize=4, label="training")
+    if validation:
+        epochs = range(1, len(validation) + 1)
+        axes.plot(epochs, validation, "--s", color=figures.ORANGE, markersize=4, label="validation")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+
+
+def _finding(history: History) -> str:
+    return f"Training loss {history.train_loss[0]:.2f} → {history.train_loss[-1]:.2f}"
+
+
+def _best(history: History) -> str:
+    if history.best_epoch is None:
+        return f"Training accuracy {history.train_accuracy[-1]:.1%}"
+    return f"Best validation accuracy {max(history.validation_accuracy):.1%} (epoch {history.best_epoch})"

@@ -1,0 +1,110 @@
+"""Diagnosis against scikit-learn, and its pictures."""
+
+import matplotlib.pyplot as plt
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import confusion_matrix, recall_score, top_k_accuracy_score
+from torch import nn
+
+from course_utils import diagnosis, models
+from course_utils.training import Predictions
+
+
+def random_predictions(seed, count=200, classes=5):
+    torch.manual_seed(seed)
+    labels = torch.cat([torch.arange(classes), torch.randint(classes, (count - classes,))])
+    return Predictions(torch.randn(count, classes) + nn.functional.one_hot(labels, classes), labels)
+
+
+NAMES = tuple("abcde")
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_confusion_per_class_and_top_k_agree_with_scikit_learn(seed):
+    p = random_predictions(seed)
+    truth, guess = p.labels.numpy(), p.guesses.numpy()
+    assert (diagnosis.confusion(p, NAMES).matrix.numpy() == confusion_matrix(truth, guess)).all()
+    recall = recall_score(truth, guess, average=None)
+    assert diagnosis.per_class(p, NAMES).accuracy.numpy() == pytest.approx(recall)
+    for k in (1, 2, 3):
+        assert diagnosis.top_k(p, k) == pytest.approx(top_k_accuracy_score(truth, p.logits.numpy(), k=k))
+
+
+def test_worst_pairs_are_the_largest_counts_off_the_diagonal():
+    matrix = torch.tensor([[9, 1, 0], [4, 5, 0], [0, 2, 7]])
+    result = diagnosis.Confusion(("x", "y", "z"), matrix)
+    assert result.worst_pairs(2) == [("y", "x", 4), ("z", "y", 2)]
+    assert diagnosis.Confusion(("x",), torch.tensor([[3]])).worst_pairs() == []
+
+
+def test_a_class_without_pictures_is_not_called_perfect_or_worst():
+    p = Predictions(torch.eye(3)[[0, 0, 1]], torch.tensor([0, 1, 1]))
+    result = diagnosis.per_class(p, ("x", "y", "z"))
+    assert result.accuracy[2].isnan() and result.worst == "y"
+
+
+def test_mistakes_are_wrong_sorted_by_confidence_and_filtered():
+    p, images = random_predictions(3), torch.randint(256, (200, 1, 4, 4), dtype=torch.uint8)
+    found = diagnosis.mistakes(p, images, NAMES, n=1000)
+    assert len(found) == int((p.guesses != p.labels).sum())
+    assert (found.truth != found.guess).all()
+    assert (found.confidence.diff() <= 0).all()
+    assert torch.equal(found.images, images[found.index])
+    pair = diagnosis.mistakes(p, images, NAMES, truth="b", guess="d", n=1000)
+    assert len(pair) == diagnosis.confusion(p, NAMES).matrix[1, 3]
+    assert all(caption.startswith("b\n→ d, ") for caption in pair.captions())
+
+
+def test_feature_maps_are_what_the_layer_answers_even_before_an_in_place_relu():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(inplace=True), nn.Flatten())
+    picture = torch.randn(1, 1, 8, 8)
+    (maps,) = diagnosis.feature_maps(net, picture, ["0"])
+    torch.testing.assert_close(maps.maps, net[0](picture)[0].detach())
+    assert maps.maps.min() < 0
+    assert net.training and not net[0]._forward_hooks
+
+
+def test_every_result_draws_a_figure_and_leaves_no_style_behind():
+    p, images = random_predictions(3), torch.randint(256, (200, 1, 28, 28), dtype=torch.uint8)
+    before = plt.rcParams["axes.titlelocation"]
+    maps = diagnosis.feature_maps(models.FashionNet(width=4), torch.zeros(1, 1, 28, 28), ["features.0.0", "features.2"])
+    results = [
+        diagnosis.confusion(p, NAMES),
+        diagnosis.per_class(p, NAMES),
+        diagnosis.mistakes(p, images, NAMES),
+        *maps,
+    ]
+    for result in results:
+        figure = result.plot()
+        figure.canvas.draw()
+        plt.close(figure)
+    assert plt.rcParams["axes.titlelocation"] == before
+    assert not plt.get_fignums()
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda p, i: diagnosis.top_k(p, 6), "between 1 and the number of classes, 5"),
+        (lambda p, i: diagnosis.confusion(p, ("a",)), "1 class names for 5 logits"),
+        (lambda p, i: diagnosis.mistakes(p, i[:3], NAMES), "3 pictures for 200 predictions"),
+        (lambda p, i: diagnosis.mistakes(p, i, NAMES, truth="q"), "no class 'q'"),
+        (
+            lambda p, i: diagnosis.mistakes(Predictions(torch.eye(5), torch.arange(5)), i[:5], NAMES).plot(),
+            "no mistake",
+        ),
+        (lambda p, i: diagnosis.feature_maps(models.FashionNet(), i[:1].float(), ["nope"]), "no layer 'nope'"),
+        (lambda p, i: diagnosis.feature_maps(models.FashionNet(), torch.zeros(2, 1, 28, 28), []), "One picture"),
+        (
+            lambda p, i: diagnosis.feature_maps(models.FashionNet(), torch.zeros(1, 1, 28, 28), ["classifier.1"]),
+            "no stack of maps",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_named(call, words):
+    with pytest.raises(ValueError, match=words):
+        call(random_predictions(1), torch.zeros(200, 1, 28, 28, dtype=torch.uint8))

@@ -1,0 +1,399 @@
+"""`fit`, `evaluate`, history, early stopping, checkpoints and errors."""
+
+import math
+import subprocess
+import sys
+import textwrap
+
+import matplotlib.pyplot as plt
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from course_utils import training
+from course_utils.errors import DataError, TrainingError
+
+
+def task(count=90, classes=3, seed=0):
+    """A small problem that a linear network can learn: which of three rows of a 3×4 picture is bright."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(classes, (count,), generator=generator)
+    images = torch.randn(count, 1, 3, 4, generator=generator)
+    images[torch.arange(count), 0, labels] += 2
+    return images, labels
+
+
+def pairs(images, labels, size=32):
+    return list(zip(images.split(size), labels.split(size)))
+
+
+def linear(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
+
+
+def sgd(model, rate=0.1):
+    return torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9)
+
+
+def test_fit_does_exactly_what_the_five_lines_do():
+    batches = pairs(*task())
+    by_hand, by_fit = linear(), linear()
+    optimizer = sgd(by_hand)
+    for _ in range(3):
+        for images, labels in batches:
+            loss = F.cross_entropy(by_hand(images), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    training.fit(by_fit, batches, epochs=3, optimizer=sgd(by_fit), progress=False)
+    for a, b in zip(by_hand.parameters(), by_fit.parameters()):
+        assert torch.equal(a, b)
+
+
+def test_metrics_weigh_samples_not_batches():
+    images, labels = task(count=70)
+    model = linear()
+    result = training.evaluate(model, pairs(images, labels, size=32))  # 32, 32 and 6 pictures
+    logits = model(images).detach()
+    assert result.count == 70
+    assert result.loss == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-6)
+    assert result.accuracy == pytest.approx((logits.argmax(1) == labels).double().mean().item())
+    assert f"{result.accuracy:.2%} of 70 pictures" in str(result)
+
+
+def test_training_metrics_weigh_samples_too():
+    images, labels = task(count=70)
+    model = linear()
+    frozen = torch.optim.SGD(model.parameters(), lr=0.0)
+    history = training.fit(model, pairs(images, labels), epochs=1, optimizer=frozen, progress=False)
+    whole = training.evaluate(model, [(images, labels)])
+    assert history.train_loss == pytest.approx([whole.loss])
+    assert history.train_accuracy == pytest.approx([whole.accuracy])
+
+
+def test_evaluate_and_predict_keep_the_mode_and_touch_no_buffer():
+    model = nn.Sequential(nn.BatchNorm2d(1), nn.Dropout(0.5), nn.Flatten(), nn.Linear(12, 3)).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    first = training.predict(model, pairs(*task()))
+    assert model.training
+    assert torch.equal(first.logits, training.predict(model, pairs(*task())).logits)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert first.probabilities.sum(1) == pytest.approx(1)
+
+
+def test_a_per_batch_schedule_ends_where_it_should():
+    model, batches = linear(), pairs(*task())
+    optimizer = sgd(model)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=4 * len(batches))
+    history = training.fit(model, batches, epochs=4, optimizer=optimizer, scheduler=schedule, progress=False)
+    assert len(history.learning_rates) == 4 * len(batches)
+    assert max(history.learning_rates) == pytest.approx(0.1, rel=0.05)
+    assert history.learning_rates[-1] < 0.01
+
+
+def test_a_per_epoch_schedule_steps_once_an_epoch():
+    model, batches = linear(), pairs(*task())
+    optimizer = sgd(model)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.5)
+    history = training.fit(
+        model, batches, epochs=3, optimizer=optimizer, scheduler=schedule, schedule_every="epoch", progress=False
+    )
+    assert history.learning_rates[:: len(batches)] == pytest.approx([0.1, 0.05, 0.025])
+
+
+def test_a_plateau_schedule_gets_the_validation_loss():
+    model, batches = linear(), pairs(*task())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=0)
+    training.fit(model, batches, batches, epochs=3, optimizer=optimizer, scheduler=schedule, progress=False)
+    assert schedule.num_bad_epochs + schedule.last_epoch >= 3
+    assert schedule.best == pytest.approx(training.evaluate(model, batches).loss)
+
+
+def test_early_stopping_puts_the_best_weights_back():
+    model, batches = linear(), pairs(*task())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0 if step < 9 else -40.0)  # then unlearn
+    history = training.fit(
+        model, batches, batches, epochs=20, optimizer=optimizer, scheduler=schedule, patience=2, progress=False
+    )
+    assert history.stopped_early and history.epochs == history.best_epoch + 2 < 20
+    best = max(history.validation_accuracy)
+    assert best > history.validation_accuracy[-1]
+    assert training.evaluate(model, batches).accuracy == pytest.approx(best)
+
+
+def test_the_same_seed_gives_the_same_weights_bit_for_bit():
+    def run():
+        training.seed_everything(7)
+        model = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.Dropout(0.2), nn.Flatten(), nn.Linear(96, 3))
+        loader = DataLoader(TensorDataset(*task()), batch_size=32, shuffle=True)
+        history = training.fit(model, loader, epochs=2, optimizer=sgd(model), progress=False)
+        return model, history
+
+    (a, first), (b, second) = run(), run()
+    assert all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters()))
+    assert first.train_loss == second.train_loss
+
+
+RUN = """
+    import os, sys, torch
+    from torch import nn
+    from course_utils import data, training
+    torch.manual_seed(0)
+    images, labels = torch.randint(256, (120, 1, 8, 8), dtype=torch.uint8), torch.arange(120) % 3
+    part = data.Part(images, labels, ("a", "b", "c"), "train", (0.5,), (0.25,))
+    batches = data.batches(part, size=32, shuffle=True, augment=data.Augment(crop=1, flip=True), seed=5)
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.3), nn.Linear(144, 3))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.02, total_steps=5 * len(batches))
+    kill_after = int(sys.argv[2])
+    class Validation:
+        seen = 0
+        def __iter__(self):
+            Validation.seen += 1
+            if Validation.seen == kill_after:
+                os._exit(9)  # as a power cut: no clean-up, in the middle of an epoch
+            return iter(data.batches(part, size=64))
+    history = training.fit(model, batches, Validation(), epochs=5, optimizer=optimizer, scheduler=schedule,
+                           checkpoint=sys.argv[1], progress=False)
+    torch.save([model.state_dict(), history.train_loss, history.learning_rates], sys.argv[1] + ".end")
+"""
+
+
+def test_a_killed_and_resumed_run_ends_exactly_as_an_uninterrupted_one(tmp_path):
+    def run(name, kill_after):
+        command = [sys.executable, "-c", textwrap.dedent(RUN), str(tmp_path / name), str(kill_after)]
+        return subprocess.run(command, timeout=120).returncode
+
+    assert run("whole", 0) == 0
+    assert run("cut", 3) == 9
+    assert not (tmp_path / "cut.end").exists()
+    assert run("cut", 0) == 0
+    whole, cut = (torch.load(tmp_path / f"{name}.end", weights_only=True) for name in ("whole", "cut"))
+    assert all(torch.equal(whole[0][key], cut[0][key]) for key in whole[0])
+    assert whole[1:] == cut[1:]
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path):
+    model, batches = linear(), pairs(*task())
+    file = tmp_path / "run.pt"
+    first = training.fit(model, batches, epochs=2, optimizer=sgd(model), checkpoint=file, progress=False)
+    other = linear(seed=9)
+    again = training.fit(other, batches, epochs=2, optimizer=sgd(other), checkpoint=file, progress=False)
+    assert again == first
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters()))
+
+
+def test_early_stopping_survives_a_resume(tmp_path):
+    def run(file, stop_at=None):
+        model, batches = linear(), pairs(*task())
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0 if step < 9 else -40.0)
+        for epochs in [stop_at, 20] if stop_at else [20]:
+            history = training.fit(
+                model, batches, batches, epochs=epochs, optimizer=optimizer, scheduler=schedule, patience=2,
+                checkpoint=file, progress=False,
+            )  # fmt: skip
+        return model, history
+
+    (a, whole), (b, cut) = run(tmp_path / "a.pt"), run(tmp_path / "b.pt", stop_at=4)
+    assert whole.validation_accuracy == cut.validation_accuracy and whole.best_epoch == cut.best_epoch
+    assert all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters()))
+
+
+def test_autocast_trains_in_bfloat16_and_keeps_float_weights():
+    model, batches = linear(), pairs(*task())
+    seen = []
+    model[1].register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    training.fit(model, batches, epochs=4, optimizer=sgd(model), autocast=torch.bfloat16, progress=False)
+    assert set(seen) == {torch.bfloat16}
+    assert model[1].weight.dtype == torch.float32
+    assert training.evaluate(model, batches).accuracy > 0.8
+
+
+def test_any_loss_can_be_used():
+    model, batches = linear(), pairs(*task())
+    smooth = nn.CrossEntropyLoss(label_smoothing=0.1)
+    history = training.fit(model, batches, epochs=5, optimizer=sgd(model), loss=smooth, progress=False)
+    assert history.train_loss[-1] < history.train_loss[0]
+
+
+def test_progress_prints_a_line_an_epoch_and_the_plot_marks_the_best(capsys):
+    model, batches = linear(), pairs(*task())
+    history = training.fit(model, batches, batches, epochs=2, optimizer=sgd(model))
+    printed = capsys.readouterr().out
+    assert history.row(1) in printed and history.row(2) in printed
+    figure = history.plot()
+    figure.canvas.draw()
+    assert f"epoch {history.best_epoch}" in figure.axes[1].get_title(loc="left")
+    plt.close(figure)
+    with pytest.raises(ValueError, match="nothing to draw"):
+        training.History().plot()
+
+
+def test_weights_come_back_and_fit_only_their_own_network(tmp_path):
+    model, other = linear(seed=1), linear(seed=2)
+    training.save_weights(model, tmp_path / "w.pt")
+    training.load_weights(other, tmp_path / "w.pt")
+    assert torch.equal(model[1].weight, other[1].weight)
+    kept = {key: value.clone() for key, value in other.state_dict().items()}
+    for network, words in [
+        (nn.Sequential(nn.Flatten(), nn.Linear(12, 4)), r"'1.weight' is \(3, 12\) in the file and \(4, 12\) here"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(12, 3), nn.Linear(3, 3)), "it has no '2.weight'"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(12, 3, bias=False)), "this one has no '1.bias'"),
+    ]:
+        with pytest.raises(DataError, match=words):
+            training.load_weights(network, tmp_path / "w.pt")
+    assert all(torch.equal(kept[key], value) for key, value in other.state_dict().items())
+
+
+def test_a_checkpoint_of_another_network_or_run_is_refused(tmp_path):
+    model, batches = linear(), pairs(*task())
+    file = tmp_path / "run.pt"
+    training.fit(model, batches, epochs=1, optimizer=sgd(model), checkpoint=file, progress=False)
+    wide = nn.Sequential(nn.Flatten(), nn.Linear(12, 5))
+    with pytest.raises(DataError, match="another network"):
+        training.fit(wide, batches, epochs=2, optimizer=sgd(wide), checkpoint=file, progress=False)
+    optimizer = sgd(model)
+    schedule = torch.optim.lr_scheduler.ConstantLR(optimizer)
+    with pytest.raises(DataError, match="without a scheduler"):
+        training.fit(model, batches, epochs=2, optimizer=optimizer, scheduler=schedule, checkpoint=file, progress=False)
+    with pytest.raises(DataError, match="another optimizer"):
+        two = torch.optim.SGD([{"params": [p]} for p in model.parameters()], lr=0.1)
+        training.fit(model, batches, epochs=2, optimizer=two, checkpoint=file, progress=False)
+    training.save_weights(model, file)
+    with pytest.raises(DataError, match="no training state"):
+        training.fit(model, batches, epochs=2, optimizer=sgd(model), checkpoint=file, progress=False)
+
+
+class Explodes:
+    def __reduce__(self):
+        return (print, ("a file from outside ran code",))
+
+
+@pytest.mark.parametrize("content", ["text", "cut", "pickle", "list", "empty"])
+def test_a_damaged_or_hostile_file_is_refused_and_runs_nothing(tmp_path, capsys, content):
+    file = tmp_path / "w.pt"
+    torch.save({"text": None, "list": [1], "pickle": Explodes()}.get(content, linear().state_dict()), file)
+    if content == "cut":
+        file.write_bytes(file.read_bytes()[:-200])
+    elif content in ("text", "empty"):
+        file.write_text("<html>404</html>" if content == "text" else "")
+    with pytest.raises(DataError, match=r"w\.pt (is damaged|holds a list)"):
+        training.load_weights(linear(), file)
+    assert "ran code" not in capsys.readouterr().out
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"no file gone\.pt"):
+        training.load_weights(linear(), tmp_path / "gone.pt")
+
+
+def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    model = linear()
+    file = tmp_path / "w.pt"
+    training.save_weights(model, file)
+    old = file.read_bytes()
+
+    def full(state, stream):
+        stream.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(DataError, match="The disk is full"):
+        training.save_weights(linear(seed=5), file)
+    assert file.read_bytes() == old
+    assert [path.name for path in tmp_path.iterdir()] == ["w.pt"]
+
+
+def test_an_interrupt_while_saving_leaves_nothing_half_written(tmp_path, monkeypatch):
+    def interrupted(state, stream):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        training.save_weights(linear(), tmp_path / "w.pt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"w\.pt was not saved"):
+        training.save_weights(linear(), tmp_path / "file" / "w.pt")
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_names_the_place():
+    images, labels = task()
+    images[40] = math.nan  # in the second batch of 32
+    model = linear()
+    with pytest.raises(TrainingError, match=r"nan at epoch 1, batch 2, learning rate 0\.1"):
+        training.fit(model, pairs(images, labels), epochs=2, optimizer=sgd(model), progress=False)
+
+
+def test_a_rate_that_is_far_too_large_is_reported_with_the_rate():
+    model = linear()
+    with pytest.raises(TrainingError, match=r"learning rate 1e\+38: try a learning rate ten times smaller"):
+        training.fit(model, pairs(*task()), epochs=9, optimizer=sgd(model, rate=1e38), progress=False)
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory")])
+def test_out_of_memory_says_what_to_do_and_holds_no_tensors(error):
+    class Greedy(nn.Linear):
+        def forward(self, x):
+            raise error
+
+    model = nn.Sequential(nn.Flatten(), Greedy(12, 3))
+    with pytest.raises(TrainingError, match="epoch 1 with batches of 32: halve the batch size") as caught:
+        training.fit(model, pairs(*task()), epochs=1, optimizer=sgd(model), progress=False)
+    assert caught.value.__cause__ is None and caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (torch.tensor([0, 1, 3]), "Label 3 is outside the network's 3 classes, 0 to 2"),
+        (torch.tensor([0, -1, 2]), "Label -1 is outside"),
+        (torch.tensor([0.0, 1.0, 2.0]), "int64, not float32"),
+        (torch.tensor([[0], [1], [2]]), r"not \(3, 3\) and \(3, 1\)"),
+    ],
+)
+def test_labels_that_do_not_fit_are_named(labels, words):
+    model = linear()
+    with pytest.raises(ValueError, match=words):
+        training.fit(model, [(torch.zeros(3, 1, 3, 4), labels)], epochs=1, optimizer=sgd(model), progress=False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"schedule_every": "week"}, '"batch" or "epoch"'),
+        ({"patience": 0, "validation": []}, "at least 1 epoch"),
+        ({"patience": 2}, "needs validation"),
+    ],
+)
+def test_settings_that_do_not_fit_are_named(settings, words):
+    model = linear()
+    with pytest.raises(ValueError, match=words):
+        training.fit(model, pairs(*task()), **{"epochs": 1, "optimizer": sgd(model), "progress": False} | settings)
+
+
+def test_a_plateau_schedule_without_validation_is_refused():
+    model = linear()
+    optimizer = sgd(model)
+    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+    with pytest.raises(ValueError, match="watches the validation loss"):
+        training.fit(model, pairs(*task()), epochs=1, optimizer=optimizer, scheduler=schedule, progress=False)
+
+
+def test_no_batches_are_refused():
+    model = linear()
+    with pytest.raises(ValueError, match="no batches to train on"):
+        training.fit(model, [], epochs=1, optimizer=sgd(model), progress=False)
+    with pytest.raises(ValueError, match="no batches to predict"):
+        training.predict(model, [])
