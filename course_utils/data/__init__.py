@@ -1,0 +1,24 @@
+"""Pictures to learn from: where they come from, how they are split, and how they become batches (from lesson 3)."""
+
+from course_utils.data.batches import Augment, Batches, batches
+from course_utils.data.folders import FolderSet, folder, loader
+from course_utils.data.sets import Part, PictureSet, load, split, statistics
+from course_utils.data.sources import Source, catalogue, fetch, verify
+
+__all__ = [
+    "Augment",
+    "Batches",
+    "FolderSet",
+    "Part",
+    "PictureSet",
+    "Source",
+    "batches",
+    "catalogue",
+    "fetch",
+    "folder",
+    "load",
+    "loader",
+    "split",
+    "statistics",
+    "verify",
+]

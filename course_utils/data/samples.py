@@ -1,0 +1,88 @@
+"""The pictures inside the package, for when there is no network: a part of Fashion-MNIST, and crops of photographs."""
+
+from __future__ import annotations
+
+import io
+import json
+from importlib.resources import files
+
+import numpy as np
+from PIL import Image
+
+TILE, COLUMNS = 28, 100  # side of a Fashion-MNIST picture, and pictures in a row of a sprite sheet
+CROP = 32  # side of a crop in `photo_crops`, the same as in CIFAR-10
+TRAIN_CROPS, TEST_CROPS = 400, 100  # of each photograph
+SMALLEST, LARGEST = 32, 64  # side of the square cut from a photograph before it is scaled to CROP
+
+Arrays = tuple[np.ndarray, np.ndarray]  # pictures uint8 (N, C, H, W), labels int64 (N,)
+
+
+def content(name: str) -> bytes:
+    """Return the bytes of one file in the package's folder of samples."""
+    return files("course_utils").joinpath("samples", *name.split("/")).read_bytes()
+
+
+def size_bytes(start: str) -> int:
+    """Return the size of those embedded files, together, whose names begin with `start`."""
+    top = files("course_utils").joinpath("samples")
+    found = [entry for entry in top.iterdir() if entry.name.startswith(start)]
+    return sum(len(file.read_bytes()) for entry in found for file in (entry.iterdir() if entry.is_dir() else [entry]))
+
+
+def photographs() -> list[dict]:
+    """Return the list of photographs: for each its name, title, author, source, licence and size."""
+    return json.loads(content("photographs.json"))
+
+
+def fashion_mnist(part: str) -> Arrays:
+    """Return the embedded 10,000 "train" or 2,000 "test" pictures (N, 1, 28, 28) of Fashion-MNIST.
+
+    They are the first 1,000 and 200 of each class in the original files, in their original order, unchanged.
+    """
+    sheet = np.asarray(Image.open(io.BytesIO(content(f"fashion_mnist_{part}.png"))))  # (rows·28, 100·28)
+    tiles = sheet.reshape(-1, TILE, COLUMNS, TILE).swapaxes(1, 2).reshape(-1, 1, TILE, TILE)
+    digits = json.loads(content("fashion_mnist_labels.json"))[part]
+    return tiles, np.frombuffer(digits.encode(), np.uint8).astype(np.int64) - ord("0")
+
+
+def photo_crops(validation: float = 0) -> tuple[tuple[str, ...], dict[str, Arrays]]:
+    """Return class names and crops (N, 3, 32, 32) of the photographs: the class is the photograph a crop comes from.
+
+    Test crops come from the right half of each photograph, training crops from the left. With a share for
+    `validation`, that many of them come from the lowest quarter of the left half, and training crops from above it:
+    crops that overlap in two parts would make a network look better than it is. Places and sizes follow fixed
+    sequences: every call on every machine gives the same crops.
+    """
+    names = tuple(entry["name"] for entry in photographs())
+    held_out = round(TRAIN_CROPS * validation)
+    parts: dict[str, list[np.ndarray]] = {"train": [], "validation": [], "test": []}
+    for name in names:
+        picture = Image.open(io.BytesIO(content(f"photographs/{name}.jpg"))).convert("RGB")
+        width, height = picture.size
+        middle = width // 2
+        line = height * 3 // 4 if held_out else height
+        parts["train"].append(crops(picture, (0, 0, middle, line), TRAIN_CROPS - held_out))
+        parts["test"].append(crops(picture, (middle, 0, width, height), TEST_CROPS))
+        if held_out:
+            parts["validation"].append(crops(picture, (0, line, middle, height), held_out))
+    return names, {
+        part: (np.concatenate(found), np.arange(len(names)).repeat(len(found[0])))
+        for part, found in parts.items()
+        if found
+    }
+
+
+def crops(picture: Image.Image, region: tuple[int, int, int, int], count: int) -> np.ndarray:
+    """Return `count` square crops (count, 3, 32, 32) from a region (left, top, right, bottom) of a picture."""
+    left, top, right, bottom = region
+    # Multiples of these three numbers, modulo 1, fill a cube evenly: the R3 sequence, Roberts 2018
+    # (extremelearning.com.au/unreasonable-effectiveness-of-quasirandom-sequences).
+    steps = np.arange(1, count + 1)[:, None] * np.array([0.8191725134, 0.6710436067, 0.5497004779])
+    found = []
+    for across, down, scale in steps % 1:
+        side = round(SMALLEST + scale * (LARGEST - SMALLEST))
+        x = left + int(across * (right - left - side + 1))
+        y = top + int(down * (bottom - top - side + 1))
+        square = picture.crop((x, y, x + side, y + side))
+        found.append(np.asarray(square.resize((CROP, CROP), Image.Resampling.BOX)))
+    return np.stack(found).transpose(0, 3, 1, 2)

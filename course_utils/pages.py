@@ -1,0 +1,153 @@
+"""Pages to read without Jupyter: a run's report and its notebooks, with everything inside and nothing fetched."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from course_utils.results import shown
+
+CSS = """
+:root{color-scheme:light dark;--ink:#1b1f24;--soft:#5b6470;--line:#dde1e6;--paper:#fff;--card:#f6f7f9;--link:#0060a8;
+--good:#00664b;--bad:#a83c00;--code:#f6f7f9}
+@media(prefers-color-scheme:dark){:root{--ink:#e6e9ed;--soft:#a3acb8;--line:#343a43;--paper:#14171b;--card:#1c2026;
+--link:#6cb8f2;--good:#4fd0a5;--bad:#ff9d66;--code:#1c2026}img.math{filter:invert(.9)}}
+*{box-sizing:border-box}
+body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.6 system-ui,-apple-system,"Segoe UI",sans-serif}
+main{max-width:60rem;margin:0 auto;padding:2rem 1.25rem 4rem}
+h1,h2,h3{line-height:1.25}h1{font-size:1.9rem;margin:0 0 .5rem}a{color:var(--link)}
+.soft{color:var(--soft)}.passed{color:var(--good)}.failed{color:var(--bad)}
+.lesson{border:1px solid var(--line);border-radius:.6rem;background:var(--card);padding:1rem 1.25rem;margin:1rem 0}
+.lesson h2{font-size:1.15rem;margin:0 0 .4rem}.lesson p{margin:.3rem 0}
+.facts{display:flex;flex-wrap:wrap;gap:.3rem 1.5rem;margin:.3rem 0;padding:0;list-style:none}
+table{border-collapse:collapse;margin:.5rem 0;font-variant-numeric:tabular-nums}
+th,td{text-align:left;padding:.2rem .9rem .2rem 0;border-bottom:1px solid var(--line);vertical-align:top}
+td.number,td[align=right]{text-align:right}
+img{max-width:100%;height:auto}.output_png img,.output_area img{background:#fff;border-radius:.3rem}
+pre,code{font:0.875rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
+.highlight,pre{overflow-x:auto}
+.input .highlight,.text_cell_render pre{background:var(--code);border:1px solid var(--line);border-radius:.4rem;
+padding:.6rem .8rem}
+.highlight pre{margin:0}.output{margin:.5rem 0 1rem}.prompt,.anchor-link{display:none}
+.text_cell_render{overflow-wrap:break-word}blockquote{border-left:3px solid var(--line);margin-left:0;padding-left:1rem}
+details{border:1px solid var(--line);border-radius:.4rem;padding:.4rem .8rem;margin:.5rem 0}
+:focus-visible{outline:2px solid var(--link);outline-offset:2px}
+"""
+CODE_IN_TEXT = re.compile(r"(```.*?```|~~~.*?~~~|`[^`\n]*`)", re.DOTALL)
+MATH = re.compile(r"\$\$(?P<block>.+?)\$\$|(?<![\\$\w])\$(?P<inline>[^\s$](?:[^$\n]*[^\s$\\])?)\$(?!\d)", re.DOTALL)
+
+
+def page(title: str, body: str, css: str = "") -> str:
+    """Return a complete page with `body` inside."""
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{html.escape(title)}</title>\n<style>{CSS}{css}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n"
+        "</body>\n</html>\n"
+    )
+
+
+def index_page(summary: Mapping[str, Any]) -> str:
+    """Return the page of a run's report: each lesson with status, time, memory, figures and source of data."""
+    lessons, machine = summary["lessons"], summary["hardware"]
+    good = sum(lesson["status"] == "passed" for lesson in lessons)
+    versions = ", ".join(f"{name} {version}" for name, version in summary["versions"].items() if version)
+    where = f"{machine['processor']}, {machine['cores']} cores, {machine['gpu'] or 'no GPU'}"
+    colour = "passed" if summary["passed"] else "failed"
+    head = (
+        f"<h1>Pixels to Predictions: a run of the lessons</h1>\n"
+        f'<p class="{colour}"><strong>{good} of {len(lessons)} passed</strong></p>\n'
+        f'<p class="soft">{html.escape(summary["date"])} · {html.escape(where)} · {html.escape(versions)}</p>\n'
+    )
+    return page("A run of the lessons", head + "\n".join(_card(lesson) for lesson in lessons))
+
+
+def _card(lesson: Mapping[str, Any]) -> str:
+    title = html.escape(lesson["title"])
+    target = lesson["page"] or lesson["notebook"]
+    heading = f'<a href="{html.escape(target)}">{title}</a>' if target else title
+    passed = lesson["status"] == "passed"
+    facts = [
+        f'<li class="{"passed" if passed else "failed"}"><strong>{html.escape(lesson["status"])}</strong></li>',
+        f"<li>{lesson['seconds']:.1f} s</li>",
+    ]
+    if lesson["peak_memory_mb"]:
+        facts.append(f"<li>{lesson['peak_memory_mb']:,.0f} MB at most</li>")
+    if lesson["profile"]:
+        facts.append(f"<li>profile {html.escape(lesson['profile'])}</li>")
+    parts = [f"<h2>{heading}</h2>", f'<ul class="facts">{"".join(facts)}</ul>']
+    if lesson["error"]:
+        parts.append(f'<p class="failed">{html.escape(lesson["error"])}</p>')
+    parts += [f'<p class="soft">Data: {html.escape(str(s.get("description", s)))}</p>' for s in lesson["data"]]
+    if lesson["figures"]:
+        rows = "".join(
+            f'<tr><th scope="row">{html.escape(name.replace("_", " "))}</th>'
+            f'<td class="number">{html.escape(shown(value))}</td></tr>'
+            for name, value in lesson["figures"].items()
+        )
+        parts.append(f"<table>{rows}</table>")
+    return '<section class="lesson">\n' + "\n".join(parts) + "\n</section>"
+
+
+def lesson_page(notebook: Mapping[str, Any], title: str) -> str:
+    """Return an executed notebook as one page: pictures inside, formulas as pictures, no scripts."""
+    import nbformat
+    from nbconvert.exporters import HTMLExporter
+    from pygments.formatters import HtmlFormatter
+    from traitlets.config import Config
+
+    copy = nbformat.from_dict(dict(notebook))
+    for cell in copy.cells:
+        if cell.cell_type == "markdown":
+            cell.source = with_formulas(cell.source)
+        for output in cell.get("outputs", ()):
+            if output.get("data", {}).get("image/png") and "text/html" not in output.data:
+                output.data.pop("text/plain", None)
+    # Never scripts or live widgets: the page has to work anywhere, without a network.
+    shown_kinds = ["text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain"]
+    config = Config({"NbConvertBase": {"display_data_priority": shown_kinds}})
+    body, _ = HTMLExporter(template_name="basic", config=config).from_notebook_node(copy)
+    dark = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
+    dark = re.sub(r"background: *#[0-9a-fA-F]+;?", "", dark)
+    light = re.sub(r"background: *#[0-9a-fA-F]+;?", "", HtmlFormatter(style="default").get_style_defs(".highlight"))
+    return page(title, body, f"\n{light}\n@media(prefers-color-scheme:dark){{\n{dark}\n}}\n")
+
+
+def with_formulas(text: str) -> str:
+    """Return Markdown `text` with its formulas as pictures; one that matplotlib cannot set stays as it is written."""
+
+    def picture(match: re.Match[str]) -> str:
+        tex = match.group("block") or match.group("inline")
+        drawn = _formula(" ".join(tex.split()))
+        if drawn is None:
+            return match.group(0)
+        source, width, height, depth = drawn
+        image = (
+            f'<img class="math" alt="{html.escape(tex.strip())}" src="data:image/svg+xml;base64,{source}" '
+            f'style="width:{width:.2f}em;height:{height:.2f}em;vertical-align:{-depth:.2f}em">'
+        )
+        return f"\n\n<p>{image}</p>\n\n" if match.group("block") else image
+
+    parts = CODE_IN_TEXT.split(text)
+    return "".join(part if i % 2 else MATH.sub(picture, part) for i, part in enumerate(parts))
+
+
+def _formula(tex: str) -> tuple[str, float, float, float] | None:
+    """Return the SVG of a formula (base64) and its width, height and depth in em, or None if it cannot be set."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.mathtext import MathTextParser, math_to_image
+
+    size = 12  # points, so one em
+    try:
+        parsed = MathTextParser("path").parse(f"${tex}$", dpi=72, prop=FontProperties(size=size))
+        buffer = io.BytesIO()
+        math_to_image(f"${tex}$", buffer, prop=FontProperties(size=size), dpi=72, format="svg")
+    except (ValueError, RuntimeError):
+        return None
+    width, height, depth = parsed[0], parsed[1], parsed[2]
+    svg = re.sub(rb"<metadata>.*?</metadata>", b"", buffer.getvalue(), flags=re.DOTALL)
+    return base64.b64encode(svg).decode(), width / size, (height) / size, depth / size

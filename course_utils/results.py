@@ -1,0 +1,173 @@
+"""Recorded figures: shown under a cell, collected by the runner, quoted in prose.
+
+A lesson calls `record(test_accuracy=0.912)`. The figure appears as a small table, and the same output carries it as
+data, so that `course run` and `course build` can collect it. `course build` stores the figures of a run in
+`results/NN_<profile>.json` and fills `{{test_accuracy:.1%}}` in the lesson's text from them.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from course_utils.errors import RunError, SettingError
+from course_utils.lessons import closest, find_root, lesson_number
+
+FIGURES, SETTINGS, SOURCE = (f"application/vnd.course.{name}+json" for name in ("figures", "settings", "source"))
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+PLACEHOLDER = re.compile(r"\{\{\s*((?:[a-z]+\.)?[a-z][a-z0-9_]*)\s*(?::([^{}]*))?\}\}")
+# What every recorded run holds beside the lesson's own figures; a lesson cannot use these names itself.
+RUN_FIGURES = ("seconds", "minutes", "peak_memory_mb", "cores", "processor", "gpu", "torch", "date")
+LONGEST_TEXT = 120
+
+
+def record(**figures: float | int | str) -> None:
+    """Show `figures` as a small table and hand them to the runner.
+
+    Args:
+        figures: numbers (also 0-d tensors and numpy scalars) or short texts; names in lower_case.
+
+    Raises:
+        ValueError: for a name in another style or reserved for the run itself, a number that is not finite, a
+            long text, or nothing at all.
+        TypeError: for a value that is neither a number nor a text.
+    """
+    if not figures:
+        raise ValueError("record() got no figures; call it with names and values, such as record(test_accuracy=0.91).")
+    plain = {name: _plain(name, value) for name, value in figures.items()}
+    rows = {name: (name.replace("_", " "), shown(value)) for name, value in plain.items()}
+    width = max(len(label) for label, _ in rows.values())
+    text = "\n".join(f"{label:<{width}}  {value}" for label, value in rows.values())
+    cells = "".join(
+        f'<tr><th scope="row" style="text-align:left">{html.escape(label)}</th>'
+        f'<td style="text-align:right">{html.escape(value)}</td></tr>'
+        for label, value in rows.values()
+    )
+    show_note(text, FIGURES, plain, html_text=f"<table>{cells}</table>")
+
+
+def show_note(text: str, kind: str, payload: Mapping[str, Any], html_text: str | None = None) -> None:
+    """Show `text` under a cell with `payload` riding along as data of MIME type `kind`; plain print elsewhere.
+
+    `kind` is one of this module's `FIGURES`, `SETTINGS` (a mapping of a lesson's settings) and `SOURCE` (with "name",
+    "kind" and "description" of a data set). The runner collects each.
+    """
+    # No IPython loaded means no notebook around us, and importing it only to print would cost half a second.
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is None or not hasattr(shell, "kernel"):
+        print(text)
+        return
+    from IPython.display import display
+
+    bundle: dict[str, Any] = {"text/plain": text, kind: dict(payload)}
+    if html_text:
+        bundle["text/html"] = html_text
+    display(bundle, raw=True)
+
+
+def load(lesson: str | int, profile: str, root: Path | None = None) -> dict[str, Any]:
+    """Return the recorded run of `lesson` under `profile` from `results/`.
+
+    Raises:
+        RunError: when there is none, or the file is damaged.
+    """
+    path = result_path(lesson, profile, root)
+    try:
+        recorded = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(
+            f"No run of lesson {lesson_number(lesson)} with profile {profile!r} is recorded ({path.name} is not in "
+            f"results/); `course build {lesson_number(lesson)} --profile {profile}` records one."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"results/{path.name} cannot be read ({error}); build the lesson again.") from error
+    if not isinstance(recorded, dict) or not isinstance(recorded.get("figures"), dict):
+        raise RunError(f"results/{path.name} holds no figures; build the lesson again.")
+    return recorded
+
+
+def result_path(lesson: str | int, profile: str, root: Path | None = None) -> Path:
+    """Return where the recorded run of `lesson` under `profile` is kept: `results/NN_<profile>.json`."""
+    return (root or find_root()) / "results" / f"{lesson_number(lesson)}_{profile}.json"
+
+
+def quotable(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """Return everything of a recorded run that prose may quote: its figures and `RUN_FIGURES`."""
+    hardware, versions = recorded.get("hardware", {}), recorded.get("versions", {})
+    own = {
+        "seconds": recorded["seconds"],
+        "minutes": recorded["seconds"] / 60,
+        "peak_memory_mb": recorded.get("peak_memory_mb"),
+        "cores": hardware.get("cores"),
+        "processor": hardware.get("processor"),
+        "gpu": hardware.get("gpu") or "none",
+        "torch": versions.get("torch"),
+        "date": recorded.get("date"),
+    }
+    return {**recorded["figures"], **own}
+
+
+def placeholders(text: str) -> list[str]:
+    """Return the names that `text` quotes, such as `["test_accuracy", "full.seconds"]`."""
+    return [match.group(1) for match in PLACEHOLDER.finditer(text)]
+
+
+def render(text: str, figures: Mapping[str, Any]) -> str:
+    """Fill each `{{name:format}}` in `text` from `figures`; the format is Python's, such as `.1%` or `,`.
+
+    A figure of another profile's run is called `quick.name` or `full.name` and must be in `figures` under that name.
+
+    Raises:
+        SettingError: for a figure that is not there, or a format that does not suit it.
+    """
+
+    def fill(match: re.Match[str]) -> str:
+        name, specification = match.group(1), match.group(2) or ""
+        if name not in figures:
+            hint = closest(name, figures)
+            known = ", ".join(sorted(other for other in figures if "." not in other)) or "none"
+            raise SettingError(f"The text quotes {{{{{name}}}}}, which is not recorded{hint}; recorded are: {known}.")
+        try:
+            return format(figures[name], specification)
+        except (ValueError, TypeError) as error:
+            raise SettingError(
+                f"The text quotes {match.group(0)}, but {figures[name]!r} cannot be shown that way: {error}."
+            ) from error
+
+    return PLACEHOLDER.sub(fill, text)
+
+
+def _plain(name: str, value: Any) -> float | int | str:
+    """Return `value` as something JSON can hold exactly, or say why it is no figure."""
+    if not NAME.fullmatch(name):
+        raise ValueError(f"A figure cannot be called {name!r}; use lower case letters, digits and underscores.")
+    if name in RUN_FIGURES:
+        raise ValueError(f"The name {name!r} belongs to the run itself, which records it; choose another name.")
+    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
+        value = value.item()
+    if isinstance(value, str):
+        if not value.strip() or len(value) > LONGEST_TEXT:
+            raise ValueError(f"The text of figure {name!r} must have 1 to {LONGEST_TEXT} characters.")
+        return value
+    if isinstance(value, int):  # bool included
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"Figure {name!r} is {value}, not a finite number; find out why before recording it.")
+        return value
+    raise TypeError(f"Figure {name!r} is a {type(value).__name__}; a figure is one number or a short text.")
+
+
+def shown(value: float | int | str) -> str:
+    """Return a figure as a reader wants it: four digits that count, thousands apart."""
+    if isinstance(value, float):
+        return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return str(value)

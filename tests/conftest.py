@@ -1,0 +1,96 @@
+import os
+
+import pytest
+
+os.environ.setdefault("MPLBACKEND", "Agg")  # figures are drawn, never shown
+os.environ.pop("COURSE_PROFILE", None)  # tests that want a profile say so
+
+TOY = """\
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # A toy lesson
+# The answer is {{{{answer:.1f}}}}, found in {{{{seconds:.0f}}}} s, after {{{{quick.tries}}}} tries of
+# [guessing](#Guessing-well).
+
+# %%
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+from course_utils import figures, profiles, results
+
+# %% tags=["parameters"]
+profile = "auto"  # or "quick", "full"
+{parameters}
+
+# %%
+settings = profiles.load("01", profile, {arguments})
+
+# %% [markdown]
+# ## Guessing well
+
+# %%
+results.record(answer=41.96, tries=3)
+results.show_note("Toy: 3 pictures.", results.SOURCE, {{"description": "Toy: 3 pictures."}})
+print("where:", Path.cwd() / "x", object())
+
+# %%
+with figures.style():
+    fig, ax = plt.subplots(figsize=(2, 1))
+    ax.plot([1, 2, 3])
+figures.show(fig, alt="A line that rises from one to three.")
+"""
+
+
+@pytest.fixture(scope="session")
+def toy_root(tmp_path_factory):
+    """A folder like the course's, with one small lesson that has lesson 1's settings."""
+    from course_utils.profiles import lesson_profile
+
+    root = tmp_path_factory.mktemp("course")
+    (root / "notebooks" / "source").mkdir(parents=True)
+    names = list(lesson_profile("01").settings)
+    source = TOY.format(
+        parameters="\n".join(f"{name} = None" for name in names),
+        arguments=", ".join(f"{name}={name}" for name in names),
+    )
+    (root / "notebooks" / "source" / "01_toy.py").write_text(source, encoding="utf-8")
+    return root
+
+
+@pytest.fixture(scope="session")
+def toy_built(toy_root):
+    """The toy lesson, built once for all tests of a process."""
+    from course_utils import builder
+
+    return builder.build("01", "quick", root=toy_root)
+
+
+@pytest.fixture
+def course(monkeypatch, capsys):
+    """Call the command in this process: `course("run", "1")` gives (exit code, standard output, standard error)."""
+    import signal
+    import sys
+
+    from course_utils import cli
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["course", *map(str, arguments)])
+        before = signal.getsignal(signal.SIGTERM)
+        capsys.readouterr()
+        try:
+            with pytest.raises(SystemExit) as ended:
+                cli.main()
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        output = capsys.readouterr()
+        return ended.value.code, output.out, output.err
+
+    return call

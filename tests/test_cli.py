@@ -1,0 +1,202 @@
+import json
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from course_utils import builder, cli, doctor, machine
+from course_utils.data import sources
+from course_utils.errors import DataError, RunError
+
+
+@pytest.fixture
+def toy(toy_root, toy_built, monkeypatch):
+    monkeypatch.setattr("course_utils.lessons.find_root", lambda: toy_root)
+    return toy_root
+
+
+def test_help_comes_at_once_and_imports_nothing_heavy():
+    script = (
+        "import sys, runpy; sys.argv = ['course', '--help']\n"
+        "try: runpy.run_module('course_utils.cli', run_name='__main__')\n"
+        "except SystemExit as end: code = end.code\n"
+        "print(code, {'torch', 'papermill', 'matplotlib', 'numpy', 'rich.progress'} & set(sys.modules))"
+    )
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert answer.splitlines()[-1] == "0 set()"
+    for word in ("run", "build", "data", "doctor", "lab"):
+        assert f"\n  {word} " in answer
+
+
+@pytest.mark.parametrize("arguments", [["runn"], ["run", "--jobs", "0"], ["run", "--nothing"], ["data", "fetch"]])
+def test_a_call_that_makes_no_sense_ends_with_2_and_one_sentence(course, arguments):
+    code, output, errors = course(*arguments)
+    assert code == 2 and output == "" and errors.startswith("course: ") and errors.count("\n") == 1
+
+
+def test_an_unknown_lesson_is_a_wrong_call(course, toy):
+    for command in ("build", "run"):
+        code, output, errors = course(command, "7")
+        assert (code, output) == (2, "") and errors.startswith("course: There is no lesson '7'")
+
+
+def test_build_says_what_it_made(course, toy):
+    code, output, errors = course("build", "1", "--profile", "quick")
+    assert code == 0 and errors == ""
+    assert output.startswith("01  notebooks/01_toy.ipynb (quick, ") and output.endswith("2 figures)\n")
+    code, output, _ = course("build", "--prose")
+    assert (code, output) == (0, "01  text filled again in notebooks/01_toy.ipynb\n")
+
+
+def test_build_reports_failures_and_problems_with_1(course, toy, monkeypatch):
+    def fails(*args, **kwargs):
+        raise RunError("Lesson 01 failed.")
+
+    monkeypatch.setattr(builder, "build", fails)
+    assert course("build", "1") == (1, "", "course: Lesson 01 failed.\n")
+    outcome = builder.Build("01", toy / "notebooks" / "01_toy.ipynb", problems=["The text quotes nothing."])
+    monkeypatch.setattr(builder, "fill_again", lambda *args: outcome)
+    code, _, errors = course("build", "1", "--prose")
+    assert (code, errors) == (1, "course: lesson 01: The text quotes nothing.\n")
+
+
+def test_data_list_names_every_set_and_where_it_is(course, monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_DATA_DIR", str(tmp_path))
+    code, output, _ = course("data", "list")
+    assert code == 0
+    for name in ("fashion_mnist", "cifar10", "photo_crops"):
+        assert f"{name} " in output
+    code, output, _ = course("data", "list", "--json")
+    entries = {entry["name"]: entry for entry in json.loads(output)}
+    assert code == 0 and entries["photo_crops"]["found"] and not entries["cifar10"]["found"]
+
+
+def test_data_fetch_says_what_came_or_why_not(course, monkeypatch):
+    monkeypatch.setattr(sources, "fetch", lambda name, force: SimpleNamespace(description=f"the full set, {force}"))
+    assert course("data", "fetch", "toy", "--force") == (0, "toy: the full set, True\n", "")
+
+    def fails(name, force):
+        raise DataError("The server does not answer.")
+
+    monkeypatch.setattr(sources, "fetch", fails)
+    assert course("data", "fetch", "toy") == (1, "", "course: The server does not answer.\n")
+
+
+def test_data_fetch_of_an_unknown_set_is_a_wrong_call(course):
+    code, output, errors = course("data", "fetch", "fashion_mnits")
+    assert code == 2 and output == "" and "fashion_mnits" in errors and errors.count("\n") == 1
+
+
+def test_data_verify_ends_with_1_when_something_is_damaged(course, monkeypatch):
+    monkeypatch.setattr(sources, "verify", lambda name: [])
+    assert course("data", "verify", "toy") == (0, "toy: in order\n", "")
+    monkeypatch.setattr(sources, "verify", lambda name: ["A file has a wrong SHA-256."])
+    assert course("data", "verify", "toy") == (1, "toy: damaged or missing\n", "course: A file has a wrong SHA-256.\n")
+    entries = [SimpleNamespace(name="a", found=True), SimpleNamespace(name="b", found=False)]
+    monkeypatch.setattr(sources, "catalogue", lambda: entries)
+    assert course("data", "verify")[1] == "a: damaged or missing\n"
+
+
+def test_doctor_describes_this_machine_for_people_and_programs(course, monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "hub" / "checkpoints" / "resnet18.pth").touch()
+    code, output, _ = course("doctor", "--json")
+    found = json.loads(output)
+    assert code == 0 and found["device"]["kind"] in ("cpu", "cuda") and found["machine"]["cores"] >= 1
+    assert found["weights"] == ["resnet18.pth"] and found["versions"]["torch"] and found["free_disk_gb"] > 0
+    assert any("course data fetch fashion_mnist" in advice for advice in found["advice"])
+    code, output, _ = course("doctor")
+    assert code == 0 and "course data fetch fashion_mnist" in output and "torch" in output and "resnet18.pth" in output
+
+
+def test_doctor_says_what_to_do_about_each_gap():
+    found = {
+        "versions": dict.fromkeys((*doctor.NEEDED, *doctor.FOR_RUNNING), None),
+        "machine": {"gpu": "Toy GPU"},
+        "device": {"kind": "cpu", "error": "libx.so"},
+        "free_memory_gb": 0.5,
+        "free_disk_gb": 0.1,
+        "offline": True,
+        "data": [
+            {"name": "a", "title": "A", "complete": False},
+            {"name": "b", "title": "B", "complete": False, "error": "B is damaged."},
+            {"name": "c", "title": "C", "complete": True},
+        ],
+    }
+    advice = doctor.advise(found)
+    expected = (
+        "Install what",
+        "Install the tools",
+        "libx.so",
+        "There is a GPU",
+        "memory",
+        "disk",
+        "unset",
+        "B is damaged",
+    )
+    assert len(advice) == 8
+    assert all(word in sentence for word, sentence in zip(expected, advice))
+
+
+def test_doctor_goes_on_when_data_or_torch_cannot_be_looked_at(course, monkeypatch):
+    def fails():
+        raise DataError("no permission")
+
+    monkeypatch.setattr(sources, "catalogue", fails)
+    assert doctor._data()[0]["error"] == "The data cannot be looked at: no permission"
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert doctor._device()["kind"] is None
+    code, output, _ = course("doctor")
+    assert code == 1 and "PyTorch does not start" in output
+
+
+def test_lab_starts_jupyterlab_in_the_notebooks_folder(course, toy, monkeypatch):
+    calls = []
+
+    def run(command, cwd, check):
+        calls.append((command[1:], cwd))
+        return SimpleNamespace(returncode=3)
+
+    monkeypatch.setattr(cli.subprocess, "run", run)
+    assert course("lab", "--no-browser")[0] == 3
+    assert calls == [(["-m", "jupyterlab", "--no-browser"], toy / "notebooks")]
+
+
+def test_an_unforeseen_error_is_not_hidden(monkeypatch):
+    def fails(**kwargs):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(cli, "app", fails)
+    with pytest.raises(ZeroDivisionError):
+        cli.main()
+
+
+def test_an_interrupt_ends_with_130(course, monkeypatch):
+    def interrupted(**kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "app", interrupted)
+    assert course("doctor") == (130, "", "course: interrupted\n")
+
+
+def test_progress_counts_cells_and_tells_of_finished_lessons(capsys):
+    with cli.progress({"01": "01_toy"}) as watcher:
+        watcher.cell("01", 1, 3)
+        watcher.finished("01", {"status": "passed", "seconds": 1.25, "peak_memory_mb": 1234.5})
+    assert capsys.readouterr().err.strip() in ("01_toy: passed (1.2 s, 1,234 MB)", "01_toy: passed (1.2 s, 1,235 MB)")
+
+
+def test_the_machine_is_described_without_torch(monkeypatch, tmp_path):
+    found = machine.describe_machine()
+    assert found["cores"] >= 1 and found["memory_gb"] > 0 and found["processor"]
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho Toy GPU\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert machine.gpu() == "Toy GPU"
+    tool.write_text("#!/bin/sh\nexit 9\n")
+    assert machine.gpu() is None
+    assert machine.versions("no-such-package")["no-such-package"] is None

@@ -1,0 +1,60 @@
+"""The course's figures: one style, small files, alternative text."""
+
+import base64
+import io
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from PIL import Image
+
+from course_utils import figures
+
+
+def noisy(side=700):
+    figure, axes = plt.subplots(figsize=(9, 6))
+    axes.imshow(np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8))
+    return figure
+
+
+def test_show_gives_a_picture_with_its_alternative_text_and_closes_the_figure(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda data, metadata, raw: shown.append((data, metadata, raw)))
+    with figures.style():
+        figure, axes = plt.subplots(figsize=(5, 3))
+        axes.plot([0, 1])
+    figures.show(figure, alt="A line that rises from zero to one.")
+    ((data, metadata, raw),) = shown
+    assert raw
+    assert metadata["image/png"] == {"alt": "A line that rises from zero to one.", "width": 480}
+    assert data["text/plain"] == "A line that rises from zero to one."
+    assert Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).size == (720, 432)
+    assert not plt.get_fignums()
+
+
+@pytest.mark.parametrize("alt", ["", "  ", "a plot"])
+def test_a_picture_without_a_description_is_refused(alt):
+    figure = plt.figure()
+    with pytest.raises(ValueError, match="describe the picture"):
+        figures.show(figure, alt=alt)
+    plt.close(figure)
+
+
+def test_large_pictures_are_stored_smaller_and_simple_ones_stay_sharp():
+    figure = noisy()
+    small = figures.to_page_png(figure)
+    assert len(small) < 0.5 * len(figures.to_png(figure))
+    assert Image.open(io.BytesIO(small)).size == (864, 576)
+    plt.close(figure)
+
+
+def test_the_style_ends_with_its_block():
+    before = dict(plt.rcParams)
+    with figures.style():
+        assert plt.rcParams["axes.titlelocation"] == "left"
+    assert dict(plt.rcParams) == before
+
+
+def test_the_same_figure_gives_the_same_bytes():
+    assert figures.to_png(noisy(40)) == figures.to_png(noisy(40))
+    plt.close("all")

@@ -1,0 +1,458 @@
+"""Pictures: opening files of every kind, tensors and back, normalising, grids."""
+
+import io
+import struct
+import zlib
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
+from torch.testing import assert_close
+from torchvision.transforms import v2
+
+from course_utils import pictures
+from course_utils.errors import DataError
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@pytest.fixture
+def photo():
+    return pictures.photograph("coffee")
+
+
+@pytest.fixture(autouse=True)
+def closed_figures():
+    yield
+    plt.close("all")
+
+
+def encoded(picture, form="PNG", **options):
+    buffer = io.BytesIO()
+    picture.save(buffer, form, **options)
+    buffer.seek(0)
+    return buffer
+
+
+# --- files
+
+
+def test_every_photograph_opens_as_rgb():
+    names = pictures.photographs()
+    assert "coffee" in names and len(set(names)) == len(names) >= 4
+    for name in names:
+        picture = pictures.photograph(name)
+        assert picture.mode == "RGB" and min(picture.size) >= 256
+
+
+def test_an_unknown_photograph_is_refused_with_the_names_there_are():
+    with pytest.raises(ValueError, match=r"no photograph 'coffe'.*coffee"):
+        pictures.photograph("coffe")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_rotated_photograph_comes_out_upright(orientation, tmp_path):
+    upright = np.zeros((4, 6, 3), np.uint8)
+    upright[0, 0], upright[0, -1], upright[-1, 0] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+    turn = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    stored = Image.fromarray(upright)
+    if orientation in turn:
+        stored = stored.transpose(turn[orientation])
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(tmp_path / "turned.png", exif=exif)
+    assert np.array_equal(np.array(pictures.open_picture(tmp_path / "turned.png")), upright)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM"])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_every_format_opens_from_a_file_object(form, mode, photo):
+    picture = pictures.open_picture(encoded(photo.resize((32, 24)), form), mode)
+    assert picture.mode == mode and picture.size == (32, 24)
+
+
+def test_a_file_object_stays_open_and_belongs_to_the_caller(photo):
+    stream = encoded(photo)
+    pictures.open_picture(stream)
+    assert not stream.closed
+
+
+def test_transparent_parts_become_white():
+    clear = Image.new("RGBA", (2, 1), (255, 0, 0, 0))
+    clear.putpixel((1, 0), (0, 0, 255, 255))
+    assert np.array(pictures.open_picture(encoded(clear))).tolist() == [[[255, 255, 255], [0, 0, 255]]]
+
+
+def test_transparency_in_a_palette_becomes_white():
+    clear = Image.new("P", (2, 1))
+    clear.putpalette([255, 0, 0, 0, 255, 0])
+    clear.putpixel((1, 0), 1)
+    picture = pictures.open_picture(encoded(clear, transparency=0))
+    assert np.array(picture).tolist() == [[[255, 255, 255], [0, 255, 0]]]
+
+
+def test_sixteen_bit_grey_is_scaled_and_not_cut_off():
+    deep = Image.fromarray(np.array([[0, 257 * 128, 65535]], dtype=np.uint16))
+    assert np.array(pictures.open_picture(encoded(deep), "L")).tolist() == [[0, 128, 255]]
+
+
+def test_cmyk_and_black_and_white_become_rgb(photo):
+    small = photo.resize((16, 16))
+    for picture, form in ((small.convert("CMYK"), "JPEG"), (small.convert("1"), "PNG")):
+        assert pictures.open_picture(encoded(picture, form)).mode == "RGB"
+
+
+def test_a_moving_picture_gives_its_first_frame():
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    moving = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert pictures.open_picture(moving).getpixel((0, 0)) == (255, 0, 0)
+
+
+def one_sentence(error):
+    text = str(error.value)
+    assert text.endswith(".") and "\n" not in text and len(text) < 400
+    return text
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"nowhere\.jpg") as error:
+        pictures.open_picture(tmp_path / "nowhere.jpg")
+    assert "check the path" in one_sentence(error)
+
+
+def test_a_folder_is_refused(tmp_path):
+    with pytest.raises(DataError) as error:
+        pictures.open_picture(tmp_path)
+    one_sentence(error)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello, I am no picture\n", b"<html><body>404</body></html>"])
+def test_a_text_file_called_jpg_is_refused(content, tmp_path):
+    (tmp_path / "cat.jpg").write_bytes(content)
+    with pytest.raises(DataError, match=r"cat\.jpg is not a picture; expected one of JPEG, PNG") as error:
+        pictures.open_picture(tmp_path / "cat.jpg")
+    one_sentence(error)
+
+
+def test_postscript_never_reaches_an_interpreter():
+    script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
+    with pytest.raises(DataError, match="not a picture"):
+        pictures.open_picture(io.BytesIO(script))
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF"])
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.95])
+def test_a_truncated_picture_is_refused(form, part, photo, tmp_path):
+    whole = encoded(photo.resize((120, 90)), form).getvalue()
+    (tmp_path / "half").write_bytes(whole[: int(len(whole) * part)])
+    with pytest.raises(DataError, match="half") as error:
+        pictures.open_picture(tmp_path / "half")
+    one_sentence(error)
+
+
+def test_a_damaged_png_is_refused(photo):
+    whole = bytearray(encoded(photo.resize((60, 60))).getvalue())
+    whole[200:260] = bytes(60)
+    with pytest.raises(DataError, match="the given file is damaged"):
+        pictures.open_picture(io.BytesIO(bytes(whole)))
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_random_damage_gives_a_picture_or_a_data_error_and_nothing_else(data):
+    form = data.draw(st.sampled_from(["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM"]))
+    whole = bytearray(encoded(Image.linear_gradient("L").resize((24, 18)).convert("RGB"), form).getvalue())
+    for _ in range(data.draw(st.integers(1, 8))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        picture = pictures.open_picture(io.BytesIO(bytes(whole)), max_pixels=1_000_000)
+    except DataError:
+        return
+    assert picture.mode == "RGB"
+
+
+def png_that_claims(width, height):
+    """A few bytes whose header promises a huge picture."""
+
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return io.BytesIO(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("side", [9_000, 11_000, 60_000])
+def test_a_picture_that_claims_too_many_pixels_is_refused_before_decoding(side):
+    with pytest.raises(DataError, match="64,000,000") as error:
+        pictures.open_picture(png_that_claims(side, side))
+    assert "make it smaller" in one_sentence(error)
+
+
+def test_the_limit_of_pixels_can_be_set(photo):
+    assert pictures.open_picture(encoded(photo), max_pixels=512 * 341).size == (512, 341)
+    with pytest.raises(DataError, match="512 × 341 pixels, more than the limit of 1,000;"):
+        pictures.open_picture(encoded(photo), max_pixels=1000)
+
+
+def test_pictures_of_32_bits_or_fractions_are_refused():
+    for array in (np.full((2, 2), 70_000, np.int32), np.full((2, 2), 0.5, np.float32)):
+        with pytest.raises(DataError, match="8 bits") as error:
+            pictures.open_picture(encoded(Image.fromarray(array), "TIFF"))
+        one_sentence(error)
+
+
+def test_wrong_arguments_of_open_picture_are_refused():
+    with pytest.raises(ValueError, match='"RGB" or "L", not \'RGBA\''):
+        pictures.open_picture("any.jpg", mode="RGBA")
+    with pytest.raises(TypeError, match="path or an open file, not bytes"):
+        pictures.open_picture(b"bytes of a picture")
+
+
+# --- tensors and back
+
+
+def test_to_tensor_equals_torchvision(photo):
+    for picture in (photo, photo.convert("L")):
+        image = pictures.to_tensor(picture)
+        assert_close(image, v2.functional.pil_to_tensor(picture), rtol=0, atol=0)
+        assert image.is_contiguous() and image.dtype == torch.uint8
+    assert pictures.to_tensor(photo).shape == (3, photo.height, photo.width)
+
+
+def test_to_tensor_has_memory_of_its_own(photo):
+    pictures.to_tensor(photo).zero_()
+    assert np.array(photo).max() > 0
+
+
+def test_to_tensor_refuses_other_modes_and_types(photo):
+    with pytest.raises(ValueError, match=r"not 'CMYK'; use convert\(\"RGB\"\)"):
+        pictures.to_tensor(photo.convert("CMYK"))
+    with pytest.raises(TypeError, match="Pillow picture, not ndarray"):
+        pictures.to_tensor(np.array(photo))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_picture_to_tensor_and_back_is_exact(mode, photo):
+    picture = photo.convert(mode)
+    image = pictures.to_tensor(picture)
+    for back in (pictures.to_picture(image), pictures.to_picture(pictures.to_float(image))):
+        assert back.mode == mode and back.tobytes() == picture.tobytes()
+
+
+def test_all_256_values_survive_the_way_through_floats():
+    ramp = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
+    for dtype in (torch.float32, torch.float64, torch.bfloat16):
+        back = pictures.to_tensor(pictures.to_picture(pictures.to_float(ramp).to(dtype)))
+        assert_close(back, ramp, rtol=0, atol=1 if dtype == torch.bfloat16 else 0)
+
+
+def test_to_picture_takes_height_by_width_and_tensors_that_need_gradients():
+    assert pictures.to_picture(torch.zeros(5, 7)).size == (7, 5)
+    assert pictures.to_picture(torch.ones(3, 5, 7, requires_grad=True)).getpixel((0, 0)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (torch.zeros(4, 6, 3), r"\(4, 6, 3\); the channels seem to come last, so use \.permute\(2, 0, 1\)"),
+        (torch.zeros(2, 3, 4, 6), r"this is a batch, so take one picture of it, such as images\[0\]"),
+        (torch.zeros(2, 4, 6), r"1 or 3 channels, not \(2, 4, 6\)\."),
+        (torch.zeros(3, 0, 6), r"not \(3, 0, 6\)"),
+        (torch.full((3, 4, 4), 1.5), r"they reach from 1\.5 to 1\.5; un-normalise"),
+        (torch.full((1, 4, 4), -0.01), r"from -0\.01 to -0\.01"),
+        (torch.full((1, 4, 4), float("nan")), "from nan to nan"),
+    ],
+)
+def test_to_picture_refuses_what_is_no_picture(image, message):
+    with pytest.raises(ValueError, match=message):
+        pictures.to_picture(image)
+
+
+def test_to_picture_refuses_other_types():
+    with pytest.raises(TypeError, match=r"uint8 or floats in \[0, 1\], not torch.int64"):
+        pictures.to_picture(torch.zeros(3, 4, 4, dtype=torch.int64))
+    with pytest.raises(TypeError, match="tensor, not ndarray"):
+        pictures.to_picture(np.zeros((3, 4, 4)))
+
+
+def test_to_float_equals_torchvision_and_refuses_floats(photo):
+    image = pictures.to_tensor(photo)
+    assert_close(pictures.to_float(image), v2.functional.to_dtype(image, torch.float32, scale=True))
+    with pytest.raises(TypeError, match=r"uint8, not torch\.float32"):
+        pictures.to_float(pictures.to_float(image))
+
+
+def test_to_grey_equals_pillow_exactly_for_every_kind_of_colour():
+    colours = torch.randint(0, 256, (3, 200, 300), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    grey = np.array(pictures.to_picture(colours).convert("L"))
+    assert np.array_equal(pictures.to_grey(colours)[0].numpy(), grey)
+    assert_close(pictures.to_grey(colours[None]), pictures.to_grey(colours)[None])
+
+
+def test_to_grey_of_floats_agrees_with_torchvision(photo):
+    image = pictures.to_float(pictures.to_tensor(photo))
+    assert_close(pictures.to_grey(image), v2.functional.rgb_to_grayscale(image), atol=2e-4, rtol=0)
+
+
+def test_to_grey_refuses_other_shapes_and_types():
+    with pytest.raises(ValueError, match=r"not \(1, 4, 4\)"):
+        pictures.to_grey(torch.zeros(1, 4, 4))
+    with pytest.raises(TypeError, match=r"torch\.int64"):
+        pictures.to_grey(torch.zeros(3, 4, 4, dtype=torch.int64))
+
+
+def test_mix_multiplies_adds_and_clamps(photo):
+    image = pictures.to_float(pictures.to_tensor(photo))[None]
+    expected = image.clone()
+    for channel, gain in enumerate((0.5, 1.0, 2.0)):
+        expected[:, channel] = (image[:, channel] * gain + 0.1).clamp(0, 1)
+    assert_close(pictures.mix(image, 0.5, 1.0, 2.0, 0.1), expected)
+    assert_close(pictures.mix(image), image)
+    with pytest.raises(ValueError, match=r"float pictures .* not torch.uint8"):
+        pictures.mix(pictures.to_tensor(photo))
+
+
+# --- normalising
+
+
+def test_normalise_equals_torchvision(photo):
+    images = pictures.to_float(pictures.to_tensor(photo)).expand(2, -1, -1, -1)
+    expected = v2.functional.normalize(images, list(MEAN), list(STD))
+    for mean, std in ((MEAN, STD), (list(MEAN), list(STD)), (torch.tensor(MEAN), torch.tensor(STD))):
+        assert_close(pictures.normalise(images, mean, std), expected)
+    assert_close(pictures.normalise(images[0], MEAN, STD), expected[0])
+    assert_close(pictures.normalise(images, 0.5, 0.25), (images - 0.5) / 0.25)
+
+
+@given(
+    shape=st.tuples(st.integers(1, 4), st.sampled_from([1, 3]), st.integers(1, 9), st.integers(1, 9)),
+    seed=st.integers(0, 2**31),
+    data=st.data(),
+)
+@settings(max_examples=50, deadline=None)
+def test_unnormalise_undoes_normalise(shape, seed, data):
+    images = torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    per_channel = st.lists(st.floats(0.01, 1), min_size=shape[1], max_size=shape[1])
+    mean, std = data.draw(per_channel), data.draw(per_channel)
+    before = images.clone()
+    normalised = pictures.normalise(images, mean, std)
+    assert_close(pictures.unnormalise(normalised, mean, std), images)
+    assert_close(images, before, rtol=0, atol=0)  # nothing is changed in place
+    assert_close(normalised[:, 0], (images[:, 0] - mean[0]) / std[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_normalise_keeps_the_type(dtype):
+    assert pictures.normalise(torch.rand(3, 4, 4).to(dtype), MEAN, STD).dtype == dtype
+
+
+def test_a_batch_normalised_by_its_own_statistics_has_mean_0_and_spread_1(photo):
+    images = pictures.to_float(pictures.to_tensor(photo))[None]
+    normalised = pictures.normalise(images, images.mean(dim=(0, 2, 3)), images.std(dim=(0, 2, 3)))
+    assert_close(normalised.mean(dim=(0, 2, 3)), torch.zeros(3), atol=1e-4, rtol=0)
+    assert_close(normalised.std(dim=(0, 2, 3)), torch.ones(3), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("images", "mean", "std", "error", "message"),
+    [
+        (torch.zeros(3, 4, 4, dtype=torch.uint8), MEAN, STD, TypeError, "uint8; call pictures.to_float first"),
+        (torch.rand(3, 4, 4) * 255, MEAN, STD, ValueError, "divide them by 255 first"),
+        (torch.randn(3, 40, 40) * 2, MEAN, STD, ValueError, "perhaps this was done before"),
+        (torch.rand(4, 4, 3), MEAN, STD, ValueError, r"\(4, 4, 3\) has 4 channels; the channels seem to come last"),
+        (torch.rand(1, 4, 4), MEAN, STD, ValueError, r"mean has 3 numbers, but \(1, 4, 4\) has 1 channels\."),
+        (torch.rand(3, 4, 4), MEAN, (0.2, 0.2), ValueError, "std has 2 numbers"),
+        (torch.rand(3, 4, 4), MEAN, (0.2, 0.0, 0.2), ValueError, "std must be positive"),
+        (torch.rand(3, 4, 4), float("nan"), 1.0, ValueError, "mean must be finite"),
+        (torch.rand(4, 4), 0.5, 0.5, ValueError, r"channels, height, width\), got \(4, 4\)"),
+    ],
+)
+def test_normalise_refuses_what_cannot_be_right(images, mean, std, error, message):
+    with pytest.raises(error, match=message):
+        pictures.normalise(images, mean, std)
+
+
+def test_an_empty_batch_can_be_normalised():
+    assert pictures.normalise(torch.zeros(0, 3, 4, 4), MEAN, STD).shape == (0, 3, 4, 4)
+
+
+def test_clipped_fraction_counts_numbers_outside():
+    assert pictures.clipped_fraction(torch.tensor([-1.0, 0.0, 0.5, 1.0, 1.5])) == pytest.approx(0.4)
+    with pytest.raises(ValueError, match="not one pixel"):
+        pictures.clipped_fraction(torch.zeros(0))
+
+
+# --- figures
+
+
+def shown(figure):
+    return [axis.images[0].get_array() for axis in figure.axes if axis.images]
+
+
+def test_grid_draws_every_picture_in_order_with_its_title():
+    images = torch.randint(0, 256, (7, 3, 5, 6), dtype=torch.uint8)
+    figure = pictures.grid(images, range(7), columns=3, title="Seven")
+    assert len(figure.axes) == 9 and figure.get_suptitle() == "Seven"
+    assert [axis.get_title() for axis in figure.axes[:7]] == [str(i) for i in range(7)]
+    for image, drawn in zip(images, shown(figure), strict=True):
+        assert np.array_equal(np.asarray(drawn), image.permute(1, 2, 0).numpy())
+
+
+def test_grid_draws_grey_on_a_fixed_scale():
+    figure = pictures.grid(torch.full((1, 1, 4, 4), 0.5))
+    assert figure.axes[0].images[0].get_clim() == (0, 255)
+    assert np.asarray(shown(figure)[0]).max() == 128
+
+
+def test_grid_takes_pictures_of_different_sizes_and_kinds(photo):
+    figure = pictures.grid([photo, ImageOps.mirror(photo).convert("L"), torch.rand(3, 8, 9)])
+    assert [np.asarray(drawn).shape for drawn in shown(figure)] == [(341, 512, 3), (341, 512), (8, 9, 3)]
+
+
+@pytest.mark.parametrize(
+    ("images", "titles", "message"),
+    [
+        (torch.zeros(3, 8, 8), None, r"batch \(N, C, H, W\), not \(3, 8, 8\); add an axis with \[None\]"),
+        (torch.zeros(2, 3, 8, 8), ["one"], "1 titles for 2 pictures"),
+        (torch.zeros(101, 1, 2, 2), None, r"1 to 100 pictures, not 101; take fewer, such as images\[:36\]"),
+        ([], None, "not 0"),
+        (torch.full((1, 3, 8, 8), -1.0), None, "un-normalise"),
+    ],
+)
+def test_grid_refuses_what_it_cannot_draw(images, titles, message):
+    with pytest.raises(ValueError, match=message):
+        pictures.grid(images, titles)
+
+
+def test_pixels_writes_every_number():
+    image = torch.arange(24, dtype=torch.uint8).view(2, 3, 4)[:1]
+    texts = [text.get_text() for text in pictures.pixels(image, title="Twelve").axes[0].texts]
+    assert texts == [str(i) for i in range(12)]
+    colour = pictures.pixels(Image.new("RGB", (1, 1), (102, 255, 102)))
+    assert [text.get_text() for text in colour.axes[0].texts] == ["102\n255\n102"]
+    assert pictures.pixels(torch.full((2, 2), 0.25)).axes[0].texts[0].get_text() == "0.25"
+
+
+def test_pixels_refuses_pictures_too_large_to_read(photo):
+    with pytest.raises(ValueError, match="at most 16 × 16 pixels, not 512 × 341; cut out a piece"):
+        pictures.pixels(photo)
+
+
+def test_drawing_leaves_the_style_of_matplotlib_alone():
+    before = dict(plt.rcParams)
+    pictures.grid(torch.zeros(2, 3, 4, 4))
+    pictures.pixels(torch.zeros(1, 4, 4))
+    assert dict(plt.rcParams) == before

@@ -1,0 +1,111 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from course_utils import results
+from course_utils.errors import RunError, SettingError
+
+
+def test_record_prints_a_small_table_outside_notebooks(capsys):
+    results.record(test_accuracy=0.91234, pictures=60000, name="small")
+    assert capsys.readouterr().out == "test accuracy  0.9123\npictures       60,000\nname           small\n"
+
+
+def test_record_carries_exact_figures_in_the_same_output(monkeypatch):
+    from IPython.testing.globalipapp import get_ipython
+
+    shown = []
+    shell = get_ipython() or __import__("IPython").get_ipython()
+    monkeypatch.setattr(shell, "kernel", object(), raising=False)
+    monkeypatch.setattr("IPython.display.display", lambda bundle, raw: shown.append(bundle))
+    monkeypatch.setattr("IPython.get_ipython", lambda: shell)
+    results.record(accuracy=0.1 + 0.2, note="<b>")
+    (bundle,) = shown
+    assert bundle[results.FIGURES] == {"accuracy": 0.1 + 0.2, "note": "<b>"}
+    assert bundle["text/plain"].startswith("accuracy  0.3")
+    assert "&lt;b&gt;" in bundle["text/html"] and "<b>" not in bundle["text/html"]
+
+
+def test_record_takes_tensors_and_numpy_scalars(capsys, monkeypatch):
+    kept = {}
+    monkeypatch.setattr(results, "show_note", lambda text, kind, payload, html_text: kept.update(payload))
+    results.record(a=torch.tensor(0.5), b=np.float64(0.25), c=np.int64(3), d=True)
+    assert kept == {"a": 0.5, "b": 0.25, "c": 3, "d": True}
+    assert [type(value) for value in kept.values()] == [float, float, int, bool]
+    json.dumps(kept)
+
+
+@pytest.mark.parametrize(
+    ("figures", "error", "message"),
+    [
+        ({}, ValueError, "got no figures"),
+        ({"Accuracy": 1}, ValueError, "cannot be called 'Accuracy'"),
+        ({"seconds": 1}, ValueError, "'seconds' belongs to the run itself"),
+        ({"loss": float("nan")}, ValueError, "'loss' is nan, not a finite number"),
+        ({"loss": float("inf")}, ValueError, "not a finite number"),
+        ({"name": "x" * 121}, ValueError, "must have 1 to 120 characters"),
+        ({"name": " "}, ValueError, "must have 1 to 120 characters"),
+        ({"losses": [1, 2]}, TypeError, "'losses' is a list; a figure is one number"),
+        ({"losses": torch.ones(2)}, TypeError, "'losses' is a Tensor; a figure is one number"),
+        ({"nothing": None}, TypeError, "one number or a short text"),
+    ],
+)
+def test_record_refuses_what_is_no_figure(figures, error, message):
+    with pytest.raises(error, match=message):
+        results.record(**figures)
+
+
+def test_render_fills_placeholders_with_pythons_formats():
+    figures = {"accuracy": 0.91234, "n": 60000, "name": "small", "quick.accuracy": 0.8}
+    text = "{{accuracy:.1%}} of {{ n:, }} with {{name}}, {{quick.accuracy:.0%}} quickly; $x_{i}$ and {n} stay"
+    assert results.render(text.replace(" n:, ", "n:,"), figures) == (
+        "91.2% of 60,000 with small, 80% quickly; $x_{i}$ and {n} stay"
+    )
+    assert results.placeholders(text) == ["accuracy", "n", "name", "quick.accuracy"]
+
+
+def test_render_names_the_figure_that_is_missing_and_the_closest_one():
+    with pytest.raises(SettingError, match=r"quotes \{\{acuracy\}\}, which is not recorded; did you mean 'accuracy'"):
+        results.render("{{acuracy}}", {"accuracy": 1})
+
+
+def test_render_says_when_a_format_does_not_suit():
+    with pytest.raises(SettingError, match="'small' cannot be shown that way"):
+        results.render("{{name:.1%}}", {"name": "small"})
+
+
+def test_load_returns_the_recorded_run_and_quotable_adds_the_run_itself(tmp_path):
+    path = results.result_path(3, "quick", tmp_path)
+    path.parent.mkdir()
+    recorded = {"figures": {"a": 1}, "seconds": 90.0, "hardware": {"cores": 2, "gpu": None}, "versions": {"torch": "2"}}
+    path.write_text(json.dumps(recorded), encoding="utf-8")
+    assert path.name == "03_quick.json"
+    quotable = results.quotable(results.load("03", "quick", tmp_path))
+    assert quotable["minutes"] == 1.5 and quotable["cores"] == 2 and quotable["gpu"] == "none" and quotable["a"] == 1
+    assert set(results.RUN_FIGURES) <= set(quotable)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "No run of lesson 03 with profile 'full' is recorded .*course build 03 --profile full"),
+        ("{", "cannot be read"),
+        ("[]", "holds no figures"),
+        ("{}", "holds no figures"),
+    ],
+)
+def test_load_says_what_to_do_when_there_is_no_recorded_run(tmp_path, content, message):
+    if content is not None:
+        results.result_path(3, "full", tmp_path).parent.mkdir()
+        results.result_path(3, "full", tmp_path).write_text(content, encoding="utf-8")
+    with pytest.raises(RunError, match=message):
+        results.load("03", "full", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.000123, "0.000123"), (1234.5, "1,234"), (98765.4, "98,765"), (7, "7"), (True, "True")]
+)
+def test_figures_are_shown_with_four_digits_that_count(value, text):
+    assert results.shown(value) in (text, text.replace("1,234", "1,235"))

@@ -1,0 +1,356 @@
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from course_utils import execution, lessons, pages, runner
+from course_utils.errors import RunError, SettingError
+from course_utils.execution import execute
+from course_utils.parameters import parameters_of, parse_assignments
+
+PLANTED = Path(__file__).parent / "planted"
+
+
+@pytest.fixture
+def no_process_left():
+    """Fail when a process of a run is still there afterwards: the kernel, or a helper that a notebook started."""
+    before = {process.pid for process in psutil.process_iter()}
+    yield
+    deadline = time.monotonic() + 3
+    while left := [p for p in map(describe, psutil.process_iter()) if p and p[0] not in before]:
+        if time.monotonic() > deadline:
+            pytest.fail(f"left behind: {left}")
+        time.sleep(0.1)
+
+
+def describe(process):
+    """Return (pid, command line) of a process that belongs to this test's runs, by what only it would run."""
+    try:
+        line = " ".join(process.cmdline())
+        mine = process.environ().get("COURSE_TEST") == os.environ["COURSE_TEST"] and process.pid != os.getpid()
+    except (psutil.Error, KeyError):
+        return None
+    return (process.pid, line) if mine and process.status() != psutil.STATUS_ZOMBIE else None
+
+
+@pytest.fixture(autouse=True)
+def marked(monkeypatch, request):
+    monkeypatch.setenv("COURSE_TEST", f"{os.getpid()}-{request.node.name}")
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds", "message"),
+    [
+        ("error", 30, "error failed: cell 4: ValueError: planted"),
+        ("hang", 30, "hang timed out: cell 3: took longer than 4 s"),
+        ("dead_kernel", 20, "dead_kernel kernel died: cell 3: the kernel died; it may have run out of memory"),
+        (
+            "hidden_error",
+            30,
+            "hidden error: an error hides in the state of a widget: RuntimeError: planted, and hidden",
+        ),
+        ("endless_output", 30, "cell 3"),
+    ],
+)
+def test_a_planted_notebook_fails_in_time_with_the_right_code_and_word(
+    course, tmp_path, no_process_left, name, seconds, message
+):
+    started = time.monotonic()
+    code, _, errors = course("run", PLANTED / f"{name}.ipynb", "--out", tmp_path, "--cell-timeout", 4, "--timeout", 60)
+    assert code == 1 and message in errors and "Traceback" not in errors
+    assert time.monotonic() - started < seconds
+    (entry,) = json.loads((tmp_path / "report.json").read_text())["lessons"]
+    assert entry["status"] != "passed" and entry["error"] in errors
+    written = {path.name for path in tmp_path.iterdir()}
+    assert {"report.json", "index.html"} <= written <= {"report.json", "index.html", f"{name}.ipynb"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "parameters.step=3"], "parameters.ipynb has no parameter 'step'; it has steps, rate, name; did you"),
+        (["--set", "parameters.steps=many"], "Parameter 'steps' is 'many', but must be of type int"),
+        (["--set", "parameters.steps=1.5"], "Parameter 'steps' is 1.5, but must be of type int"),
+        (["--set", "steps"], "--set 'steps' is not understood; write NN.name=value"),
+        (["--set", "other.steps=3"], "--set 'other.steps=3' is for lesson 'other', which is not run"),
+        (["--set", "profile=quick"], "has no parameter 'profile'; it has steps, rate, name; use --profile"),
+        (["--profile", "fast"], "There is no profile 'fast'; there are auto, quick, full"),
+        (["--jobs", "none"], "Invalid value for '--jobs'"),
+        (["--out", __file__], "The results cannot be written to"),
+        ([str(PLANTED / "missing.ipynb")], "There is no notebook"),
+        ([str(PLANTED / "parameters.ipynb")], "Two notebooks are called 'parameters'"),
+    ],
+)
+def test_a_wrong_call_ends_with_2_and_one_sentence_and_nothing_runs(course, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(execution.subprocess, "Popen", lambda *a, **k: pytest.fail("something ran"))
+    code, output, errors = course("run", PLANTED / "parameters.ipynb", *arguments)
+    assert code == 2 and output == "" and message in errors and errors.count("\n") == 1
+    assert list(tmp_path.iterdir()) in ([], [tmp_path / "runs"])
+
+
+def test_parameters_figures_and_sources_reach_the_notebook_and_the_report(course, tmp_path, no_process_left):
+    call = ["run", PLANTED / "parameters.ipynb", "--out", tmp_path, "--profile", "quick", "--html"]
+    code, output, errors = course(*call, "--set", "parameters.steps=5", "--set", "rate=1", "--set", "name=me")
+    assert code == 0, errors
+    report = json.loads((tmp_path / "report.json").read_text())
+    (entry,) = report["lessons"]
+    assert report["passed"] and report["hardware"]["cores"] >= 1 and report["versions"]["torch"]
+    assert entry["figures"] == {"steps": 5, "rate": 1.0, "label": "me"}
+    assert entry["data"] == [{"name": "toy", "kind": "sample", "description": "Toy: three pictures."}]
+    assert entry["seconds"] > 0 and entry["peak_memory_mb"] > 10 and entry["status"] == "passed"
+    notebook = json.loads((tmp_path / entry["notebook"]).read_text())
+    injected = [cell for cell in notebook["cells"] if "injected-parameters" in cell["metadata"].get("tags", ())]
+    assert len(injected) == 1 and 'profile = "quick"' in "".join(injected[0]["source"])
+    index, page = ((tmp_path / name).read_text() for name in ("index.html", entry["page"]))
+    assert "Toy: three pictures." in index and "1 of 1 passed" in index and "index.html" in output
+    for text in (index, page):
+        assert not re.search(r"<script|<link|src=[\"']?(?!data:)|url\(|@import", text)
+        assert "prefers-color-scheme:dark" in text and '<html lang="en">' in text
+    assert list(tmp_path.glob(".*")) == []
+
+
+def test_notebooks_run_side_by_side_and_one_failure_does_not_stop_the_others(tmp_path, no_process_left):
+    jobs = runner.plan([str(PLANTED / "parameters.ipynb"), str(PLANTED / "error.ipynb")])
+    seen = []
+
+    class Watcher(runner.Nobody):
+        def cell(self, label, index, of):
+            seen.append((label, index, of))
+
+    report = runner.run(jobs, tmp_path / "new" / "folder", parallel=2, watcher=Watcher())
+    assert [lesson["status"] for lesson in report.lessons] == ["passed", "failed"] and not report.passed
+    assert {("parameters", 0, 4), ("error", 2, 5)} <= set(seen)
+
+
+def test_the_whole_lesson_has_a_limit_too(tmp_path, no_process_left):
+    result = execute(PLANTED / "hang.ipynb", timeout=5, cell_timeout=500)
+    assert result.status == "timed out" and "took longer than 5 s" in result.error
+
+
+def test_a_worker_that_says_nothing_is_a_failure_with_its_last_words(tmp_path, no_process_left):
+    broken = tmp_path / "broken.ipynb"
+    broken.write_text('{"cells": 3}')
+    result = execute(broken)
+    assert result.status == "failed" and "the process ended with code 1: " in result.error and result.notebook is None
+    report = runner.run([runner.Job("broken", broken)], tmp_path / "out")
+    assert report.lessons[0]["notebook"] is None and report.lessons[0]["title"] == "broken"
+
+
+def test_a_start_failure_is_tried_once_more_and_others_are_not(monkeypatch, tmp_path):
+    import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+
+    from course_utils import worker
+
+    job = {"input": "a", "output": "b", "parameters": {}, "cell_timeout": 5, "start_timeout": 5}
+
+    def events(*errors):
+        told, left = [], list(errors)
+
+        def notebook(*args, **kwargs):
+            if left:
+                raise left.pop(0)
+
+        monkeypatch.setattr(papermill, "execute_notebook", notebook)
+        monkeypatch.setattr(worker, "tell", lambda **event: told.append((event["event"], event.get("kind"))))
+        worker.run(job)
+        return told
+
+    start = RuntimeError(worker.START_FAILURE)
+    assert events(start) == [("retry", None), ("done", None)]
+    assert events(start, start) == [("retry", None), ("failed", "start")]
+    assert events(RuntimeError("other")) == [("failed", "start")]
+    assert events(DeadKernelError("x")) == [("failed", "dead")]
+    assert events(CellTimeoutError("x")) == [("failed", "timeout")]
+
+
+def test_an_interrupt_ends_kernels_and_leaves_whole_files(tmp_path, no_process_left):
+    command = [sys.executable, "-m", "course_utils.cli", "run", str(PLANTED / "hang.ipynb"), "--out", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for_kernel(process.pid)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130 and errors.strip().endswith("course: interrupted") and "Traceback" not in errors
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["interrupted"] and report["lessons"][0]["status"] == "interrupted"
+
+
+def test_a_killed_run_leaves_no_half_file_and_no_process(tmp_path, no_process_left):
+    command = [sys.executable, "-m", "course_utils.cli", "run", str(PLANTED / "error.ipynb"), "--out", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for_kernel(process.pid)
+    process.kill()
+    process.wait()
+    for path in tmp_path.iterdir():
+        json.loads(path.read_text())
+
+
+def wait_for_kernel(pid):
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        children = psutil.Process(pid).children(recursive=True)
+        if any("ipykernel_launcher" in " ".join(child.cmdline()) for child in children):
+            return time.sleep(1)
+        time.sleep(0.1)
+    return pytest.fail("no kernel was started")
+
+
+def test_a_full_disk_fails_the_lesson_and_says_so(tmp_path, monkeypatch):
+    def full(path, content):
+        raise OSError(28, "No space left on device")
+
+    result = execution.Execution("passed", 1.0, notebook={"cells": []})
+    monkeypatch.setattr(runner, "execute", lambda *args, **kwargs: result)
+    monkeypatch.setattr(runner, "replace_file", full)
+    job = runner.Job("error", PLANTED / "error.ipynb")
+    assert (
+        runner._write(job, result, tmp_path, False)["error"] == "the result cannot be written: No space left on device"
+    )
+    with pytest.raises(RunError, match=r"report cannot be written to .*No space left on device"):
+        runner.run([job], tmp_path)
+
+
+def test_replacing_a_file_keeps_the_old_one_when_writing_fails(tmp_path, monkeypatch):
+    path = tmp_path / "file.txt"
+    lessons.replace_file(path, "old")
+
+    def full(self, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        lessons.replace_file(path, "new")
+    assert path.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_an_error_output_without_a_failed_cell_still_fails():
+    error = {"output_type": "error", "ename": "ValueError", "evalue": "shown"}
+    result = execution.Execution("passed", 1.0, notebook={"cells": [{"metadata": {}, "outputs": [error]}]})
+    execution.collect(result)
+    assert result.status == "failed" and result.error == "cell 1: ValueError: shown"
+
+
+def test_a_running_notebook_can_be_stopped_from_another_thread(no_process_left):
+    stop = threading.Event()
+    threading.Timer(3, stop.set).start()
+    assert execute(PLANTED / "hang.ipynb", stop=stop).status == "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [("x = f()", "may only set constants"), ("import os", "line 1 sets nothing"), ("x =", "may only set constants")],
+)
+def test_a_parameters_cell_with_more_than_constants_is_refused(tmp_path, source, message):
+    path = tmp_path / "x.ipynb"
+    path.write_text(json.dumps({"cells": [{"metadata": {"tags": ["parameters"]}, "source": source}]}))
+    with pytest.raises(SettingError, match=message):
+        parameters_of(path)
+
+
+def test_parameters_are_read_with_annotations_comments_and_equals_signs(tmp_path):
+    path = tmp_path / "x.ipynb"
+    source = '"""Settings."""\na: int = 3  # how many\nb = "x=y"\nc = d = -1.5\n'
+    path.write_text(json.dumps({"cells": [{"metadata": {"tags": ["parameters"]}, "source": [source]}]}))
+    assert parameters_of(path) == {"a": 3, "b": "x=y", "c": -1.5, "d": -1.5}
+    path.write_text(json.dumps({"cells": [{"metadata": {}, "source": []}]}))
+    assert parameters_of(path) is None
+    assert runner.plan([str(path)])[0].parameters == {}
+    with pytest.raises(SettingError, match="has no cell tagged 'parameters'"):
+        runner.plan([str(path)], "quick")
+    path.write_text("not json")
+    with pytest.raises(SettingError, match="cannot be read as a notebook"):
+        parameters_of(path)
+
+
+def test_assignments_are_split_by_lesson():
+    assert parse_assignments(["03.a=1", "1.b=x=y"], ["01", "03"]) == {"01": {"b": "x=y"}, "03": {"a": "1"}}
+    assert parse_assignments(["a=1"], ["03"]) == {"03": {"a": "1"}}
+    with pytest.raises(SettingError, match="not understood"):
+        parse_assignments(["a=1"], ["01", "03"])
+
+
+def test_a_run_fills_the_text_with_its_own_figures(toy_root, toy_built, tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "find_root", lambda: toy_root)
+    report = runner.run(runner.plan(["1"], "full", root=toy_root), tmp_path, html=True)
+    assert report.passed and report.lessons[0]["profile"] == "full" and report.lessons[0]["title"] == "A toy lesson"
+    text = (tmp_path / "01_toy.ipynb").read_text()
+    assert f"found in {report.lessons[0]['seconds']:.0f} s" in text and "{{" not in text
+    page = (tmp_path / "01_toy.html").read_text()
+    assert 'alt="A line that rises from one to three."' in page and "data:image/png;base64," in page
+    with pytest.raises(SettingError, match="Settings are given for '02', which is not run"):
+        runner.plan(["1"], overrides={"02": {"seed": 1}}, root=toy_root)
+
+
+def test_formulas_become_pictures_and_code_stays():
+    text = "Take $y = x^2$ and `$HOME`, then\n$$\\frac{a}{b}$$\n```\n$x$\n```\nfor $5 or $6, $\\oops{$."
+    shown = pages.with_formulas(text)
+    assert shown.count('<img class="math"') == 2 and 'alt="y = x^2"' in shown and 'alt="\\frac{a}{b}"' in shown
+    assert "`$HOME`" in shown and "```\n$x$\n```" in shown and "for $5 or $6, $\\oops{$." in shown
+
+
+def test_lessons_are_found_by_number_name_and_path(tmp_path, monkeypatch):
+    assert [lessons.lesson_number(text) for text in (3, "3", "03", "03_x", "a/03_x.ipynb", "a")] == ["03"] * 5 + ["A"]
+    with pytest.raises(SettingError, match="is not a lesson; write its number"):
+        lessons.lesson_number("three")
+    with pytest.raises(SettingError, match="no notebook of a lesson here"):
+        lessons.choose([], {})
+    monkeypatch.setattr(lessons, "__file__", str(tmp_path / "site" / "course_utils" / "lessons.py"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingError, match="The lessons are not here"):
+        lessons.find_root()
+    (tmp_path / "notebooks" / "source").mkdir(parents=True)
+    assert lessons.find_root() == tmp_path
+
+
+def test_the_worker_tells_of_every_cell_and_of_too_much_output(monkeypatch, tmp_path, capsys):
+    from course_utils import worker
+
+    job = {"input": str(PLANTED / "parameters.ipynb"), "output": str(tmp_path / "output.ipynb"), "start_timeout": 60}
+    job |= {"parameters": {"steps": 3}, "cell_timeout": 60}
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    monkeypatch.setattr(sys, "argv", ["worker", str(tmp_path / "job.json")])
+    monkeypatch.setattr(worker, "MOST_OUTPUT", 10)
+    monkeypatch.setattr(worker, "FLOOD_PAUSE", 0)
+    monkeypatch.setenv(worker.MARK, "mark")
+    worker.main()
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("mark")]
+    told = [json.loads(line.removeprefix("mark")) for line in lines]
+    assert [(e["index"], e["of"]) for e in told if e["event"] == "cell"] == [(0, 4), (1, 4), (1, 4), (2, 4), (3, 4)]
+    assert "flood" in {e["event"] for e in told} and told[-1]["event"] == "done"
+    job |= {"input": str(PLANTED / "error.ipynb"), "parameters": {}}
+    worker.run(job)
+    assert '"message": "ValueError: planted"' in capsys.readouterr().out
+    job |= {"input": str(PLANTED / "hang.ipynb"), "cell_timeout": 2}
+    worker.run(job)
+    assert '"kind": "timeout", "message": "took longer than 2 s"' in capsys.readouterr().out
+    for process in psutil.process_iter(["cmdline"]):
+        if "time.sleep(600)" in " ".join(process.info["cmdline"] or ()) and describe(process):
+            process.kill()  # the notebook's helper: here no runner ends it
+
+
+def test_a_worker_ends_with_whoever_started_it(monkeypatch):
+    from course_utils import worker
+
+    class Ended(BaseException):
+        pass
+
+    def leave(code):
+        raise Ended
+
+    parents, killed = iter([7, 7, 1]), []
+    child = type("Child", (), {"kill": lambda self: killed.append(self)})()
+    monkeypatch.setattr(worker.os, "getppid", lambda: next(parents))
+    monkeypatch.setattr(worker.os, "_exit", leave)
+    monkeypatch.setattr(worker.psutil.Process, "children", lambda self, recursive: [child])
+    with pytest.raises(Ended):
+        worker.end_with(7, seconds=0)
+    assert killed == [child]

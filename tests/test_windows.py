@@ -1,0 +1,90 @@
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib import pyplot as plt
+from torch import nn
+
+from course_utils import convolution
+from course_utils.windows import receptive_field
+
+layers = st.lists(
+    st.tuples(st.integers(1, 4), st.integers(1, 2), st.integers(0, 1), st.integers(1, 2)).filter(
+        lambda layer: layer[3] * (layer[0] - 1) + 1 > 2 * layer[2]  # no window lies in the padding alone
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+def seen_by(net, cell, side):
+    """First and last row of a picture from which any gradient reaches output cell (cell, cell)."""
+    images = torch.zeros(1, 1, side, side, requires_grad=True)
+    net(images)[0, 0, cell, cell].backward()
+    rows = images.grad[0, 0].sum(1).nonzero().flatten()
+    return rows.min().item(), rows.max().item()
+
+
+def all_ones(kernel, stride, padding, dilation):
+    conv = nn.Conv2d(1, 1, kernel, stride, padding, dilation, bias=False)
+    nn.init.ones_(conv.weight)
+    return conv
+
+
+@settings(max_examples=40, deadline=None)
+@given(layers)
+def test_receptive_field_is_what_gradients_measure(described):
+    field = receptive_field(described)
+    net = nn.Sequential(*(all_ones(*layer) for layer in described))
+    side = 2 * field.size + 8 * field.jumps[-1]  # large enough for a cell in the middle to see no border
+    cell = net(torch.zeros(1, 1, side, side)).shape[2] // 2
+    assert seen_by(net, cell, side) == field.span(cell)
+
+
+def test_receptive_field_of_modules_is_measured_too():
+    net = nn.Sequential(
+        all_ones(3, 1, 1, 1), nn.BatchNorm2d(1).eval(), nn.AvgPool2d(2), all_ones(5, 1, 0, 1), nn.AvgPool2d(2)
+    )
+    field = receptive_field(net)
+    assert field.sizes == (3, 3, 4, 12, 14)
+    assert field.jumps == (1, 1, 2, 2, 4)
+    assert seen_by(net, 4, 60) == field.span(4)
+
+
+def test_padding_puts_the_first_cell_partly_outside_the_picture():
+    assert receptive_field([(3, 1, 1)]).span(0) == (-1, 1)
+
+
+def test_two_small_kernels_see_as_much_as_one_large():
+    assert receptive_field([(3,), (3,)]).size == receptive_field([(5,)]).size == 5
+
+
+@pytest.mark.parametrize(
+    ("given_layers", "error", "sentence"),
+    [
+        ([], ValueError, "no layers"),
+        ([nn.Conv2d(1, 1, 3), nn.Linear(3, 3)], TypeError, "stop before the first dense layer"),
+        ([3], TypeError, "no layer with a window"),
+        ([nn.Conv2d(1, 1, (3, 5))], ValueError, "not square"),
+        ([(0,)], ValueError, "kernel is 0"),
+        ([nn.Conv2d(1, 1, 3, padding="same")], ValueError, "padding is 'same'"),
+    ],
+)
+def test_receptive_field_refuses_what_it_cannot_follow(given_layers, error, sentence):
+    with pytest.raises(error, match=sentence):
+        convolution.receptive_field(given_layers)
+
+
+@settings(max_examples=30, deadline=None)
+@given(layers)
+def test_the_drawing_holds_each_square_inside_the_next(described):
+    field = receptive_field(described)
+    figure = field.plot()
+    *squares, pixel = figure.axes[0].patches
+    corners = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in (pixel, *squares)]
+    plt.close(figure)
+    for (inner_first, inner_last), (outer_first, outer_last) in pairwise(corners):
+        assert outer_first <= inner_first + 0.51 and inner_last <= outer_last + 0.51
+    assert figure.axes[0].get_title(loc="left") == f"One output cell sees {field.size}×{field.size} pixels"
