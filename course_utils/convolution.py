@@ -82,9 +82,7 @@ class _Plan:
         return slice(top, top + height, self.stride[0]), slice(left, left + width, self.stride[1])
 
 
-def _plan(
-    images: Tensor, weight: Tensor, bias: Tensor | None, stride: Size, padding: Size, dilation: Size
-) -> _Plan:
+def _plan(images: Tensor, weight: Tensor, bias: Tensor | None, stride: Size, padding: Size, dilation: Size) -> _Plan:
     """Check all arguments of a convolution and pad the pictures."""
     for name, value, layout in (("images", images, "(N, C, H, W)"), ("weight", weight, "(O, C, kh, kw)")):
         if not isinstance(value, Tensor):
@@ -104,9 +102,7 @@ def _plan(
             "the second axis of images and of weight must agree."
         )
     if bias is not None and tuple(bias.shape) != (weight.shape[0],):
-        raise ValueError(
-            f"bias has shape {tuple(bias.shape)}; give one number per filter, shape ({weight.shape[0]},)."
-        )
+        raise ValueError(f"bias has shape {tuple(bias.shape)}; give one number per filter, shape ({weight.shape[0]},).")
     steps, zeros = pair(stride, "stride", 1), pair(padding, "padding", 0)
     spread = pair(dilation, "dilation", 1)
     sides = tuple(images.shape[2:]), tuple(weight.shape[2:])

@@ -152,8 +152,10 @@ def _environment(work: Path, marker: str, more: Mapping[str, str]) -> dict[str, 
     specification = {"argv": argv, "display_name": "Python 3 (ipykernel)", "language": "python"}
     (kernel / "kernel.json").write_text(json.dumps(specification), encoding="utf-8")
     inherited = {key: value for key, value in os.environ.items() if key != "MPLBACKEND"}  # the kernel sets its own
+    (work / "tmp").mkdir()
     own = {
         MARK: marker,
+        "TMPDIR": str(work / "tmp"),  # so that nothing stays behind, also when the kernel is ended
         "JUPYTER_PATH": str(work / "jupyter"),
         "JUPYTER_RUNTIME_DIR": str(work / "runtime"),
         "IPYTHONDIR": str(work / "ipython"),

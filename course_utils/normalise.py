@@ -89,6 +89,8 @@ def without_machine(text: str, root: Path) -> str:
         (tempfile.gettempdir(), "<temporary>"),
         (str(Path.home()), "~"),
     ):
+        if name == "<temporary>":
+            text = re.sub(rf"{re.escape(folder)}/course-run-\w+/tmp(?=/)", name, text)  # where the kernel's own is
         if len(folder) > 1:
             text = re.sub(rf"(?<![\w/]){re.escape(folder)}(?=[/\\])", name, text)
     return ADDRESS.sub("0x…", text)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import threading
 import time
@@ -109,19 +110,21 @@ def run(job: dict[str, Any]) -> None:
     return None
 
 
-def end_with(parent: int, seconds: float = 1.0) -> None:
-    """End this process and its children as soon as `parent` is gone, however it went: nobody else would."""
+def end_with(parent: int, folder: Path, seconds: float = 1.0) -> None:
+    """End this process and its children as soon as `parent` is gone, and remove `folder`: nobody else would."""
     while os.getppid() == parent:
         time.sleep(seconds)
     for process in psutil.Process().children(recursive=True):
         process.kill()
+    shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
 
 
 def main() -> None:
     """Run the job whose file is named on the command line."""
-    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
-    run(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+    job = Path(sys.argv[1])
+    threading.Thread(target=end_with, args=(os.getppid(), job.parent), daemon=True).start()
+    run(json.loads(job.read_text(encoding="utf-8")))
 
 
 if __name__ == "__main__":

@@ -240,6 +240,7 @@ def test_outputs_lose_what_differs_from_machine_to_machine(tmp_path):
             f"{tmp_path}/notebooks/x.png",
             f"{Path.home()}/cache",
             f"{tempfile.gettempdir()}/ipykernel_123/456.py:1",
+            f"{tempfile.gettempdir()}/course-run-a_b1/tmp/x.npy",
             "<object at 0x7f00deadbeef> but 0xFF and 0x1F stay",
         ]
     )
@@ -248,6 +249,7 @@ def test_outputs_lose_what_differs_from_machine_to_machine(tmp_path):
         "notebooks/x.png",
         "~/cache",
         "<cell>:1",
+        "<temporary>/x.npy",
         "<object at 0x…> but 0xFF and 0x1F stay",
     ]
 

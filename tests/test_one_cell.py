@@ -6,9 +6,7 @@ from torch.nn import functional as F
 from course_utils.convolution import kernel, pool2d
 from course_utils.one_cell import worked_cell
 
-PICTURE = torch.tensor(
-    [[0, 3, 1, 0, 3], [3, 3, 3, 1, 3], [1, 2, 0, 3, 2], [0, 0, 0, 2, 1], [2, 3, 3, 2, 0]]
-).float()
+PICTURE = torch.tensor([[0, 3, 1, 0, 3], [3, 3, 3, 1, 3], [1, 2, 0, 3, 2], [0, 0, 0, 2, 1], [2, 3, 3, 2, 0]]).float()
 
 
 @pytest.mark.parametrize(("stride", "padding", "dilation"), [(1, 0, 1), (2, 1, 1), (1, 0, 2), (3, 2, 2)])

@@ -320,6 +320,7 @@ def test_the_worker_tells_of_every_cell_and_of_too_much_output(monkeypatch, tmp_
     monkeypatch.setattr(sys, "argv", ["worker", str(tmp_path / "job.json")])
     monkeypatch.setattr(worker, "MOST_OUTPUT", 10)
     monkeypatch.setattr(worker, "FLOOD_PAUSE", 0)
+    monkeypatch.setattr(worker, "end_with", lambda parent, folder: None)  # this process stays
     monkeypatch.setenv(worker.MARK, "mark")
     worker.main()
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("mark")]
@@ -337,7 +338,7 @@ def test_the_worker_tells_of_every_cell_and_of_too_much_output(monkeypatch, tmp_
             process.kill()  # the notebook's helper: here no runner ends it
 
 
-def test_a_worker_ends_with_whoever_started_it(monkeypatch):
+def test_a_worker_ends_with_whoever_started_it(monkeypatch, tmp_path):
     from course_utils import worker
 
     class Ended(BaseException):
@@ -346,11 +347,12 @@ def test_a_worker_ends_with_whoever_started_it(monkeypatch):
     def leave(code):
         raise Ended
 
+    (tmp_path / "work").mkdir()
     parents, killed = iter([7, 7, 1]), []
     child = type("Child", (), {"kill": lambda self: killed.append(self)})()
     monkeypatch.setattr(worker.os, "getppid", lambda: next(parents))
     monkeypatch.setattr(worker.os, "_exit", leave)
     monkeypatch.setattr(worker.psutil.Process, "children", lambda self, recursive: [child])
     with pytest.raises(Ended):
-        worker.end_with(7, seconds=0)
-    assert killed == [child]
+        worker.end_with(7, tmp_path / "work", seconds=0)
+    assert killed == [child] and not (tmp_path / "work").exists()

@@ -915,8 +915,8 @@ coffee = pictures.to_float(pictures.to_tensor(photo))
 assert_close(mix(coffee, 0.8, 1.0, 1.3, 0.1), pictures.mix(coffee, 0.8, 1.0, 1.3, 0.1))
 
 # %% [markdown]
-# Change the four numbers and run the cell again. Can you make the saucer look grey? (No gain can: its blue is almost 0,
-# and 0 times anything is 0. Adding can do what multiplying cannot.)
+# Change the four numbers and run the cell again. Can you make the saucer look grey? (With gains alone it is hard: its
+# blue is almost 0, and 0 times anything is 0. Adding can do what multiplying cannot.)
 
 # %%
 fig = pictures.grid(
@@ -958,17 +958,17 @@ figures.show(
 # around 0 with a spread of about 1. We need the mean and the standard deviation (the usual distance from the mean) of
 # each channel, over all pictures of the batch.
 
+
 # %%
-mean = batch_float.mean(dim=(0, 2, 3))
-std = batch_float.std(dim=(0, 2, 3))
-print("mean:", mean.numpy().round(3), " std:", std.numpy().round(3))
+def statistics(images):
+    """Return the mean and the standard deviation of each channel of a batch."""
+    return images.mean(dim=(0, 2, 3)), images.std(dim=(0, 2, 3))
+
+
+mean, std = statistics(batch_float)
 normalised = (batch_float - mean.view(3, 1, 1)) / std.view(3, 1, 1)
-print(
-    "after, mean:",
-    normalised.mean(dim=(0, 2, 3)).numpy().round(3) + 0.0,
-    " std:",
-    normalised.std(dim=(0, 2, 3)).numpy().round(3),
-)
+for when, (m, s) in {"before": (mean, std), "after": statistics(normalised)}.items():
+    print(f"{when:6}  mean {m.numpy().round(2) + 0.0}, standard deviation {s.numpy().round(2)}")
 assert_close(pictures.normalise(batch_float, mean, std), normalised)
 assert_close(v2.functional.normalize(batch_float, mean.tolist(), std.tolist()), normalised)
 
@@ -1017,15 +1017,15 @@ fig = pictures.grid(
 )
 figures.show(
     fig,
-    alt="Upper row: four photographs with large black areas and harsh, overdone colours. Lower row: the same "
-    "photographs looking natural.",
+    alt="Upper row: four photographs with harsh, overdone colours, their shadows and seas turned black. Lower row: the "
+    "same photographs looking natural.",
 )
 
 # %% [markdown]
 # {{below_zero:.0%}} of the numbers are negative, because the mean now sits at 0. A screen cannot shine less than dark,
-# so they all become black, and what lies above 1 becomes glaring: {{lost:.0%}} of all numbers were cut off. Such
-# pictures are everywhere in tutorials. They do not mean that the network sees badly; it sees the numbers before the
-# cut. They mean that somebody forgot to **un-normalise**: times std, plus mean.
+# so they all become 0, and what lies above 1 becomes glaring: {{lost:.0%}} of all numbers were cut off. Such pictures
+# are everywhere in tutorials. They do not mean that the network sees badly; it sees the numbers before the cut. They
+# mean that somebody forgot to **un-normalise**: times std, plus mean.
 #
 # matplotlib clips such numbers with a warning that is easy to overlook. The course's helper refuses:
 
@@ -1188,7 +1188,7 @@ figures.show(
 )
 
 # %% [markdown]
-# For {{other_is_nearer:.0%}} of the {{boots_compared:,}} boots, some other boot is nearer than the same boot three
+# For {{other_is_nearer:.1%}} of the {{boots_compared:,}} boots, some other boot is nearer than the same boot three
 # pixels further to the right. To your eye nothing happened. To a dense layer everything did: every number arrives at a
 # weight that was meant for its neighbour. It would have to learn each boot again at each place.
 #
@@ -1258,11 +1258,14 @@ line = torch.linspace(-4.2, 5.2, 200)
 with figures.style():
     fig, ax = plt.subplots(figsize=(6.5, 3.8))
     ax.plot(line, f(line), color=figures.INK)
-    for at, colour in ((-3.0, figures.RED), (0.5, figures.GREEN), (3.0, figures.BLUE)):
+    for at, colour, beside in (
+        (-3.0, figures.RED, (12, 2)),
+        (0.5, figures.GREEN, (-20, 12)),
+        (3.0, figures.BLUE, (14, -10)),
+    ):
         near, slope = torch.tensor([at - 1.2, at, at + 1.2]), 2 * at - 1
-        label = f"slope {slope:g}".replace("-", "−")
         ax.plot(near, f(at) + slope * (near - at), "o-", markevery=[1], color=colour, markersize=8)
-        ax.annotate(label, (at, f(at)), xytext=(0, 14), textcoords="offset points", ha="center")
+        ax.annotate(f"slope {slope:g}".replace("-", "−"), (at, f(at)), xytext=beside, textcoords="offset points")
     ax.set(xlabel="x", ylabel="y = x² − x − 2", title="Falling, level, rising: the slope tells which")
 figures.show(
     fig,
@@ -1325,7 +1328,7 @@ places = walk(settings.start, settings.rate, settings.steps)
 print([round(place, 3) for place in places[:6].tolist()], "…", round(places[-1].item(), 3))
 
 # %% [markdown]
-# The numbers drift towards ½. Drawn on the curve, each dot is one step:
+# The numbers drift towards ½. We draw the walk onto the curve:
 
 
 # %%
@@ -1339,7 +1342,7 @@ def draw_walk(ax, places):
 
 
 # %% [markdown]
-# The red square is the start.
+# Drawn on the curve, each dot is one step. The red square is the start.
 
 # %%
 with figures.style():
@@ -1510,7 +1513,7 @@ def learn_gains(before, after, rate, steps):
 
 
 # %% [markdown]
-# Forty steps:
+# Forty steps at rate ½:
 
 # %%
 history = learn_gains(before, after, rate=0.5, steps=40)

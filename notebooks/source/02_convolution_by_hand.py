@@ -426,6 +426,7 @@ results.record(
 with figures.style():
     fig, ax = plt.subplots(figsize=(7.2, 2.6))
     labels = [f"{value:.3g} ms: {speedup[name]:,.0f} times as fast" for name, value in typical.items()]
+    labels[0] = f"{typical['loops']:.3g} ms"
     bars = ax.barh(list(typical), list(typical.values()), color=figures.BLUE)
     ax.bar_label(bars, labels, padding=4)
     ax.set(xscale="log", xlim=(min(typical.values()) / 5, typical["loops"] * 40))

@@ -15,10 +15,10 @@
 #
 # **The question: can a machine learn to tell a shirt from a coat?**
 #
-# In lesson 1 a picture became numbers, in lesson 2 a filter found edges, and one filter was even *learned*. Now we put
-# the pieces together: a stack of learned filters, a score for each class, and a loop that makes the scores better.
-# At the end a network of about a hundred thousand numbers sorts clothes it has never seen, and you know every line
-# of how it got there.
+# In lesson 1 a picture became numbers, in lesson 2 a filter found edges, and one filter was even *learned*. Now we
+# put the pieces together: a stack of learned filters, a score for each class, and a loop that makes the scores
+# better. At the end a network of about a hundred thousand numbers sorts clothes it has never seen, and you know every
+# line of how it got there.
 #
 # **After this lesson you will be able to**
 #
@@ -79,7 +79,6 @@ import time
 from pathlib import Path
 
 import torch
-from matplotlib import pyplot as plt
 from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
@@ -111,19 +110,19 @@ print(f"The network will live on: {device}")
 # %% [markdown]
 # ## Ten kinds of clothes
 #
-# Fashion-MNIST holds 70,000 grey pictures of 28×28 pixels from the catalogue of an online shop: 60,000 to learn from and
-# 10,000 to be tested on, in ten classes (Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747). `data.load` looks for it in
-# your data folder, then tries to download it, and if there is no network either, takes the sample that comes with the
-# course: 12,000 of the real pictures. The line it prints says which it was, because a result is only as good as
-# the data behind it.
+# Fashion-MNIST holds 70,000 grey pictures of 28×28 pixels from the catalogue of an online shop: 60,000 to learn from
+# and 10,000 to be tested on, in ten classes (Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747). `data.load` looks for
+# it in your data folder, then tries to download it, and if there is no network either, takes the sample that comes
+# with the course: 12,000 of the real pictures. The line it prints says which it was, because a result is only as good
+# as the data behind it.
 
 # %%
 clothes = data.load("fashion_mnist", seed=settings.seed)
 clothes.train
 
 # %% [markdown]
-# **Predict first.** Here are four pictures of each class. Which two classes will a machine mix up most often? Write your
-# guess down; we shall count.
+# **Predict first.** Here are four pictures of each class. Which two classes will a machine mix up most often? Write
+# your guess down; we shall count.
 
 # %%
 samples = [clothes.train.of_class(name).images[:4] for name in clothes.classes]
@@ -135,8 +134,8 @@ figures.show(
 )
 
 # %% [markdown]
-# Some are easy: no one takes trousers for a bag. But look at the pullovers, coats and shirts. At 28×28 pixels you would
-# make mistakes yourself. Keep that in mind when we judge the network.
+# Some are easy: no one takes trousers for a bag. But look at the pullovers, coats and shirts. At 28×28 pixels you
+# would make mistakes yourself. Keep that in mind when we judge the network.
 #
 # Each picture is a `uint8` tensor with one channel, as in lesson 1, and each label is a number from 0 to 9.
 
@@ -157,8 +156,8 @@ print("label", label, "means", clothes.classes[label])
 # | validation | every decision *we* take: which network, which rate, when to stop | often |
 # | test | one honest figure at the very end | **once** |
 #
-# Why not decide on the test pictures? Because then we would pick what happens to suit *these* pictures, and the figure
-# would flatter us. The test part stays closed until [The test](#The-test).
+# Why not decide on the test pictures? Because then we would pick what happens to suit *these* pictures, and the
+# figure would flatter us. The test part stays closed until [The test](#The-test).
 
 # %%
 train_part = clothes.train
@@ -169,8 +168,8 @@ for part in (train_part, validation_part):
     print(f"{part.name:<11}", f"{len(part):>6,}", "pictures,", sorted(set(part.counts().values())), "in each class")
 
 # %% [markdown]
-# The split is *stratified*: each class keeps its share in both parts. And it is *seeded*: tomorrow, the same pictures are
-# set aside. No picture is in two parts:
+# The split is *stratified*: each class keeps its share in both parts. And it is *seeded*: tomorrow, the same pictures
+# are set aside. No picture is in two parts:
 
 # %%
 seen = {image.numpy().tobytes() for image in clothes.train.images}
@@ -178,14 +177,14 @@ twins = sum(image.numpy().tobytes() in seen for image in clothes.validation.imag
 print(f"{twins} of {len(clothes.validation):,} validation pictures have an identical twin in the training part")
 
 # %% [markdown]
-# A nice check, and not a formality: where this number is not 0, the *set itself* holds the same picture twice. Sets from
-# the web often do. A handful among thousands will not move our figures.
+# A nice check, and not a formality: where this number is not 0, the *set itself* holds the same picture twice. Sets
+# from the web often do. A handful among thousands will not move our figures.
 #
 # ## From a set to batches
 #
-# PyTorch's interface for data has two halves. A `Dataset` answers two questions: how many items are there, and what is
-# item number i? A `DataLoader` makes batches of them. Here is the whole first half, by hand. The picture becomes floats
-# and is normalised as in lesson 1, with mean and standard deviation *of the training part*.
+# PyTorch's interface for data has two halves. A `Dataset` answers two questions: how many items are there, and what
+# is item number i? A `DataLoader` makes batches of them. Here is the whole first half, by hand. The picture becomes
+# floats and is normalised as in lesson 1, with mean and standard deviation *of the training part*.
 
 
 # %%
@@ -205,8 +204,8 @@ image, label = Clothes(train_part)[0]
 image.shape, label
 
 # %% [markdown]
-# **Predict first.** 60,000 pictures in batches of 32: how many batches? And 10,000 pictures: how many, and how large is
-# the last one?
+# **Predict first.** 60,000 pictures in batches of 32: how many batches? And 10,000 pictures: how many, and how large
+# is the last one?
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -216,9 +215,9 @@ for count in (60_000, 10_000):
 assert math.ceil(60_000 / 32) == 1_875 and math.ceil(10_000 / 32) == 313 and 10_000 % 32 == 16
 
 # %% [markdown]
-# 60,000 is 1,875 × 32 exactly. 10,000 is not: 312 full batches, and a 313th with the 16 pictures that are left. If you
-# guessed 312, you are in good company; many programs forget the last batch, or count it as if it were full. We shall
-# see what that does to an accuracy.
+# 60,000 is 1,875 × 32 exactly. 10,000 is not: 312 full batches, and a 313th with the 16 pictures that are left. If
+# you guessed 312, you are in good company; many programs forget the last batch, or count it as if it were full. We
+# shall see what that does to an accuracy.
 
 # %%
 loader = DataLoader(Clothes(train_part), batch_size=32, shuffle=True)
@@ -227,8 +226,8 @@ images, labels = next(iter(loader))
 print(len(loader), "batches; the first:", images.shape, labels.shape, labels[:8].tolist())
 
 # %% [markdown]
-# A loader is *iterable*, not a list: it shuffles anew each time it is gone through, so "the batch number 0" would mean
-# nothing. The usual accident:
+# A loader is *iterable*, not a list: it shuffles anew each time it is gone through, so "the batch number 0" would
+# mean nothing. The usual accident:
 
 # %%
 try:
@@ -240,8 +239,8 @@ except TypeError as error:
 # The mend is `next(iter(loader))` for one batch, or a `for` loop for all.
 #
 # A loader fetches one picture at a time, 54,000 calls of `__getitem__` in every epoch. Our whole set fits in memory,
-# so there is a shorter way: index the tensor with 32 numbers at once, and normalise the whole batch in one go. That is
-# all that `data.batches` does, and the cell checks that both ways give the same numbers.
+# so there is a shorter way: index the tensor with 32 numbers at once, and normalise the whole batch in one go. That
+# is all that `data.batches` does, and the cell checks that both ways give the same numbers.
 
 # %%
 by_picture = next(iter(DataLoader(Clothes(train_part), batch_size=32)))
@@ -262,8 +261,8 @@ results.record(loader_speedup=at_once / one_by_one)
 
 # %% [markdown]
 # The same pictures, {{loader_speedup:.0f}} times as many per second in this run. Nothing clever happened: Python is
-# slow, so we ask it less often. Pictures that do *not* fit in memory still need `Dataset` and `DataLoader`; lesson 5 uses
-# them.
+# slow, so we ask it less often. Pictures that do *not* fit in memory still need `Dataset` and `DataLoader`; lesson 5
+# uses them.
 #
 # ## A network from a tutorial
 #
@@ -315,11 +314,11 @@ for name, kernel, stride in [
 assert 32 * side * side == 128
 
 # %% [markdown]
-# 26, 24, 12, 8, 4, 2. So 32 channels of 2×2 pixels arrive: 32 · 2 · 2 = 128, just as the message said. (A picture of 44×44
-# pixels would have ended at 5×5 or so; perhaps the listing was copied from a larger picture.)
+# 26, 24, 12, 8, 4, 2. So 32 channels of 2×2 pixels arrive: 32 · 2 · 2 = 128, just as the message said. (A picture of
+# 44×44 pixels would have ended at 5×5 or so; perhaps the listing was copied from a larger picture.)
 #
-# `models.shape_trace` does the same for any network: it sends zeros through and writes down what comes out of each layer,
-# up to the first that fails.
+# `models.shape_trace` does the same for any network: it sends zeros through and writes down what comes out of each
+# layer, up to the first that fails.
 
 # %%
 print(models.shape_trace(published, (1, 1, 28, 28)))
@@ -336,8 +335,8 @@ assert models.count_parameters(mended) == models.count_parameters(models.Publish
 # %% [markdown]
 # ## Scores and loss
 #
-# Ten numbers come out for each picture, one score for each class. Such scores are called **logits**: any number, positive
-# or negative, the largest wins. `softmax` turns them into probabilities: positive, and 1 in sum.
+# Ten numbers come out for each picture, one score for each class. Such scores are called **logits**: any number,
+# positive or negative, the largest wins. `softmax` turns them into probabilities: positive, and 1 in sum.
 
 # %%
 logits = mended(images[:1])
@@ -348,8 +347,8 @@ print("probabilities", [round(x, 2) for x in probabilities[0].tolist()])
 
 # %% [markdown]
 # The network knows nothing yet, so every class gets about one tenth. The **loss** says how bad that is: the negative
-# logarithm of the probability that the *true* class got, averaged over the batch. Sure and right costs almost nothing,
-# sure and wrong costs a lot.
+# logarithm of the probability that the *true* class got, averaged over the batch. Sure and right costs almost
+# nothing, sure and wrong costs a lot.
 #
 # **Predict first.** If each of ten classes gets probability 0.1, what is the loss?
 
@@ -362,11 +361,12 @@ print(f"loss of an untrained network {by_hand.item():.2f}, −log(0.1) is {-math
 assert abs(by_hand.item() - math.log(10)) < 0.15
 
 # %% [markdown]
-# About 2.30, which is log 10. Remember this number: a ten-class network that starts far above it is set up wrongly, and one
-# that stays at it learns nothing.
+# About 2.30, which is log 10. Remember this number: a ten-class network that starts far above it is set up wrongly,
+# and one that stays at it learns nothing.
 #
-# **Pitfall: softmax twice.** `F.cross_entropy` wants *logits*; it applies softmax itself, in a way that does not overflow. A
-# network that ends with its own softmax still runs, and learns badly. Look at a prediction that could not be better:
+# **Pitfall: softmax twice.** `F.cross_entropy` wants *logits*; it applies softmax itself, in a way that does not
+# overflow. A network that ends with its own softmax still runs, and learns badly. Look at a prediction that could not
+# be better:
 
 # %%
 perfect = torch.tensor([[50.0, 0, 0, 0, 0, 0, 0, 0, 0, 0]])
@@ -379,8 +379,8 @@ assert once.item() < 1e-6 and twice.item() > 1.46
 # The loss of a perfect answer should be 0. With softmax applied twice it is 1.46 and can never get lower, so the
 # network is pushed about for nothing.
 #
-# **Pitfall: ReLU behind the logits.** A ReLU at the end makes every negative score 0. Where the true class has a negative
-# score, its gradient is 0 too, and the network cannot learn from its mistake:
+# **Pitfall: ReLU behind the logits.** A ReLU at the end makes every negative score 0. Where the true class has a
+# negative score, its gradient is 0 too, and the network cannot learn from its mistake:
 
 # %%
 scores = torch.tensor([[-1.0, 2.0]], requires_grad=True)  # two classes, and the first is the true one
@@ -409,8 +409,8 @@ print(f"loss on the same 32 pictures: {before.item():.4f} before the step, {afte
 assert after < before
 
 # %% [markdown]
-# The loss fell: the step was right. An **optimizer** is this loop in a box. `torch.optim.SGD` is exactly it, and other
-# optimizers (such as Adam, used below) scale each parameter's step by how large its slopes have lately been.
+# The loss fell: the step was right. An **optimizer** is this loop in a box. `torch.optim.SGD` is exactly it, and
+# other optimizers (such as Adam, used below) scale each parameter's step by how large its slopes have lately been.
 
 # %%
 torch.manual_seed(settings.seed)
@@ -424,9 +424,9 @@ print("torch.optim.SGD took the same step")
 # %% [markdown]
 # ## Five lines
 #
-# Every training loop you will ever read has the same five lines inside: **predict, measure, clear, slopes, step.** Here they
-# are, and one epoch with them: the mended tutorial network, Adam with a learning rate of 0.001 and batches of 32, as
-# published.
+# Every training loop you will ever read has the same five lines inside: **predict, measure, clear, slopes, step.**
+# Here they are, and one epoch with them: the mended tutorial network, Adam with a learning rate of 0.001 and batches
+# of 32, as published.
 
 
 # %%
@@ -450,8 +450,8 @@ tutorial_seconds = time.perf_counter() - start
 print(f"{len(small_batches):,} steps")
 
 # %% [markdown]
-# `training.fit` is this loop with its surroundings: it keeps a history, schedules the learning rate, stops early, saves
-# checkpoints. Inside are the same five lines. Proof: ten batches with the same start, and not one bit differs.
+# `training.fit` is this loop with its surroundings: it keeps a history, schedules the learning rate, stops early,
+# saves checkpoints. Inside are the same five lines. Proof: ten batches with the same start, and not one bit differs.
 
 # %%
 some = list(small_batches)[:10]
@@ -468,8 +468,8 @@ print("the same weights")
 # %% [markdown]
 # ## Counting right
 #
-# How good is the network after this epoch? Its **accuracy** is the share of pictures it gets right. The tempting way is
-# to compute it per batch and average. **Predict first:** 70 pictures in batches of 32: is the average of the three
+# How good is the network after this epoch? Its **accuracy** is the share of pictures it gets right. The tempting way
+# is to compute it per batch and average. **Predict first:** 70 pictures in batches of 32: is the average of the three
 # batch accuracies the accuracy?
 
 
@@ -488,8 +488,8 @@ print("batches:", [f"{accuracy:.2%} of {count}" for accuracy, count in per_batch
 print(f"average of averages {average:.4%}, right answers / pictures {weighted:.4%}")
 
 # %% [markdown]
-# Not in general: the last 6 pictures count as much as 32 others. The right way weighs each batch by its pictures, and that
-# is what `training.evaluate` does, for the loss too. You can recognise the mistake from outside: with 10,000
+# Not in general: the last 6 pictures count as much as 32 others. The right way weighs each batch by its pictures, and
+# that is what `training.evaluate` does, for the loss too. You can recognise the mistake from outside: with 10,000
 # test pictures an accuracy has at most two decimals in per cent. A published tutorial prints 88.37859424920129 %.
 
 # %%
@@ -501,9 +501,9 @@ results.record(tutorial_epoch_accuracy=first_epoch.accuracy)
 print(first_epoch)
 
 # %% [markdown]
-# After one epoch the tutorial's network is right about {{tutorial_epoch_accuracy:.1%}} of the validation pictures. Its
-# authors report over 91 % after ten epochs. Measured on two processor cores, those ten epochs take minutes. We can do better
-# in less time.
+# After one epoch the tutorial's network is right about {{tutorial_epoch_accuracy:.1%}} of the validation pictures.
+# Its authors report over 91 % after ten epochs. Measured on two processor cores, those ten epochs take minutes. We
+# can do better in less time.
 #
 # ## A faster network
 #
@@ -511,12 +511,12 @@ print(first_epoch)
 #
 # 1. **Pool early.** The costly part of a network is its large pictures. We halve height and width right after every
 #    convolution, so each next layer has a quarter of the pixels.
-# 2. **Normalise inside.** Batch normalisation brings each channel to mean 0 and standard deviation 1 over the batch, as we
-#    did with the picture, then scales and shifts it by two learned numbers. Large learning rates become safe. (Lesson 4
-#    looks at what it does in evaluation.)
+# 2. **Normalise inside.** Batch normalisation brings each channel to mean 0 and standard deviation 1 over the batch,
+#    as we did with the picture, then scales and shifts it by two learned numbers. Large learning rates become safe.
+#    (Lesson 4 looks at what it does in evaluation.)
 # 3. **Larger batches.** 256 pictures in a step keep the processor busier than 32.
-# 4. **A moving learning rate.** It rises, then falls to almost 0: large steps to get near, small ones to settle. This is
-#    the *one-cycle* schedule; lesson 6 takes it apart.
+# 4. **A moving learning rate.** It rises, then falls to almost 0: large steps to get near, small ones to settle. This
+#    is the *one-cycle* schedule; lesson 6 takes it apart.
 #
 # One block, by hand:
 
@@ -569,8 +569,8 @@ print(f"multiplications per picture: tutorial {tutorial_work:,}, ours {our_work:
 #
 # ## Training it
 #
-# One function, so that we can run it with several seeds. **Predict first:** what validation accuracy will it reach, in
-# {{epochs}} epochs?
+# One function, so that we can run it with several seeds. **Predict first:** what validation accuracy will it reach,
+# in {{epochs}} epochs?
 
 
 # %%
@@ -592,8 +592,8 @@ def train_a_network(seed):
 model, history = train_a_network(settings.seed)
 
 # %% [markdown]
-# Each line is one epoch. `Augment(flip=True)` mirrors half of the pictures of each batch: a mirrored coat is still a coat,
-# and the network cannot learn by heart which way every coat hangs.
+# Each line is one epoch. `Augment(flip=True)` mirrors half of the pictures of each batch: a mirrored coat is still a
+# coat, and the network cannot learn by heart which way every coat hangs.
 
 # %%
 figures.show(
@@ -610,13 +610,13 @@ results.record(
 )
 
 # %% [markdown]
-# {{validation_accuracy:.1%}} on validation in {{epochs}} epochs of {{seconds_per_epoch:.0f}} seconds. One epoch of the
-# tutorial's network took {{tutorial_seconds_per_epoch:.0f}} seconds in the same run: {{speedup_per_epoch:.1f}} times as
-# long, and it needs more epochs as well. If you guessed "about 91 %, like the tutorial", that was sensible; if
-# you guessed 99 %, you were thinking of handwritten digits. Clothes are harder.
+# {{validation_accuracy:.1%}} on validation in {{epochs}} epochs of {{seconds_per_epoch:.0f}} seconds. One epoch of
+# the tutorial's network took {{tutorial_seconds_per_epoch:.0f}} seconds in the same run: {{speedup_per_epoch:.1f}}
+# times as long, and it needs more epochs as well. If you guessed "about 91 %, like the tutorial", that was sensible;
+# if you guessed 99 %, you were thinking of handwritten digits. Clothes are harder.
 #
-# Two things to read in the curves. The training loss still falls while the validation loss flattens: the network begins
-# to learn its pictures by heart. And most of the progress comes late, when the learning rate goes down.
+# Two things to read in the curves. The training loss still falls while the validation loss flattens: the network
+# begins to learn its pictures by heart. And most of the progress comes late, when the learning rate goes down.
 #
 # ## One run is an anecdote
 #
@@ -633,9 +633,9 @@ spread = max(validations) - min(validations)
 results.record(runs=len(trained), validation_mean=sum(validations) / len(validations), validation_spread=spread)
 
 # %% [markdown]
-# {{runs}} runs, {{validation_mean:.2%}} on average, and {{validation_spread:.2%}} between the best and the worst. That
-# is the measure of luck here. A trick that "improves" the accuracy by less than this has shown nothing yet. When you
-# read a result anywhere, look for the spread.
+# {{runs}} runs, {{validation_mean:.2%}} on average, and {{validation_spread:.2%}} between the best and the worst.
+# That is the measure of luck here. A trick that "improves" the accuracy by less than this has shown nothing yet. When
+# you read a result anywhere, look for the spread.
 #
 # ## The test
 #
@@ -656,11 +656,11 @@ enough = 0.915 if len(train_part) >= 50_000 else 0.80
 assert min(accuracies) > enough, f"expected more than {enough:.1%}; did a setting change a lot?"
 
 # %% [markdown]
-# {{test_accuracy:.1%}} of {{test_pictures:,}} test pictures on average, between {{test_worst:.2%}} and {{test_best:.2%}}.
-# More than the tutorial's 91 % in ten epochs, in half the epochs and a fraction of the time.
+# {{test_accuracy:.1%}} of {{test_pictures:,}} test pictures on average, between {{test_worst:.2%}} and
+# {{test_best:.2%}}. More than the tutorial's 91 % in ten epochs, in half the epochs and a fraction of the time.
 #
-# It may well be a little lower than on validation, where we took our decisions. Resist the wish to go back and
-# "just try one more thing" until it is higher: that would make the test part a second validation part.
+# It may well be a little lower than on validation, where we took our decisions. Resist the wish to go back and "just
+# try one more thing" until it is higher: that would make the test part a second validation part.
 #
 # ## Class by class
 #
@@ -674,8 +674,8 @@ for name, accuracy in zip(clothes.classes, diagnosis.per_class(untrained, clothe
 print(f"all          {untrained.accuracy:6.1%}")
 
 # %% [markdown]
-# Around 10 % in all, but not 10 % of each class: the untrained network gives almost every picture the same few answers, so
-# most classes stand near 0 %. Now the trained one:
+# Around 10 % in all, but not 10 % of each class: the untrained network gives almost every picture the same few
+# answers, so most classes stand near 0 %. Now the trained one:
 
 # %%
 answers = training.predict(model, test_batches)
@@ -699,8 +699,8 @@ confusion = diagnosis.confusion(answers, clothes.classes)
 assert torch.equal(matrix, confusion.matrix)
 figures.show(
     confusion.plot(),
-    alt="A table of ten by ten fields: rows are the true classes, columns the guesses, in per cent of the true class. The "
-    "diagonal is strong; off the diagonal, shirts are mixed up with T-shirts, pullovers and coats.",
+    alt="A table of ten by ten fields: rows are the true classes, columns the guesses, in per cent of the true "
+    "class. The diagonal is strong; off the diagonal, shirts are mixed up with T-shirts, pullovers and coats.",
 )
 
 # %%
@@ -711,8 +711,8 @@ results.record(confused_truth=first, confused_guess=second, confused_times=times
 
 # %% [markdown]
 # Here is the answer to the very first question. The most frequent mistake is {{confused_truth}} taken for
-# {{confused_guess}}, {{confused_times}} times. All the frequent mistakes are among clothes for the upper body:
-# the same outline, and the difference lies in a collar or a row of buttons that 28×28 pixels hardly show. A machine's
+# {{confused_guess}}, {{confused_times}} times. All the frequent mistakes are among clothes for the upper body: the
+# same outline, and the difference lies in a collar or a row of buttons that 28×28 pixels hardly show. A machine's
 # mistakes are often like ours.
 #
 # How often is the truth at least the *second* guess?
@@ -757,8 +757,9 @@ figures.show(
         [c for row in rows for c in row.captions()],
         columns=6,
         title="The most confident mistakes of the three most confused pairs",
-    ),  # fmt: skip
-    alt="Three rows of pictures, one for each of the most confused pairs of classes, each with truth, guess and probability.",
+    ),
+    alt="Three rows of pictures, one for each of the most confused pairs of classes, each with truth, guess and "
+    "probability.",
 )
 
 # %%
@@ -772,8 +773,8 @@ else:
 # %% [markdown]
 # ## Explore the feature maps
 #
-# What does each layer *see*? A feature map is what one filter of a layer answers, pixel by pixel, just as the edge filter's
-# answer in lesson 2. Change `which` to look at another test picture.
+# What does each layer *see*? A feature map is what one filter of a layer answers, pixel by pixel, just as the edge
+# filter's answer in lesson 2. Change `which` to look at another test picture.
 
 # %%
 which = 0
@@ -786,24 +787,24 @@ figures.show(
 )
 figures.show(
     stack[0].plot(),
-    alt="The 32 maps of the first block, 14 by 14 pixels: outlines, shadings and parts of the picture are recognisable.",
+    alt="The 32 maps of the first block, 14 by 14 pixels: outlines, shadings and parts of it are recognisable.",
 )
 
 # %% [markdown]
-# The first block still shows a picture: outlines from one side, bright areas, dark areas. These are the edge filters of
-# lesson 2, but nobody wrote them.
+# The first block still shows a picture: outlines from one side, bright areas, dark areas. These are the edge filters
+# of lesson 2, but nobody wrote them.
 
 # %%
 figures.show(
     stack[2].plot(),
-    alt="The first 32 of 128 maps of the third block, 3 by 3 pixels each: a pattern of bright and dark fields, no longer "
-    "recognisable as a picture.",
+    alt="The first 32 of 128 maps of the third block, 3 by 3 pixels each: a pattern of bright and dark fields, "
+    "no longer recognisable as a picture.",
 )
 
 # %% [markdown]
-# The third block shows no picture any more: 128 maps of 3×3 numbers. Each says how strongly some pattern is present, and
-# roughly where. The last layer only has to add them up. This is what training made: not a better picture, but numbers
-# that are easy to tell apart.
+# The third block shows no picture any more: 128 maps of 3×3 numbers. Each says how strongly some pattern is present,
+# and roughly where. The last layer only has to add them up. This is what training made: not a better picture, but
+# numbers that are easy to tell apart.
 #
 # ## Saving and loading
 #
@@ -829,9 +830,9 @@ except DataError as error:
     print(type(error).__name__, "-", error)
 
 # %% [markdown]
-# Long runs also save where they *are*: weights, optimizer, schedule and random numbers. With `checkpoint=`, `fit` does so
-# after every epoch, and goes on from there if the file exists. A run that was interrupted ends exactly as one that
-# was not:
+# Long runs also save where they *are*: weights, optimizer, schedule and random numbers. With `checkpoint=`, `fit`
+# does so after every epoch, and goes on from there if the file exists. A run that was interrupted ends exactly as one
+# that was not:
 
 
 # %%
@@ -853,16 +854,16 @@ print("bit for bit the same")
 # %% [markdown]
 # ## The same loop on a GPU
 #
-# You have been using it already if you have one: look for `device` in the cells above. A GPU needs three changes, and the
-# five lines stay as they are.
+# You have been using it already if you have one: look for `device` in the cells above. A GPU needs three changes, and
+# the five lines stay as they are.
 #
 # 1. `device = "cuda" if torch.cuda.is_available() else "cpu"`
 # 2. `model.to(device)`, before the optimizer is made
-# 3. `images.to(device)` and `labels.to(device)`, in the loop (or let `data.batches(..., device=device)` keep the whole set
-#    there)
+# 3. `images.to(device)` and `labels.to(device)`, in the loop (or let `data.batches(..., device=device)` keep the
+#    whole set there)
 #
-# Forget the third, and the message is honest: *Expected all tensors to be on the same device*. We can see it without a GPU
-# too, on PyTorch's "meta" device, which has shapes but no numbers:
+# Forget the third, and the message is honest: *Expected all tensors to be on the same device*. We can see it without
+# a GPU too, on PyTorch's "meta" device, which has shapes but no numbers:
 
 # %%
 try:
@@ -875,9 +876,9 @@ except RuntimeError as error:
 #
 # Fill in the cells and run them. Each question says how to check your answer by hand.
 #
-# **1. How many numbers?** Return the number of values that arrive at the first dense layer of a network like the tutorial's
-# (conv 3, conv 3, pool, conv 5, conv 5, pool, 32 channels) for square pictures of any side. For 28 it is 128, for 32 it
-# is 288.
+# **1. How many numbers?** Return the number of values that arrive at the first dense layer of a network like the
+# tutorial's (conv 3, conv 3, pool, conv 5, conv 5, pool, 32 channels) for square pictures of any side. For 28 it is
+# 128, for 32 it is 288.
 
 
 # %%
@@ -885,9 +886,9 @@ def flat_size(side): ...
 
 
 # %% [markdown]
-# **2. The loss by hand.** Return the mean cross-entropy of logits (N, K) for labels (N,), without using `F.cross_entropy`,
-# `log_softmax` or `nll_loss`. It must also work for logits as large as 1,000, where `exp` alone overflows. (Hint:
-# subtracting the largest logit of each row changes no probability.)
+# **2. The loss by hand.** Return the mean cross-entropy of logits (N, K) for labels (N,), without using
+# `F.cross_entropy`, `log_softmax` or `nll_loss`. It must also work for logits as large as 1,000, where `exp` alone
+# overflows. (Hint: subtracting the largest logit of each row changes no probability.)
 
 
 # %%
@@ -895,8 +896,8 @@ def cross_entropy(logits, labels): ...
 
 
 # %% [markdown]
-# **3. Accuracy over ragged batches.** Return the accuracy over all pictures, given a list of (right answers, pictures) per
-# batch. For `[(30, 32), (2, 4)]` it is 32/36, not the average of 0.9375 and 0.5.
+# **3. Accuracy over ragged batches.** Return the accuracy over all pictures, given a list of (right answers,
+# pictures) per batch. For `[(30, 32), (2, 4)]` it is 32/36, not the average of 0.9375 and 0.5.
 
 
 # %%
@@ -904,9 +905,9 @@ def accuracy(batches): ...
 
 
 # %% [markdown]
-# **4. Precision.** The accuracy of a class asks: of all true coats, how many were called coats? *Precision* asks the other way:
-# of all pictures called coats, how many were coats? Return the precision of each class from a confusion matrix (rows:
-# truth, columns: guess). For `[[8, 2], [4, 6]]` it is 8/12 and 6/8.
+# **4. Precision.** The accuracy of a class asks: of all true coats, how many were called coats? *Precision* asks the
+# other way: of all pictures called coats, how many were coats? Return the precision of each class from a confusion
+# matrix (rows: truth, columns: guess). For `[[8, 2], [4, 6]]` it is 8/12 and 6/8.
 
 
 # %%
@@ -914,9 +915,9 @@ def precision(matrix): ...
 
 
 # %% [markdown]
-# **5. The sixth line.** Write a training step that clips the gradient: if the norm of all gradients together is larger than
-# `most`, scale them all down so that it is exactly `most`. Put it between "slopes" and "step". Compare with
-# `nn.utils.clip_grad_norm_`.
+# **5. The sixth line.** Write a training step that clips the gradient: if the norm of all gradients together is
+# larger than `most`, scale them all down so that it is exactly `most`. Put it between "slopes" and "step". Compare
+# with `nn.utils.clip_grad_norm_`.
 
 
 # %%
@@ -926,22 +927,24 @@ def clipped_step(model, images, labels, optimizer, most): ...
 # %% [markdown]
 # ## Quiz
 #
-# **1.** A ten-class network starts with a loss of 2.30 and stays there for three epochs. What is the most likely reading?
+# **1.** A ten-class network starts with a loss of 2.30 and stays there for three epochs. What is the most likely
+# reading?
 #
-# (a) it has learned everything  (b) it gives every class the same probability and learns nothing  (c) the test set is too
-# hard  (d) the batches are too small
+# (a) it has learned everything  (b) it gives every class the same probability and learns nothing  (c) the test set is
+# too hard  (d) the batches are too small
 #
 # <details><summary>Answers</summary>
 #
 # - (a) No: a network that has learned everything has a loss near 0.
-# - **(b) Yes:** log 10 = 2.30 is the loss of pure guessing. Look at the learning rate, at the labels, and for a missing
-#   `optimizer.step()`.
+# - **(b) Yes:** log 10 = 2.30 is the loss of pure guessing. Look at the learning rate, at the labels, and for a
+#   missing `optimizer.step()`.
 # - (c) No: this is the loss on the training pictures; the test set plays no part.
 # - (d) No: small batches make the loss jump about, not stand still.
 #
 # </details>
 #
-# **2.** You tried twenty settings and kept the one with the best *test* accuracy, 93.1 %. What can you say about new pictures?
+# **2.** You tried twenty settings and kept the one with the best *test* accuracy, 93.1 %. What can you say about new
+# pictures?
 #
 # (a) 93.1 % will be right  (b) probably fewer  (c) probably more  (d) nothing at all
 #
@@ -961,8 +964,8 @@ def clipped_step(model, images, labels, optimizer, most): ...
 # <details><summary>Answers</summary>
 #
 # - (a) No: without a prediction there is no loss.
-# - **(b) Yes:** the slopes of all earlier batches add up. The steps still point somewhere useful at first, then grow too
-#   large and too old.
+# - **(b) Yes:** the slopes of all earlier batches add up. The steps still point somewhere useful at first, then grow
+#   too large and too old.
 # - (c) No: without it there are no slopes, and no parameter moves.
 # - (d) No: without it the slopes are computed and nobody uses them.
 #
@@ -1008,6 +1011,6 @@ def clipped_step(model, images, labels, optimizer, most): ...
 #
 # ## What next
 #
-# Lesson 4 goes to colour photographs: CIFAR-10, a deeper network, and the tricks that keep a network from learning its
-# pictures by heart. Until then, go back to [lesson 2](02_convolution_by_hand.ipynb) and look at its learned filter again:
-# you now know the loop that learned it.
+# Lesson 4 goes to colour photographs: CIFAR-10, a deeper network, and the tricks that keep a network from learning
+# its pictures by heart. Until then, go back to [lesson 2](02_convolution_by_hand.ipynb) and look at its learned
+# filter again: you now know the loop that learned it.
