@@ -100,7 +100,7 @@ class Confusion:
             for row in range(size):
                 for column in range(size):
                     value = share[row, column].item()
-                    if value >= 0.5:
+                    if round(value) >= 1:
                         ink = "white" if value < 60 else "black"
                         axes.text(column, row, f"{value:.0f}", ha="center", va="center", color=ink, fontsize=8)
             axes.set_xticks(range(size), self.classes, rotation=45, ha="right")
@@ -210,7 +210,10 @@ class FeatureMaps:
     maps: Tensor
 
     def plot(self, columns: int = 8, most: int = 32) -> Figure:
-        """Draw the first `most` channels, bright where the answer is strong; all share one scale."""
+        """Draw the first `most` channels, bright where the answer is strong; all share one scale.
+
+        The brightest half per cent is cut off, so that one strong answer does not darken all others.
+        """
         import matplotlib.pyplot as plt
 
         shown = self.maps[:most]
@@ -218,13 +221,14 @@ class FeatureMaps:
         rows = -(-len(shown) // columns)
         with figures.style():
             figure, grid = plt.subplots(rows, columns, figsize=(columns, rows + 0.4), squeeze=False)
-            high = max(shown.abs().max().item(), 1e-12)
+            high = max(shown.flatten().quantile(0.995).item(), 1e-12)
             for axes in grid.flat:
                 axes.axis("off")
             for axes, channel in zip(grid.flat, shown):
                 axes.imshow(channel.numpy(), cmap=figures.SEQUENTIAL, vmin=min(0.0, shown.min().item()), vmax=high)
             size = " × ".join(str(n) for n in self.maps.shape[1:])
-            figure.suptitle(f"{self.layer}: {len(shown)} of {len(self.maps)} channels, each {size}", fontsize=11)
+            title = f"{self.layer}: {len(shown)} of {len(self.maps)} channels, each {size}"
+            figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
         return figure
 
 

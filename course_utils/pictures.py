@@ -194,7 +194,7 @@ def grid(
     columns: int | None = None,
     *,
     title: str | None = None,
-    width: float = 7.5,
+    width: float = 6.5,
 ) -> Figure:
     """Draw pictures side by side, row by row.
 

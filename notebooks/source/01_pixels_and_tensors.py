@@ -119,10 +119,10 @@ print(file.name, photo.format, photo.mode, photo.size)
 
 # %%
 with figures.style():
-    fig, ax = plt.subplots(figsize=(6.2, 4.4))
+    fig, ax = plt.subplots(figsize=(4.8, 3.5))
     ax.imshow(photo)
     ax.set(xlabel="column x, counted to the right", ylabel="row y, counted downwards")
-    ax.set_title(f"{photo.width} columns and {photo.height} rows of pixels, counted from the top left")
+    ax.set_title(f"{photo.width} columns and {photo.height} rows of pixels")
     ax.grid(False)
 figures.show(
     fig,
@@ -151,7 +151,7 @@ figures.show(
 # We write into every square what the file knows about it.
 
 # %%
-fig = pictures.pixels(rim, title="Each pixel is three numbers: red, green, blue")
+fig = pictures.pixels(rim, width=4.4, title="Each pixel is three numbers: red, green, blue")
 figures.show(
     fig,
     alt="The 8 by 8 pixels at the cup's rim with three numbers in each square: about 160, 45, 16 in the red part on "
@@ -397,7 +397,8 @@ fig = pictures.grid(
     [photo, *channels],
     ["all three", "red", "green", "blue"],
     columns=2,
-    title="The saucer shines in red and vanishes in blue; the white rim is bright in all three",
+    width=5.2,
+    title="The red saucer is black in blue, the white rim bright in all",
 )
 figures.show(
     fig,
@@ -427,7 +428,7 @@ assert (lamps[0] + lamps[1] + lamps[2] == array).all()
 # %%
 names = ["red lamps", "green lamps", "blue lamps"]
 fig = pictures.grid(
-    [Image.fromarray(lamp) for lamp in lamps], names, title="Three lights that add up to the photograph"
+    [Image.fromarray(lamp) for lamp in lamps], names, width=6, title="Three lights that add up to the photograph"
 )
 figures.show(
     fig,
@@ -445,7 +446,8 @@ figures.show(
 fig = pictures.grid(
     [photo, Image.fromarray(array[:, :, ::-1])],
     ["red, green, blue", "blue, green, red"],
-    title="Red and blue swapped: the numbers are fine, their order is not",
+    width=4.6,
+    title="Red and blue swapped: right numbers, wrong order",
 )
 figures.show(
     fig,
@@ -704,7 +706,10 @@ figures.show(
 # %%
 reshaped = hwc.reshape(3, height, width)  # the mistake
 fig = pictures.grid(
-    [image, reshaped], ["permute(2, 0, 1)", "reshape(3, 341, 512)"], title="The right shape is not the right picture"
+    [image, reshaped],
+    ["permute(2, 0, 1)", "reshape(3, 341, 512)"],
+    width=4.6,
+    title="The right shape is not the right picture",
 )
 figures.show(
     fig,
@@ -744,6 +749,7 @@ own_patch.zero_()
 fig = pictures.grid(
     [victim, safe],
     ["slice, then zero_()", "slice, clone(), then zero_()"],
+    width=5,
     title="Changing a window changes what lies behind it",
 )
 figures.show(fig, alt="Left the photograph with a black square burnt into it. Right the photograph unharmed.")
@@ -819,7 +825,7 @@ fig = pictures.grid(
     few.images,
     [few.classes[label] for label in few.labels],
     columns=10,
-    width=9,
+    width=8,
     title="Twenty pieces of clothing, 28 × 28 pixels each",
 )
 figures.show(
@@ -919,9 +925,8 @@ assert_close(mix(coffee, 0.8, 1.0, 1.3, 0.1), pictures.mix(coffee, 0.8, 1.0, 1.3
 # blue is almost 0, and 0 times anything is 0. Adding can do what multiplying cannot.)
 
 # %%
-fig = pictures.grid(
-    [coffee, mix(coffee, red=0.6, green=1.0, blue=1.8, brightness=0.05)], ["before", "mixed"], title="Your own mixture"
-)
+mixed = mix(coffee, red=0.6, green=1.0, blue=1.8, brightness=0.05)
+fig = pictures.grid([coffee, mixed], ["before", "mixed"], width=4.6, title="Your own mixture")
 figures.show(
     fig,
     alt="The photograph before and after mixing: less red, more blue and a little brighter, which makes the table "
@@ -938,7 +943,7 @@ fig = pictures.grid(
     [mix(coffee, *gains, brightness) for _, gains, brightness in table],
     [f"{name}, brightness {brightness}" for name, _, brightness in table],
     columns=3,
-    title="Gains change the colour, brightness lifts or lowers everything",
+    title="Gains change the colour, brightness lifts everything",
 )
 figures.show(
     fig,
@@ -1013,7 +1018,7 @@ results.record(lost=pictures.clipped_fraction(normalised), below_zero=(normalise
 fig = pictures.grid(
     torch.cat([clipped[:4], restored[:4].clamp(0, 1)]),
     columns=4,
-    title="Above: normalised numbers shown as they are. Below: un-normalised first",
+    title="Normalised numbers shown as they are, and un-normalised",
 )
 figures.show(
     fig,
@@ -1123,9 +1128,10 @@ print(f"{inputs:,} inputs, {count:,} numbers to learn, {count * 4 / 1e9:.1f} GB 
 assert inputs == 2_764_800 and count == inputs * 1000 + 1000
 
 # %% [markdown]
-# Eleven gigabytes, for *one* layer. To train it, the usual optimizer (Adam, from lesson 3 on) keeps a slope and two
-# running averages for each weight as well: four times as much. Here it is beside the layer that lesson 2 introduces, a
-# convolution with 16 filters of 3 × 3.
+# Eleven gigabytes, for *one* layer. If you guessed 10 megabytes, you were right about the photograph: its numbers, as
+# floats, take 11. But every one of the 1,000 outputs needs a weight for each of them. To train the layer, the usual
+# optimizer (Adam, from lesson 3 on) keeps a slope and two running averages for each weight as well: four times as much.
+# Here it is beside the layer that lesson 2 introduces, a convolution with 16 filters of 3 × 3.
 
 # %%
 convolution = nn.Conv2d(3, 16, kernel_size=3)
@@ -1178,7 +1184,7 @@ results.record(boots_compared=len(shoes), other_is_nearer=(nearest < to_moved).f
 fig = pictures.grid(
     [shoes[0], moved[0], shoes[who[0]]],
     ["a boot", f"itself, moved 3 pixels\ndistance {to_moved[0]:.1f}", f"another boot\ndistance {nearest[0]:.1f}"],
-    width=5.5,
+    width=5,
     title="Another boot is nearer than the same one moved",
 )
 figures.show(
@@ -1189,8 +1195,9 @@ figures.show(
 
 # %% [markdown]
 # For {{other_is_nearer:.1%}} of the {{boots_compared:,}} boots, some other boot is nearer than the same boot three
-# pixels further to the right. To your eye nothing happened. To a dense layer everything did: every number arrives at a
-# weight that was meant for its neighbour. It would have to learn each boot again at each place.
+# pixels further to the right. If you guessed "itself, of course", you judged with your eyes: to them nothing happened.
+# To a dense layer everything did: every number arrives at a weight that was meant for its neighbour. It would have to
+# learn each boot again at each place.
 #
 # So we want a layer that looks at small neighbourhoods and does the same thing everywhere. That is a convolution, and
 # lesson 2. What remains for this lesson is the other half of the story: how numbers *learn*.
@@ -1199,7 +1206,7 @@ figures.show(
 # ## Slopes
 #
 # A network learns by changing its numbers a little, in the direction in which its error falls. That direction is a
-# **slope**. Let us do it with a single number x and an "error" that everybody knows from school:
+# **slope**. Let us do it with a single number x and an "error" that you may know from school:
 #
 # $$y = x^2 - x - 2$$
 #
@@ -1234,8 +1241,8 @@ for x in (3.0, -3.0, 0.5):
     assert abs(by_steps - (2 * x - 1)) < 1e-6
 
 # %% [markdown]
-# −7 at −3: the curve falls steeply. 0 at ½: it is level there, at the bottom of the valley. If you guessed −5 for the
-# second, you took the valley to be at 0; it lies at ½.
+# −7 at −3: the curve falls steeply. 0 at ½: it is level there, at the bottom of the valley. If you guessed −5 at −3,
+# you took the valley to be at 0; it lies at ½.
 #
 # PyTorch can do this for us. A tensor with `requires_grad=True` remembers what was computed from it. `backward()` then
 # walks back through the computation and leaves the slope in `.grad`. This is called **autograd**.
@@ -1427,7 +1434,7 @@ figures.show(
 def draw_walks(walks):
     """Draw walks side by side, six in all: {rate: places}."""
     with figures.style():
-        fig, axes = plt.subplots(2, 3, figsize=(8.5, 5), sharex=True, sharey=True)
+        fig, axes = plt.subplots(2, 3, figsize=(7, 4.3), sharex=True, sharey=True)
         for ax, (rate, places) in zip(axes.flat, walks.items()):
             draw_walk(ax, places)
             ax.set_title(f"rate {rate:g}, {len(places) - 1} steps", fontsize=10)
@@ -1488,7 +1495,7 @@ for each in (0.02, 0.1, 0.5, 0.9, 1.0, 1.05):
 secret = torch.tensor([0.7, 1.2, 1.6]).view(3, 1, 1)
 before = coffee[:, ::4, ::4]  # every fourth pixel is enough
 after = before * secret  # not clamped: we compare numbers, we do not show them
-fig = pictures.grid([before, after.clamp(0, 1)], ["before", "after"], width=5, title="Which three numbers were used?")
+fig = pictures.grid([before, after.clamp(0, 1)], ["before", "after"], width=4, title="Which three numbers were used?")
 figures.show(fig, alt="The photograph and a recoloured version of it, with less red and more green and blue.")
 
 # %% [markdown]

@@ -1,0 +1,109 @@
+"""Fill the README's table and pictures from recorded runs, so that no figure in it is typed by hand.
+
+    python tools/make_readme.py           write README.md and docs/pictures/
+    python tools/make_readme.py --check   exit 1 when they would change
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PICTURES = {  # file: (notebook, how the picture's alternative text begins)
+    "filters.png": ("02_convolution_by_hand", "Nine versions of a cat's face"),
+    "mistakes.png": ("03_fashion_mnist_cnn", "A table of ten by ten fields"),
+}
+FINDINGS = {  # what the README says of each lesson, from its recorded run
+    "01": "a photograph of {f[raw_bytes]:,} bytes, taken apart and put together; three gains learned by gradient "
+    "descent (red {f[red_found]:.2f}, green {f[green_found]:.2f}, blue {f[blue_found]:.2f})",
+    "02": "the same convolution four times: loops to `F.conv2d`, {f[library_speedup]:,.0f} times faster on a picture of {f[side]} × {f[side]}",
+    "03": "{f[test_accuracy]:.1%} of the test pictures right ({f[test_worst]:.2%} to {f[test_best]:.2%} in "
+    "{f[runs]} runs) after {f[epochs]} epochs",
+}
+
+
+def recorded(lesson: str, profile: str) -> dict:
+    """Return a recorded run."""
+    return json.loads((ROOT / "results" / f"{lesson}_{profile}.json").read_text(encoding="utf-8"))
+
+
+def title(notebook: Path) -> str:
+    """Return the first heading of a notebook."""
+    first = json.loads(notebook.read_text(encoding="utf-8"))["cells"][0]["source"]
+    return "".join(first).splitlines()[0].lstrip("# ")
+
+
+def table() -> str:
+    """Return the table of lessons."""
+    lines = ["| lesson | quick | full | what the full run shows |", "| --- | --- | --- | --- |"]
+    machines = set()
+    for lesson, finding in FINDINGS.items():
+        notebook = next((ROOT / "notebooks").glob(f"{lesson}_*.ipynb"))
+        quick, full = recorded(lesson, "quick"), recorded(lesson, "full")
+        link = f"[{int(lesson)}. {title(notebook)}](notebooks/{notebook.name})"
+        lines.append(
+            f"| {link} | {quick['seconds']:.0f} s, {quick['peak_memory_mb'] / 1000:.1f} GB "
+            f"| {full['seconds']:.0f} s, {full['peak_memory_mb'] / 1000:.1f} GB | {finding.format(f=full['figures'])} |"
+        )
+        for run in (quick, full):
+            hardware = run["hardware"]
+            machines.add(
+                f"{hardware['processor']}, {hardware['cores']} cores, {hardware['gpu'] or 'no GPU'}, "
+                f"PyTorch {run['versions']['torch']}, {run['date']}"
+            )
+    lines += ["", f"Seconds and peak memory of the kernel, from `results/`: {'; '.join(sorted(machines))}."]
+    return "\n".join(lines)
+
+
+def race() -> str:
+    """Return the sentence about the benchmark of lesson 3."""
+    run = json.loads((ROOT / "results" / "benchmark_fashion_mnist.json").read_text(encoding="utf-8"))
+    slowest, fastest = min(run["speedups"]), max(run["speedups"])
+    return (
+        f"Lesson 3's network reaches the best test accuracy of the published listing it starts from "
+        f"({run['goal']:.1%}, after {run['listing_seconds']:.0f} s of training) {slowest:.1f} to {fastest:.1f} times "
+        f"sooner ({len(run['speedups'])} seeds, two cores, both in one run: `python benchmarks/fashion_mnist.py`)."
+    )
+
+
+def picture(notebook: str, begins: str) -> bytes:
+    """Return the PNG in a notebook whose alternative text begins so."""
+    cells = json.loads((ROOT / "notebooks" / f"{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
+    for cell in cells:
+        for output in cell.get("outputs", []):
+            alt = output.get("metadata", {}).get("image/png", {}).get("alt", "")
+            if alt.startswith(begins):
+                return base64.b64decode(output["data"]["image/png"])
+    raise SystemExit(f"{notebook} has no picture whose alternative text begins with {begins!r}; mend PICTURES.")
+
+
+def main() -> int:
+    """Write or check, and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    for name, content in {"lessons": table(), "race": race()}.items():
+        block = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        text, found = block.subn(lambda m, content=content: f"{m[1]}{content}\n{m[2]}", text)
+        if found != 1:
+            raise SystemExit(f"README.md needs the marks <!-- {name} --> and <!-- /{name} --> once.")
+    wanted = {readme: text.encode()}
+    wanted |= {ROOT / "docs" / "pictures" / name: picture(*where) for name, where in PICTURES.items()}
+    stale = [path for path, content in wanted.items() if not path.exists() or path.read_bytes() != content]
+    for path in stale:
+        print(f"{'stale' if check else 'written'}: {path.relative_to(ROOT)}")
+        if not check:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(wanted[path])
+    return int(check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
