@@ -27,7 +27,7 @@ h1,h2,h3{line-height:1.25}h1{font-size:1.9rem;margin:0 0 .5rem}a{color:var(--lin
 table{border-collapse:collapse;margin:.5rem 0;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:.2rem .9rem .2rem 0;border-bottom:1px solid var(--line);vertical-align:top}
 td.number,td[align=right]{text-align:right}
-img{max-width:100%;height:auto}.output_png img,.output_area img{background:#fff;border-radius:.3rem}
+img{max-width:100%;height:auto}.output_area img{background:#fff;border-radius:.3rem}
 pre,code{font:0.875rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 .highlight,pre{overflow-x:auto}
 .input .highlight,.text_cell_render pre{background:var(--code);border:1px solid var(--line);border-radius:.4rem;
@@ -105,8 +105,9 @@ def lesson_page(notebook: Mapping[str, Any], title: str) -> str:
         if cell.cell_type == "markdown":
             cell.source = with_formulas(cell.source)
         for output in cell.get("outputs", ()):
-            if output.get("data", {}).get("image/png") and "text/html" not in output.data:
-                output.data.pop("text/plain", None)
+            for kind in ("image/png", "image/jpeg"):
+                if kind in output.get("data", {}) and "text/html" not in output.data:
+                    output.data["text/html"] = _image(kind, output)
     # Never scripts or live widgets: the page has to work anywhere, without a network.
     shown_kinds = ["text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain"]
     config = Config({"NbConvertBase": {"display_data_priority": shown_kinds}})
@@ -115,6 +116,15 @@ def lesson_page(notebook: Mapping[str, Any], title: str) -> str:
     dark = re.sub(r"background: *#[0-9a-fA-F]+;?", "", dark)
     light = re.sub(r"background: *#[0-9a-fA-F]+;?", "", HtmlFormatter(style="default").get_style_defs(".highlight"))
     return page(title, body, f"\n{light}\n@media(prefers-color-scheme:dark){{\n{dark}\n}}\n")
+
+
+def _image(kind: str, output: Mapping[str, Any]) -> str:
+    """Return a picture among a cell's outputs as HTML; nbconvert would drop the alternative text of a JPEG."""
+    about = output.get("metadata", {}).get(kind, {})
+    alt = html.escape(about.get("alt") or "".join(output["data"].get("text/plain", "")))
+    width = f' width="{about["width"]}"' if "width" in about else ""
+    source = "".join(output["data"][kind].split())
+    return f'<img alt="{alt}"{width} src="data:{kind};base64,{source}">'
 
 
 def with_formulas(text: str) -> str:

@@ -40,12 +40,16 @@ def test_a_picture_without_a_description_is_refused(alt):
     plt.close(figure)
 
 
-def test_large_pictures_are_stored_smaller_and_simple_ones_stay_sharp():
+def test_photographs_are_stored_as_small_jpegs_and_lines_stay_sharp():
     figure = noisy()
-    small = figures.to_page_png(figure)
-    assert len(small) < 0.5 * len(figures.to_png(figure))
-    assert Image.open(io.BytesIO(small)).size == (864, 576)
+    kind, image = figures.to_page_image(figure)
+    assert kind == "image/jpeg" and len(image) < 0.5 * len(figures.to_png(figure))
+    assert Image.open(io.BytesIO(image)).size == (864, 576)
     plt.close(figure)
+    simple, axes = plt.subplots(figsize=(9, 6))
+    axes.plot([1, 2, 3])
+    assert figures.to_page_image(simple) == ("image/png", figures.to_png(simple))
+    plt.close(simple)
 
 
 def test_the_style_ends_with_its_block():

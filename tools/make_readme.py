@@ -1,7 +1,7 @@
 """Fill the README's table and pictures from recorded runs, so that no figure in it is typed by hand.
 
-    python tools/make_readme.py           write README.md and docs/pictures/
-    python tools/make_readme.py --check   exit 1 when they would change
+python tools/make_readme.py           write README.md and docs/pictures/
+python tools/make_readme.py --check   exit 1 when they would change
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = {  # file: (notebook, how the picture's alternative text begins)
-    "filters.png": ("02_convolution_by_hand", "Nine versions of a cat's face"),
+    "filters.jpg": ("02_convolution_by_hand", "Nine versions of a cat's face"),
     "mistakes.png": ("03_fashion_mnist_cnn", "A table of ten by ten fields"),
 }
 FINDINGS = {  # what the README says of each lesson, from its recorded run
     "01": "a photograph of {f[raw_bytes]:,} bytes, taken apart and put together; three gains learned by gradient "
     "descent (red {f[red_found]:.2f}, green {f[green_found]:.2f}, blue {f[blue_found]:.2f})",
-    "02": "the same convolution four times: loops to `F.conv2d`, {f[library_speedup]:,.0f} times faster on a picture of {f[side]} × {f[side]}",
+    "02": "the same convolution four times: from loops to `F.conv2d`, {f[library_speedup]:,.0f} times faster "
+    "on a picture of {f[side]} × {f[side]}",
     "03": "{f[test_accuracy]:.1%} of the test pictures right ({f[test_worst]:.2%} to {f[test_best]:.2%} in "
     "{f[runs]} runs) after {f[epochs]} epochs",
 }
@@ -72,13 +73,13 @@ def race() -> str:
 
 
 def picture(notebook: str, begins: str) -> bytes:
-    """Return the PNG in a notebook whose alternative text begins so."""
+    """Return the picture in a notebook whose alternative text begins so."""
     cells = json.loads((ROOT / "notebooks" / f"{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
     for cell in cells:
         for output in cell.get("outputs", []):
-            alt = output.get("metadata", {}).get("image/png", {}).get("alt", "")
-            if alt.startswith(begins):
-                return base64.b64decode(output["data"]["image/png"])
+            for kind, about in output.get("metadata", {}).items():
+                if about.get("alt", "").startswith(begins):
+                    return base64.b64decode(output["data"][kind])
     raise SystemExit(f"{notebook} has no picture whose alternative text begins with {begins!r}; mend PICTURES.")
 
 

@@ -28,8 +28,8 @@
 # - measure a network honestly: over all samples, per class, class against class, mistake by mistake;
 # - save a trained network, load it, and run the same code on a GPU.
 #
-# **You need** lessons 1 and 2. **Time:** on {{cores}} processor cores the cells ran in {{quick.seconds:.0f}} seconds with
-# the profile `quick` (a few thousand pictures), and the run shown here in {{minutes:.1f}} minutes.
+# **You need** lessons 1 and 2. **Time:** on {{cores}} processor cores the cells ran in {{quick.seconds:.0f}} seconds
+# with the profile `quick` (a few thousand pictures), and the run shown here in {{minutes:.1f}} minutes.
 #
 # ### Contents
 #
@@ -662,8 +662,8 @@ assert min(accuracies) > enough, f"expected more than {enough:.1%}; did a settin
 
 # %% [markdown]
 # {{test_accuracy:.1%}} of {{test_pictures:,}} test pictures on average, between {{test_worst:.2%}} and
-# {{test_best:.2%}}, after {{epochs}} epochs. With all 60,000 pictures, this network passes the tutorial's 91 % in half
-# of its ten epochs.
+# {{test_best:.2%}}, after {{epochs}} epochs. With all 60,000 pictures, this network passes the tutorial's 91 % in
+# half of its ten epochs.
 #
 # It may well be a little lower than on validation, where we took our decisions. Resist the wish to go back and "just
 # try one more thing" until it is higher: that would make the test part a second validation part.
