@@ -71,7 +71,7 @@ class FashionNet(nn.Module):
         classes: how many logits come out.
     """
 
-    def __init__(self, width: int = 32, classes: int = 10) -> None:
+    def __init__(self, width: int = 24, classes: int = 10) -> None:
         super().__init__()
         if width < 1 or classes < 2:
             raise ValueError(f"FashionNet needs width ≥ 1 and classes ≥ 2, not width={width}, classes={classes}.")

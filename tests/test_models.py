@@ -56,9 +56,9 @@ def test_parameters_are_counted_with_and_without_the_frozen_ones():
 
 
 def test_fashion_net_counts_as_the_lesson_says():
-    conv = 9 * (1 * 32 + 32 * 64 + 64 * 128)
-    norm = 2 * (32 + 64 + 128)
-    assert models.count_parameters(models.FashionNet()) == conv + norm + 128 * 9 * 10 + 10
+    conv = 9 * (1 * 24 + 24 * 48 + 48 * 96)
+    norm = 2 * (24 + 48 + 96)
+    assert models.count_parameters(models.FashionNet()) == conv + norm + 96 * 9 * 10 + 10
 
 
 def test_a_network_without_width_is_refused():

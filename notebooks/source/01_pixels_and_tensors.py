@@ -278,8 +278,9 @@ for w, h in [(800, 600), (1024, 768), (1280, 720), (4000, 3000)]:
     print(f"{w:>4} × {h:<4} = {w * h / 1e6:5.2f} megapixels, {w * h * 3:>10,} numbers in colour")
 
 # %% [markdown]
-# 800 × 600 is 0.48 megapixel, 1024 × 768 is 0.79, a phone's camera has 12 and more. The numbers need one byte (8 bits)
-# each. So how large is our file? (`results.record` shows some numbers, and remembers them for the text below.)
+# 800 × 600 is 0.48 megapixel, 1024 × 768 is 0.79, and 4000 × 3000, the size that a phone's camera may give, is 12. The
+# numbers need one byte (8 bits) each. So how large is our file? (`results.record` shows some numbers, and remembers
+# them for the text below.)
 
 # %%
 file_bytes = file.stat().st_size
@@ -345,13 +346,13 @@ figures.show(
 )
 
 # %% [markdown]
-# A network would still learn from such pictures, only worse, and nobody would know why. Look at your pictures: it is
-# the cheapest test there is.
+# A network would take such pictures without a word of complaint. Look at your pictures: it is the cheapest test there
+# is.
 
 # %% [markdown]
 # ## Crop and flip by slicing
 #
-# An array can be cut like a list, along each axis: `array[rows, columns]`. Three cuts do what a photo editor has menus
+# An array can be cut like a list, along each axis: `array[rows, columns]`. Four cuts do what a photo editor has menus
 # for.
 #
 # **Predict first.** `array[::-1]` walks through the first axis backwards. Does that swap left and right, or top and
@@ -380,8 +381,8 @@ figures.show(
 
 # %% [markdown]
 # `[::-1]` turns the picture **upside down**: the first axis is the rows. Mirroring needs the second axis, so `[:,
-# ::-1]`. No pixel changed its colour in any of these; they only moved. Mirrored pictures will return in lesson 4, as a
-# way to get more training pictures for nothing.
+# ::-1]`. The last cut keeps every eighth row and column. No pixel changed its colour in any of these. Mirrored pictures
+# will return in lesson 4, as a way to get more training pictures for nothing.
 
 # %% [markdown]
 # ## Three channels
@@ -407,9 +408,9 @@ figures.show(
 )
 
 # %% [markdown]
-# The saucer is nearly black in blue: the blue lamps are off there. The rim is bright everywhere, since white is all
-# lamps on. If you expected the blue channel to look *blue*: a single channel has no colour. It is just numbers, and we
-# chose to show them as grey.
+# The saucer is nearly black in blue: the blue lamps are almost off there. The rim is bright everywhere, since white is
+# all lamps on. If you expected the blue channel to look *blue*: a single channel has no colour. It is just numbers, and
+# we chose to show them as grey.
 #
 # To see each lamp's own light, we keep one channel and set the others to zero. Light adds, so the three parts must add
 # up to the photograph, exactly.
@@ -462,8 +463,8 @@ figures.show(
 # ## From colour to grey
 #
 # A grey picture needs one number per pixel instead of three. The first idea is the mean of the three. But pure green
-# looks much brighter to us than pure blue, and the mean does not know that. Television engineers measured it, and the
-# standard Rec. 601 weighs the channels:
+# looks much brighter to us than pure blue, and the mean does not know that. The television standard ITU-R BT.601
+# ("Rec. 601" for short) therefore weighs the channels:
 #
 # grey = 0.299 · red + 0.587 · green + 0.114 · blue
 
@@ -523,8 +524,8 @@ print("torch:", torch.tensor([250], dtype=torch.uint8) + torch.tensor([10], dtyp
 print("below zero:", np.array([5], dtype=np.uint8) - np.array([10], dtype=np.uint8))
 
 # %% [markdown]
-# 4, without a word. After 255 comes 0 again, as on the counter of an old car: 260 − 256 = 4. And below 0 comes 255.
-# Neither library treats this as a mistake.
+# 4, without a word. After 255 comes 0 again, as on the counter of an old car: 260 − 256 = 4. And below 0 comes 255, so
+# that 5 − 10 gives 251. Neither library treats this as a mistake.
 #
 # What does the mistake look like in a picture? We brighten the photograph by 60.
 
@@ -538,8 +539,8 @@ fig = pictures.grid(
 )
 figures.show(
     fig,
-    alt="The photograph; a version where the cup's rim has turned black and the shiny table and the coffee green; "
-    "and an evenly brighter one.",
+    alt="The photograph; a version where the cup's rim has turned black, and the inside of the cup and the "
+    "shiny parts of the table green; and an evenly brighter one.",
 )
 results.record(wrapped_pixels=(array.astype(int) + 60 > 255).any(axis=2).mean())
 
@@ -589,8 +590,8 @@ print("tensor shape ", tuple(image.shape), "      channel, height, width")
 assert image[0, y, x] == array[y, x, 0] == photo.getpixel((x, y))[0]
 
 # %% [markdown]
-# Three libraries, three orders, the same numbers. It is worth learning these three lines by heart; most errors in a
-# first week of deep learning are one of them mistaken for another.
+# Three libraries, three orders, the same numbers. It is worth learning these three lines by heart: you will meet many
+# an error that is one of them mistaken for another.
 #
 # You have now written everything that the course's helper `pictures.to_tensor` does. Let us check that, and torchvision
 # as a second witness, and the other helpers that you built by hand above.
@@ -658,8 +659,8 @@ assert planes.data_ptr() == tiny.data_ptr()  # the same address in memory
 # house away and the next row 6. In `planes`, the same walk has its axes named in another order. That is why `permute`
 # is instant for pictures of any size.
 #
-# `.contiguous()` does move the numbers, so that walking along the street meets them in the tensor's own order. Here are
-# both streets:
+# `.contiguous()` does move numbers: it writes them into a new street, in the tensor's own order. Here are both streets.
+# First a function that draws one:
 
 
 # %%
@@ -693,7 +694,7 @@ figures.show(
 )
 
 # %% [markdown]
-# Both are in use. Screens, Pillow and NumPy like the upper street; PyTorch speaks of the lower one. (Some GPUs compute
+# Both are in use. Pillow keeps the upper street, PyTorch expects the lower one. (Some GPUs compute
 # faster on the upper one even so. Lesson 7 measures it.)
 #
 # ### Pitfall: reshape is not permute
@@ -847,7 +848,7 @@ except RuntimeError as error:
     print(type(error).__name__, error)
 
 # %% [markdown]
-# This is the most famous error message of the trade. PyTorch lines shapes up **from the right**:
+# Sooner or later everybody meets this message. PyTorch lines shapes up **from the right**:
 #
 # ```text
 # batch_float   8   3   256   256
@@ -921,8 +922,8 @@ coffee = pictures.to_float(pictures.to_tensor(photo))
 assert_close(mix(coffee, 0.8, 1.0, 1.3, 0.1), pictures.mix(coffee, 0.8, 1.0, 1.3, 0.1))
 
 # %% [markdown]
-# Change the four numbers and run the cell again. Can you make the saucer look grey? (With gains alone it is hard: its
-# blue is almost 0, and 0 times anything is 0. Adding can do what multiplying cannot.)
+# Change the four numbers and run the cell again. Can you make the saucer look grey? (With gains alone it stays
+# dark: its blue is almost 0, and a small number times a few is still small. Adding can do what multiplying cannot.)
 
 # %%
 mixed = mix(coffee, red=0.6, green=1.0, blue=1.8, brightness=0.05)
@@ -1028,8 +1029,8 @@ figures.show(
 
 # %% [markdown]
 # {{below_zero:.0%}} of the numbers are negative, because the mean now sits at 0. A screen cannot shine less than dark,
-# so they all become 0, and what lies above 1 becomes glaring: {{lost:.0%}} of all numbers were cut off. Such pictures
-# are everywhere in tutorials. They do not mean that the network sees badly; it sees the numbers before the cut. They
+# so they all become 0, and what lies above 1 becomes glaring: {{lost:.0%}} of all numbers were cut off. You will meet
+# such pictures in tutorials. They do not mean that the network sees badly; it sees the numbers before the cut. They
 # mean that somebody forgot to **un-normalise**: times std, plus mean.
 #
 # matplotlib clips such numbers with a warning that is easy to overlook. The course's helper refuses:
@@ -1103,7 +1104,7 @@ figures.show(
 
 # %% [markdown]
 # A bar code. For 28 × 28 pixels this works, with some pain: a dense layer with 10 outputs has 784 weights for each
-# output, plus one number each to add.
+# output, plus one number each to add, the **bias**.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -1126,20 +1127,19 @@ huge = nn.Linear(inputs, 1000, device="meta")
 count = sum(parameter.numel() for parameter in huge.parameters())
 print(f"{inputs:,} inputs, {count:,} numbers to learn, {count * 4 / 1e9:.1f} GB as float32")
 assert inputs == 2_764_800 and count == inputs * 1000 + 1000
+assert round(inputs * 4 / 1e6) == 11  # megabytes: the photograph's own numbers
 
 # %% [markdown]
 # Eleven gigabytes, for *one* layer. If you guessed 10 megabytes, you were right about the photograph: its numbers, as
-# floats, take 11. But every one of the 1,000 outputs needs a weight for each of them. To train the layer, the usual
-# optimizer (Adam, from lesson 3 on) keeps a slope and two running averages for each weight as well: four times as much.
-# Here it is beside the layer that lesson 2 introduces, a convolution with 16 filters of 3 × 3.
+# floats, take 11 megabytes. But every one of the 1,000 outputs needs a weight for each of them. To train the layer, the
+# usual optimizer (Adam, from lesson 3 on) keeps a slope and two running averages for each weight as well: four times as
+# much. Here it is beside the layer that lesson 2 introduces, a convolution with 16 filters of 3 × 3.
 
 # %%
 convolution = nn.Conv2d(3, 16, kernel_size=3)
 small = sum(parameter.numel() for parameter in convolution.parameters())
-names, values = (
-    ["convolution, 16 filters", "dense layer, 1,000 outputs", "the photograph itself"],
-    [small, count, inputs],
-)
+names = ["convolution, 16 filters", "dense layer, 1,000 outputs", "the photograph itself"]
+values = [small, count, inputs]
 assert small == 3 * 3 * 3 * 16 + 16
 
 # %% [markdown]
@@ -1205,8 +1205,8 @@ figures.show(
 # %% [markdown]
 # ## Slopes
 #
-# A network learns by changing its numbers a little, in the direction in which its error falls. That direction is a
-# **slope**. Let us do it with a single number x and an "error" that you may know from school:
+# A network learns by changing its numbers a little, in the direction in which its error falls. A **slope**
+# tells which direction that is. Let us do it with a single number x and an "error" that you may know from school:
 #
 # $$y = x^2 - x - 2$$
 #
@@ -1258,18 +1258,16 @@ for value in (3.0, -3.0, 0.5):
 
 # %% [markdown]
 # The same three slopes, and we never told PyTorch about 2x − 1. For one number this is a toy. For a network with
-# millions of numbers it is the only way: one `backward()` finds the slope for each of them.
+# millions of numbers it is the only practical way: one `backward()` finds the slope for each of them.
+#
+# On the curve, the three slopes are **tangents**: straight lines that touch it and are as steep as it is there.
 
 # %%
 line = torch.linspace(-4.2, 5.2, 200)
 with figures.style():
     fig, ax = plt.subplots(figsize=(6.5, 3.8))
     ax.plot(line, f(line), color=figures.INK)
-    for at, colour, beside in (
-        (-3.0, figures.RED, (12, 2)),
-        (0.5, figures.GREEN, (-20, 12)),
-        (3.0, figures.BLUE, (14, -10)),
-    ):
+    for at, colour, beside in zip((-3.0, 0.5, 3.0), COLOURS.values(), ((12, 2), (-20, 12), (14, -10))):
         near, slope = torch.tensor([at - 1.2, at, at + 1.2]), 2 * at - 1
         ax.plot(near, f(at) + slope * (near - at), "o-", markevery=[1], color=colour, markersize=8)
         ax.annotate(f"slope {slope:g}".replace("-", "−"), (at, f(at)), xytext=beside, textcoords="offset points")
@@ -1335,7 +1333,7 @@ places = walk(settings.start, settings.rate, settings.steps)
 print([round(place, 3) for place in places[:6].tolist()], "…", round(places[-1].item(), 3))
 
 # %% [markdown]
-# The numbers drift towards ½. We draw the walk onto the curve:
+# The numbers drift towards ½. To see the walk, we draw it onto the curve:
 
 
 # %%
@@ -1349,7 +1347,7 @@ def draw_walk(ax, places):
 
 
 # %% [markdown]
-# Drawn on the curve, each dot is one step. The red square is the start.
+# Each dot is a place visited; the square is the start.
 
 # %%
 with figures.style():
@@ -1359,7 +1357,7 @@ with figures.style():
     ax.set_title(f"Rate {settings.rate:g}: the flatter it gets, the shorter the steps")
 figures.show(
     fig,
-    alt="A parabola with a walk that starts at a red square and goes down along the curve in ever shorter steps "
+    alt="A parabola with a walk that starts at a square and goes down along the curve in ever shorter steps "
     "towards the lowest point at one half.",
 )
 results.record(rate=settings.rate, steps=settings.steps, last_x=places[-1])
@@ -1368,8 +1366,9 @@ results.record(rate=settings.rate, steps=settings.steps, last_x=places[-1])
 # With rate {{rate:g}}, after {{steps}} steps, x is {{last_x:.3f}}. The steps shrink by themselves, although the rate
 # never changed: the slope gets smaller towards the bottom.
 #
-# In PyTorch nobody writes the slope by hand. Here is the same walk with autograd and an optimizer, and the four lines
-# in the loop are the heart of every training loop you will ever see.
+# In PyTorch nobody writes the slope by hand. Here is the same walk with autograd and an **optimizer**, the part that
+# takes the steps (`SGD` is PyTorch's name for gradient descent). The four numbered lines are the heart of every
+# training loop you will ever see.
 
 # %%
 x = torch.tensor(settings.start, dtype=torch.float64, requires_grad=True)
@@ -1420,7 +1419,7 @@ figures.show(
 
 # %% [markdown]
 # Not at all. It swings for ever, like a ball in a bowl without friction: the old slopes keep pushing after the bottom
-# has been passed. A network trained like this shows a loss that jumps about, and no error message.
+# has been passed. And there was no error message: only the curve shows the mistake.
 
 # %% [markdown]
 # ## Explore the learning rate
@@ -1482,8 +1481,8 @@ for each in (0.02, 0.1, 0.5, 0.9, 1.0, 1.05):
 # - Above 1 it is beyond −1: every step makes the distance *larger*. The walk **diverges**.
 #
 # The 2 in the factor is how sharply this parabola bends. A sharper valley has a lower border, a flatter one a higher. A
-# network has millions of valleys at once, some sharp, some flat, and one rate for all. That is why choosing the rate is
-# an art, and why lesson 6 is about nothing else.
+# network may have millions of numbers, some in sharp valleys, some in flat ones, and one rate for all. That is why
+# choosing the rate is an art, and why lesson 6 is about nothing else.
 
 # %% [markdown]
 # ## A picture teaches three numbers
@@ -1545,12 +1544,13 @@ figures.show(
 results.record(red_found=history[-1, 0], green_found=history[-1, 1], blue_found=history[-1, 2])
 
 # %% [markdown]
-# Red arrives almost at once ({{red_found:.2f}}), green takes its time ({{green_found:.2f}}), and blue has come only to
-# {{blue_found:.2f}} of its 1.6. The rate is the same for all. But this is a picture of red things: its blue numbers are
-# small, small numbers make small slopes, and small slopes make small steps. A larger rate would help blue, and throw
-# red out of its valley.
+# Red arrives first ({{red_found:.2f}}), green takes its time ({{green_found:.2f}}), and blue has come only to
+# {{blue_found:.2f}}, on its way to 1.6. The rate is the same for all. But this is a picture of red things: its blue
+# numbers are small, small numbers make small slopes, and small slopes make small steps. A larger rate would help blue,
+# but only up to a limit, and red sets it: its valley is the sharpest, so it is the first to be thrown out.
 #
-# This is why pictures are normalised. Give the numbers of each channel the same size, and one rate suits all three:
+# This is one reason why pictures are normalised. Give the numbers of each channel the same size, and one rate suits all
+# three:
 
 # %%
 spread = before.square().mean(dim=(1, 2), keepdim=True).sqrt()  # (3, 1, 1): the usual size of a channel's numbers
@@ -1560,7 +1560,7 @@ assert_close(history[-1], secret.flatten(), atol=1e-3, rtol=0)
 
 # %% [markdown]
 # All three secrets, from the same 40 steps. Nobody told the loop what a colour is: it had pictures, a loss and slopes.
-# A network differs in having a million numbers instead of three. The four lines in the loop stay the same.
+# A network has perhaps a million numbers instead of three. The four lines in the loop stay the same.
 
 # %% [markdown]
 # ## Exercises
@@ -1632,7 +1632,7 @@ if my_file:
 #
 # <details><summary>Answers</summary>
 #
-# - (a) No: this is Pillow's order with channels added at the end. Nobody uses it.
+# - (a) No: this is Pillow's order with channels added at the end. None of our three libraries uses it.
 # - (b) No: this is the NumPy array, (height, width, channel).
 # - **(c) Yes:** channels first, then height, then width.
 # - (d) No: the channels are right, but width and height are still in Pillow's order. This picture would lie on its
@@ -1668,8 +1668,8 @@ if my_file:
 # - (a) No: shapes line up from the right, so 3 would stand under 64 columns. An error.
 # - (b) No: (1, 3) still puts the 3 under the columns. The same error.
 # - **(c) Yes:** (3, 1, 1) puts the 3 under the channels; the two 1s are repeated.
-# - (d) No: it runs, which is worse. `reshape` keeps the order in memory, so the three numbers of a row are three
-#   neighbouring *columns*, not the three channels.
+# - (d) No: it runs, which is worse. `reshape` keeps the order in memory, so the three numbers of a row are mostly
+#   three neighbouring *columns*, not the three channels.
 #
 # </details>
 #
@@ -1689,6 +1689,15 @@ if my_file:
 #
 # </details>
 
+# %%
+# The figures in the exercises and answers, checked
+assert (28 * 28 * 3 * 10 + 10) * 4 / 1e6 == 0.09412
+assert pictures.to_tensor(Image.new("RGB", (640, 480))).shape == (3, 480, 640)
+assert (torch.zeros(32, 3, 64, 64) - torch.zeros(3, 1, 1)).shape == (32, 3, 64, 64)
+for each, factor in ((0.3, 0.4), (0.5, 0), (0.8, -0.6), (1.2, -1.4)):
+    assert abs(1 - 2 * each - factor) < 1e-9
+print("the quiz keeps its word")
+
 # %% [markdown]
 # ## What you learned
 #
@@ -1699,7 +1708,7 @@ if my_file:
 # - `permute` renames axes without moving numbers, `reshape` recuts the street of numbers, slices are windows into the
 #   same memory.
 # - Shapes line up from the right; axes of length 1 are repeated.
-# - A dense layer on a photograph has billions of weights and forgets who was whose neighbour.
+# - A dense layer with 1,000 outputs on a photograph has billions of weights, and forgets who was whose neighbour.
 # - Autograd finds slopes; gradient descent walks against them; on a parabola each step multiplies the distance by a
 #   fixed factor, and beyond −1 it diverges.
 #

@@ -11,24 +11,26 @@
 # ---
 
 # %% [markdown]
-# # 2. Convolution by hand: how does a network see an edge?
+# # Convolution by hand
+#
+# **The question: how does a network see an edge?**
 #
 # In lesson 1 a picture became a table of numbers. A network has to get from those numbers to "this is a 2".
-# In most networks for pictures the first step is one small operation, the **convolution**. By the end of this
+# In many networks for pictures the first step is one small operation, the **convolution**. By the end of this
 # lesson you will have built it three times by hand, matched it against the library, and watched a computer
 # find its own filters.
 #
-# You will be able to:
+# **After this lesson you will be able to**
 #
 # - say what a convolution computes, and do one cell of it on paper;
-# - write it as loops, as slices and as one matrix product, and say why the library is faster still;
+# - write it as loops, as slices and as one matrix product, and say where the time goes;
 # - work out the size of any output: padding, stride, dilation, pooling;
 # - read a layer's weights, count them, and say how much of the picture one output cell sees;
 # - let gradient descent *learn* a filter instead of designing it.
 #
-# You need lesson 1: tensors (C, H, W), slicing, and one walk down a slope by gradient descent. Running every
-# cell took {{seconds:.0f}} seconds on the machine that made this page ({{cores}} cores, {{processor}}). Allow
-# yourself an hour for reading and guessing.
+# **You need** lesson 1: tensors (C, H, W), slicing, and one walk down a slope by gradient descent. **Time:**
+# running every cell took {{seconds:.0f}} seconds on the machine that made this page ({{cores}} cores,
+# {{processor}}). Reading and guessing take longer, and should.
 #
 # **Contents**
 #
@@ -51,8 +53,8 @@
 # 17. [Learning a filter](#Learning-a-filter)
 # 18. [Eighteen numbers that read digits](#Eighteen-numbers-that-read-digits)
 # 19. [Pitfalls](#Pitfalls)
-# 20. [Exercises](#Exercises) · [Quiz](#Quiz) · [What you learned](#What-you-learned) · [Where the code
-#     lives](#Where-the-code-lives) · [What next](#What-next)
+# 20. [Exercises](#Exercises) · [Quiz](#Quiz) · [What you learned](#What-you-learned) ·
+#     [Where the code lives](#Where-the-code-lives) · [What next](#What-next)
 
 # %%
 import time
@@ -67,6 +69,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from course_utils import convolution, figures, one_cell, pictures, profiles, results
+
+# %% [markdown]
+# The settings worth changing. `None` means "as the profile says".
 
 # %% tags=["parameters"]
 profile = "auto"  # "quick", "full", or "auto": full with a GPU, quick without
@@ -104,7 +109,8 @@ one.shape, two.shape
 
 # %% [markdown]
 # We shall look at many small pictures side by side, so here is one drawing function for all of them. With
-# `limit` the numbers may be negative: blue is below zero, white is zero, red is above.
+# `limit` the numbers may be negative: blue is below zero, white is zero, red is above. On a first reading, skip
+# the drawing and look at what it shows.
 
 
 # %%
@@ -123,6 +129,9 @@ def panels(shown, titles, headline, limit=None, size=2.5):
         fig.suptitle(headline, x=0.01, ha="left", fontsize=11, fontweight="bold")
     return fig
 
+
+# %% [markdown]
+# The two digits, drawn as pictures:
 
 # %%
 fig = panels([one, two], ["one", "two"], "A one stands upright, a two slants and bends", size=2.2)
@@ -234,8 +243,8 @@ figures.show(
 )
 
 # %% [markdown]
-# The 1 answers loudly to the vertical kernel and hardly at all to the other: only its tip and its foot have a
-# top and a bottom. The 2 answers to both. So add up how loud each map is, whatever the sign, and compare.
+# The 1 answers loudly to the vertical kernel and hardly at all to the other: only its top, its tip and its
+# foot have level edges. The 2 answers to both. So add up how loud each map is, whatever the sign, and compare.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -251,8 +260,8 @@ results.record(one_ratio=ratios["one"], two_ratio=ratios["two"])
 # %% [markdown]
 # The 1 has {{one_ratio:.1f}} times as much vertical as horizontal edge, the 2 only {{two_ratio:.1f}} times.
 # One rule, "ratio above 2 means 1", tells these two apart. That is a classifier: filters, a summary of their
-# answers, a decision. A real network does nothing else. It only has more filters, and it *learns* them; at
-# the end of this lesson we shall let it.
+# answers, a decision. A convolutional network follows the same plan. It has more filters, and it *learns*
+# them; at the end of this lesson we shall let it.
 #
 # One more property makes all this worthwhile. Move the digit, and its map moves along: the filter need not
 # know *where* the stroke is.
@@ -287,14 +296,15 @@ def corr2d_slices(picture, kernel):
 
 
 assert torch.equal(corr2d_slices(two, vertical), corr2d_loops(two, vertical))
+assert (512 - 2) * (341 - 2) == 172_890  # places for a 3×3 window in a photograph of that size
 helper = convolution.corr2d_slices(two[None, None], vertical[None, None])[0, 0]
 torch.testing.assert_close(corr2d_slices(two, vertical), helper)
 print("slices give what loops give:", tuple(helper.shape))
 
 # %% [markdown]
 # Same products, same answer. But Python now runs around the loop 9 times instead of 64 times, and for a
-# photograph still only 9 times instead of a hundred thousand. The rest happens inside PyTorch, in compiled
-# code.
+# photograph of 512×341 pixels still only 9 times instead of 172,890 times. The rest happens inside PyTorch,
+# in compiled code.
 
 # %% [markdown]
 # ## One matrix product
@@ -316,6 +326,9 @@ numbered = torch.arange(1.0, 17.0).view(4, 4)
 columns = windows_as_columns(numbered, 3)
 torch.testing.assert_close(columns, F.unfold(numbered[None, None], 3)[0])
 print(tuple(columns.shape), "and F.unfold does the same")
+
+# %% [markdown]
+# Here is the whole product, with one window marked on its way through.
 
 # %%
 with figures.style():
@@ -378,6 +391,9 @@ versions = {
 }
 print(f"racing on a picture of {side}×{side} pixels: {(side - 2) ** 2:,} output cells")
 
+# %% [markdown]
+# First the check: how far is each version from the exact sum?
+
 # %%
 exact = corr2d_loops(track.double(), box.double())  # 64-bit floats: some sixteen decimals
 for name, version in versions.items():
@@ -389,9 +405,9 @@ for name, version in versions.items():
 
 # %% [markdown]
 # The pixels lie between 0 and 1, and a 32-bit float keeps about seven decimals: a difference in the seventh
-# is all that rounding and the order of adding can do. With 64 bits it is the sixteenth (and for the loops
-# nothing, as they set the mark). **Equal to the last decimal that floats allow** is what "the same" means for
-# floats, and what `torch.testing.assert_close` checks.
+# is all that rounding and the order of adding can do. With 64 bits it is about the sixteenth (and for the
+# loops nothing, as they set the mark). **Equal to the last decimal that floats allow** is what "the same"
+# means for floats, and what `torch.testing.assert_close` checks.
 #
 # **Predict first.** By how much is the library faster than the loops: 10 times, 100 times, 1000 times? Write
 # down a guess. Each runs on one core.
@@ -412,6 +428,9 @@ rounds = settings.timing_rounds
 typical = {name: typical_ms(call, rounds if name == "loops" else 20 * rounds) for name, call in versions.items()}
 print({name: f"{value:.3g} ms" for name, value in typical.items()})
 
+# %% [markdown]
+# Now the ratios, and the time for one output cell.
+
 # %%
 speedup = {name: typical["loops"] / value for name, value in typical.items()}
 per_cell = {name: typical[name] / exact.numel() for name in typical}
@@ -421,6 +440,9 @@ results.record(
     library_speedup=speedup["F.conv2d"], loops_us_per_cell=1e3 * per_cell["loops"],
     library_ns_per_cell=1e6 * per_cell["F.conv2d"],
 )  # fmt: skip
+
+# %% [markdown]
+# The same as bars. The axis counts in powers of ten, or the short bars would not show at all.
 
 # %%
 with figures.style():
@@ -442,19 +464,19 @@ figures.show(
 
 # %% [markdown]
 # On the machine that made this page, for {{side}}×{{side}} pixels: loops {{loops_ms:.0f}} ms, slices
-# {{slices_ms:.2f}} ms, matrix product {{unfold_ms:.2f}} ms, library {{library_ms:.2f}} ms. Slices are
+# {{slices_ms:.2g}} ms, matrix product {{unfold_ms:.2g}} ms, library {{library_ms:.2g}} ms. Slices are
 # {{slices_speedup:,.0f}} times as fast as loops, the matrix product {{unfold_speedup:,.0f}} times and the
 # library {{library_speedup:,.0f}} times.
 #
 # Whoever guessed 10 was far too kind to the loops. How can that be, when all four do the same products? Look
 # at one output cell. The loops spend {{loops_us_per_cell:.0f}} microseconds on it, the library
-# {{library_ns_per_cell:.0f}} nanoseconds. Nine products cost a processor a few nanoseconds; nearly all the
-# rest is Python finding the window, making small tensors and throwing them away. Slices and matrix product
-# ask Python only a handful of times for the whole picture, and so they win nearly all there is to win.
+# {{library_ns_per_cell:.0f}} nanoseconds. So the nine products cannot be what takes the loops so long;
+# nearly all of it is Python finding the window, making small tensors and throwing them away. Slices and
+# matrix product ask Python only a few times for the whole picture, and so they win nearly all there is to
+# win.
 #
-# Your figures will differ, and slices and matrix product may change places: here both are quick, and the
-# nine-fold columns cost memory. With many channels the matrix product pulls ahead;
-# `benchmarks/convolutions.py` runs that race.
+# Your figures will differ, and the three quick versions may change places: it depends on the size of the
+# picture, and with many channels the race is another one. `benchmarks/convolutions.py` runs it.
 
 # %% [markdown]
 # ## Convolution or correlation
@@ -481,6 +503,9 @@ counted = torch.arange(1.0, 10.0).view(3, 3)
 correlated = corr2d_loops(dot, counted)
 convolved = corr2d_loops(dot, counted.flip(0, 1))
 print("picture", tuple(dot.shape), "kernel", tuple(counted.shape), "outputs", tuple(correlated.shape))
+
+# %% [markdown]
+# Side by side:
 
 # %%
 with figures.style():
@@ -524,7 +549,8 @@ print(f"picture {tuple(two.shape)}, padded {tuple(padded.shape)}, output {tuple(
 
 # %% [markdown]
 # **Stride** is the step from one window to the next. Stride 2 visits every second place: it is the ordinary
-# output with every second row and column kept, only without the work for the others.
+# output with every second row and column kept, only without the work for the others. (Lesson 1's strides were
+# the same idea in memory: how far to go for one step.)
 
 # %%
 every_place = corr2d_slices(two, vertical)
@@ -564,6 +590,7 @@ print(spread.int())
 
 # %%
 def output_size(n, kernel, stride=1, padding=0, dilation=1):
+    """Count the windows along a side of n pixels."""
     return (n + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
 
 
@@ -571,6 +598,8 @@ assert output_size(28, 5, stride=2) == 12
 print(output_size(28, 5, stride=2))
 
 # %% [markdown]
+# 12 cells.
+#
 # <details><summary>If you had 14, 24, 11 or 13</summary>
 #
 # 14 is 28 / 2: the stride without the kernel. 24 is 28 − 5 + 1: the kernel without the stride. 11 is floor(23
@@ -661,6 +690,9 @@ torch.testing.assert_close(responses, F.conv2d(raccoon[None], weight, bias)[0])
 torch.testing.assert_close(responses, convolution.corr2d_unfold(raccoon[None], weight, bias)[0])
 print("weight (O, C, kh, kw):", tuple(weight.shape), "-> output (O, H′, W′):", tuple(responses.shape))
 
+# %% [markdown]
+# Each map gets its own scale: blue to red where numbers may be negative, grey where they may not. Then we look.
+
 # %%
 shows = (
     ("input: 3 channels", raccoon.permute(1, 2, 0), {}),
@@ -668,6 +700,8 @@ shows = (
     ("output channel 1: brightness", responses[1], {"vmin": 0, "vmax": 1}),
     ("output channel 2: vertical edges", responses[2], {"cmap": figures.DIVERGING, "vmin": -1, "vmax": 1}),
 )
+
+# %%
 with figures.style():
     fig, axes = plt.subplots(2, 2, figsize=(7.6, 5.4))
     for ax, (title, shown, look) in zip(axes.flat, shows):
@@ -737,6 +771,9 @@ down = corr2d_slices(cup, convolution.kernel("Sobel y"))
 strength = (right**2 + down**2).sqrt()
 print(f"Sobel x reaches from {right.min():.2f} to {right.max():.2f}; the strength reaches {strength.max():.2f}")
 
+# %% [markdown]
+# Each kernel's answer by itself:
+
 # %%
 fig = panels([right, down], ["Sobel x: brighter to the right", "Sobel y: brighter below"],
              "Each Sobel kernel sees one direction", limit=2, size=3.9)  # fmt: skip
@@ -745,6 +782,9 @@ figures.show(
     alt="Two maps of a cup on a saucer. Sobel x draws the upright sides of cup and saucer in red and blue "
     "and leaves out level edges; Sobel y draws the level edges and leaves out upright ones.",
 )
+
+# %% [markdown]
+# And the length of the arrow at every pixel:
 
 # %%
 fig = panels([cup[1:-1, 1:-1], strength / 2], ["photograph", "edge strength"],
@@ -785,6 +825,9 @@ def draw_filtered(ax, picture, kernel, name):
     ax.axis("off")
 
 
+# %% [markdown]
+# All nine:
+
 # %%
 shown = [name for name in convolution.KERNELS if name != "box blur"]
 with figures.style():
@@ -804,8 +847,9 @@ figures.show(
 # is added: the picture looks lit from one corner. *All edges* has no direction at all: 8 times the middle
 # minus everything around it.
 #
-# Your turn: change the nine numbers, or the photograph, and run the cell again. Now it looks for slanting
-# edges. Try all ninths; or a 2 in the middle and a −1 beside it; or one that you have never seen.
+# Your turn: change the nine numbers, or the photograph, and run the cell again. As it stands, the kernel
+# looks for slanting edges. Try nine times 1/9; or a 2 in the middle and a −1 beside it; or one that you have
+# never seen.
 
 # %%
 my_kernel = torch.tensor([
@@ -837,6 +881,9 @@ by_hand = torch.where(values > 0, values, torch.zeros(()))
 torch.testing.assert_close(by_hand, F.relu(values))
 print(by_hand)
 
+# %% [markdown]
+# The Sobel answer of the cup, and that of the opposite kernel, each after ReLU:
+
 # %%
 fig = panels([F.relu(right) / 2, F.relu(-right) / 2], ["relu of Sobel x", "relu of the opposite kernel"],
              "ReLU splits an edge map in two: brighter right, brighter left", size=3.9)  # fmt: skip
@@ -867,13 +914,16 @@ both_in_one = corr2d_slices(F.pad(blur, (2, 2, 2, 2)), vertical.flip(0, 1))  # t
 torch.testing.assert_close(blur_then_edge, corr2d_slices(cup, both_in_one), rtol=1e-4, atol=1e-5)
 print("two layers are one, with a kernel of", tuple(both_in_one.shape))
 
+# %% [markdown]
+# Now the two layers with a ReLU between them, edges first:
+
 # %%
 edge_then_blur = corr2d_slices(corr2d_slices(cup, vertical), blur)
 with_relu = corr2d_slices(F.relu(corr2d_slices(cup, vertical)), blur)
 print(f"a ReLU between the layers changes the answer by up to {(with_relu - edge_then_blur).abs().max():.2f}")
 
 # %% [markdown]
-# With a ReLU between them the two layers do something that no single kernel can. That is what makes depth
+# So with a ReLU the two layers do something that no single kernel can. That is what makes depth
 # worth having.
 
 # %% [markdown]
@@ -890,6 +940,9 @@ corners = torch.stack([small[0::2, 0::2], small[0::2, 1::2], small[1::2, 0::2], 
 print(corners.amax(0), "maximum")
 print(corners.mean(0), "average")
 print(corners.sum(0), "sum")
+
+# %% [markdown]
+# Do the helper and PyTorch agree?
 
 # %%
 summaries = {"max": corners.amax(0), "average": corners.mean(0), "sum": corners.sum(0)}
@@ -921,6 +974,9 @@ figures.show(
     alt="A thin white diagonal on black; after three max poolings a full white diagonal of four cells; "
     "after three average poolings a diagonal so dark that it hardly shows.",
 )
+
+# %% [markdown]
+# How bright are the brightest cells?
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -956,6 +1012,9 @@ def draw_cells(cells, headline):
     return fig
 
 
+# %% [markdown]
+# First the convolution: the settings change, the cell stays row 1, column 2.
+
 # %%
 numbers = torch.tensor([[1.0, 3, 0, 2, 5], [4, 2, 1, 0, 3], [0, 6, 2, 1, 1], [2, 1, 3, 8, 0], [5, 0, 2, 4, 1]])
 cells = [
@@ -977,6 +1036,8 @@ figures.show(
 # Row 1, column 2 (counted from 0) of the output is a different window each time. With padding 1 everything
 # moves up and left by one pixel. With stride 2 each step counts double. With dilation 2 the nine pixels are
 # spread over 5×5.
+#
+# Now pooling, in the same way.
 
 # %%
 cells = [one_cell.worked_cell(numbers, pool=kind, row=1, column=0) for kind in ("max", "average", "sum")]
@@ -1059,6 +1120,9 @@ seen = (influence > 0).any(dim=1).sum().item(), (influence > 0).any(dim=0).sum()
 assert seen == (field.size, field.size) == (24, 24)
 print("measured: one cell sees", seen)
 
+# %% [markdown]
+# Both squares side by side, the computed and the measured one:
+
 # %%
 with figures.style():
     fig, (left, right_ax) = plt.subplots(1, 2, figsize=(10.0, 4.1), width_ratios=(1, 1.1))
@@ -1095,6 +1159,7 @@ conv, inputs, outputs = nn.Conv2d(3, 16, 3, padding=1), 3 * 32 * 32, 16 * 32 * 3
 by_hand = 16 * (3 * 3 * 3 + 1), outputs * (inputs + 1)
 assert by_hand[0] == sum(p.numel() for p in conv.parameters()) == convolution.conv_parameters(3, 16, 3) == 448
 assert by_hand[1] == convolution.dense_parameters(inputs, outputs) == 50_348_032
+assert (16 * 3 * 9, 16 * 9) == (432, 144)  # two likely guesses
 print(f"convolution: {by_hand[0]:,}\ndense:       {by_hand[1]:,}, {by_hand[1] / by_hand[0]:,.0f} times as many")
 
 # %% [markdown]
@@ -1110,8 +1175,9 @@ print(f"convolution: {by_hand[0]:,}\ndense:       {by_hand[1]:,}, {by_hand[1] / 
 # kernel. You get pictures and what my kernel made of them, and nothing else. Can gradient descent find my
 # nine numbers?
 #
-# The recipe is lesson 1's walk down the parabola, in nine dimensions: start with zeros, measure how wrong the
-# outputs are (the mean squared difference, our **loss**), ask autograd for the slope, take a step downhill.
+# The recipe is lesson 1's walk down the parabola, with nine numbers at once: start with zeros, measure how
+# wrong the outputs are (the mean squared difference, our **loss**), ask autograd for the slope, take a step
+# downhill.
 
 # %%
 random = torch.Generator().manual_seed(settings.seed)
@@ -1119,6 +1185,9 @@ secret = convolution.kernel("Sobel x")[None, None]  # (1, 1, 3, 3)
 examples = torch.randn(8, 1, 16, 16, generator=random)  # eight pictures of pure noise
 targets = F.conv2d(examples, secret)
 print("inputs", tuple(examples.shape), "-> outputs of the secret kernel", tuple(targets.shape))
+
+# %% [markdown]
+# The walk, in nine dimensions:
 
 
 # %%
@@ -1135,6 +1204,9 @@ def recover(examples, targets, rate, steps):
         kernels.append(kernel.detach().clone())
     return losses, kernels
 
+
+# %% [markdown]
+# Thirty steps at rate 0.2:
 
 # %%
 losses, kernels = recover(examples, targets, rate=0.2, steps=30)
@@ -1160,6 +1232,9 @@ figures.show(
     alt="The learned kernel after 0, 1, 2, 4 and 30 steps beside the secret one: nine zeros at first, "
     "then a blue left and a red right column that deepen until the kernel equals the secret.",
 )
+
+# %% [markdown]
+# And the loss at each of the thirty steps:
 
 # %%
 with figures.style():
@@ -1222,6 +1297,9 @@ def noisy_digits(count, seed, noise=0.4):
     return images + noise * torch.randn(images.shape, generator=random), labels
 
 
+# %% [markdown]
+# 200 pictures to learn from, and 1,000 others for the test:
+
 # %%
 train_images, train_labels = noisy_digits(200, settings.seed + 1)
 test_images, test_labels = noisy_digits(1000, settings.seed + 2)
@@ -1256,6 +1334,9 @@ for _ in range(300):
         filters -= 5.0 * slope
 print(f"loss {loss.item():.3f} after 300 steps, {filters.numel()} learned numbers")
 
+# %% [markdown]
+# How often is the larger logit the right one, before and after the 300 steps? We ask on the 1,000 new pictures.
+
 # %%
 accuracy = {
     name: (logits(test_images, kernel).argmax(1) == test_labels).float().mean().item()
@@ -1280,6 +1361,9 @@ figures.show(
     "above and below.",
 )
 
+# %% [markdown]
+# Colours can deceive, so measure: how much do left and right columns differ, and top and bottom rows?
+
 # %%
 across = (learned[:, :, 0].sum(1) - learned[:, :, 2].sum(1)).abs()  # left column against right column
 along = (learned[:, 0].sum(1) - learned[:, 2].sum(1)).abs()  # top row against bottom row
@@ -1288,10 +1372,10 @@ print("one: left-right", round(across[0].item()), "top-bottom", round(along[0].i
 print("two: left-right", round(across[1].item()), "top-bottom", round(along[1].item()))
 
 # %% [markdown]
-# The filter for the one has opposite signs left and right: a **vertical-edge filter**, the very thing we
-# designed at the top of this page. The filter for the two has opposite signs above and below. Nobody told it
-# that edges matter. It was told which answers were wrong, and edges are what fixed them. (Exercise 6 looks at
-# what another start can do.)
+# The filter for the one has opposite signs left and right: a **vertical-edge filter**, the very thing
+# we designed at the top of this page. The filter for the two has opposite signs above and below.
+# Nobody told it that edges matter. It was told which answers were wrong, and edges are what fixed them.
+# (Exercise 6 looks at what another start can do.)
 #
 # That is a convolutional network, complete. Lesson 3 has more filters, more layers, ten classes and real
 # pictures. No new idea of *seeing* will be needed.
@@ -1357,9 +1441,8 @@ except RuntimeError as error:
 print("with padding=1 still:", tuple(kept.shape))
 
 # %% [markdown]
-# That last message is also what you get for
-#
-# **4. A kernel larger than the picture**, often because of dilation. The helper says it in pixels:
+# **4. A kernel larger than the picture**, often because of dilation. PyTorch's message is the last one above.
+# The helper says it in pixels:
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -1392,8 +1475,7 @@ print("kernel now:", wild[-1].flatten()[:3].tolist(), "…")
 # %% [markdown]
 # Every step overshoots by more than it corrects: 1 − 2 · 1.2 = −1.4, so the gap grows 1.4-fold each time and
 # the loss about twofold, until the numbers leave what floats can hold and become `inf` and then `nan`, not a
-# number. A loss that *rises* from the first step on nearly always means: rate too large. The mend: divide it
-# by ten.
+# number. When a loss *rises* from the first step on, suspect the rate first. The mend: divide it by ten.
 
 # %% [markdown]
 # ## Exercises
@@ -1446,10 +1528,11 @@ def find_pattern(picture, pattern): ...
 
 # %% [markdown]
 # **Exercise 6.** Set `seed = 6` at the top and run everything again: gradient descent starts elsewhere and
-# ends elsewhere. The accuracy is lower, and the filter for the two has only positive numbers. (What does such
-# a filter measure? Compare `one.sum()` and `two.sum()`.) Write a function that tells for any 3×3 filter which
-# edge it looks for: `"upright"` when the sums of its left and right column differ more than twice as much as
-# those of its top and bottom row, `"level"` when it is the other way round, `"neither"` otherwise.
+# ends elsewhere. Compare the accuracy and the two filters with those above. (What does a filter measure that
+# has only positive numbers? Compare `one.sum()` and `two.sum()`.) Write a function that tells for any 3×3
+# filter which edge it looks for: `"upright"` when the sums of its left and right column differ more than
+# twice as much as those of its top and bottom row, `"level"` when it is the other way round, `"neither"`
+# otherwise.
 
 
 # %%
@@ -1461,7 +1544,9 @@ def direction(kernel): ...
 #
 # **Question 1.** The numbers of a kernel sum to 0. What does it answer on an evenly bright wall?
 #
-# (a) The brightness of the wall. (b) 0. (c) That depends on the wall.
+# - (a) The brightness of the wall.
+# - (b) 0.
+# - (c) That depends on the wall.
 #
 # <details><summary>Answer</summary>
 #
@@ -1473,8 +1558,9 @@ def direction(kernel): ...
 # **Question 2.** Two 3×3 layers or one 5×5 layer, between 64 and 64 channels, no bias. Which is the better
 # deal?
 #
-# (a) One 5×5: fewer layers, fewer numbers. (b) Two 3×3: they see as much with fewer numbers, and there is
-# room for a ReLU between them. (c) They are the same thing.
+# - (a) One 5×5: fewer layers, fewer numbers.
+# - (b) Two 3×3: they see as much with fewer numbers, and there is room for a ReLU between them.
+# - (c) They are the same thing.
 #
 # <details><summary>Answer</summary>
 #
@@ -1487,8 +1573,9 @@ def direction(kernel): ...
 # **Question 3.** A layer has weights of shape (32, 16, 3, 3). A batch of 8 pictures of 20×20 goes in with
 # padding 1 and stride 2. What are the shapes of input and output?
 #
-# (a) (8, 16, 20, 20) and (8, 32, 10, 10). (b) (8, 32, 20, 20) and (8, 16, 10, 10). (c) (8, 16, 20, 20) and
-# (8, 32, 9, 9).
+# - (a) (8, 16, 20, 20) and (8, 32, 10, 10).
+# - (b) (8, 32, 20, 20) and (8, 16, 10, 10).
+# - (c) (8, 16, 20, 20) and (8, 32, 9, 9).
 #
 # <details><summary>Answer</summary>
 #
@@ -1500,7 +1587,9 @@ def direction(kernel): ...
 # **Question 4.** You double height and width of the pictures. What happens to the number of weights of a
 # convolutional layer?
 #
-# (a) It doubles. (b) It becomes four times as large. (c) Nothing.
+# - (a) It doubles.
+# - (b) It becomes four times as large.
+# - (c) Nothing.
 #
 # <details><summary>Answer</summary>
 #
