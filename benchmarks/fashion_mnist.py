@@ -17,22 +17,27 @@ import time
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, TensorDataset
-from torchvision.transforms import v2
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
 
 from course_utils import data, models, training
 from course_utils.machine import describe_machine, versions
 
 
-class OneByOne(TensorDataset):
-    """What `torchvision.datasets.FashionMNIST` with the usual transform does for each picture."""
+class OneByOne(Dataset):
+    """What `torchvision.datasets.FashionMNIST` with `ToTensor` does for each picture."""
 
-    to_float = v2.ToDtype(torch.float32, scale=True)
+    def __init__(self, part):
+        self.part, self.to_tensor = part, transforms.ToTensor()
+
+    def __len__(self):
+        return len(self.part)
 
     def __getitem__(self, index):
-        image, label = super().__getitem__(index)
-        return self.to_float(image), label
+        picture = Image.fromarray(self.part.images[index, 0].numpy())
+        return self.to_tensor(picture), int(self.part.labels[index])
 
 
 def the_listing(clothes, epochs):
@@ -40,7 +45,7 @@ def the_listing(clothes, epochs):
     torch.manual_seed(0)
     model = models.PublishedNet()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    train, test = (OneByOne(part.images, part.labels) for part in (clothes.train, clothes.test))
+    train, test = (OneByOne(part) for part in (clothes.train, clothes.test))
     loader, seconds = DataLoader(train, batch_size=32, shuffle=True), 0.0
     for _ in range(epochs):
         start = time.perf_counter()

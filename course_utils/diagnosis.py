@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from course_utils import figures
-from course_utils.training.predictions import Predictions, device_of
+from course_utils.training.predictions import Predictions, device_of, evaluating, require_labels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -127,6 +127,7 @@ def confusion(predictions: Predictions, classes: Sequence[str]) -> Confusion:
     size = predictions.logits.shape[1]
     if len(classes) != size:
         raise ValueError(f"There are {len(classes)} class names for {size} logits; give one name for each logit.")
+    require_labels(predictions.labels, size)
     pairs = predictions.labels * size + predictions.guesses  # each pair (truth, guess) as one number
     return Confusion(tuple(classes), torch.bincount(pairs, minlength=size * size).reshape(size, size))
 
@@ -257,15 +258,16 @@ def feature_maps(model: nn.Module, picture: Tensor, layers: Sequence[str]) -> li
         modules[name].register_forward_hook(lambda _, __, output, name=name: answers.update({name: output.clone()}))
         for name in layers
     ]
-    was_training = model.training
     try:
-        with torch.inference_mode():
-            model.eval()(picture.to(device_of(model)))
+        with evaluating(model), torch.inference_mode():
+            model(picture.to(device_of(model)))
     finally:
-        model.train(was_training)
         for hook in hooks:
             hook.remove()
-    for name, answer in answers.items():
+    for name in layers:
+        if name not in answers:
+            raise ValueError(f"{name} took no part in the answer to this picture; choose a layer that does.")
+        answer = answers[name]
         if answer.ndim != 4:
             raise ValueError(f"{name} gives {tuple(answer.shape)}, which is no stack of maps; choose a convolution.")
     return [FeatureMaps(name, answers[name][0].float().cpu()) for name in layers]

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from course_utils.training.predictions import evaluating
+
 
 class PublishedNet(nn.Module):
     """The network of a widely read Fashion-MNIST tutorial: four convolutions, two poolings, three dense layers.
@@ -67,20 +69,23 @@ class FashionNet(nn.Module):
     """Lesson 3's own network for 28×28 grey pictures: three blocks and one dense layer.
 
     Args:
-        width: channels after the first block; the next ones have twice and four times as many.
+        widths: channels after each of the three blocks.
         classes: how many logits come out.
     """
 
-    def __init__(self, width: int = 24, classes: int = 10) -> None:
+    def __init__(self, widths: tuple[int, int, int] = (16, 48, 96), classes: int = 10) -> None:
         super().__init__()
-        if width < 1 or classes < 2:
-            raise ValueError(f"FashionNet needs width ≥ 1 and classes ≥ 2, not width={width}, classes={classes}.")
+        if len(widths) != 3 or min(widths) < 1 or classes < 2:
+            raise ValueError(
+                f"FashionNet needs three widths of 1 or more and classes ≥ 2, not widths={widths}, classes={classes}."
+            )
+        first, second, third = widths
         self.features = nn.Sequential(  # (N, 1, 28, 28)
-            block(1, width),  # (N, width, 14, 14)
-            block(width, 2 * width),  # (N, 2·width, 7, 7)
-            block(2 * width, 4 * width),  # (N, 4·width, 3, 3)
+            block(1, first),  # (N, first, 14, 14)
+            block(first, second),  # (N, second, 7, 7)
+            block(second, third),  # (N, third, 3, 3)
         )
-        self.classifier = nn.Sequential(nn.Flatten(), nn.Linear(4 * width * 3 * 3, classes))
+        self.classifier = nn.Sequential(nn.Flatten(), nn.Linear(third * 3 * 3, classes))
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, classes) for float pictures (N, 1, 28, 28)."""
@@ -151,30 +156,26 @@ def shape_trace(model: nn.Module, input_shape: tuple[int, ...]) -> ShapeTrace:
     def leave(name: str):  # noqa: ANN202
         def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             running.pop()
+            if not isinstance(output, Tensor):
+                return  # some layers, such as recurrent ones, answer with several tensors: no one shape to note
             own = sum(p.numel() for p in module.parameters())
             rows.append(TraceRow(name, type(module).__name__, tuple(output.shape), own))
 
         return note
 
     parameter = next(model.parameters(), torch.zeros(()))
-    modes = {module: module.training for module in model.modules()}
     hooks = []
     for name, module in model.named_modules():
         if name and not any(module.children()):
-            hooks += [
-                module.register_forward_pre_hook(enter(name)),
-                module.register_forward_hook(leave(name)),
-            ]
+            hooks += [module.register_forward_pre_hook(enter(name)), module.register_forward_hook(leave(name))]
     problem = None
     try:
-        with torch.inference_mode():
-            model.eval()(torch.zeros(input_shape, dtype=parameter.dtype, device=parameter.device))
-    except RuntimeError as error:
+        with evaluating(model), torch.inference_mode():
+            model(torch.zeros(input_shape, dtype=parameter.dtype, device=parameter.device))
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
         place = f"{running[-1]} fails" if running else "the network fails between its layers"
         problem = f"{place}: {error}"
     finally:
         for hook in hooks:
             hook.remove()
-        for module, mode in modes.items():
-            module.training = mode
     return ShapeTrace(tuple(input_shape), tuple(rows), problem)

@@ -71,7 +71,9 @@ def test_feature_maps_are_what_the_layer_answers_even_before_an_in_place_relu():
 def test_every_result_draws_a_figure_and_leaves_no_style_behind():
     p, images = random_predictions(3), torch.randint(256, (200, 1, 28, 28), dtype=torch.uint8)
     before = plt.rcParams["axes.titlelocation"]
-    maps = diagnosis.feature_maps(models.FashionNet(width=4), torch.zeros(1, 1, 28, 28), ["features.0.0", "features.2"])
+    maps = diagnosis.feature_maps(
+        models.FashionNet(widths=(4, 8, 16)), torch.zeros(1, 1, 28, 28), ["features.0.0", "features.2"]
+    )
     results = [
         diagnosis.confusion(p, NAMES),
         diagnosis.per_class(p, NAMES),
@@ -108,3 +110,16 @@ def test_every_result_draws_a_figure_and_leaves_no_style_behind():
 def test_what_does_not_fit_is_named(call, words):
     with pytest.raises(ValueError, match=words):
         call(random_predictions(1), torch.zeros(200, 1, 28, 28, dtype=torch.uint8))
+
+
+def test_a_layer_that_took_no_part_is_named():
+    class Spare(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.spare = nn.Conv2d(1, 2, 1), nn.Conv2d(1, 2, 1)
+
+        def forward(self, x):
+            return self.used(x)
+
+    with pytest.raises(ValueError, match="spare took no part"):
+        diagnosis.feature_maps(Spare(), torch.zeros(1, 1, 4, 4), ["used", "spare"])

@@ -20,7 +20,7 @@ def test_the_published_listing_fails_and_the_trace_shows_why():
 
 
 def test_a_trace_holds_every_layer_in_order_with_its_parameters():
-    net = models.FashionNet(width=8)
+    net = models.FashionNet(widths=(8, 16, 32))
     trace = models.shape_trace(net, (2, 1, 28, 28))
     assert trace.problem is None
     assert [row.kind for row in trace.rows[:4]] == ["Conv2d", "MaxPool2d", "BatchNorm2d", "ReLU"]
@@ -30,7 +30,7 @@ def test_a_trace_holds_every_layer_in_order_with_its_parameters():
 
 
 def test_a_trace_leaves_mode_buffers_and_hooks_as_they_were():
-    net = models.FashionNet(width=4).train()
+    net = models.FashionNet(widths=(4, 8, 16)).train()
     net.features[0].eval()
     before = {name: value.clone() for name, value in net.state_dict().items()}
     models.shape_trace(net, (3, 1, 28, 28))
@@ -56,11 +56,24 @@ def test_parameters_are_counted_with_and_without_the_frozen_ones():
 
 
 def test_fashion_net_counts_as_the_lesson_says():
-    conv = 9 * (1 * 24 + 24 * 48 + 48 * 96)
-    norm = 2 * (24 + 48 + 96)
+    conv = 9 * (1 * 16 + 16 * 48 + 48 * 96)
+    norm = 2 * (16 + 48 + 96)
     assert models.count_parameters(models.FashionNet()) == conv + norm + 96 * 9 * 10 + 10
 
 
 def test_a_network_without_width_is_refused():
-    with pytest.raises(ValueError, match="width ≥ 1"):
-        models.FashionNet(width=0)
+    with pytest.raises(ValueError, match="three widths of 1 or more"):
+        models.FashionNet(widths=(0, 1, 1))
+
+
+def test_a_trace_passes_layers_that_answer_with_several_tensors():
+    class Reads(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.head = nn.GRU(4, 5, batch_first=True), nn.Linear(5, 2)
+
+        def forward(self, x):
+            return self.head(self.rnn(x)[0])
+
+    trace = models.shape_trace(Reads(), (1, 3, 4))
+    assert trace.problem is None and [row.layer for row in trace.rows] == ["head"]

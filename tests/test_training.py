@@ -261,8 +261,11 @@ def test_a_checkpoint_of_another_network_or_run_is_refused(tmp_path):
         training.fit(wide, batches, epochs=2, optimizer=sgd(wide), checkpoint=file, progress=False)
     optimizer = sgd(model)
     schedule = torch.optim.lr_scheduler.ConstantLR(optimizer)
-    with pytest.raises(DataError, match="without a scheduler"):
+    with pytest.raises(DataError, match="its scheduler was none, here it is ConstantLR"):
         training.fit(model, batches, epochs=2, optimizer=optimizer, scheduler=schedule, checkpoint=file, progress=False)
+    with pytest.raises(DataError, match="its optimizer was SGD, here it is AdamW"):
+        adam = torch.optim.AdamW(model.parameters())
+        training.fit(model, batches, epochs=2, optimizer=adam, checkpoint=file, progress=False)
     with pytest.raises(DataError, match="another optimizer"):
         two = torch.optim.SGD([{"params": [p]} for p in model.parameters()], lr=0.1)
         training.fit(model, batches, epochs=2, optimizer=two, checkpoint=file, progress=False)
@@ -333,6 +336,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_place():
     model = linear()
     with pytest.raises(TrainingError, match=r"nan at epoch 1, batch 2, learning rate 0\.1"):
         training.fit(model, pairs(images, labels), epochs=2, optimizer=sgd(model), progress=False)
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
 
 
 def test_a_rate_that_is_far_too_large_is_reported_with_the_rate():
@@ -397,3 +401,38 @@ def test_no_batches_are_refused():
         training.fit(model, [], epochs=1, optimizer=sgd(model), progress=False)
     with pytest.raises(ValueError, match="no batches to predict"):
         training.predict(model, [])
+
+
+def test_a_resumed_one_cycle_of_another_length_is_refused(tmp_path):
+    def run(epochs, steps):
+        model, batches = linear(), pairs(*task())
+        optimizer = sgd(model)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=steps)
+        training.fit(
+            model, batches, epochs=epochs, optimizer=optimizer, scheduler=schedule, checkpoint=tmp_path / "run.pt"
+        )
+
+    run(epochs=1, steps=6)
+    with pytest.raises(DataError, match="its steps of the scheduler was 6, here it is 9"):
+        run(epochs=3, steps=9)
+
+
+def test_going_on_from_a_checkpoint_is_announced(tmp_path, capsys):
+    model, batches = linear(), pairs(*task())
+    for epochs in (1, 1):
+        training.fit(model, batches, epochs=epochs, optimizer=sgd(model), checkpoint=tmp_path / "run.pt")
+    assert "going on from run.pt, where 1 of 1 epochs are done" in capsys.readouterr().out
+
+
+def test_the_weights_of_a_checkpoint_can_be_loaded(tmp_path):
+    model, other = linear(seed=1), linear(seed=2)
+    training.fit(model, pairs(*task()), epochs=1, optimizer=sgd(model), checkpoint=tmp_path / "run.pt", progress=False)
+    training.load_weights(other, tmp_path / "run.pt")
+    assert torch.equal(model[1].weight, other[1].weight)
+
+
+def test_a_layer_kept_in_evaluation_mode_stays_there():
+    model = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(12, 3)).train()
+    model[0].eval()
+    training.evaluate(model, pairs(*task()))
+    assert model.training and not model[0].training and model[2].training

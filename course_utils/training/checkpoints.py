@@ -83,10 +83,14 @@ def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
 def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """Put saved weights into `model`, which must be the same kind of network; on an error it stays as it was.
 
+    The file may also be a checkpoint of `fit`; its last weights are taken.
+
     Raises:
         DataError: when the file cannot be read or belongs to another network.
     """
     state = load(path)
+    if "optimizer" in state and isinstance(state.get("model"), dict):
+        state = state["model"]  # a checkpoint of `fit`: the weights are in it
     require_same_network(model, state, Path(path).name)
     model.load_state_dict(state)
 

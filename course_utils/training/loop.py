@@ -72,12 +72,15 @@ def fit(
     history_file = Path(checkpoint) if checkpoint is not None else None
     if history_file is not None and history_file.exists():
         run.restore(checkpoints.load(history_file, run.device), history_file.name)
+        if progress:
+            print(f"going on from {history_file.name}, where {run.history.epochs} of {epochs} epochs are done")
+    first = run.history.epochs + 1
     per_batch = schedule_every == "batch" and not plateau
     while run.history.epochs < epochs and not run.history.stopped_early:
         epoch = run.history.epochs + 1
         if hasattr(batches, "set_epoch"):
             batches.set_epoch(epoch - 1)
-        _train_one_epoch(run, batches, loss, autocast, per_batch, epoch, progress)
+        _train_one_epoch(run, batches, loss, autocast, per_batch, epoch, progress, check_labels=epoch == first)
         if validation is not None:
             _validate(run, validation, loss, patience)
         if scheduler is not None and not per_batch:
@@ -114,6 +117,7 @@ def _train_one_epoch(
     per_batch: bool,
     epoch: int,
     progress: bool,
+    check_labels: bool,
 ) -> None:
     model, optimizer, scaler, device = run.model, run.optimizer, run.scaler, run.device
     half: AbstractContextManager = nullcontext() if autocast is None else torch.autocast(device.type, autocast)
@@ -129,9 +133,13 @@ def _train_one_epoch(
         try:
             with half:
                 logits = model(images)
-                if epoch == 1:  # the first time round, so that a GPU waits for it only then
+                if check_labels:  # only in the first epoch: a GPU has to wait for it
                     _require_batch(logits, labels)
                 batch_loss = loss(logits, labels)
+            losses.append(batch_loss.detach() * len(labels))
+            if len(losses) - checked == looks:  # on the CPU before each step, so that the weights stay good
+                _require_numbers(losses, checked, epoch, run.history.learning_rates)
+                checked = len(losses)
             optimizer.zero_grad()
             scaler.scale(batch_loss).backward()
             scale = scaler.get_scale() if scaler.is_enabled() else 1.0
@@ -144,12 +152,8 @@ def _train_one_epoch(
         stepped = not scaler.is_enabled() or scaler.get_scale() >= scale
         if per_batch and run.scheduler is not None and stepped:
             run.scheduler.step()
-        losses.append(batch_loss.detach() * len(labels))
         correct += (logits.detach().argmax(dim=1) == labels).sum()
         count += len(labels)
-        if len(losses) - checked == looks:
-            _require_numbers(losses, checked, epoch, run.history.learning_rates)
-            checked = len(losses)
     if count == 0:
         raise ValueError("There are no batches to train on; give at least one picture.")
     _require_numbers(losses, checked, epoch, run.history.learning_rates)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -58,16 +59,11 @@ def predict(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Predi
         ValueError: when `batches` yields nothing.
     """
     device = device_of(model)
-    was_training = model.training
-    model.eval()
     logits, labels = [], []
-    try:
-        with torch.inference_mode():
-            for images, targets in batches:
-                logits.append(model(images.to(device)).float().cpu())
-                labels.append(targets.cpu())
-    finally:
-        model.train(was_training)
+    with evaluating(model), torch.inference_mode():
+        for images, targets in batches:
+            logits.append(model(images.to(device)).float().cpu())
+            labels.append(targets.cpu())
     if not logits:
         raise ValueError("There are no batches to predict; give at least one picture.")
     return Predictions(torch.cat(logits), torch.cat(labels))
@@ -84,9 +80,22 @@ def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], loss: L
         loss: takes logits and labels, returns the mean loss of the batch.
     """
     answers = predict(model, batches)
-    labels = answers.labels
+    labels, device = answers.labels, device_of(model)
     require_labels(labels, answers.logits.shape[1])
-    return Metrics(loss(answers.logits, labels).item(), answers.accuracy, len(labels))
+    mean = loss(answers.logits.to(device), labels.to(device))  # a loss may hold tensors of its own, such as weights
+    return Metrics(mean.item(), answers.accuracy, len(labels))
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put `model` into evaluation mode for the `with` block, and then each of its layers back into its own mode."""
+    modes = {layer: layer.training for layer in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for layer, mode in modes.items():
+            layer.training = mode
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -38,9 +38,18 @@ class Run:
         self.best_weights: dict[str, Tensor] | None = None
         self.best_score = float("-inf")
 
+    def kinds(self) -> dict[str, str | None]:
+        """Return what must not change when a run is resumed: the kinds of optimizer and scheduler, and its length."""
+        return {
+            "optimizer": type(self.optimizer).__name__,
+            "scheduler": type(self.scheduler).__name__ if self.scheduler else None,
+            "steps of the scheduler": str(getattr(self.scheduler, "total_steps", None)),
+        }
+
     def state(self) -> dict[str, Any]:
         """Return all of it as plain data and tensors."""
         return {
+            "kinds": self.kinds(),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict() if self.scheduler else None,
@@ -53,12 +62,16 @@ class Run:
 
     def restore(self, state: dict[str, Any], name: str) -> None:
         """Put back what `state` returned; `name` is the file it came from, for messages."""
-        if "model" not in state or "optimizer" not in state:
+        if not {"kinds", "model", "optimizer"} <= state.keys():
             raise DataError(f"{name} holds weights but no training state; load it with load_weights instead.")
         checkpoints.require_same_network(self.model, state["model"], name)
-        if (state["scheduler"] is None) != (self.scheduler is None):
-            was = "without" if state["scheduler"] is None else "with"
-            raise DataError(f"{name} was saved {was} a scheduler; resume it as it was, or delete it to start anew.")
+        for what, own in self.kinds().items():
+            saved = state["kinds"].get(what)
+            if saved != own:
+                raise DataError(
+                    f"{name} belongs to another run: its {what} was {saved or 'none'}, here it is {own or 'none'}; "
+                    "resume the run as it was, or delete the file to start anew."
+                )
         try:
             self.optimizer.load_state_dict(state["optimizer"])
         except (ValueError, KeyError) as error:
