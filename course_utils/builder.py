@@ -13,11 +13,11 @@ from typing import Any
 
 from course_utils import results
 from course_utils.errors import RunError, SettingError
-from course_utils.execution import Execution, execute
-from course_utils.lessons import choose, find_root, notebooks, replace_file, sources
 from course_utils.machine import describe_machine, versions
-from course_utils.normalise import KERNEL, LANGUAGE, normalised, to_json
-from course_utils.parameters import checked_parameters
+from course_utils.notebooks.execution import Execution, execute
+from course_utils.notebooks.lessons import choose, find_root, notebooks, replace_file, sources
+from course_utils.notebooks.normalise import KERNEL, LANGUAGE, normalised, to_json
+from course_utils.notebooks.parameters import checked_parameters
 from course_utils.profiles import PROFILES, choose_profile
 
 

@@ -58,7 +58,7 @@ def run(
     and nothing ran then.
     """
     from course_utils import runner
-    from course_utils.parameters import parse_assignments
+    from course_utils.notebooks.parameters import parse_assignments
 
     wanted = lessons or []
     labels = [job.label for job in runner.plan(wanted)]
@@ -92,8 +92,8 @@ def build(
 ) -> None:
     """Make the notebooks from their sources: run, record figures, fill the text, write."""
     from course_utils import builder
-    from course_utils.lessons import choose, find_root, sources
-    from course_utils.parameters import parse_assignments
+    from course_utils.notebooks.lessons import choose, find_root, sources
+    from course_utils.notebooks.parameters import parse_assignments
 
     root = find_root()
     chosen = choose(lessons or [], sources(root), "source")
@@ -178,7 +178,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def lab(context: typer.Context) -> None:
     """Start JupyterLab in the notebooks folder; further arguments go to JupyterLab."""
-    from course_utils.lessons import find_root
+    from course_utils.notebooks.lessons import find_root
 
     command = [sys.executable, "-m", "jupyterlab", *context.args]
     raise typer.Exit(subprocess.run(command, cwd=find_root() / "notebooks", check=False).returncode)

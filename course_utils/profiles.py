@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from course_utils.errors import SettingError
-from course_utils.lessons import closest, lesson_number
+from course_utils.notebooks.lessons import closest, lesson_number
 from course_utils.results import SETTINGS, show_note
 
 FILE = Path(__file__).with_name("profiles.yaml")

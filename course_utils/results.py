@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from course_utils.errors import RunError, SettingError
-from course_utils.lessons import closest, find_root, lesson_number
+from course_utils.notebooks.lessons import closest, find_root, lesson_number
 
 FIGURES, SETTINGS, SOURCE = (f"application/vnd.course.{name}+json" for name in ("figures", "settings", "source"))
 NAME = re.compile(r"[a-z][a-z0-9_]*")

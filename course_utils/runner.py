@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from course_utils import pages
 from course_utils.builder import fill_from_source
 from course_utils.errors import RunError, SettingError
-from course_utils.execution import STOPPED, Execution, execute
-from course_utils.lessons import FILE, choose, find_root, notebooks, replace_file
 from course_utils.machine import cores, describe_machine, versions
-from course_utils.normalise import normalised, to_json
-from course_utils.parameters import checked_parameters
+from course_utils.notebooks import pages
+from course_utils.notebooks.execution import STOPPED, Execution, execute
+from course_utils.notebooks.lessons import FILE, choose, find_root, notebooks, replace_file
+from course_utils.notebooks.normalise import normalised, to_json
+from course_utils.notebooks.parameters import checked_parameters
 
 
 @dataclass(frozen=True)

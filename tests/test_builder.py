@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from course_utils import builder, notebook_checks, results
+from course_utils import builder, results
 from course_utils.errors import RunError, SettingError
-from course_utils.normalise import normalised, smaller_png, to_json, without_machine
+from course_utils.notebooks import checks
+from course_utils.notebooks.normalise import normalised, smaller_png, to_json, without_machine
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def doctor(copy):
         notebook = json.loads(path.read_text(encoding="utf-8"))
         function(notebook)
         path.write_text(json.dumps(notebook), encoding="utf-8")
-        return notebook_checks.check_all(path, copy)
+        return checks.check_all(path, copy)
 
     return change
 
@@ -41,7 +42,7 @@ def code(notebook, number):
 
 def test_a_built_notebook_passes_every_check(toy_root, toy_built):
     assert toy_built.problems == []
-    assert notebook_checks.check_all(toy_root / "notebooks" / "01_toy.ipynb", toy_root) == []
+    assert checks.check_all(toy_root / "notebooks" / "01_toy.ipynb", toy_root) == []
 
 
 def test_the_text_quotes_the_figures_of_that_very_run(toy_root, toy_built):
@@ -98,7 +99,7 @@ def test_record_only_keeps_the_notebook_and_lets_it_quote_the_other_profile(copy
     source.write_text(source.read_text().replace("{{quick.tries}} tries", "{{full.tries}} long tries"))
     assert builder.fill_again("01", root=copy).problems == []
     notebook = copy / "notebooks" / "01_toy.ipynb"
-    assert "after 3 long tries" in notebook.read_text() and notebook_checks.check_all(notebook, copy) == []
+    assert "after 3 long tries" in notebook.read_text() and checks.check_all(notebook, copy) == []
 
 
 def test_text_can_be_filled_again_without_a_run_but_not_over_changed_code(copy):
@@ -119,7 +120,7 @@ def test_an_unknown_figure_is_a_problem_that_names_it(copy):
     source.write_text(source.read_text().replace("{{answer:.1f}}", "{{anser:.1f}}"))
     outcome = builder.fill_again("01", root=copy)
     assert len(outcome.problems) == 1 and "did you mean 'answer'" in outcome.problems[0]
-    assert any("did you mean 'answer'" in p for p in notebook_checks.check_all(outcome.notebook, copy))
+    assert any("did you mean 'answer'" in p for p in checks.check_all(outcome.notebook, copy))
 
 
 def test_a_quote_of_an_unknown_profile_is_refused_before_anything_runs(copy):
@@ -197,13 +198,13 @@ def test_the_checks_catch(doctor, change, problem):
 def test_the_checks_name_a_folder_a_missing_source_and_a_missing_run(copy, toy_root):
     path = copy / "notebooks" / "01_toy.ipynb"
     path.write_text(path.read_text().replace("A toy lesson", f"A lesson in {copy}"))
-    assert "The file names the folder that it was built in." in notebook_checks.check_all(path, copy)
+    assert "The file names the folder that it was built in." in checks.check_all(path, copy)
     shutil.rmtree(copy / "results")
-    assert any("No run of lesson 01" in problem for problem in notebook_checks.check_all(path, copy))
+    assert any("No run of lesson 01" in problem for problem in checks.check_all(path, copy))
     (copy / "notebooks" / "source" / "01_toy.py").unlink()
-    assert any("has no source" in problem for problem in notebook_checks.check_all(path, copy))
+    assert any("has no source" in problem for problem in checks.check_all(path, copy))
     path.write_text("{}")
-    assert "cannot be read as a notebook" in notebook_checks.check_all(path, copy)[0]
+    assert "cannot be read as a notebook" in checks.check_all(path, copy)[0]
 
 
 def test_pictures_get_smaller_and_keep_every_pixel():

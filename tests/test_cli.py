@@ -12,7 +12,7 @@ from course_utils.errors import DataError, RunError
 
 @pytest.fixture
 def toy(toy_root, toy_built, monkeypatch):
-    monkeypatch.setattr("course_utils.lessons.find_root", lambda: toy_root)
+    monkeypatch.setattr("course_utils.notebooks.lessons.find_root", lambda: toy_root)
     return toy_root
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from course_utils import lessons, results
-from course_utils.notebook_checks import check_all
+from course_utils import results
+from course_utils.notebooks import lessons
+from course_utils.notebooks.checks import check_all
 from course_utils.profiles import lesson_profile
 
 ROOT = Path(__file__).resolve().parent.parent

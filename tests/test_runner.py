@@ -11,10 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from course_utils import execution, lessons, pages, runner
+from course_utils import runner
 from course_utils.errors import RunError, SettingError
-from course_utils.execution import execute
-from course_utils.parameters import parameters_of, parse_assignments
+from course_utils.notebooks import execution, lessons, pages
+from course_utils.notebooks.execution import execute
+from course_utils.notebooks.parameters import parameters_of, parse_assignments
 
 PLANTED = Path(__file__).parent / "planted"
 
@@ -149,7 +150,7 @@ def test_a_start_failure_is_tried_once_more_and_others_are_not(monkeypatch, tmp_
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
-    from course_utils import worker
+    from course_utils.notebooks import worker
 
     job = {"input": "a", "output": "b", "parameters": {}, "cell_timeout": 5, "start_timeout": 5}
 
@@ -312,7 +313,7 @@ def test_lessons_are_found_by_number_name_and_path(tmp_path, monkeypatch):
 
 
 def test_the_worker_tells_of_every_cell_and_of_too_much_output(monkeypatch, tmp_path, capsys):
-    from course_utils import worker
+    from course_utils.notebooks import worker
 
     job = {"input": str(PLANTED / "parameters.ipynb"), "output": str(tmp_path / "output.ipynb"), "start_timeout": 60}
     job |= {"parameters": {"steps": 3}, "cell_timeout": 60}
@@ -339,7 +340,7 @@ def test_the_worker_tells_of_every_cell_and_of_too_much_output(monkeypatch, tmp_
 
 
 def test_a_worker_ends_with_whoever_started_it(monkeypatch, tmp_path):
-    from course_utils import worker
+    from course_utils.notebooks import worker
 
     class Ended(BaseException):
         pass

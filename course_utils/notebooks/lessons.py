@@ -39,7 +39,7 @@ def find_root() -> Path:
     Raises:
         SettingError: when there is none, as after installing only the package.
     """
-    for folder in (Path(__file__).resolve().parent.parent, Path.cwd(), *Path.cwd().parents):
+    for folder in (Path(__file__).resolve().parents[2], Path.cwd(), *Path.cwd().parents):
         if (folder / "notebooks" / "source").is_dir():
             return folder
     raise SettingError(

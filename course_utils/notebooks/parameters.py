@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from course_utils.errors import SettingError
-from course_utils.lessons import closest
+from course_utils.notebooks.lessons import closest
 from course_utils.profiles import PROFILES, LessonProfile, choose_profile, lesson_profile
 
 

@@ -128,7 +128,7 @@ def _worker(
     work: Path, folder: Path, marker: str, environment: Mapping[str, str]
 ) -> Iterator[tuple[subprocess.Popen[str], queue.Queue[dict[str, Any]]]]:
     """Start the worker, and at the end, whatever happened, end it and everything that carries its mark."""
-    command = [sys.executable, "-m", "course_utils.worker", str(work / "job.json")]
+    command = [sys.executable, "-m", "course_utils.notebooks.worker", str(work / "job.json")]
     with (work / "stderr.txt").open("w", encoding="utf-8") as errors:
         process = subprocess.Popen(
             command, cwd=folder, env=_environment(work, marker, environment), stdin=subprocess.DEVNULL,

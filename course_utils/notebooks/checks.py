@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from course_utils import results
 from course_utils.builder import code_of, quotes, read_notebook, to_notebook
 from course_utils.errors import CourseError
-from course_utils.parameters import parameters_of
+from course_utils.notebooks.parameters import parameters_of
 from course_utils.profiles import lesson_profile
 
 LARGEST = 3_000_000  # bytes; larger ones are slow to open and GitHub does not show them well
@@ -148,7 +148,7 @@ def check_parameters(path: Path, notebook: Mapping[str, Any], number: str) -> li
 
 def check_fresh(notebook: Mapping[str, Any], number: str, root: Path) -> list[str]:
     """Check that code equals the source's, and the text the source's filled with the figures of the run shown."""
-    from course_utils.lessons import sources
+    from course_utils.notebooks.lessons import sources
 
     source = sources(root).get(number)
     if source is None:

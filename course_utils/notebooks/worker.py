@@ -1,4 +1,6 @@
-"""The process that runs one notebook for `course run` and `course build`: `python -m course_utils.worker JOB.json`.
+"""The process that runs one notebook for `course run` and `course build`.
+
+Called as `python -m course_utils.notebooks.worker JOB.json`.
 
 It is a process of its own so that the runner can end it, whatever the notebook does, and so that papermill's change of
 folder touches nobody else. It reports on its standard output, one line an event.

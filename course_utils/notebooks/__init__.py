@@ -1,0 +1,1 @@
+"""What runner and builder are made of: finding, running, normalising, checking and exporting notebooks."""

@@ -1,0 +1,52 @@
+"""The project's own promises: light imports, a README whose figures are recorded ones, small samples."""
+
+import json
+import re
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_importing_the_package_is_quick_and_loads_nothing_heavy():
+    code = (
+        "import sys, time; start = time.perf_counter(); import course_utils; seconds = time.perf_counter() - start; "
+        "print(seconds, *sorted({'torch', 'numpy', 'matplotlib', 'IPython', 'PIL'} & set(sys.modules)))"
+    )
+    answers = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout for _ in range(3)]
+    assert all(len(answer.split()) == 1 for answer in answers), answers
+    assert min(float(answer) for answer in answers) < 0.1
+
+
+def test_the_readme_quotes_the_recorded_runs():
+    tool = [sys.executable, str(ROOT / "tools" / "make_readme.py"), "--check"]
+    run = subprocess.run(tool, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_the_benchmark_holds_its_bar_in_the_recorded_run():
+    run = json.loads((ROOT / "results" / "benchmark_fashion_mnist.json").read_text(encoding="utf-8"))
+    listing_best = max(accuracy for _, accuracy in run["listing"])
+    for rows, speedup in zip(run["ours"].values(), run["speedups"], strict=True):
+        reached = next(seconds for seconds, accuracy in rows if accuracy >= listing_best)
+        assert abs(run["listing_seconds"] / reached - speedup) < 0.1
+        assert speedup >= 8
+
+
+def test_ci_runs_the_readmes_test_command():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "```\nmake test\n```" in readme
+    assert ci.rstrip().splitlines()[-1] == "make test"
+
+
+def test_every_direct_dependency_is_pinned_and_explained():
+    wanted = [entry for entry in metadata.requires("pixels-to-predictions") if 'extra == "docs"' not in entry]
+    names = {re.match(r"[\w.-]+", entry)[0].lower() for entry in wanted} - {"pixels-to-predictions"}
+    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    for name in names:
+        assert f"\n{name}==" in pins.lower(), f"{name} has no exact version in constraints.txt"
+        assert name in contributing, f"CONTRIBUTING.md does not say why {name} is there"
