@@ -147,9 +147,9 @@ class Mistakes:
         return len(self.index)
 
     def captions(self) -> list[str]:
-        """Return "truth → guess, 97 %" for each picture."""
+        """Return three lines for each picture: the truth, the guess, and how sure the network was of it."""
         return [
-            f"{self.classes[t]}\n→ {self.classes[g]}, {c:.0%}"
+            f"{self.classes[t]}\n→ {self.classes[g]}\n{c:.0%} sure"
             for t, g, c in zip(self.truth.tolist(), self.guess.tolist(), self.confidence.tolist())
         ]
 

@@ -55,7 +55,7 @@ def test_mistakes_are_wrong_sorted_by_confidence_and_filtered():
     assert torch.equal(found.images, images[found.index])
     pair = diagnosis.mistakes(p, images, NAMES, truth="b", guess="d", n=1000)
     assert len(pair) == diagnosis.confusion(p, NAMES).matrix[1, 3]
-    assert all(caption.startswith("b\n→ d, ") for caption in pair.captions())
+    assert all(caption.startswith("b\n→ d\n") for caption in pair.captions())
 
 
 def test_feature_maps_are_what_the_layer_answers_even_before_an_in_place_relu():
