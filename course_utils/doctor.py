@@ -28,11 +28,11 @@ def diagnose() -> dict[str, Any]:
         "machine": machine,
         "free_memory_gb": round(psutil.virtual_memory().available / 2**30, 1),
         "device": _device(),
-        "offline": os.environ.get("COURSE_OFFLINE", "") not in ("", "0"),
+        "offline": _offline(),
         "data": _data(),
         "weights": _weights(),
     }
-    found["free_disk_gb"] = round(_free(Path.home()) / 2**30, 1)
+    found["free_disk_gb"] = round(_free(_data_place()) / 2**30, 1)
     found["advice"] = advise(found)
     return found
 
@@ -124,6 +124,21 @@ def _weights() -> list[str]:
     """Return the names of the pretrained weights in torchvision's cache."""
     cache = Path(os.environ.get("TORCH_HOME", Path.home() / ".cache" / "torch")) / "hub" / "checkpoints"
     return sorted(path.name for path in cache.glob("*.pth")) if cache.is_dir() else []
+
+
+def _offline() -> bool:
+    from course_utils.data.downloads import offline
+
+    return offline()
+
+
+def _data_place() -> Path:
+    from course_utils.data.sources import data_folder
+
+    try:
+        return data_folder()[0].absolute()
+    except CourseError:
+        return Path.home()  # what is wrong with the folder stands among the data
 
 
 def _free(folder: Path) -> int:

@@ -9,6 +9,10 @@ class DataError(CourseError):
     """A data set cannot be found, read, checked or stored."""
 
 
+class DamagedError(DataError):
+    """A file that lies in the data folder is damaged; it is never passed over in silence."""
+
+
 class TrainingError(CourseError):
     """A training run cannot go on, such as a loss that is not a number."""
 

@@ -97,6 +97,8 @@ def to_float(images: Tensor) -> Tensor:
     Raises:
         TypeError: when `images` is not uint8, so that nothing is ever divided by 255 twice.
     """
+    if not isinstance(images, Tensor):
+        raise TypeError(f"to_float wants a tensor, not {type(images).__name__}; to_tensor makes one of a picture.")
     if images.dtype != torch.uint8:
         raise TypeError(f"to_float wants uint8, not {images.dtype}; floats need no scaling a second time.")
     return images.to(torch.float32) / 255

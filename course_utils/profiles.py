@@ -88,8 +88,8 @@ class Setting:
 
     def _limits(self) -> str:
         if self.min is not None and self.max is not None:
-            return f"from {self.min:g} to {self.max:g}"
-        return f"at least {self.min:g}" if self.min is not None else f"at most {self.max:g}"
+            return f"from {_plain(self.min)} to {_plain(self.max)}"
+        return f"at least {_plain(self.min)}" if self.min is not None else f"at most {_plain(self.max)}"
 
 
 class Settings(Mapping[str, Value]):
@@ -196,22 +196,36 @@ def choose_profile(profile: str = "auto") -> tuple[str, str]:
     Raises:
         SettingError: when it, or COURSE_PROFILE, is no profile.
     """
+    wanted, reason = named_profile(profile)
+    if wanted != "auto":
+        return wanted, reason
+    import torch
+
+    if torch.cuda.is_available():
+        return "full", f"there is a GPU, {torch.cuda.get_device_name()}"
+    return "quick", 'there is no GPU; profile = "full" runs the real thing'
+
+
+def named_profile(profile: str = "auto") -> tuple[str, str]:
+    """Return the profile that is asked for here or by COURSE_PROFILE, and by whom; it may still be "auto".
+
+    Raises:
+        SettingError: when it is no profile.
+    """
     wanted, reason = profile, "as asked for"
     if profile == "auto" and os.environ.get("COURSE_PROFILE", "auto") not in ("", "auto"):
         wanted, reason = os.environ["COURSE_PROFILE"], "as COURSE_PROFILE says"
-    if wanted in PROFILES:
+    if wanted in ("auto", *PROFILES):
         return wanted, reason
-    if wanted == "auto":
-        import torch
-
-        if torch.cuda.is_available():
-            return "full", f"there is a GPU, {torch.cuda.get_device_name()}"
-        return "quick", 'there is no GPU; profile = "full" runs the real thing'
     where = " (from COURSE_PROFILE)" if wanted != profile else ""
     names = ("auto", *PROFILES)
     raise SettingError(
         f"There is no profile {wanted!r}{where}; there are {_listed(names)}{closest(str(wanted), names)}"
     )
+
+
+def _plain(number: float) -> str:
+    return f"{number:,}" if isinstance(number, int) else f"{number:g}"
 
 
 @functools.cache

@@ -93,7 +93,8 @@ def plan(
     chosen = [] if paths and not numbers else [*choose(numbers, notebooks(root)).items()]
     found = [(number, path, number) for number, path in chosen] + [(path.stem, path, _number(path)) for path in paths]
     labels = [label for label, _, _ in found]
-    twice = {label for label in labels if labels.count(label) > 1}
+    files = [path.stem for _, path, _ in found]
+    twice = {file for file in files if files.count(file) > 1}
     if twice:
         raise SettingError(f"Two notebooks are called {sorted(twice)[0]!r}; run them one after the other.")
     unknown = set(overrides) - set(labels)
@@ -128,9 +129,17 @@ def run(
 
     Raises:
         RunError: when `out` cannot be written.
+        SettingError: when a notebook would be overwritten by its own result.
     """
     watcher, stop = watcher or Nobody(), threading.Event()
     check_writable(out)
+    for job in jobs:
+        if (out / job.notebook.name).resolve() == job.notebook.resolve():
+            raise SettingError(
+                f"{out} holds {job.notebook.name} itself, which would be overwritten; choose another --out."
+            )
+        if html and job.notebook.stem == "index":
+            raise SettingError("The page of index.ipynb would be the report's own index.html; rename the notebook.")
     share = str(max(1, cores() // parallel))
     environment = {"OMP_NUM_THREADS": share, "MKL_NUM_THREADS": share} if parallel > 1 else {}
 
@@ -139,7 +148,11 @@ def run(
             job.notebook, job.parameters, timeout=timeout, cell_timeout=cell_timeout, environment=environment,
             stop=stop, on_cell=lambda index, of: watcher.cell(job.label, index, of),
         )  # fmt: skip
-        entry = _write(job, execution, out, html)
+        try:
+            entry = _write(job, execution, out, html)
+        except Exception as error:  # noqa: BLE001 - one odd notebook must not end the others, nor the report
+            problem = f"its result could not be written: {type(error).__name__}: {error}"
+            entry = _entry(job, Execution("failed", execution.seconds, error=problem))
         watcher.finished(job.label, entry)
         return entry
 

@@ -196,7 +196,7 @@ def test_cutout_paints_the_mean_colour_which_is_nearly_zero_after_normalising():
 
 @pytest.mark.parametrize("size", [0, -3])
 def test_a_batch_holds_at_least_one_picture(size):
-    with pytest.raises(ValueError, match="at least 1 picture"):
+    with pytest.raises(ValueError, match="at least 1, not"):
         data.batches(part(), size)
 
 
@@ -219,3 +219,26 @@ def test_the_gpu_gives_the_same_batches_where_there_is_one():
         made = passes(data.batches(part(50), 8, device=device, **OPTIONS), 1)[0]
         assert made.device.type == device
         torch.testing.assert_close(made.cpu(), passes(data.batches(part(50), 8, **OPTIONS), 1)[0])
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"size": 1.5}, "whole number of pictures, at least 1, not 1.5"),
+        ({"size": "8"}, "not '8'"),
+        ({"seed": -1}, "seed must be a whole number"),
+        *([] if torch.cuda.is_available() else [({"device": "cuda"}, "no GPU that this PyTorch can use")]),
+    ],
+)
+def test_settings_that_do_not_fit_are_named(settings, words):
+    with pytest.raises(ValueError, match=words):
+        data.batches(part(), **settings)
+
+
+def test_pictures_of_one_colour_cannot_be_normalised():
+    flat = torch.full((4, 1, 3, 3), 7, dtype=torch.uint8)
+    one = data.Part(flat, torch.tensor([0, 1, 0, 1]), ("a", "b"), "train", (7 / 255,), (0.0,))
+    with pytest.raises(DataError, match="use normalise=False"):
+        data.batches(one)
+    images, _ = next(iter(data.batches(one, normalise=False)))
+    assert images.isfinite().all()

@@ -200,3 +200,28 @@ def test_the_machine_is_described_without_torch(monkeypatch, tmp_path):
     tool.write_text("#!/bin/sh\nexit 9\n")
     assert machine.gpu() is None
     assert machine.versions("no-such-package")["no-such-package"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--set", "²3.epochs=1"], "²3"),
+        (["--set", "03.epochs=1.5"], "epochs"),
+    ],
+)
+def test_odd_assignments_are_wrong_calls(course, arguments, words):
+    code, _, errors = course("run", "3", *arguments)
+    assert code == 2 and words in errors and "Traceback" not in errors
+
+
+def test_an_unknown_course_profile_is_a_wrong_call(course, monkeypatch):
+    monkeypatch.setenv("COURSE_PROFILE", "nonsense")
+    code, _, errors = course("run", "2")
+    assert code == 2 and "no profile 'nonsense' (from COURSE_PROFILE)" in errors
+
+
+@pytest.mark.parametrize("folder", ["~nobody-of-this-name/x", "x" * 300])
+def test_a_data_folder_that_cannot_be_is_named(course, monkeypatch, folder):
+    monkeypatch.setenv("COURSE_DATA_DIR", folder)
+    code, output, errors = course("data", "list")
+    assert code != 0 and "COURSE_DATA_DIR is no usable folder" in output + errors and "Traceback" not in errors

@@ -372,3 +372,11 @@ def test_verify_names_a_picture_that_cannot_be_decoded(place):
     image_folder(place / "cifar10", known.CIFAR10.classes)
     (place / "cifar10" / "test" / "ship" / "0.png").write_bytes(b"\x89PNG\r\n\x1a\n and then nothing")
     assert "0.png cannot be decoded" in sources.verify("cifar10")[0].replace(str(place), "")
+
+
+def test_a_damaged_archive_that_lies_in_the_data_folder_is_never_passed_over(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("COURSE_OFFLINE", "1")
+    (tmp_path / "cifar-10-binary.tar.gz").write_bytes(b"junk")
+    with pytest.raises(DataError, match=r"cifar-10-binary\.tar\.gz in the data folder is damaged"):
+        sources.find("cifar10")

@@ -366,3 +366,77 @@ def test_a_worker_ends_with_whoever_started_it(monkeypatch, tmp_path):
     with pytest.raises(Ended):
         worker.end_with(7, tmp_path / "work", seconds=0)
     assert killed == [child] and not (tmp_path / "work").exists()
+
+
+def notebook_with(path, *cells):
+    import nbformat
+
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(book, path)
+    return path
+
+
+def test_a_notebook_is_never_overwritten_by_its_own_result(tmp_path):
+    path = notebook_with(tmp_path / "mine.ipynb", "1")
+    before = path.read_bytes()
+    with pytest.raises(SettingError, match="itself, which would be overwritten"):
+        runner.run(runner.plan([str(path)]), tmp_path)
+    assert path.read_bytes() == before
+
+
+def test_a_page_called_index_is_refused(tmp_path):
+    path = notebook_with(tmp_path / "index.ipynb", "1")
+    with pytest.raises(SettingError, match="rename the notebook"):
+        runner.run(runner.plan([str(path)]), tmp_path / "out", html=True)
+
+
+def test_two_files_of_one_name_are_refused_even_if_one_is_a_lesson(tmp_path):
+    lesson = lessons.notebooks()["02"]
+    copy = tmp_path / lesson.name
+    copy.write_bytes(lesson.read_bytes())
+    with pytest.raises(SettingError, match="Two notebooks are called"):
+        runner.plan(["2", str(copy)])
+
+
+def test_last_words_past_the_kernels_channels_do_not_hide_the_end(tmp_path, no_process_left):
+    (tmp_path / "random.py").write_text("raise ImportError('not the real one')")  # not for the process around it
+    path = notebook_with(tmp_path / "words.ipynb", "import atexit, os; atexit.register(os.write, 1, b'bye')", "1")
+    assert execute(path).passed
+
+
+def test_data_and_widgets_of_odd_kinds_do_not_end_the_run():
+    state = {"a": {"model_name": "MyModel", "state": {"outputs": 3}}}
+    widgets = {"application/vnd.jupyter.widget-state+json": {"state": state}}
+    data = {f"application/vnd.course.{name}+json": [1] for name in ("figures", "settings", "source")}
+    cell = {"cell_type": "code", "source": "", "outputs": [{"output_type": "display_data", "data": data}]}
+    result = execution.Execution("passed", 1.0, notebook={"cells": [cell], "metadata": {"widgets": widgets}})
+    execution.collect(result)
+    assert result.passed and not result.figures and not result.sources
+
+
+def test_one_notebook_that_cannot_be_written_does_not_end_the_others(tmp_path, monkeypatch):
+    done = execution.Execution("passed", 1.0, notebook={"cells": [], "metadata": {}})
+    monkeypatch.setattr(runner, "execute", lambda *args, **kwargs: done)
+
+    def odd(*args, **kwargs):
+        raise KeyError("odd")
+
+    monkeypatch.setattr(runner, "normalised", odd)
+    report = runner.run([runner.Job("error", PLANTED / "error.ipynb")], tmp_path)
+    assert not report.passed and "KeyError" in report.lessons[0]["error"]
+    assert (tmp_path / "report.json").exists() and (tmp_path / "index.html").exists()
+
+
+def test_a_relative_data_folder_means_the_commands_folder_in_the_kernel_too(tmp_path, monkeypatch, no_process_left):
+    (tmp_path / "sets").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COURSE_DATA_DIR", "sets")
+    (tmp_path / "deep").mkdir()
+    path = notebook_with(
+        tmp_path / "deep" / "where.ipynb",
+        f"import os; assert os.environ['COURSE_DATA_DIR'] == {str(tmp_path / 'sets')!r}",
+        "assert os.path.basename(os.getcwd()) == 'deep'",
+    )
+    result = execute(path)
+    assert result.passed, result.error

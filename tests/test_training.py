@@ -375,7 +375,8 @@ def test_labels_that_do_not_fit_are_named(labels, words):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"epochs": 0}, "epochs must be a whole number of at least 1"),
+        ({"epochs": 1.5}, "epochs must be a whole number of at least 1, not 1.5"),
         ({"schedule_every": "week"}, '"batch" or "epoch"'),
         ({"patience": 0, "validation": []}, "at least 1 epoch"),
         ({"patience": 2}, "needs validation"),
@@ -436,3 +437,23 @@ def test_a_layer_kept_in_evaluation_mode_stays_there():
     model[0].eval()
     training.evaluate(model, pairs(*task()))
     assert model.training and not model[0].training and model[2].training
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "words"),
+    [
+        (lambda m: {"optimizer": sgd(linear())}, ValueError, "no parameter of this network"),
+        (lambda m: {"optimizer": torch.optim.Adam}, TypeError, "an optimizer that was made"),
+        (lambda m: {"scheduler": torch.optim.lr_scheduler.ConstantLR(sgd(m))}, ValueError, "another optimizer"),
+        (lambda m: {"batches": 3}, TypeError, "needs batches, not a int"),
+        (lambda m: {"batches": pairs(task()[0].byte(), task()[1])}, TypeError, "float32 tensors.*not uint8"),
+        (lambda m: {"batches": pairs(task()[0].double(), task()[1])}, TypeError, "not float64"),
+        (lambda m: {"batches": [(task()[0].numpy(), task()[1])]}, TypeError, "not ndarray"),
+        (lambda m: {"batches": [(torch.zeros(0, 1, 3, 4), torch.zeros(0).long())]}, ValueError, "no picture"),
+    ],
+)
+def test_parts_that_do_not_belong_together_are_named(change, kind, words):
+    model = linear()
+    call = {"batches": pairs(*task()), "epochs": 1, "optimizer": sgd(model), "progress": False} | change(model)
+    with pytest.raises(kind, match=words):
+        training.fit(model, **call)

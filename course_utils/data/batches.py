@@ -123,13 +123,21 @@ class Batches:
         normalise: bool,
         channels_last: bool,
     ) -> None:
-        if size < 1:
-            raise ValueError(f"A batch holds at least 1 picture, not {size}.")
+        if not isinstance(size, int) or size < 1:
+            raise ValueError(f"A batch holds a whole number of pictures, at least 1, not {size!r}.")
+        if not isinstance(seed, int) or seed < 0:
+            raise ValueError(f"seed must be a whole number of at least 0, not {seed!r}.")
+        if normalise and min(part.std) < 1e-6:
+            raise DataError(
+                "All training pictures have the same value, so they cannot be normalised; use normalise=False."
+            )
         if drop_last and len(part) < size:
             raise DataError(f"{len(part)} pictures fill no batch of {size}; take smaller batches or drop_last=False.")
         self.part, self.size, self.shuffle, self.augment, self.seed = part, size, shuffle, augment, seed
         self.drop_last, self.epoch = drop_last, 0
         self.device = torch.device(device)
+        if self.device.type == "cuda" and not torch.cuda.is_available():
+            raise ValueError('There is no GPU that this PyTorch can use; leave device at "cpu".')
         self.format = torch.channels_last if channels_last else torch.contiguous_format
         mean, std = (torch.tensor(v, dtype=torch.float64).view(-1, 1, 1) for v in (part.mean, part.std))
         # (pixel / 255 − mean) / std, worked out beforehand as pixel · scale + shift: one pass over the pixels

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.datasets import ImageFolder
 
 from course_utils.data import image_files
-from course_utils.data.sets import PictureSet, assemble
+from course_utils.data.sets import PictureSet, announce, assemble
 from course_utils.data.sources import Source
 from course_utils.errors import DataError
 
@@ -115,7 +115,7 @@ def folder(
             test=tensors.get("test"),
         )
     if not quiet:
-        print(result.describe())
+        announce(result)
     return result
 
 

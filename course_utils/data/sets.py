@@ -156,10 +156,15 @@ def load(
         validation=validation,
         seed=seed,
     )
-    if not quiet:  # the note also tells `course run` what the lesson ran on
-        note = {"name": name, "kind": found.source.kind, "description": found.source.description}
-        results.show_note(result.describe(), results.SOURCE, note)
+    if not quiet:
+        announce(result)
     return result
+
+
+def announce(pictures: PictureSet) -> None:
+    """Show what a set is and where it came from; in a notebook the note also tells `course run` what it ran on."""
+    note = {"name": pictures.name, "kind": pictures.source.kind, "description": pictures.source.description}
+    results.show_note(pictures.describe(), results.SOURCE, note)
 
 
 def tensors(pair: tuple[np.ndarray, np.ndarray]) -> tuple[Tensor, ...]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from course_utils.data import downloads, formats, image_files, samples
 from course_utils.data.known import FASHION_MNIST_UNPACKED, KNOWN, KnownSet, known_set
-from course_utils.errors import DataError
+from course_utils.errors import DamagedError, DataError
 
 CACHE_NAME = "pixels-to-predictions"
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # where Debian's dataset-fashion-mnist lies
@@ -83,7 +83,14 @@ class Entry:
 def data_folder() -> tuple[Path, str]:
     """Return the folder where sets are looked for and downloaded to, and its kind: "folder" or "cache"."""
     chosen = os.environ.get("COURSE_DATA_DIR", "").strip()
-    return (Path(chosen).expanduser(), "folder") if chosen else (cache_folder(), "cache")
+    if not chosen:
+        return cache_folder(), "cache"
+    try:
+        folder = Path(chosen).expanduser()
+        folder.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # an unknown user, a name that is too long, a NUL
+        raise DataError(f"COURSE_DATA_DIR is no usable folder ({error}); set it to a folder, or unset it.") from None
+    return folder, "folder"
 
 
 def cache_folder() -> Path:
@@ -114,6 +121,8 @@ def find(name: str, *, sample_ok: bool = True, validation: float = 0) -> Found:
         return read(known, place)
     try:
         return read(known, download(known, slowest=SLOWEST), kind="download")
+    except DamagedError:
+        raise
     except DataError as error:
         if not sample_ok:
             raise DataError(f"The full set {known.title} is not at hand: {error}") from error
@@ -220,11 +229,19 @@ def download(known: KnownSet, *, slowest: float = 0, force: bool = False) -> Pla
             for plain in FASHION_MNIST_UNPACKED:
                 (raw / plain).unlink(missing_ok=True)
         return Place(raw, "idx", kind)
-    downloads.download(known.remotes, known.mirrors, folder, slowest=slowest, force=force)
     archive = folder / known.remotes[0].name
+    was_there = archive.exists() and not force
+    downloads.download(known.remotes, known.mirrors, folder, slowest=slowest, force=force)
     unpacked = folder / "cifar-10-batches-bin"
-    downloads.unpack(archive, BINARY_SIZES, unpacked)
-    archive.unlink()
+    try:
+        downloads.unpack(archive, BINARY_SIZES, unpacked)
+    except DataError as error:
+        if not was_there:
+            raise
+        raise DamagedError(
+            f"{archive.name} in the data folder is damaged; delete it, or fetch it anew ({error})"
+        ) from error
+    archive.unlink(missing_ok=True)
     return Place(unpacked, "binary", kind)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -83,12 +84,10 @@ def execute(
             "parameters": dict(parameters or {}),
             "cell_timeout": min(cell_timeout, timeout),
             "start_timeout": start_timeout,
+            "folder": str((folder or notebook.parent).resolve()),
         }
         (work / "job.json").write_text(json.dumps(job), encoding="utf-8")
-        with _worker(work, (folder or notebook.parent).resolve(), marker, environment or {}) as (
-            process,
-            events,
-        ):
+        with _worker(work, marker, environment or {}) as (process, events):
             result, memory = _watch(process, events, timeout, cell_timeout, on_cell, stop or threading.Event(), work)
         result.seconds = time.perf_counter() - started
         result.peak_memory_mb = round(memory / 2**20, 1) if memory else None
@@ -102,9 +101,11 @@ def collect(result: Execution) -> None:
     """Fill in what the executed notebook carries, and fail it when an error hides in outputs or widget state."""
     for index, output in _outputs(result.notebook):
         data = output.get("data", {})
-        result.figures.update(data.get(FIGURES, {}))
-        result.settings = data.get(SETTINGS, result.settings)
-        if SOURCE in data and data[SOURCE] not in result.sources:
+        if isinstance(data.get(FIGURES), dict):
+            result.figures.update(data[FIGURES])
+        if isinstance(data.get(SETTINGS), dict):
+            result.settings = data[SETTINGS]
+        if isinstance(data.get(SOURCE), dict) and data[SOURCE] not in result.sources:
             result.sources.append(data[SOURCE])
         if output.get("output_type") == "error" and result.passed:
             result.status = FAILED
@@ -119,19 +120,24 @@ def hidden_errors(notebook: Mapping[str, Any]) -> list[str]:
     """Return the errors inside the outputs that widgets captured, which no cell shows as its own."""
     states = notebook.get("metadata", {}).get("widgets", {})
     models = states.get("application/vnd.jupyter.widget-state+json", {}).get("state", {})
-    captured = [output for model in models.values() for output in model.get("state", {}).get("outputs") or ()]
+    captured = [
+        output
+        for model in models.values()
+        if model.get("model_name") == "OutputModel"
+        for output in model.get("state", {}).get("outputs") or ()
+    ]
     return [f"{o.get('ename')}: {o.get('evalue')}" for o in captured if o.get("output_type") == "error"]
 
 
 @contextmanager
 def _worker(
-    work: Path, folder: Path, marker: str, environment: Mapping[str, str]
+    work: Path, marker: str, environment: Mapping[str, str]
 ) -> Iterator[tuple[subprocess.Popen[str], queue.Queue[dict[str, Any]]]]:
     """Start the worker, and at the end, whatever happened, end it and everything that carries its mark."""
     command = [sys.executable, "-m", "course_utils.notebooks.worker", str(work / "job.json")]
     with (work / "stderr.txt").open("w", encoding="utf-8") as errors:
         process = subprocess.Popen(
-            command, cwd=folder, env=_environment(work, marker, environment), stdin=subprocess.DEVNULL,
+            command, cwd=work, env=_environment(work, marker, environment), stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8", errors="replace",
             start_new_session=True,  # an interrupt from the keyboard comes to the runner alone, which then ends this
         )  # fmt: skip
@@ -151,7 +157,12 @@ def _environment(work: Path, marker: str, more: Mapping[str, str]) -> dict[str, 
     argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     specification = {"argv": argv, "display_name": "Python 3 (ipykernel)", "language": "python"}
     (kernel / "kernel.json").write_text(json.dumps(specification), encoding="utf-8")
-    inherited = {key: value for key, value in os.environ.items() if key != "MPLBACKEND"}  # the kernel sets its own
+    dropped = ("MPLBACKEND", "PYTHONSTARTUP")  # the kernel sets its own back end
+    inherited = {key: value for key, value in os.environ.items() if key not in dropped}
+    for name in ("COURSE_DATA_DIR", "TORCH_HOME"):  # the kernel runs in another folder than the command
+        if inherited.get(name, "").strip():
+            with contextlib.suppress(RuntimeError):  # an unknown user: the lesson will say so
+                inherited[name] = str(Path(inherited[name].strip()).expanduser().absolute())
     (work / "tmp").mkdir()
     own = {
         MARK: marker,
@@ -169,8 +180,9 @@ def _listen(process: subprocess.Popen[str], marker: str, events: queue.Queue[dic
     """Put the worker's reports into `events`; other lines are what a kernel wrote past its own channels."""
     assert process.stdout is not None
     for line in process.stdout:
-        if line.startswith(marker):
-            events.put(json.loads(line[len(marker) :]))
+        _, found, event = line.partition(marker)  # what a kernel wrote may stand before it on the same line
+        if found:
+            events.put(json.loads(event))
 
 
 def _watch(

@@ -58,10 +58,11 @@ def index_page(summary: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in summary["versions"].items() if version)
     where = f"{machine['processor']}, {machine['cores']} cores, {machine['gpu'] or 'no GPU'}"
     colour = "passed" if summary["passed"] else "failed"
+    when = summary["date"][:16].replace("T", " ") + " UTC"
     head = (
         f"<h1>Pixels to Predictions: a run of the lessons</h1>\n"
         f'<p class="{colour}"><strong>{good} of {len(lessons)} passed</strong></p>\n'
-        f'<p class="soft">{html.escape(summary["date"])} · {html.escape(where)} · {html.escape(versions)}</p>\n'
+        f'<p class="soft">{html.escape(when)} · {html.escape(where)} · {html.escape(versions)}</p>\n'
     )
     return page("A run of the lessons", head + "\n".join(_card(lesson) for lesson in lessons))
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from course_utils.errors import SettingError
 from course_utils.notebooks.lessons import closest
-from course_utils.profiles import PROFILES, LessonProfile, choose_profile, lesson_profile
+from course_utils.profiles import PROFILES, LessonProfile, lesson_profile, named_profile
 
 
 def parameters_of(notebook: Path) -> dict[str, Any] | None:
@@ -60,8 +60,7 @@ def checked_parameters(notebook: Path, number: str | None, profile: str, given: 
     Raises:
         SettingError: for an unknown profile, an unknown name, or a value that does not fit.
     """
-    if profile != "auto":
-        choose_profile(profile)
+    named_profile(profile)
     known = parameters_of(notebook)
     wanted: dict[str, Any] = {} if profile == "auto" else {"profile": profile}
     if known is None:
@@ -97,7 +96,7 @@ def parse_assignments(texts: list[str], lessons: list[str]) -> dict[str, dict[st
         if not equals or not name or (not dot and len(lessons) != 1):
             raise SettingError(f"--set {text!r} is not understood; write NN.name=value, such as 03.epochs=2.")
         lesson = lesson or lessons[0]
-        lesson = f"{int(lesson):02d}" if lesson.isdigit() else lesson
+        lesson = f"{int(lesson):02d}" if lesson.isdecimal() else lesson
         if lesson not in result:
             raise SettingError(
                 f"--set {text!r} is for lesson {lesson!r}, which is not run; run are {', '.join(lessons)}."
@@ -127,4 +126,10 @@ def _by_default(name: str, default: Any, value: Any) -> Any:
         value = float(value)
     if default is not None and value is not None and type(value) is not type(default):
         raise SettingError(f"Parameter {name!r} is {value!r}, but must be of type {type(default).__name__}.")
+    try:
+        json.dumps(value)
+    except TypeError:
+        raise SettingError(
+            f"Parameter {name!r} cannot be {value!r}; give a number, a text, or a list or dict of them."
+        ) from None
     return value

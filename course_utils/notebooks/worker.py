@@ -33,7 +33,8 @@ def tell(**event: Any) -> None:
 def run(job: dict[str, Any]) -> None:
     """Run the notebook of `job` with papermill and report how it went.
 
-    `job` holds `input` and `output` (files), `parameters`, `cell_timeout` and `start_timeout` (seconds).
+    `job` holds `input` and `output` (files), `parameters`, `cell_timeout` and `start_timeout` (seconds), and `folder`,
+    where the kernel runs.
     """
     # papermill takes seconds to import, and only here.
     import papermill
@@ -41,6 +42,9 @@ def run(job: dict[str, Any]) -> None:
     from papermill.clientwrap import PapermillNotebookClient
     from papermill.engines import NBClientEngine, papermill_engines
     from papermill.exceptions import PapermillExecutionError
+
+    # Only now, so that a file beside the notebook, such as random.py, is not imported instead of Python's own.
+    os.chdir(job.get("folder", "."))
 
     class Client(PapermillNotebookClient):
         """papermill's client, which also reports progress and stops endless output."""

@@ -62,10 +62,11 @@ def fit(
         A `History` with one entry an epoch.
 
     Raises:
-        ValueError: for settings or labels that do not fit.
+        ValueError, TypeError: for settings, pictures or labels that do not fit.
         TrainingError: when the loss is no longer a number, or memory runs out; the message says where and what to try.
         DataError: when the checkpoint cannot be written, read, or belongs to another run.
     """
+    _require_parts(model, batches, optimizer, scheduler)
     plateau = isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
     _require_settings(epochs, patience, schedule_every, validation is not None, plateau)
     run = Run(model, optimizer, scheduler, half=autocast is torch.float16)
@@ -96,9 +97,23 @@ def fit(
     return run.history
 
 
+def _require_parts(
+    model: nn.Module, batches: object, optimizer: torch.optim.Optimizer, scheduler: Scheduler | None
+) -> None:
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise TypeError("fit needs an optimizer that was made, such as torch.optim.Adam(model.parameters()).")
+    own = {id(parameter) for parameter in model.parameters()}
+    if not any(id(parameter) in own for group in optimizer.param_groups for parameter in group["params"]):
+        raise ValueError("The optimizer holds no parameter of this network; make it from model.parameters().")
+    if scheduler is not None and scheduler.optimizer is not optimizer:
+        raise ValueError("The scheduler moves another optimizer; make it from the one that is passed to fit.")
+    if not hasattr(batches, "__iter__"):
+        raise TypeError(f"fit needs batches, not a {type(batches).__name__}; make them with data.batches(part).")
+
+
 def _require_settings(epochs: int, patience: int | None, schedule_every: str, validation: bool, plateau: bool) -> None:
-    if epochs < 1:
-        raise ValueError(f"epochs must be at least 1, not {epochs}.")
+    if not isinstance(epochs, int) or epochs < 1:
+        raise ValueError(f"epochs must be a whole number of at least 1, not {epochs}.")
     if schedule_every not in ("batch", "epoch"):
         raise ValueError(f'schedule_every must be "batch" or "epoch", not {schedule_every!r}.')
     if patience is not None and patience < 1:
@@ -128,6 +143,8 @@ def _train_one_epoch(
     start = time.perf_counter()
     model.train()
     for images, labels in _bar(batches, f"epoch {epoch}", progress):
+        if check_labels:  # once, in the first epoch
+            _require_pictures(images, model)
         images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
         run.history.learning_rates.append(optimizer.param_groups[0]["lr"])
         try:
@@ -167,6 +184,18 @@ def _bar(batches: Iterable[tuple[Tensor, Tensor]], title: str, progress: bool) -
     if not progress or os.environ.get("COURSE_PROGRESS") == "0":
         return batches
     return tqdm(batches, desc=title, unit="batch", leave=False, delay=1, mininterval=0.5, file=sys.stdout)
+
+
+def _require_pictures(images: Tensor, model: nn.Module) -> None:
+    weights = next(model.parameters())
+    if not isinstance(images, Tensor) or images.dtype != weights.dtype:
+        found = str(images.dtype)[6:] if isinstance(images, Tensor) else type(images).__name__
+        raise TypeError(
+            f"Pictures must be {str(weights.dtype)[6:]} tensors, as the network's weights are, not {found}; "
+            "data.batches makes such batches, and pictures.to_float such pictures."
+        )
+    if len(images) == 0:
+        raise ValueError("A batch holds no picture; leave empty batches out.")
 
 
 def _require_batch(logits: Tensor, labels: Tensor) -> None:

@@ -29,8 +29,9 @@
 # - recognise the classic accidents (wrap-around, swapped axes, forgotten scaling) by how they *look*;
 # - compute a slope by hand, by algebra and by autograd, and walk down it without falling over.
 #
-# **You need** Python and school mathematics. **Time:** the cells ran in {{seconds:.0f}} seconds on {{cores}} processor
-# cores with the settings shown below. Reading, guessing and trying things out takes longer, and should.
+# **You need** Python and school mathematics. **Time:** on {{cores}} processor cores the cells
+# ran in {{quick.seconds:.0f}} seconds with the profile `quick` and in {{full.seconds:.0f}} with `full`. Reading,
+# guessing and trying things out takes longer, and should.
 #
 # ### Contents
 #
@@ -82,7 +83,7 @@ from torch import nn
 from torch.testing import assert_close
 from torchvision.transforms import v2
 
-from course_utils import data, figures, pictures, profiles, results
+from course_utils import data, exercises, figures, pictures, profiles, results
 
 # %% [markdown]
 # The next cell holds the few settings worth changing. Leave them at `None` the first time. The cell after it fills in
@@ -1567,6 +1568,9 @@ assert_close(history[-1], secret.flatten(), atol=1e-3, rtol=0)
 #
 # Each stub below runs as it is, so the notebook stays runnable while you work. Replace the `...`.
 #
+# The cell after each stub checks your answer: ✓ correct, ✗ wrong, with the first difference, or ○ not attempted. An
+# answer must leave the tensors that it is given as they were.
+#
 # **1. Back from the web.** Write `from_hex("#66FF66")`, which returns `(102, 255, 102)`. Lower-case letters should work
 # too.
 
@@ -1574,6 +1578,10 @@ assert_close(history[-1], secret.flatten(), atol=1e-3, rtol=0)
 # %%
 def from_hex(text): ...
 
+
+# %%
+# Stuck? exercises.lesson1.from_hex.hint() helps a little, .solution() shows one way to do it
+exercises.lesson1.from_hex.check(from_hex)
 
 # %% [markdown]
 # **2. A frame.** Return a copy of a uint8 picture (C, H, W) with a white border `thickness` pixels wide painted over
@@ -1584,6 +1592,10 @@ def from_hex(text): ...
 def frame(image, thickness): ...
 
 
+# %%
+# Stuck? exercises.lesson1.frame.hint() helps a little, .solution() shows one way to do it
+exercises.lesson1.frame.check(frame)
+
 # %% [markdown]
 # **3. Swap red and blue for a whole batch.** Input and output are (N, 3, H, W). No loop.
 
@@ -1591,6 +1603,10 @@ def frame(image, thickness): ...
 # %%
 def swap_red_and_blue(images): ...
 
+
+# %%
+# Stuck? exercises.lesson1.swap_red_and_blue.hint() helps a little, .solution() shows one way to do it
+exercises.lesson1.swap_red_and_blue.check(swap_red_and_blue)
 
 # %% [markdown]
 # **4. How heavy is a dense layer?** Return the number of megabytes (10⁶ bytes) that the weights and biases of a dense
@@ -1601,6 +1617,10 @@ def swap_red_and_blue(images): ...
 def dense_megabytes(width, height, outputs): ...
 
 
+# %%
+# Stuck? exercises.lesson1.dense_megabytes.hint() helps a little, .solution() shows one way to do it
+exercises.lesson1.dense_megabytes.check(dense_megabytes)
+
 # %% [markdown]
 # **5. The perfect rate.** For the parabola y = a·x² + b·x + c with a > 0, which learning rate reaches the bottom in a
 # single step, from anywhere? Derive the factor of a step as above, and find the rate that makes it 0.
@@ -1609,6 +1629,10 @@ def dense_megabytes(width, height, outputs): ...
 # %%
 def perfect_rate(a): ...
 
+
+# %%
+# Stuck? exercises.lesson1.perfect_rate.hint() helps a little, .solution() shows one way to do it
+exercises.lesson1.perfect_rate.check(perfect_rate)
 
 # %% [markdown]
 # **6. Your own picture.** Put the path of a photograph between the quotes and run the cell. `open_picture` turns it the
@@ -1724,6 +1748,7 @@ print("the quiz keeps its word")
 # | what showing would lose | `pictures.clipped_fraction` |
 # | many pictures, or the numbers of a small one | `pictures.grid`, `pictures.pixels` |
 # | the clothes | `data.load` |
+# | the checks of your answers | `exercises.lesson1` |
 #
 # ## What next
 #

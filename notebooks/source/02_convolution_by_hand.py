@@ -28,9 +28,9 @@
 # - read a layer's weights, count them, and say how much of the picture one output cell sees;
 # - let gradient descent *learn* a filter instead of designing it.
 #
-# **You need** lesson 1: tensors (C, H, W), slicing, and one walk down a slope by gradient descent. **Time:**
-# running every cell took {{seconds:.0f}} seconds on the machine that made this page ({{cores}} cores,
-# {{processor}}). Reading and guessing take longer, and should.
+# **You need** lesson 1: tensors (C, H, W), slicing, and one walk down a slope by gradient descent. **Time:** on
+# {{cores}} processor cores the cells ran in {{quick.seconds:.0f}} seconds with the profile `quick` and in
+# {{full.seconds:.0f}} with `full`. Reading and guessing take longer, and should.
 #
 # **Contents**
 #
@@ -68,7 +68,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from course_utils import convolution, figures, one_cell, pictures, profiles, results
+from course_utils import convolution, exercises, figures, one_cell, pictures, profiles, results
 
 # %% [markdown]
 # The settings worth changing. `None` means "as the profile says".
@@ -1482,6 +1482,9 @@ print("kernel now:", wild[-1].flatten()[:3].tolist(), "…")
 #
 # Write your code in place of the dots. Each stub runs as it is, so that *Run All* always finishes.
 #
+# The cell after each stub checks your answer: ✓ correct, ✗ wrong, with the first difference, or ○ not
+# attempted. An answer must leave the tensors that it is given as they were.
+#
 # **Exercise 1.** Which padding keeps the side of a picture, for a kernel of odd side `k` and dilation `d`, at
 # stride 1?
 
@@ -1489,6 +1492,10 @@ print("kernel now:", wild[-1].flatten()[:3].tolist(), "…")
 # %%
 def same_padding(k, d=1): ...
 
+
+# %%
+# Stuck? exercises.lesson2.same_padding.hint() helps a little, .solution() shows one way to do it
+exercises.lesson2.same_padding.check(same_padding)
 
 # %% [markdown]
 # **Exercise 2.** A picture goes through several layers, each a tuple `(kernel, stride, padding)`. Return the
@@ -1499,6 +1506,10 @@ def same_padding(k, d=1): ...
 def final_side(n, layers): ...
 
 
+# %%
+# Stuck? exercises.lesson2.final_side.hint() helps a little, .solution() shows one way to do it
+exercises.lesson2.final_side.check(final_side)
+
 # %% [markdown]
 # **Exercise 3.** Write max pooling for one picture (H, W) with windows of `size`×`size` side by side. Rows
 # and columns that fill no whole window are left out. No `F.max_pool2d`, no `pool2d`.
@@ -1507,6 +1518,10 @@ def final_side(n, layers): ...
 # %%
 def max_pool(picture, size): ...
 
+
+# %%
+# Stuck? exercises.lesson2.max_pool.hint() helps a little, .solution() shows one way to do it
+exercises.lesson2.max_pool.check(max_pool)
 
 # %% [markdown]
 # **Exercise 4.** A box blur of 9×9 needs 81 products per pixel. Do it with two kernels, 1×9 and 9×1, and 18
@@ -1517,6 +1532,10 @@ def max_pool(picture, size): ...
 def box_blur_in_two_steps(picture, side=9): ...
 
 
+# %%
+# Stuck? exercises.lesson2.box_blur_in_two_steps.hint() helps a little, .solution() shows one way to do it
+exercises.lesson2.box_blur_in_two_steps.check(box_blur_in_two_steps)
+
 # %% [markdown]
 # **Exercise 5.** Find a small pattern in a picture: return the `(row, column)` of the window's upper left
 # corner where the correlation with the pattern is largest. Hint: subtract the pattern's mean first. Why?
@@ -1525,6 +1544,10 @@ def box_blur_in_two_steps(picture, side=9): ...
 # %%
 def find_pattern(picture, pattern): ...
 
+
+# %%
+# Stuck? exercises.lesson2.find_pattern.hint() helps a little, .solution() shows one way to do it
+exercises.lesson2.find_pattern.check(find_pattern)
 
 # %% [markdown]
 # **Exercise 6.** Set `seed = 6` at the top and run everything again: gradient descent starts elsewhere and
@@ -1538,6 +1561,10 @@ def find_pattern(picture, pattern): ...
 # %%
 def direction(kernel): ...
 
+
+# %%
+# Stuck? exercises.lesson2.direction.hint() helps a little, .solution() shows one way to do it
+exercises.lesson2.direction.check(direction)
 
 # %% [markdown]
 # ## Quiz

@@ -84,7 +84,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 from torch.utils.data import DataLoader, Dataset
 
-from course_utils import convolution, data, diagnosis, figures, models, pictures, profiles, results, training
+from course_utils import convolution, data, diagnosis, exercises, figures, models, pictures, profiles, results, training
 from course_utils.errors import DataError
 
 # %% [markdown]
@@ -926,7 +926,10 @@ except RuntimeError as error:
 #
 # ## Exercises
 #
-# Fill in the cells and run them. Each question says how to check your answer.
+# Replace the dots and run the cells. Each stub runs as it is, so that *Run All* always finishes.
+#
+# The cell after each stub checks your answer: ✓ correct, ✗ wrong, with the first difference, or ○ not attempted. An
+# answer must leave the tensors that it is given as they were.
 #
 # **1. How many numbers?** Return the number of values that arrive at the first dense layer of a network like the
 # tutorial's (conv 3, conv 3, pool, conv 5, conv 5, pool, 32 channels) for square pictures of any side. For 28 it is
@@ -936,6 +939,10 @@ except RuntimeError as error:
 # %%
 def flat_size(side): ...
 
+
+# %%
+# Stuck? exercises.lesson3.flat_size.hint() helps a little, .solution() shows one way to do it
+exercises.lesson3.flat_size.check(flat_size)
 
 # %% [markdown]
 # **2. The loss by hand.** Return the mean cross-entropy of logits (N, K) for labels (N,), without using
@@ -947,6 +954,10 @@ def flat_size(side): ...
 def cross_entropy(logits, labels): ...
 
 
+# %%
+# Stuck? exercises.lesson3.cross_entropy.hint() helps a little, .solution() shows one way to do it
+exercises.lesson3.cross_entropy.check(cross_entropy)
+
 # %% [markdown]
 # **3. Accuracy over ragged batches.** Return the accuracy over all pictures, given a list of (right answers,
 # pictures) per batch. For `[(30, 32), (2, 4)]` it is 32/36, not the average of 0.9375 and 0.5.
@@ -956,25 +967,38 @@ def cross_entropy(logits, labels): ...
 def accuracy(batches): ...
 
 
+# %%
+# Stuck? exercises.lesson3.accuracy.hint() helps a little, .solution() shows one way to do it
+exercises.lesson3.accuracy.check(accuracy)
+
 # %% [markdown]
 # **4. Precision.** The accuracy of a class asks: of all true coats, how many were called coats? *Precision* asks the
 # other way: of all pictures called coats, how many were coats? Return the precision of each class from a confusion
-# matrix (rows: truth, columns: guess). For `[[8, 2], [4, 6]]` it is 8/12 and 6/8.
+# matrix, an int64 tensor (K, K) with rows for the truth and columns for the guess, as a float32 tensor (K,). For
+# `[[8, 2], [4, 6]]` it is 8/12 and 6/8. Where nothing was called by a class's name, say 0.
 
 
 # %%
 def precision(matrix): ...
 
 
+# %%
+# Stuck? exercises.lesson3.precision.hint() helps a little, .solution() shows one way to do it
+exercises.lesson3.precision.check(precision)
+
 # %% [markdown]
 # **5. The sixth line.** Write a training step that clips the gradient: if the norm of all gradients together is
-# larger than `most`, scale them all down so that it is exactly `most`. Put it between "slopes" and "step". Compare
-# with `nn.utils.clip_grad_norm_`.
+# larger than `most`, scale them all down so that it is exactly `most`. Put it between "slopes" and "step". The check
+# looks at the parameters after your step. `nn.utils.clip_grad_norm_` does the same: compare.
 
 
 # %%
 def clipped_step(model, images, labels, optimizer, most): ...
 
+
+# %%
+# Stuck? exercises.lesson3.clipped_step.hint() helps a little, .solution() shows one way to do it
+exercises.lesson3.clipped_step.check(clipped_step)
 
 # %% [markdown]
 # ## Quiz
@@ -1060,6 +1084,7 @@ def clipped_step(model, images, labels, optimizer, most): ...
 # | counting right | `training.evaluate`, `training.predict` |
 # | per class, pairs, mistakes, maps | `diagnosis.per_class`, `confusion`, `mistakes`, `feature_maps`, `top_k` |
 # | saving and loading | `training.save_weights`, `training.load_weights` |
+# | the checks of your answers | `exercises.lesson3` |
 #
 # ## What next
 #

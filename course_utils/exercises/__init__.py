@@ -1,0 +1,8 @@
+"""The questions at the end of each lesson: checks, hints by degree, solutions. One module per lesson, one object each.
+
+exercises.lesson1.from_hex.check(from_hex)
+"""
+
+from course_utils.exercises import lesson1, lesson2, lesson3
+
+__all__ = ["lesson1", "lesson2", "lesson3"]

@@ -1,0 +1,213 @@
+"""Questions with checks: `check(answer)` says correct, wrong or not attempted; `hint()` and `solution()` help.
+
+A question's object calls the learner's function on a few inputs and compares with the reference solution. It looks at
+results only, never at how the answer was written. Each call gets fresh inputs, and no check ends in an exception.
+"""
+
+from __future__ import annotations
+
+import copy
+import dis
+import html
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from course_utils import figures
+from course_utils.exercises.differences import described, first_difference, shortened
+from course_utils.results import show_note
+
+EXERCISE = "application/vnd.course.exercise+json"  # rides along with an outcome: {lesson, exercise, outcome}
+HELP = "application/vnd.course.help+json"  # rides along with a hint or a solution: {lesson, exercise, help}
+
+Verdict = Literal["correct", "wrong", "not attempted"]
+SIGNS: dict[str, tuple[str, str]] = {
+    "correct": ("✓", figures.GREEN),
+    "wrong": ("✗", figures.RED),
+    "not attempted": ("○", figures.GREY),
+}
+# What a function that does nothing is made of, in the words of any version of Python.
+IDLE = {"RESUME", "NOP", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE", "POP_TOP", "CACHE"}
+Check = Callable[[Callable[..., Any], Callable[..., Any]], "str | None"]
+
+
+class Unanswered(Exception):
+    """The learner's function gave its placeholder back."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a check found: "correct", "wrong" or "not attempted", and one sentence about it."""
+
+    lesson: str
+    exercise: str
+    outcome: Verdict
+    message: str
+
+    def __str__(self) -> str:
+        return f"{SIGNS[self.outcome][0]} {self.outcome}: {self.message}"
+
+    def show(self) -> None:
+        """Show the outcome under the cell, with what `course check` collects; print it elsewhere."""
+        sign, colour = SIGNS[self.outcome]
+        payload = {"lesson": self.lesson, "exercise": self.exercise, "outcome": self.outcome}
+        bold = f"<strong>{sign} {self.outcome}:</strong>"
+        show_note(str(self), EXERCISE, payload, html_text=_framed(f"{bold} {html.escape(self.message)}", colour))
+
+    def _ipython_display_(self) -> None:
+        """Add nothing when a cell ends with a check: `check` has shown its outcome already."""
+
+
+@dataclass(eq=False)
+class Exercise:
+    """One question: what is asked, the checks that an answer must pass, hints by degree, and the reference solution.
+
+    Args:
+        name: the name of the function that the learner writes.
+        question: what it must do, in a sentence.
+        checks: each takes the answer and the reference, and returns the first difference in words, or None. See `call`.
+        hints: from a nudge to nearly the answer.
+        reference: the solution that `solution()` shows, a function of a module.
+        lesson: the lesson's number, such as "01".
+    """
+
+    name: str
+    question: str
+    checks: Sequence[Check]
+    hints: Sequence[str]
+    reference: Callable[..., Any]
+    lesson: str
+    _given: int = field(default=0, init=False, repr=False)
+
+    def __repr__(self) -> str:
+        return f"{self.name}: {self.question}\nAsk .check({self.name}), .hint() or .solution()."
+
+    def check(self, answer: Any) -> Outcome:
+        """Check `answer` (the learner's function), show the outcome and return it.
+
+        Nothing that the answer does ends in an exception here: one that fails is wrong, and the outcome says on which
+        input and how. Random numbers drawn meanwhile start from a fixed seed and leave the notebook's own untouched.
+        """
+        outcome = Outcome(self.lesson, self.name, *self._judged(answer))
+        outcome.show()
+        return outcome
+
+    def hint(self, degree: int | None = None) -> None:
+        """Show the next hint, or the one of `degree` (from 1)."""
+        if degree is None:
+            degree = self._given + 1
+            self._given = min(degree, len(self.hints))
+        number = degree if isinstance(degree, int) else 0
+        if 1 <= number <= len(self.hints):
+            text = f"Hint {number} of {len(self.hints)}: {self.hints[number - 1]}"
+        elif number > len(self.hints):
+            text = f"There are only {len(self.hints)} hints for {self.name}; .solution() shows one way to do it."
+        else:
+            text = f"Hints for {self.name} are numbered from 1 to {len(self.hints)}; .hint() gives the next one."
+        self._help(text, html.escape(text), {"hint": number})
+
+    def solution(self) -> None:
+        """Show the source of the reference solution: one way of several."""
+        source = inspect.getsource(self.reference).rstrip()
+        self._help(source, f'<pre style="margin:0"><code>{html.escape(source)}</code></pre>', {"solution": True})
+
+    def _help(self, text: str, inner: str, what: dict[str, Any]) -> None:
+        payload = {"lesson": self.lesson, "exercise": self.name, **what}
+        show_note(text, HELP, payload, html_text=_framed(inner, figures.BLUE))
+
+    def _judged(self, answer: Any) -> tuple[Verdict, str]:
+        blank = ("not attempted", f"{self.name} is still blank.")
+        if answer is None or answer is Ellipsis or is_untouched(answer):
+            return blank
+        if not callable(answer):
+            return "wrong", f"got {described(answer)}, expected a function; pass it without brackets, as {self.name}."
+        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+            for check in self.checks:
+                torch.manual_seed(0)
+                try:
+                    difference = check(answer, self.reference)
+                except Unanswered:
+                    return blank
+                if difference:
+                    return "wrong", difference if difference.endswith("?") else f"{difference}."
+        return "correct", f"{self.name} passed all {len(self.checks)} checks."
+
+
+def call(*arguments: Any, shown: str | None = None) -> Check:
+    """Return a check that calls the answer with `arguments` and expects what the reference gives.
+
+    Args:
+        arguments: tensors, numbers, texts, lists. They are copied for every call, and an answer must leave its own as
+            they were.
+        shown: how to write the arguments in a message, where writing them out says too little.
+    """
+    inside = ", ".join(described(each) for each in arguments) if shown is None else shown
+
+    def check(answer: Callable[..., Any], reference: Callable[..., Any]) -> str | None:
+        expected = reference(*copy.deepcopy(arguments))
+        given = copy.deepcopy(arguments)
+        name = f"{reference.__name__}({inside})"
+        got, failure = attempted(answer, *given)
+        if failure:
+            return f"{name} {failure}"
+        difference = first_difference(got, expected)
+        if difference:
+            return f"{name}: {difference}{'; is the return missing?' if got is None else ''}"
+        if not _same(given, arguments):
+            return f"{name}: the result is right, but the input was changed; work on a copy of it"
+        return None
+
+    return check
+
+
+def attempted(answer: Callable[..., Any], *arguments: Any) -> tuple[Any, str]:
+    """Return what `answer` gives for `arguments`, and an empty text or how it failed.
+
+    Raises:
+        Unanswered: when the answer gives its placeholder back, or says that it is not implemented.
+    """
+    try:
+        got = answer(*arguments)
+    except NotImplementedError as error:
+        # PyTorch raises it too, for an operation that a dtype lacks, and then always says which.
+        if not str(error):
+            raise Unanswered from None
+        return None, _failure(error)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - an answer may fail in any way
+        return None, _failure(error)
+    if got is Ellipsis:
+        raise Unanswered
+    return got, ""
+
+
+def is_untouched(answer: Any) -> bool:
+    """Tell whether `answer` is a function that still does nothing: `...`, `pass`, a docstring, or an empty return."""
+    code = getattr(answer, "__code__", None)
+    if code is None:
+        return False
+    constants = [step.argval for step in dis.get_instructions(code) if step.opname in ("LOAD_CONST", "RETURN_CONST")]
+    does_nothing = all(step.opname in IDLE for step in dis.get_instructions(code))
+    return does_nothing and all(each is None or each is Ellipsis for each in constants)
+
+
+def _failure(error: BaseException) -> str:
+    # Only the first line: PyTorch adds notes for its own developers below it.
+    reason = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+    return f"raised {type(error).__name__}{f': {shortened(reason)}' if reason else ''}"
+
+
+def _same(left: Any, right: Any) -> bool:
+    """Tell whether inputs are exactly as they were, number by number."""
+    if isinstance(left, Tensor):
+        return left.dtype == right.dtype and left.shape == right.shape and bool(torch.equal(left, right))
+    if isinstance(left, (list, tuple)):
+        return len(left) == len(right) and all(map(_same, left, right))
+    return bool(left == right)
+
+
+def _framed(inner: str, colour: str) -> str:
+    return f'<div style="border-left:4px solid {colour};padding:0.2em 0.8em">{inner}</div>'

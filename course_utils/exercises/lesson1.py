@@ -1,0 +1,122 @@
+"""Exercises of lesson 1, "Pixels and tensors". Each reference is followed by its question, which takes its name.
+
+References are shown to learners, so they use only names that the lesson imports: a copy runs in its cell.
+"""
+
+import torch
+
+from course_utils.exercises.checking import Exercise, call
+
+LESSON = "01"
+# Every pixel differs from its neighbours and none is 0 or 255, so that a wrong place or border cannot look right.
+PICTURE = (torch.arange(1, 127).reshape(3, 6, 7) * 2).to(torch.uint8)  # (C, H, W)
+BATCH = torch.arange(2 * 3 * 4 * 5, dtype=torch.uint8).reshape(2, 3, 4, 5)  # (N, C, H, W)
+FLOATS = torch.linspace(0, 1, 3 * 3 * 3 * 3).reshape(3, 3, 3, 3)  # as many pictures as channels: a wrong axis fits
+
+
+def from_hex(text: str) -> tuple[int, ...]:
+    """Return the (red, green, blue) of a colour such as "#66FF66"."""
+    return tuple(int(text[start : start + 2], 16) for start in (1, 3, 5))
+
+
+from_hex = Exercise(
+    lesson=LESSON,
+    name="from_hex",
+    question='Return (102, 255, 102) for "#66FF66"; lower-case letters work too.',
+    checks=[call("#66FF66"), call("#000000"), call("#0A64FF"), call("#ffa07a")],
+    hints=[
+        "After the # come two characters for each of red, green and blue: text[1:3] is red.",
+        'int(text, 16) reads a number in base 16, in capitals or not: int("FF", 16) is 255.',
+        "Return a tuple of int(text[1:3], 16), int(text[3:5], 16) and the same for the last two characters.",
+    ],
+    reference=from_hex,
+)
+
+
+def frame(image: torch.Tensor, thickness: int) -> torch.Tensor:
+    """Return a copy of a uint8 picture (C, H, W) with a white border painted over its edge."""
+    framed = torch.full_like(image, 255)
+    height, width = image.shape[1:]
+    rows = slice(thickness, max(thickness, height - thickness))  # counted from the front: -0 would mean the start
+    columns = slice(thickness, max(thickness, width - thickness))
+    framed[:, rows, columns] = image[:, rows, columns]
+    return framed
+
+
+frame = Exercise(
+    lesson=LESSON,
+    name="frame",
+    question="Return a copy of a uint8 picture (C, H, W) with a white border over its edge.",
+    checks=[
+        call(PICTURE, 1),
+        call(PICTURE, 2),
+        call(PICTURE[:1], 1),
+        call(PICTURE, 0),
+        call(PICTURE, 3),
+    ],
+    hints=[
+        "Work on image.clone(), so that the picture that was given stays as it was. White is 255 in every channel.",
+        "The top border is framed[:, :thickness]; left and right ones are slices of the last axis.",
+        "Mind a thickness of 0: a slice from -0 begins at 0 and takes everything. height - thickness has no such trap.",
+    ],
+    reference=frame,
+)
+
+
+def swap_red_and_blue(images: torch.Tensor) -> torch.Tensor:
+    """Return a batch (N, 3, H, W) with the channels in the order blue, green, red."""
+    return images[:, [2, 1, 0]]
+
+
+swap_red_and_blue = Exercise(
+    lesson=LESSON,
+    name="swap_red_and_blue",
+    question="Swap red and blue of a whole batch (N, 3, H, W), without a loop.",
+    checks=[call(BATCH), call(FLOATS), call(BATCH[:1])],
+    hints=[
+        "Which axis holds the channels? The first one counts pictures.",
+        "An axis can be indexed by a list: the result has those entries, in the list's order.",
+        "images[:, [2, 1, 0]] takes every picture, and its channels backwards.",
+    ],
+    reference=swap_red_and_blue,
+)
+
+
+def dense_megabytes(width: int, height: int, outputs: int) -> float:
+    """Return the megabytes of a dense layer's float32 weights and biases, for colour pictures of this size."""
+    weights = width * height * 3 * outputs
+    biases = outputs
+    return (weights + biases) * 4 / 1e6  # a float32 number has 4 bytes
+
+
+dense_megabytes = Exercise(
+    lesson=LESSON,
+    name="dense_megabytes",
+    question="Return the megabytes (10⁶ bytes) of a dense layer's float32 weights and biases, for colour pictures.",
+    checks=[call(28, 28, 10), call(1, 1, 1), call(640, 480, 1000)],
+    hints=[
+        "Each output has one weight for every input number, and one bias.",
+        "A colour picture has three numbers per pixel; a float32 number takes 32 bits, which is 4 bytes.",
+        "(width * height * 3 * outputs + outputs) numbers, times the bytes of each, divided by a million.",
+    ],
+    reference=dense_megabytes,
+)
+
+
+def perfect_rate(a: float) -> float:
+    """Return the learning rate that reaches the bottom of a·x² + b·x + c in one step."""
+    return 1 / (2 * a)  # a step multiplies the distance by 1 − 2·a·rate
+
+
+perfect_rate = Exercise(
+    lesson=LESSON,
+    name="perfect_rate",
+    question="Which learning rate reaches the bottom of a·x² + b·x + c (a > 0) in a single step?",
+    checks=[call(1.0), call(2.0), call(0.25), call(5)],
+    hints=[
+        "The slope at x is 2·a·x + b, and the bottom is where it is 0, at −b / (2·a).",
+        "The slope is 2·a times the distance from the bottom, so a step multiplies the distance by 1 − 2·a·rate.",
+        "The factor must be 0. Which rate makes 2·a·rate equal to 1?",
+    ],
+    reference=perfect_rate,
+)

@@ -1,0 +1,509 @@
+"""Exercises: blank is not attempted, references pass, plausible mistakes are refused with their first difference."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from course_utils import exercises
+from course_utils.exercises.checking import EXERCISE, Exercise, call, is_untouched
+from course_utils.exercises.differences import described, first_difference
+
+SOURCES = {
+    path.name[:2]: path for path in sorted((Path(__file__).parent.parent / "notebooks" / "source").glob("0*.py"))
+}
+MODULES = [getattr(exercises, name) for name in exercises.__all__]
+ALL = {each.name: each for module in MODULES for each in vars(module).values() if isinstance(each, Exercise)}
+every_exercise = pytest.mark.parametrize("exercise", ALL.values(), ids=ALL)
+
+
+# --- plausible mistakes, lesson 1
+
+
+def hex_in_decimal(text):
+    return int(text[1:3]), int(text[3:5]), int(text[5:7])
+
+
+def hex_with_capitals_only(text):
+    digits = "0123456789ABCDEF"
+    return tuple(16 * digits.index(text[i]) + digits.index(text[i + 1]) for i in (1, 3, 5))
+
+
+def frame_in_place(image, thickness):
+    for part in (image[:, :thickness], image[:, image.shape[1] - thickness :]):
+        part.fill_(255)
+    for part in (image[:, :, :thickness], image[:, :, image.shape[2] - thickness :]):
+        part.fill_(255)
+    return image
+
+
+def frame_with_minus_zero(image, thickness):
+    framed = image.clone()
+    for part in (framed[:, :thickness], framed[:, -thickness:], framed[..., :thickness], framed[..., -thickness:]):
+        part.fill_(255)
+    return framed
+
+
+def frame_around(image, thickness):
+    return F.pad(image, (thickness,) * 4, value=255)
+
+
+def frame_in_black(image, thickness):
+    framed = torch.zeros_like(image)
+    inside = slice(thickness, -thickness)
+    framed[:, inside, inside] = image[:, inside, inside]
+    return framed
+
+
+# --- lesson 2
+
+
+def pool_from_zero(picture, size):
+    result = torch.zeros(picture.shape[0] // size, picture.shape[1] // size)
+    for i, j in np.ndindex(*result.shape):
+        for number in picture[i * size : (i + 1) * size, j * size : (j + 1) * size].flatten():
+            result[i, j] = torch.maximum(result[i, j], number)
+    return result
+
+
+def side_rounded_to_the_nearest(n, layers):
+    for kernel, stride, padding in layers:
+        n = round((n + 2 * padding - kernel) / stride + 1)
+    return n
+
+
+def find_with_brightness(picture, pattern):
+    answers = F.conv2d(picture[None, None], pattern[None, None])[0, 0]
+    return divmod(int(answers.argmax()), answers.shape[1])
+
+
+def find_column_first(picture, pattern):
+    row, column = ALL["find_pattern"].reference(picture, pattern)
+    return column, row
+
+
+def direction_with_sign(kernel):
+    across, down = kernel[:, 2].sum() - kernel[:, 0].sum(), kernel[2].sum() - kernel[0].sum()
+    return "upright" if across > 2 * down else "level" if down > 2 * across else "neither"
+
+
+def direction_by_the_larger(kernel):
+    across, down = (kernel[:, 2] - kernel[:, 0]).sum().abs(), (kernel[2] - kernel[0]).sum().abs()
+    return "upright" if across > down else "level" if down > across else "neither"
+
+
+# --- lesson 3
+
+
+def entropy_that_overflows(logits, labels):
+    probabilities = logits.exp() / logits.exp().sum(dim=1, keepdim=True)
+    return -probabilities[torch.arange(len(labels)), labels].log().mean()
+
+
+def step(clip, clear=True, scale=None):
+    def clipped_step(model, images, labels, optimizer, most):
+        loss = F.cross_entropy(model(images), labels)
+        if clear:
+            optimizer.zero_grad()
+        loss.backward()
+        clip(list(model.parameters()), most)
+        optimizer.step()
+
+    return clipped_step
+
+
+def nothing(parameters, most):
+    """Leave the gradients as they are."""
+
+
+def each_alone(parameters, most):
+    for parameter in parameters:
+        nn.utils.clip_grad_norm_(parameter, most)
+
+
+def each_number(parameters, most):
+    nn.utils.clip_grad_value_(parameters, most)
+
+
+def always(parameters, most):
+    norm = nn.utils.clip_grad_norm_(parameters, most)
+    for parameter in parameters:
+        parameter.grad *= max(most / norm, 1)
+
+
+WRONG = [
+    ("from_hex", hex_in_decimal, "from_hex('#66FF66') raised ValueError: invalid literal for int() with base 10: 'FF'"),
+    ("from_hex", hex_with_capitals_only, "from_hex('#ffa07a') raised ValueError: substring not found"),
+    ("from_hex", lambda text: [102, 255, 102], "got [102, 255, 102], which is a list, expected the tuple"),
+    ("from_hex", lambda text: (102, 255), "got 2 values, (102, 255), expected 3, (102, 255, 102)"),
+    ("from_hex", lambda text: (102, 255, 102), "from_hex('#000000'): at [0], got 102, expected 0"),
+    ("frame", frame_in_place, "frame(<uint8 tensor, shape (3, 6, 7)>, 1): the result is right, but the input was"),
+    ("frame", frame_with_minus_zero, "frame(<uint8 tensor, shape (3, 6, 7)>, 0): at [0, 0, 0], got 255, expected 2"),
+    ("frame", frame_around, "got a tensor of shape (3, 8, 9), expected shape (3, 6, 7)"),
+    ("frame", frame_in_black, "at [0, 0, 0], got 0, expected 255"),
+    ("frame", lambda image, thickness: image.numpy(), "a ndarray, expected a uint8 tensor of shape (3, 6, 7)"),
+    ("swap_red_and_blue", lambda images: images[[2, 1, 0]], "raised IndexError: index 2 is out of bounds"),
+    ("swap_red_and_blue", lambda images: images.flip(0), "at [0, 0, 0, 0], got 60, expected 40"),
+    ("swap_red_and_blue", lambda images: images.flip(1).float(), "of dtype float32, expected uint8"),
+    ("dense_megabytes", lambda w, h, out: w * h * out * 3 * 4 / 1e6, "(28, 28, 10): got 0.09408, expected 0.09412"),
+    ("dense_megabytes", lambda w, h, out: (w * h * 3 + 1) * out * 4 / 2**20, "got 0.08975983, expected 0.09412"),
+    ("dense_megabytes", lambda w, h, out: (w * h + 1) * out * 4 / 1e6, "got 0.0314, expected 0.09412"),
+    ("perfect_rate", lambda a: 1 / a, "perfect_rate(1): got 1, expected 0.5"),
+    ("perfect_rate", lambda a: 0.5, "perfect_rate(2): got 0.5, expected 0.25"),
+    ("same_padding", lambda k, d=1: k // 2, "same_padding(3, 2): got 1, expected 2"),
+    ("same_padding", lambda k, d=1: d * (k - 1) / 2, "got 1, which is a float, expected 1, an int"),
+    ("same_padding", lambda k, d: d * (k - 1) // 2, "raised TypeError"),
+    ("final_side", side_rounded_to_the_nearest, "final_side(15, [(2, 2, 0), (2, 2, 0)]): got 4, expected 3"),
+    ("final_side", lambda n, layers: n, "got 28, expected 12"),
+    ("max_pool", pool_from_zero, "max_pool(<float32 tensor, shape (6, 6)>, 2): at [0, 0], got 0, expected -"),
+    ("max_pool", lambda x, n: F.avg_pool2d(x[None], n)[0], "at [0, 0], got "),
+    ("max_pool", lambda x, n: F.max_pool2d(x[None], n, ceil_mode=True)[0], "got a tensor of shape (4, 4), expected"),
+    ("box_blur_in_two_steps", lambda x, side=9: x.unfold(0, side, 1).unfold(1, side, 1).sum((2, 3)), "at [0, 0], got"),
+    (
+        "box_blur_in_two_steps",
+        lambda x, side=9: F.avg_pool2d(x[None], side, 1, side // 2)[0],
+        "got a tensor of shape (14, 17), expected shape (6, 9)",
+    ),
+    ("find_pattern", find_with_brightness, "a picture with a bright patch, the pattern): at [0], got 5, expected 1"),
+    ("find_pattern", find_column_first, "at [0], got 2, expected 1"),
+    (
+        "direction",
+        direction_with_sign,
+        "direction(tensor([[1, 0, -1], [1, 0, -1], [1, 0, -1]])): got 'level', expected",
+    ),
+    ("direction", direction_by_the_larger, "got 'upright', expected 'neither'"),
+    ("direction", lambda kernel: True, "got True, which is a bool, expected 'upright', a str"),
+    ("flat_size", lambda side: 800, "flat_size(28): got 800, expected 128"),
+    ("flat_size", lambda side: 32 * ((side - 4) / 4 - 2) ** 2, "got 512, which is a float, expected 128, an int"),
+    ("cross_entropy", entropy_that_overflows, "(logits up to 2000, labels): got nan, expected"),
+    ("cross_entropy", lambda x, y: F.cross_entropy(x, y, reduction="sum"), "got 4.60517, expected 2.302585"),
+    ("cross_entropy", lambda x, y: F.cross_entropy(x, y, reduction="none"), "which is a Tensor, expected 2.302585"),
+    ("cross_entropy", lambda x, y: F.nll_loss(x, y), "got 0, expected 2.302585"),
+    ("accuracy", lambda batches: sum(r / n for r, n in batches) / len(batches), "got 0.71875, expected 0.8888889"),
+    ("accuracy", lambda batches: sum(r for r, _ in batches), "got 32, expected 0.8888889"),
+    ("precision", lambda m: m.diagonal() / m.sum(1), "precision(tensor([[8, 2], [4, 6]])): at [0], got 0.8, expected"),
+    ("precision", lambda m: m.diagonal() / m.sum(0), "tensor([[6, 0], [4, 0]])): at [1], got nan, expected 0"),
+    ("precision", lambda m: m.diagonal().double() / m.sum(0), "got a tensor of dtype float64, expected float32"),
+    ("clipped_step", step(nothing), "with most=0.5: the parameter '1.weight' after the step, at [0, 0], got"),
+    ("clipped_step", step(each_alone), "with most=0.5: the parameter '1.weight' after the step, at [0, 0], got"),
+    ("clipped_step", step(each_number), "with most=0.5: the parameter '1.weight' after the step, at [0, 0], got"),
+    ("clipped_step", step(always), "with most=1000: the parameter '1.weight' after the step, at [0, 0], got"),
+    ("clipped_step", step(nn.utils.clip_grad_norm_, clear=False), "and gradients left from an earlier step: the param"),
+]
+
+RIGHT = [
+    ("from_hex", lambda text: tuple(bytes.fromhex(text[1:]))),
+    ("swap_red_and_blue", lambda images: images.flip(1)),
+    ("perfect_rate", lambda a: torch.tensor(0.5) / a),
+    ("same_padding", lambda k, d=1: torch.tensor(d * (k // 2))),
+    ("max_pool", lambda picture, size: F.max_pool2d(picture[None], size)[0]),
+    ("box_blur_in_two_steps", lambda picture, side=9: F.avg_pool2d(picture[None], side, 1)[0]),
+    ("find_pattern", lambda *both: tuple(np.array(ALL["find_pattern"].reference(*both)))),
+    ("cross_entropy", F.cross_entropy),
+    ("cross_entropy", lambda logits, labels: F.cross_entropy(logits.double(), labels).item()),
+    ("clipped_step", step(nn.utils.clip_grad_norm_)),
+]
+
+
+def test_every_lesson_has_at_least_four_exercises_with_hints():
+    for module in MODULES:
+        assert sum(each.lesson == module.LESSON for each in ALL.values()) >= 4
+    assert all(each.hints and each.question and len(each.checks) >= 3 for each in ALL.values())
+    assert all(name == each.name == each.reference.__name__ for name, each in ALL.items())
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.LESSON)
+def test_the_lesson_checks_each_of_its_exercises_right_after_its_stub(module):
+    source = SOURCES[module.LESSON].read_text(encoding="utf-8")
+    name = module.__name__.rpartition(".")[2]
+    stubs = re.findall(
+        rf"^# %%\ndef (\w+)\(.*\): \.\.\.\n+# %%\n#.*\.hint\(\).*\.solution\(\).*\nexercises\.{name}\.\1\.check\(\1\)$",
+        source,
+        re.MULTILINE,
+    )
+    assert stubs == [each.name for each in ALL.values() if each.lesson == module.LESSON]
+    assert len(re.findall(r"^exercises\.", source, re.MULTILINE)) == len(stubs)
+    assert re.search(r"^from course_utils import .*\bexercises\b", source, re.MULTILINE)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.LESSON)
+def test_the_lessons_own_blank_cells_run_and_are_not_attempted(module, capsys):
+    cells = SOURCES[module.LESSON].read_text(encoding="utf-8").partition("# ## Exercises\n")[2].split("\n# %%")
+    namespace = {"exercises": exercises}
+    for cell in cells:
+        if re.search(r"^(def \w+\(.*\): \.\.\.|exercises\..*)$", cell, re.MULTILINE):
+            exec(compile(cell, "<cell>", "exec"), namespace)
+    names = [each.name for each in ALL.values() if each.lesson == module.LESSON]
+    assert capsys.readouterr().out == "".join(f"○ not attempted: {name} is still blank.\n" for name in names)
+
+
+@every_exercise
+def test_the_reference_is_correct(exercise, capsys):
+    outcome = exercise.check(exercise.reference)
+    assert outcome.outcome == "correct", outcome
+    assert capsys.readouterr().out == f"✓ correct: {exercise.name} passed all {len(exercise.checks)} checks.\n"
+
+
+def blank(*arguments): ...
+
+
+def blank_with_a_docstring(*arguments):
+    """Return what is asked."""
+    pass
+
+
+def not_implemented(*arguments):
+    raise NotImplementedError
+
+
+def dots_after_some_work(*arguments):
+    unused = len(arguments)
+    return ... if unused else None
+
+
+@every_exercise
+@pytest.mark.parametrize(
+    "stub", [blank, blank_with_a_docstring, not_implemented, dots_after_some_work, lambda *a: None, None, ...]
+)
+def test_a_blank_answer_is_not_attempted(exercise, stub):
+    outcome = exercise.check(stub)
+    assert outcome.outcome == "not attempted"
+    if exercise.name != "clipped_step" or stub is not dots_after_some_work:
+        assert outcome.message == f"{exercise.name} is still blank."
+
+
+@pytest.mark.parametrize(("name", "answer", "message"), WRONG)
+def test_a_plausible_mistake_is_refused_with_its_first_difference(name, answer, message):
+    outcome = ALL[name].check(answer)
+    assert outcome.outcome == "wrong"
+    assert message in outcome.message
+    assert "\n" not in outcome.message and len(outcome.message) < 300
+
+
+def test_the_hidden_pattern_is_found_where_it_was_put():
+    lesson = exercises.lesson2
+    for place in ((1, 2, 0.0), (3, 0, 0.0), (1, 2, 0.9), (0, 4, 0.9)):
+        assert ALL["find_pattern"].reference(lesson._hidden(*place), lesson.CORNER) == place[:2]
+
+
+def test_at_least_two_mistakes_are_tried_for_every_exercise():
+    tried = [name for name, _, _ in WRONG]
+    assert all(tried.count(name) >= 2 for name in ALL)
+
+
+@pytest.mark.parametrize(("name", "answer"), RIGHT)
+def test_another_right_way_is_correct(name, answer):
+    outcome = ALL[name].check(answer)
+    assert outcome.outcome == "correct", outcome
+
+
+def spoil(*arguments):
+    for each in arguments:
+        if isinstance(each, torch.Tensor):
+            each.zero_()
+        elif isinstance(each, list):
+            each.clear()
+
+
+@every_exercise
+def test_an_answer_that_spoils_its_inputs_fools_no_check_and_harms_no_later_one(exercise):
+    def spoiling(*arguments):
+        if exercise.name == "clipped_step":
+            spoil(*arguments[1:3])
+        result = exercise.reference(*arguments)
+        spoil(*arguments)
+        return result
+
+    tensors = exercise.name not in {"from_hex", "dense_megabytes", "perfect_rate", "same_padding", "flat_size"}
+    outcome = exercise.check(spoiling)
+    assert outcome.outcome == ("wrong" if tensors else "correct")
+    assert exercise.check(exercise.reference).outcome == "correct"
+
+
+@every_exercise
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (KeyError("red"), "raised KeyError: 'red'."),
+        (RuntimeError("two lines.\nmore for developers"), "raised RuntimeError: two lines."),
+        (ZeroDivisionError(), "raised ZeroDivisionError."),
+        (NotImplementedError("no such dtype"), "raised NotImplementedError: no such dtype."),
+        (SystemExit(2), "raised SystemExit: 2."),
+        (MemoryError("x" * 500), "…"),
+    ],
+)
+def test_an_answer_that_raises_is_wrong_in_one_sentence(exercise, error, message):
+    def raising(*arguments):
+        raise error
+
+    outcome = exercise.check(raising)
+    assert outcome.outcome == "wrong"
+    assert outcome.message.startswith(exercise.name) and message in outcome.message
+    assert "\n" not in outcome.message and len(outcome.message) < 300
+
+
+def test_an_interruption_by_the_learner_is_not_swallowed():
+    def interrupted(text):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ALL["from_hex"].check(interrupted)
+
+
+def test_a_forgotten_return_is_named():
+    def forgetful(text):
+        text.lower()
+
+    message = ALL["from_hex"].check(forgetful).message
+    expected = "from_hex('#66FF66'): got nothing (None), expected the tuple (102, 255, 102); is the return missing?."
+    assert message == expected.replace("?.", "?")
+
+
+def test_a_value_in_place_of_the_function_is_explained():
+    outcome = ALL["from_hex"].check((102, 255, 102))
+    assert outcome.outcome == "wrong"
+    assert outcome.message == "got (102, 255, 102), expected a function; pass it without brackets, as from_hex."
+
+
+def test_a_class_or_builtin_is_called_like_any_function():
+    assert not is_untouched(len)
+    assert ALL["from_hex"].check(str).outcome == "wrong"
+
+
+def test_a_check_leaves_random_numbers_and_gradient_mode_alone():
+    drawn = []
+
+    def drawing(a):
+        drawn.append(torch.rand(1).item())
+        return 0.5
+
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    with torch.no_grad():
+        ALL["perfect_rate"].check(drawing)
+        assert ALL["clipped_step"].check(ALL["clipped_step"].reference).outcome == "correct"
+        assert not torch.is_grad_enabled()
+    assert torch.equal(torch.rand(3), expected)
+    ALL["perfect_rate"].check(drawing)
+    assert drawn[:2] == drawn[2:]
+
+
+@every_exercise
+def test_hints_come_by_degree_and_run_out_politely(exercise, capsys):
+    fresh = Exercise(
+        exercise.name, exercise.question, exercise.checks, exercise.hints, exercise.reference, exercise.lesson
+    )
+    count = len(exercise.hints)
+    for degree, hint in enumerate(exercise.hints, start=1):
+        fresh.hint()
+        assert capsys.readouterr().out == f"Hint {degree} of {count}: {hint}\n"
+    for _ in range(2):
+        fresh.hint()
+        assert capsys.readouterr().out.startswith(f"There are only {count} hints for {exercise.name}; .solution()")
+    fresh.hint(1)
+    assert capsys.readouterr().out == f"Hint 1 of {count}: {exercise.hints[0]}\n"
+    for odd in (0, -1, 2.0, "first"):
+        fresh.hint(odd)
+        assert f"numbered from 1 to {count}" in capsys.readouterr().out
+
+
+@every_exercise
+def test_the_solution_shown_is_the_function_and_passes(exercise, capsys):
+    exercise.solution()
+    source = capsys.readouterr().out
+    assert source.startswith(f"def {exercise.name}(")
+    namespace = {"torch": torch, "nn": nn, **({} if exercise.lesson == "01" else {"F": F})}  # as the lesson imports
+    exec(source, namespace)
+    assert exercise.check(namespace[exercise.name]).outcome == "correct"
+
+
+def test_an_exercise_introduces_itself():
+    assert repr(ALL["perfect_rate"]).endswith("Ask .check(perfect_rate), .hint() or .solution().")
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """Pretend to be in a notebook, and collect what is displayed."""
+    import IPython
+    from IPython.core import display_functions
+
+    class Kernel:
+        kernel = True
+
+    bundles = []
+    monkeypatch.setattr(IPython, "get_ipython", Kernel)
+    monkeypatch.setattr(display_functions, "display", lambda bundle, raw: bundles.append(bundle))
+    monkeypatch.setattr(IPython.display, "display", lambda bundle, raw: bundles.append(bundle))
+    return bundles
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome", "sign"),
+    [(lambda a: 1 / a / 2, "correct", "✓"), (lambda a: "<b>", "wrong", "✗"), (blank, "not attempted", "○")],
+)
+def test_an_outcome_is_shown_once_as_text_html_and_data(shown, answer, outcome, sign):
+    result = ALL["perfect_rate"].check(answer)
+    assert result._ipython_display_() is None
+    (bundle,) = shown
+    assert json.loads(json.dumps(bundle[EXERCISE])) == {"lesson": "01", "exercise": "perfect_rate", "outcome": outcome}
+    assert bundle["text/plain"] == str(result)
+    assert str(result).startswith(f"{sign} {outcome}: ")
+    assert f"<strong>{sign} {outcome}:</strong>" in bundle["text/html"]
+    assert "<b>" not in bundle["text/html"]
+
+
+def test_hints_and_solutions_carry_no_outcome(shown):
+    ALL["from_hex"].hint(1)
+    ALL["from_hex"].solution()
+    assert [EXERCISE in bundle for bundle in shown] == [False, False]
+    assert "<pre" in shown[1]["text/html"] and "def from_hex" in shown[1]["text/html"]
+
+
+@pytest.mark.parametrize(
+    ("got", "expected", "message"),
+    [
+        (torch.ones(2, 2), torch.ones(2, 2) + 1e-7, None),
+        (torch.tensor([1.0, 2.1]), torch.tensor([1.0, 2.0]), "at [1], got 2.1, expected 2"),
+        (torch.ones(2).to_sparse(), torch.ones(2), None),
+        (torch.ones(2, requires_grad=True), torch.ones(2), None),
+        (np.float64(0.5), 0.5, None),
+        (np.int64(3), 3, None),
+        (True, 1, "got True, which is a bool, expected 1, an int"),
+        (float("inf"), 1.0, "got inf, expected 1"),
+        (1 + 2j, 1.0, "got (1+2j), which is a complex, expected 1, a float"),
+        (torch.ones(3), 1.0, "got tensor([1, 1, 1]), which is a Tensor, expected 1, a float"),
+        ([0] * 30, 1, "got a list of 30 values, expected 1, an int"),
+        (("a", 1), ("a", 2), "at [1], got 1, expected 2"),
+        (None, "upright", "got nothing (None), expected 'upright', a str"),
+    ],
+)
+def test_the_first_difference_is_put_in_words(got, expected, message):
+    assert first_difference(got, expected) == message
+
+
+def test_values_are_described_in_few_words():
+    assert described((1,)) == "(1,)"
+    assert len(described("x" * 1000)) < 100
+    assert described(torch.zeros(0, 3)) == "<float32 tensor, shape (0, 3)>"
+
+
+def test_lists_that_an_answer_changes_are_noticed():
+    check = call([1, 2], shown="a list")
+
+    def summing(numbers):
+        return sum(numbers)
+
+    def popping(numbers):
+        return numbers.pop() + numbers.pop()
+
+    assert check(summing, summing) is None
+    assert (
+        check(popping, summing)
+        == "summing(a list): the result is right, but the input was changed; work on a copy of it"
+    )
