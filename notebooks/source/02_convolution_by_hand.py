@@ -1657,6 +1657,7 @@ print("the quiz keeps its word")
 # | counting weights | `convolution.conv_parameters`, `convolution.dense_parameters` |
 # | the worked cell and its drawing | `one_cell.worked_cell`, `one_cell.number_grid` |
 # | the race with channels | `benchmarks/convolutions.py` |
+# | the checks of your answers | `exercises.lesson2` |
 #
 # ## What next
 #
