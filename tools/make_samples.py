@@ -63,7 +63,8 @@ PHOTOGRAPHS = [
         "raccoon",
         "A raccoon among leaves",
         "Author unknown",
-        "https://pixnio.com/fauna-animals/raccoons/raccoon-procyon-lotor, by way of scipy",
+        "https://pixnio.com/fauna-animals/raccoons/raccoon-procyon-lotor "
+        "(earlier public-domain-image.com), by way of scipy",
         PUBLIC_DOMAIN,
     ),
     (
