@@ -7,7 +7,7 @@ import datetime
 import json
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,13 +143,15 @@ def run(
     share = str(max(1, cores() // parallel))
     environment = {"OMP_NUM_THREADS": share, "MKL_NUM_THREADS": share} if parallel > 1 else {}
 
+    names = [job.notebook.stem for job in jobs]
+
     def one(job: Job) -> dict[str, Any]:
         execution = execute(
             job.notebook, job.parameters, timeout=timeout, cell_timeout=cell_timeout, environment=environment,
             stop=stop, on_cell=lambda index, of: watcher.cell(job.label, index, of),
         )  # fmt: skip
         try:
-            entry = _write(job, execution, out, html)
+            entry = _write(job, execution, out, html, names)
         except Exception as error:  # noqa: BLE001 - one odd notebook must not end the others, nor the report
             problem = f"its result could not be written: {type(error).__name__}: {error}"
             entry = _entry(job, Execution("failed", execution.seconds, error=problem))
@@ -220,7 +222,7 @@ def _entry(job: Job, execution: Execution) -> dict[str, Any]:
     }
 
 
-def _write(job: Job, execution: Execution, out: Path, html: bool) -> dict[str, Any]:
+def _write(job: Job, execution: Execution, out: Path, html: bool, names: Collection[str] = ()) -> dict[str, Any]:
     """Write one executed notebook, and its page, into `out`; return its entry of the report."""
     entry = _entry(job, execution)
     if execution.notebook is None:
@@ -236,7 +238,7 @@ def _write(job: Job, execution: Execution, out: Path, html: bool) -> dict[str, A
         replace_file(out / entry["notebook"], to_json(notebook))
         if html:
             entry["page"] = f"{job.notebook.stem}.html"
-            replace_file(out / entry["page"], pages.lesson_page(notebook, entry["title"]))
+            replace_file(out / entry["page"], pages.lesson_page(notebook, entry["title"], names))
     except OSError as error:
         entry |= {
             "status": "failed",

@@ -440,3 +440,10 @@ def test_a_relative_data_folder_means_the_commands_folder_in_the_kernel_too(tmp_
     )
     result = execute(path)
     assert result.passed, result.error
+
+
+def test_a_page_links_to_the_pages_of_the_same_run_and_to_other_notebooks_as_they_are():
+    text = "[next](02_b.ipynb), [part](02_b.ipynb#Here), [other](03_c.ipynb)"
+    book = {"cells": [{"id": "a", "cell_type": "markdown", "metadata": {}, "source": text}], "metadata": {}}
+    page = pages.lesson_page(book | {"nbformat": 4, "nbformat_minor": 5}, "A", ["01_a", "02_b"])
+    assert 'href="02_b.html"' in page and 'href="02_b.html#Here"' in page and 'href="03_c.ipynb"' in page

@@ -6,7 +6,7 @@ import base64
 import html
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from course_utils.results import shown
@@ -38,6 +38,7 @@ details{border:1px solid var(--line);border-radius:.4rem;padding:.4rem .8rem;mar
 :focus-visible{outline:2px solid var(--link);outline-offset:2px}
 """
 CODE_IN_TEXT = re.compile(r"(```.*?```|~~~.*?~~~|`[^`\n]*`)", re.DOTALL)
+NOTEBOOK_LINK = re.compile(r"\]\((?P<name>[\w-]+)\.ipynb")
 MATH = re.compile(r"\$\$(?P<block>.+?)\$\$|(?<![\\$\w])\$(?P<inline>[^\s$](?:[^$\n]*[^\s$\\])?)\$(?!\d)", re.DOTALL)
 
 
@@ -94,8 +95,11 @@ def _card(lesson: Mapping[str, Any]) -> str:
     return '<section class="lesson">\n' + "\n".join(parts) + "\n</section>"
 
 
-def lesson_page(notebook: Mapping[str, Any], title: str) -> str:
-    """Return an executed notebook as one page: pictures inside, formulas as pictures, no scripts."""
+def lesson_page(notebook: Mapping[str, Any], title: str, pages: Collection[str] = ()) -> str:
+    """Return an executed notebook as one page: pictures inside, formulas as pictures, no scripts.
+
+    Links to notebooks whose names (without .ipynb) are among `pages` lead to their pages.
+    """
     import nbformat
     from nbconvert.exporters import HTMLExporter
     from pygments.formatters import HtmlFormatter
@@ -104,7 +108,7 @@ def lesson_page(notebook: Mapping[str, Any], title: str) -> str:
     copy = nbformat.from_dict(dict(notebook))
     for cell in copy.cells:
         if cell.cell_type == "markdown":
-            cell.source = with_formulas(cell.source)
+            cell.source = with_formulas(NOTEBOOK_LINK.sub(lambda m: _page_link(m, pages), cell.source))
         for output in cell.get("outputs", ()):
             for kind in ("image/png", "image/jpeg"):
                 if kind in output.get("data", {}) and "text/html" not in output.data:
@@ -117,6 +121,10 @@ def lesson_page(notebook: Mapping[str, Any], title: str) -> str:
     dark = re.sub(r"background: *#[0-9a-fA-F]+;?", "", dark)
     light = re.sub(r"background: *#[0-9a-fA-F]+;?", "", HtmlFormatter(style="default").get_style_defs(".highlight"))
     return page(title, body, f"\n{light}\n@media(prefers-color-scheme:dark){{\n{dark}\n}}\n")
+
+
+def _page_link(link: re.Match[str], pages: Collection[str]) -> str:
+    return f"]({link['name']}.html" if link["name"] in pages else link.group(0)
 
 
 def _image(kind: str, output: Mapping[str, Any]) -> str:
