@@ -11,7 +11,7 @@ from typing import Any
 
 from course_utils.errors import SettingError
 from course_utils.notebooks.lessons import closest
-from course_utils.profiles import PROFILES, LessonProfile, lesson_profile, named_profile
+from course_utils.profiles import LessonProfile, lesson_profile, named_profile
 
 
 def parameters_of(notebook: Path) -> dict[str, Any] | None:
@@ -103,11 +103,6 @@ def parse_assignments(texts: list[str], lessons: list[str]) -> dict[str, dict[st
             )
         result[lesson][name] = value.strip()
     return result
-
-
-def profile_names() -> tuple[str, ...]:
-    """Return what `--profile` may be."""
-    return ("auto", *PROFILES)
 
 
 def _by_setting(block: LessonProfile, name: str, value: Any) -> Any:

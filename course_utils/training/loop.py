@@ -70,11 +70,11 @@ def fit(
     plateau = isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
     _require_settings(epochs, patience, schedule_every, validation is not None, plateau)
     run = Run(model, optimizer, scheduler, half=autocast is torch.float16)
-    history_file = Path(checkpoint) if checkpoint is not None else None
-    if history_file is not None and history_file.exists():
-        run.restore(checkpoints.load(history_file, run.device), history_file.name)
+    checkpoint_file = Path(checkpoint) if checkpoint is not None else None
+    if checkpoint_file is not None and checkpoint_file.exists():
+        run.restore(checkpoints.load(checkpoint_file, run.device), checkpoint_file.name)
         if progress:
-            print(f"going on from {history_file.name}, where {run.history.epochs} of {epochs} epochs are done")
+            print(f"going on from {checkpoint_file.name}, where {run.history.epochs} of {epochs} epochs are done")
     first = run.history.epochs + 1
     per_batch = schedule_every == "batch" and not plateau
     while run.history.epochs < epochs and not run.history.stopped_early:
@@ -86,8 +86,8 @@ def fit(
             _validate(run, validation, loss, patience)
         if scheduler is not None and not per_batch:
             scheduler.step(*([run.history.validation_loss[-1]] if plateau else []))
-        if history_file is not None:
-            checkpoints.save(run.state(), history_file)
+        if checkpoint_file is not None:
+            checkpoints.save(run.state(), checkpoint_file)
         if progress:
             print(run.history.row(epoch))
     if patience is not None and run.best_weights is not None:
