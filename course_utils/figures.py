@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ SEQUENTIAL = "cividis"  # for amounts
 DIVERGING = "RdBu_r"  # for values around zero
 SHOWN_DPI = 96  # CSS pixels per inch: how large the picture is on the page
 SAVED_DPI = 144  # pixels per inch in the file, so that it is sharp on a dense screen
+LIVE_DPI = 120  # pixels per inch of a figure that is drawn again at every move of a slider
 LARGE = 100_000  # bytes of a PNG above which a figure is stored as JPEG, to keep notebooks quick to open
 
 STYLE = {
@@ -48,14 +50,16 @@ STYLE = {
     "image.cmap": "gray",
     "image.interpolation": "nearest",
 }
+# Matplotlib's settings belong to the whole process, and a widget may draw in another thread than the cell that runs.
+_DRAWING = threading.RLock()
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Draw in the course's style inside the `with` block, and leave matplotlib's settings as they were."""
+    """Draw in the course's style inside the `with` block, one thread at a time; matplotlib's settings are put back."""
     import matplotlib
 
-    with matplotlib.rc_context(STYLE):
+    with _DRAWING, matplotlib.rc_context(STYLE):
         yield
 
 
@@ -85,6 +89,14 @@ def to_page_image(figure: Figure) -> tuple[str, bytes]:
     return "image/jpeg", buffer.getvalue()
 
 
+def to_live_image(figure: Figure, photograph: bool = False) -> bytes:
+    """Return `figure` quickly as the bytes of a PNG file, or of a JPEG file where it shows photographs."""
+    buffer = io.BytesIO()
+    kind, options = ("jpeg", {"quality": 88}) if photograph else ("png", {"compress_level": 1})
+    figure.savefig(buffer, format=kind, dpi=LIVE_DPI, pil_kwargs=options)
+    return buffer.getvalue()
+
+
 def show(figure: Figure, alt: str) -> None:
     """Show `figure` under a cell, with alternative text for those who cannot see it, and close it.
 
@@ -98,10 +110,20 @@ def show(figure: Figure, alt: str) -> None:
     import matplotlib.pyplot as plt
     from IPython.display import display
 
+    data, metadata = bundle(figure, alt)
+    plt.close(figure)
+    display(data, metadata=metadata, raw=True)
+
+
+def bundle(figure: Figure, alt: str) -> tuple[dict[str, str], dict[str, dict[str, object]]]:
+    """Return `figure` as a notebook's output holds it: data and metadata by MIME type, with alternative text.
+
+    Raises:
+        ValueError: when `alt` is missing or too short to help anybody.
+    """
     if len(alt.strip()) < 15:
         raise ValueError(f"The alternative text {alt!r} says too little; describe the picture in a sentence or two.")
     kind, image = to_page_image(figure)
     width = round(figure.get_size_inches()[0] * SHOWN_DPI)
-    plt.close(figure)
-    bundle = {kind: base64.b64encode(image).decode(), "text/plain": alt.strip()}
-    display(bundle, metadata={kind: {"alt": alt.strip(), "width": width}}, raw=True)
+    data = {kind: base64.b64encode(image).decode(), "text/plain": alt.strip()}
+    return data, {kind: {"alt": alt.strip(), "width": width}}

@@ -182,24 +182,30 @@ def number_grid(
         border: cells to grey, such as those that padding added.
         tall: height of the axes in cells, so that the squares of neighbouring tables have one size.
     """
+    from matplotlib.collections import PatchCollection
     from matplotlib.patches import Rectangle
 
     height, width = values.shape
-    for row in range(height):
-        for column in range(width):
-            chosen = (row, column) in marked
-            face = "white" if (row, column) not in border else figures.PALE
-            ax.add_patch(Rectangle((column, row), 1, 1, facecolor=face, edgecolor=figures.GREY, lw=0.6))
-            if chosen:
-                ax.add_patch(Rectangle((column, row), 1, 1, facecolor=colour, alpha=0.35, edgecolor="none"))
-                inset = Rectangle((column + 0.04, row + 0.04), 0.92, 0.92, fill=False, edgecolor=colour, lw=1.8)
-                ax.add_patch(inset)
-            ink = figures.INK if chosen or (row, column) not in border else figures.GREY
-            weight = "bold" if chosen else "normal"
-            ax.text(
-                column + 0.5, row + 0.52, _number(values[row, column]), ha="center", va="center",
-                fontsize=8.5 if (tall or height) < 8 else 7.5, color=ink, weight=weight,
-            )  # fmt: skip
+    cells = [(row, column) for row in range(height) for column in range(width)]
+    chosen = [cell for cell in cells if cell in marked]
+
+    def squares(places: Sequence[Cell], inset: float = 0.0, **look: object) -> None:
+        """Draw all squares as one collection: one by one takes far longer than all else."""
+        side = 1 - 2 * inset
+        patches = [Rectangle((column + inset, row + inset), side, side) for row, column in places]
+        ax.add_collection(PatchCollection(patches, **look), autolim=False)
+
+    faces = [figures.PALE if cell in border else "white" for cell in cells]
+    squares(cells, facecolor=faces, edgecolor=figures.GREY, linewidth=0.6)
+    squares(chosen, facecolor=colour, alpha=0.35, edgecolor="none")
+    squares(chosen, inset=0.04, facecolor="none", edgecolor=colour, linewidth=1.8)
+    for row, column in cells:
+        inside, outside = (row, column) in marked, (row, column) in border
+        ax.text(
+            column + 0.5, row + 0.52, _number(values[row, column]), ha="center", va="center",
+            fontsize=8.5 if (tall or height) < 8 else 7.5, weight="bold" if inside else "normal",
+            color=figures.GREY if outside and not inside else figures.INK,
+        )  # fmt: skip
     space = ((tall or height) - height) / 2 + 0.05
     ax.set(xlim=(-0.05, width + 0.05), ylim=(height + space, -space), aspect="equal", xticks=[], yticks=[])
     ax.spines[:].set_visible(False)

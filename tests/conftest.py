@@ -4,6 +4,7 @@ import pytest
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # figures are drawn, never shown
 os.environ.pop("COURSE_PROFILE", None)  # tests that want a profile say so
+os.environ["COURSE_STRICT"] = "1"  # an error that a widget would show to a learner is raised
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side; threads that fight for cores are far slower
 
 TOY = """\

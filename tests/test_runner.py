@@ -58,6 +58,12 @@ def marked(monkeypatch, request):
             30,
             "hidden error: an error hides in the state of a widget: RuntimeError: planted, and hidden",
         ),
+        ("widget_error", 30, "widget_error failed: cell 3: ZeroDivisionError: float division by zero"),
+        (
+            "shown_error",
+            30,
+            "hidden error: an error hides in the state of a widget: This setting does not work: ZeroDivisionError",
+        ),
         ("endless_output", 30, "cell 3"),
     ],
 )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import json
 import os
 import queue
+import re
 import subprocess
 import sys
 import tempfile
@@ -23,6 +25,8 @@ import psutil
 from course_utils.results import FIGURES, SETTINGS, SOURCE
 
 MARK = "COURSE_RUN"  # the worker's name for the same thing; importing the worker would need its imports
+ERROR_CLASS = "course-error"  # the widgets' name for it; importing them would need theirs
+TAG = re.compile(r"<[^>]*>")
 STEP = 0.1  # seconds between two looks at a running notebook
 GRACE = 20.0  # seconds a worker gets to report a time-out by itself before it is ended
 PASSED, FAILED, TIMEOUT, DEAD, HIDDEN, FLOOD, STOPPED = (
@@ -117,7 +121,7 @@ def collect(result: Execution) -> None:
 
 
 def hidden_errors(notebook: Mapping[str, Any]) -> list[str]:
-    """Return the errors inside the outputs that widgets captured, which no cell shows as its own."""
+    """Return the errors that only widgets know of: inside outputs they captured, or shown to the learner by a panel."""
     states = notebook.get("metadata", {}).get("widgets", {})
     models = states.get("application/vnd.jupyter.widget-state+json", {}).get("state", {})
     captured = [
@@ -126,7 +130,10 @@ def hidden_errors(notebook: Mapping[str, Any]) -> list[str]:
         if model.get("model_name") == "OutputModel"
         for output in model.get("state", {}).get("outputs") or ()
     ]
-    return [f"{o.get('ename')}: {o.get('evalue')}" for o in captured if o.get("output_type") == "error"]
+    raised = [f"{o.get('ename')}: {o.get('evalue')}" for o in captured if o.get("output_type") == "error"]
+    panels = [m.get("state", {}) for m in models.values() if m.get("model_name") == "HTMLModel"]
+    told = [state.get("value", "") for state in panels if ERROR_CLASS in (state.get("_dom_classes") or ())]
+    return raised + [html.unescape(TAG.sub("", text)) for text in told if text]
 
 
 @contextmanager
@@ -172,6 +179,7 @@ def _environment(work: Path, marker: str, more: Mapping[str, str]) -> dict[str, 
         "IPYTHONDIR": str(work / "ipython"),
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         "PYTHONUNBUFFERED": "1",
+        "COURSE_STRICT": "1",  # an error that a widget would show to a learner ends the cell
     }
     return {**inherited, **own, **more}
 

@@ -25,6 +25,8 @@ LANGUAGE = {
     "pygments_lexer": "ipython3",
 }
 INJECTED = "injected-parameters"
+# A live widget is gone with its kernel: its static twin in the same output stays.
+DROPPED = (SETTINGS, SOURCE, "application/vnd.jupyter.widget-view+json")
 ADDRESS = re.compile(r"\b0x[0-9a-f]{6,16}\b")
 CELL_FILE = re.compile(r"[^\s\"'(]*ipykernel_\d+[\\/]\d+\.py")
 
@@ -161,7 +163,7 @@ def _output(output: dict[str, Any], count: int, root: Path) -> dict[str, Any]:
     if output["output_type"] == "error":
         traceback = [without_machine(_text(line), root) for line in output["traceback"]]
         return {**output, "traceback": traceback, "evalue": without_machine(output["evalue"], root)}
-    data = {kind: _datum(kind, value, root) for kind, value in output["data"].items() if kind not in (SETTINGS, SOURCE)}
+    data = {kind: _datum(kind, value, root) for kind, value in output["data"].items() if kind not in DROPPED}
     result = {"data": data, "metadata": output.get("metadata", {}), "output_type": output["output_type"]}
     if output["output_type"] == "execute_result":
         result["execution_count"] = count

@@ -83,7 +83,7 @@ from torch import nn
 from torch.testing import assert_close
 from torchvision.transforms import v2
 
-from course_utils import data, exercises, figures, pictures, profiles, results
+from course_utils import data, exercises, figures, pictures, profiles, results, widgets
 
 # %% [markdown]
 # The next cell holds the few settings worth changing. Leave them at `None` the first time. The cell after it fills in
@@ -923,40 +923,23 @@ coffee = pictures.to_float(pictures.to_tensor(photo))
 assert_close(mix(coffee, 0.8, 1.0, 1.3, 0.1), pictures.mix(coffee, 0.8, 1.0, 1.3, 0.1))
 
 # %% [markdown]
-# Change the four numbers and run the cell again. Can you make the saucer look grey? (With gains alone it stays
-# dark: its blue is almost 0, and a small number times a few is still small. Adding can do what multiplying cannot.)
+# The sliders below do this to the photograph. Move one with the mouse, or click on it and use the arrow keys. (Where
+# no kernel runs, on a web page say, you see nine settings side by side instead.)
+#
+# **Predict first.** Three tasks; guess before you move anything. Turn the saucer grey. Make the picture colder, as on
+# a winter morning. And make it almost black with a brightness of −0.5: can gains of 3 bring everything back?
 
 # %%
-mixed = mix(coffee, red=0.6, green=1.0, blue=1.8, brightness=0.05)
-fig = pictures.grid([coffee, mixed], ["before", "mixed"], width=4.6, title="Your own mixture")
-figures.show(
-    fig,
-    alt="The photograph before and after mixing: less red, more blue and a little brighter, which makes the table "
-    "look greyer.",
-)
+widgets.lesson1.channel_mixer("coffee")
 
 # %% [markdown]
-# And a table of settings to compare: three ways to weigh the channels across, three brightnesses down.
-
-# %%
-looks = {"as it is": (1, 1, 1), "colder": (0.7, 1, 1.5), "no red": (0, 1, 1)}
-table = [(name, gains, brightness) for brightness in (-0.25, 0.0, 0.25) for name, gains in looks.items()]
-fig = pictures.grid(
-    [mix(coffee, *gains, brightness) for _, gains, brightness in table],
-    [f"{name}, brightness {brightness}" for name, _, brightness in table],
-    columns=3,
-    title="Gains change the colour, brightness lifts everything",
-)
-figures.show(
-    fig,
-    alt="Nine versions of the photograph. Columns: as it is, colder, without red, which looks green. Rows: darker, "
-    "unchanged and brighter; the brighter ones look pale.",
-)
-
-# %% [markdown]
-# Look at the lower right picture: red was multiplied by 0, then 0.25 was added, so there *is* a little red again, the
-# same everywhere. And the dark places of the upper row are all plain black: clamping has thrown their differences away
-# for good.
+# With gains alone the saucer stays dark: its blue is almost 0, and a small number times a few is still small. Adding
+# can do what multiplying cannot. A colder picture has less red and more blue. And out of black nothing comes back:
+# what falls below 0 or rises above 1 is cut off, for good. The line under the picture counts how much that is.
+#
+# Two mixtures worth a second look. With red × 0 and brightness 0.25 there *is* a little red again, the same everywhere:
+# adding comes after multiplying. With brightness −0.25 alone, the dark places are all plain black: their differences
+# have been thrown away.
 
 # %% [markdown]
 # ## Normalise and come back
@@ -1425,37 +1408,14 @@ figures.show(
 # %% [markdown]
 # ## Explore the learning rate
 #
-# One walk, six rates. Change the list and run again. To go step by step, raise the number of steps from 1 upwards.
+# One walk, and you are the optimizer. Choose a rate, then press *One step* again and again. The line below the picture
+# says what the next step will be: check it in your head before you take it. (Without a kernel you see six rates, eight
+# steps each.)
 #
 # **Predict first.** What does rate ½ do? What does rate 1 do, exactly? And 1.05?
 
-
 # %%
-def draw_walks(walks):
-    """Draw walks side by side, six in all: {rate: places}."""
-    with figures.style():
-        fig, axes = plt.subplots(2, 3, figsize=(7, 4.3), sharex=True, sharey=True)
-        for ax, (rate, places) in zip(axes.flat, walks.items()):
-            draw_walk(ax, places)
-            ax.set_title(f"rate {rate:g}, {len(places) - 1} steps", fontsize=10)
-        axes[1, 1].set(xlabel="x")
-        axes[0, 0].set(ylabel="y = x² − x − 2")
-        fig.suptitle("Too small a rate crawls, above 1 the walk climbs out", x=0.01, ha="left", weight="bold")
-    return fig
-
-
-# %% [markdown]
-# The walks all begin at x = 3. Change the six rates or the number of steps here:
-
-# %%
-rates, number_of_steps = [0.02, 0.1, 0.5, 0.9, 1.0, 1.05], 8
-fig = draw_walks({rate: walk(3, rate, number_of_steps) for rate in rates})
-figures.show(
-    fig,
-    alt="Six parabolas with walks from x = 3. Rate 0.02 hardly moves, 0.1 comes near the bottom, 0.5 jumps into it "
-    "in one step, 0.9 leaps from side to side and comes down, 1.0 leaps between two places for ever, 1.05 "
-    "climbs higher with each step.",
-)
+widgets.lesson1.learning_rate()
 
 # %% [markdown]
 # Rate ½ hits the bottom in a single step. Rate 1 jumps from 3 to −2 and back, for ever. Rate 1.05 climbs *out* of the
@@ -1465,7 +1425,7 @@ figures.show(
 #
 # $$d_{\text{new}} = d - \text{rate} \cdot 2d = (1 - 2 \cdot \text{rate}) \cdot d$$
 #
-# So **each step multiplies the distance by 1 − 2 · rate**, whatever x is. That single factor explains all six pictures:
+# So **each step multiplies the distance by 1 − 2 · rate**, whatever x is. That single factor explains every walk:
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -1744,6 +1704,7 @@ print("the quiz keeps its word")
 # | picture ↔ tensor | `pictures.to_tensor`, `pictures.to_picture` |
 # | 0…255 to 0…1, colour to grey | `pictures.to_float`, `pictures.to_grey` |
 # | gains and brightness | `pictures.mix` |
+# | the sliders | `widgets.lesson1` |
 # | normalise and undo | `pictures.normalise`, `pictures.unnormalise` |
 # | what showing would lose | `pictures.clipped_fraction` |
 # | many pictures, or the numbers of a small one | `pictures.grid`, `pictures.pixels` |

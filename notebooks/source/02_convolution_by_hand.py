@@ -58,7 +58,6 @@
 
 # %%
 import time
-from fractions import Fraction
 from itertools import product
 from statistics import median
 
@@ -68,7 +67,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from course_utils import convolution, exercises, figures, one_cell, pictures, profiles, results
+from course_utils import convolution, exercises, figures, one_cell, pictures, profiles, results, widgets
 
 # %% [markdown]
 # The settings worth changing. `None` means "as the profile says".
@@ -803,69 +802,28 @@ figures.show(
 # %% [markdown]
 # ## Explore kernels on a photograph
 #
-# Nine kernels on one photograph. Kernels that sum to 1 give a picture again, shown in grey. Kernels that sum
-# to 0 give answers around zero, shown in blue, white and red. Before you look at each panel, read its nine
-# numbers and say what you expect.
-
-
-# %%
-def filter_picture(picture, kernel):
-    """Return the filtered picture and whether the kernel keeps brightness (its numbers sum to 1)."""
-    return corr2d_slices(picture, kernel), abs(kernel.sum().item() - 1) < 1e-4
-
-
-def draw_filtered(ax, picture, kernel, name):
-    """Draw the filtered picture, with the kernel's numbers above it."""
-    response, keeps = filter_picture(picture, kernel)
-    look = {"vmin": 0, "vmax": 1} if keeps else {"cmap": figures.DIVERGING, "vmin": -1, "vmax": 1}
-    ax.imshow(response, **look)
-    rows = [" ".join(f"{Fraction(n).limit_denominator(99)!s:>4}" for n in row) for row in kernel.tolist()]
-    numbers = "\n".join(rows).replace("-", "−")
-    ax.set_title(f"{name}\n{numbers}", fontsize=8.5, fontweight="normal", family="monospace")
-    ax.axis("off")
-
-
-# %% [markdown]
-# All nine:
-
-# %%
-shown = [name for name in convolution.KERNELS if name != "box blur"]
-with figures.style():
-    fig, axes = plt.subplots(3, 3, figsize=(8.4, 8.4))
-    for ax, name in zip(axes.flat, shown):
-        draw_filtered(ax, cat, convolution.kernel(name), name)
-    fig.suptitle("Nine numbers decide what a filter sees", x=0.01, ha="left", fontsize=11, fontweight="bold")
-figures.show(
-    fig,
-    alt="Nine versions of a cat's face: unchanged, vertical and horizontal edges, Sobel in both "
-    "directions, all edges, blurred, sharpened and embossed; above each stand the nine numbers of its "
-    "kernel.",
-)
-
-# %% [markdown]
-# Did *emboss* surprise you? Its numbers sum to 1, so brightness stays, and the difference along the diagonal
-# is added: the picture looks lit from one corner. *All edges* has no direction at all: 8 times the middle
-# minus everything around it.
+# Nine numbers are a filter, any nine numbers. Below, choose a kernel by its name, then change its numbers one by one:
+# each field is called by its place in the 3×3 table. Answers around zero are shown in blue, white and red. *Normalise*
+# divides the numbers so that the answers keep the range of the picture: by their sum or, where they sum to 0, by half
+# of what they sum to without their signs. (Where no kernel runs, you see nine filters side by side.)
 #
-# Your turn: change the nine numbers, or the photograph, and run the cell again. As it stands, the kernel
-# looks for slanting edges. Try nine times 1/9; or a 2 in the middle and a −1 beside it; or one that you have
-# never seen.
+# **Predict first.** Choose *identity*. What happens when its middle 1 becomes 2? When the 1 moves into a corner? When
+# you put a −1 beside the 1? Say it before you type it.
 
 # %%
-my_kernel = torch.tensor([
-    [0.0, 1.0, 2.0],
-    [-1.0, 0.0, 1.0],
-    [-2.0, -1.0, 0.0],
-])  # fmt: skip
-my_photograph = "hopper"  # or one of pictures.photographs()
-my_picture = pictures.to_grey(pictures.to_float(pictures.to_tensor(pictures.photograph(my_photograph))))
-with figures.style():
-    fig, ax = plt.subplots(figsize=(3.6, 5.0))
-    draw_filtered(ax, F.avg_pool2d(my_picture, 2)[0], my_kernel, "a kernel of your own")
-figures.show(
-    fig,
-    alt="A photograph after the kernel of the cell above, whose nine numbers are printed over it.",
-)
+widgets.lesson2.kernel_editor("cat")
+
+# %% [markdown]
+# A 2 in the middle makes everything twice as bright, and *normalise* takes that back. A 1 in a corner moves the picture
+# by one pixel: hard to see, and all there is to it. With a −1 beside the 1 flat areas answer 0, and an edge detector is
+# born: two numbers are enough.
+#
+# Kernels that sum to 1 give a picture again. Kernels that sum to 0 answer where something *changes*. Did *emboss*
+# surprise you? Its numbers sum to 1, so brightness stays, and the difference along the diagonal is added: the picture
+# looks lit from one corner. *All edges* has no direction at all: 8 times the middle minus everything around it.
+#
+# More to try: a kernel that looks for slanting edges (0, 1, 2 in the upper row, −1, 0, 1 in the middle one, −2, −1, 0
+# in the lower one); *vertical edges* on the other photographs; a kernel that you have never seen.
 
 # %% [markdown]
 # ## ReLU keeps one side
@@ -993,9 +951,24 @@ print("brightest cell: max", pooled["max"].max().item(), "average", pooled["aver
 # %% [markdown]
 # ## Explore the arithmetic of one cell
 #
-# Everything so far, on one small picture, with the sum written out for one output cell. Orange is the window,
-# grey is padding, blue is the cell that it gives. Go through the rows: what changed, and why does the output
-# have this size?
+# Everything so far, on one small picture, with the sum written out for one output cell. Orange is the window, grey is
+# padding, blue is the cell that it gives. Choose an operation, a stride, a padding, a dilation, and walk through the
+# cells with *row* and *column*. Work each sum out on paper before you look.
+#
+# **Predict first.** Set padding 1 and stride 2. How many rows and columns will the output have?
+
+# %%
+numbers = torch.tensor([[1.0, 3, 0, 2, 5], [4, 2, 1, 0, 3], [0, 6, 2, 1, 1], [2, 1, 3, 8, 0], [5, 0, 2, 4, 1]])
+widgets.lesson2.cell_arithmetic(numbers)
+
+# %% [markdown]
+# With padding 1 and stride 2 there are 3 rows and 3 columns: floor((5 + 2 − 2 − 1) / 2) + 1 = 3.
+#
+# Row 1, column 2 (counted from 0) of the output is a different window under each setting. Compare it without
+# padding, with padding 1, with padding 1 and stride 2, and with padding 2 and dilation 2. Padding 1 moves everything
+# up and left by one pixel. With stride 2 each step counts double. With dilation 2 the nine pixels are spread over 5×5.
+#
+# Now pooling, in the same way.
 
 
 # %%
@@ -1013,31 +986,7 @@ def draw_cells(cells, headline):
 
 
 # %% [markdown]
-# First the convolution: the settings change, the cell stays row 1, column 2.
-
-# %%
-numbers = torch.tensor([[1.0, 3, 0, 2, 5], [4, 2, 1, 0, 3], [0, 6, 2, 1, 1], [2, 1, 3, 8, 0], [5, 0, 2, 4, 1]])
-cells = [
-    one_cell.worked_cell(numbers, vertical, row=1, column=2),
-    one_cell.worked_cell(numbers, vertical, row=1, column=2, padding=1),
-    one_cell.worked_cell(numbers, vertical, row=1, column=2, padding=1, stride=2),
-    one_cell.worked_cell(numbers, vertical, row=1, column=2, padding=2, dilation=2),
-]
-assert [tuple(cell.output.shape) for cell in cells] == [(3, 3), (5, 5), (3, 3), (5, 5)]
-fig = draw_cells(cells, "The same cell of the output, four settings, four windows")
-figures.show(
-    fig,
-    alt="Four rows, each with an input table, the vertical edge kernel, the output and a sum written out "
-    "for the cell in row 1 and column 2: no padding, padding 1, padding 1 with stride 2, and padding "
-    "2 with dilation 2. The window lies elsewhere each time.",
-)
-
-# %% [markdown]
-# Row 1, column 2 (counted from 0) of the output is a different window each time. With padding 1 everything
-# moves up and left by one pixel. With stride 2 each step counts double. With dilation 2 the nine pixels are
-# spread over 5×5.
-#
-# Now pooling, in the same way.
+# Maximum, average and sum of 2×2 windows side by side, and the maximum of 3×3 windows that overlap:
 
 # %%
 cells = [one_cell.worked_cell(numbers, pool=kind, row=1, column=0) for kind in ("max", "average", "sum")]
@@ -1054,16 +1003,6 @@ figures.show(
 # Look at the last row and column of the first three inputs: a picture of 5 pixels holds two windows of 2, and
 # the fifth pixel belongs to none. It is dropped without a word. Overlapping windows (last row) use
 # everything.
-#
-# Now choose a cell, a stride, a padding and a dilation yourself. Work the sum out on paper before you run it.
-
-# %%
-mine = one_cell.worked_cell(numbers, convolution.kernel("sharpen"), row=0, column=0, stride=2, padding=1, dilation=1)
-fig = draw_cells([mine], "Your own choice")
-figures.show(
-    fig,
-    alt="One row with an input table, the sharpening kernel, the output and the sum written out for its first cell.",
-)
 
 # %% [markdown]
 # ## Receptive field
@@ -1656,6 +1595,7 @@ print("the quiz keeps its word")
 # | the named kernels | `convolution.KERNELS`, `convolution.kernel` |
 # | counting weights | `convolution.conv_parameters`, `convolution.dense_parameters` |
 # | the worked cell and its drawing | `one_cell.worked_cell`, `one_cell.number_grid` |
+# | the sliders and fields | `widgets.lesson2` |
 # | the race with channels | `benchmarks/convolutions.py` |
 # | the checks of your answers | `exercises.lesson2` |
 #

@@ -1,0 +1,139 @@
+"""An exploration: controls over a picture that is computed and drawn anew at every move.
+
+`compute(settings)` gives a result and `draw(result, figure)` draws it. The same two functions make the live widget,
+where a kernel answers, and its static twin, a picture over a few settings, where none does. One output holds both.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import ipywidgets
+from matplotlib.figure import Figure, SubFigure
+
+from course_utils import figures
+from course_utils.widgets.panel import LivePanel
+
+Canvas = Figure | SubFigure
+Settings = Mapping[str, Any]
+
+
+class Exploration(LivePanel):
+    """A live figure with controls, and its static twin in the same output.
+
+    Args:
+        compute: takes the controls' values by name and returns a result; knows nothing of pictures.
+        draw: draws a result into an empty figure, or into a part of one.
+        controls: widgets with a `value`, by the names that `compute` expects; `course_utils.widgets.controls` makes
+            them labelled and usable by keyboard.
+        describe: says in a sentence what a result shows; stands below the picture and is read out where it is not seen.
+        twin: what the static picture shows: the controls that differ from their first values; by caption, or a list.
+        alt: alternative text of the static picture.
+        size: of the live figure, in inches.
+        draw_twin: draws one part of the static picture, where `draw` would show too much for many side by side.
+        twin_size: of one part of the static picture, in inches; that of the live figure when None.
+        columns: parts of the static picture side by side.
+        title: the finding, above the static picture.
+        arrangement: how the controls stand above the picture; in rows that wrap when None.
+        photograph: whether the picture shows photographs, which travel faster as JPEG.
+    """
+
+    def __init__(
+        self,
+        compute: Callable[..., Any],
+        draw: Callable[[Any, Canvas], None],
+        controls: Mapping[str, ipywidgets.ValueWidget],
+        *,
+        describe: Callable[[Any], str],
+        twin: Mapping[str, Settings] | Sequence[Settings],
+        alt: str,
+        size: tuple[float, float] = (7.0, 3.0),
+        draw_twin: Callable[[Any, Canvas], None] | None = None,
+        twin_size: tuple[float, float] | None = None,
+        columns: int = 2,
+        title: str = "",
+        arrangement: ipywidgets.Widget | None = None,
+        photograph: bool = False,
+    ) -> None:
+        self.compute, self.draw, self.describe = compute, draw, describe
+        self.controls = dict(controls)
+        self.first_values = self.values
+        self._twin = list(twin.items()) if isinstance(twin, Mapping) else [("", settings) for settings in twin]
+        self._alt, self._columns, self._title = alt, columns, title
+        self._draw_twin, self._twin_size = draw_twin or draw, twin_size or size
+        self._size, self._photograph = size, photograph
+        self.waiting = 0  # how many `together` blocks are open; nothing is drawn meanwhile
+        self._drawing = threading.RLock()  # a cell and a slider may set values at the same time
+        super().__init__(arrangement or _rows(list(self.controls.values())), size, photograph)
+        for control in self.controls.values():
+            control.observe(self._changed, "value")
+        self._refresh()
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The controls' values by name."""
+        return {name: control.value for name, control in self.controls.items()}
+
+    def set(self, **values: Any) -> None:
+        """Move several controls at once, and draw once.
+
+        Raises:
+            ValueError: when there is no control of a name.
+        """
+        for name in values:
+            if name not in self.controls:
+                raise ValueError(f"There is no control {name!r}; the controls are {', '.join(self.controls)}.")
+        with self.together():
+            for name, value in values.items():
+                self.controls[name].value = value
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Draw once at the end of the `with` block, however many controls move in it."""
+        self.waiting += 1
+        try:
+            yield
+        finally:
+            self.waiting -= 1
+        self._changed()
+
+    def _changed(self, change: object = None) -> None:
+        if not self.waiting:
+            with self._drawing:
+                self.attempt(self._refresh)
+
+    def _refresh(self) -> None:
+        result = self.compute(**self.values)
+        with figures.style():
+            # No automatic layout: it takes longer than everything else together.
+            figure = Figure(figsize=self._size, layout="none")
+            self.draw(result, figure)
+            image = figures.to_live_image(figure, self._photograph)
+        self.show(image, self.describe(result))
+
+    def twin(self) -> Figure:
+        """Return the static picture: the same `compute` and `draw` over the chosen settings."""
+        width, height = self._twin_size
+        columns = min(self._columns, len(self._twin))
+        rows = -(-len(self._twin) // columns)
+        with figures.style():
+            figure = Figure(figsize=(width * columns, height * rows + (0.35 if self._title else 0)))
+            parts = figure.subfigures(rows, columns, squeeze=False).flat
+            for part, (caption, settings) in zip(parts, self._twin):
+                self._draw_twin(self.compute(**{**self.first_values, **settings}), part)
+                if caption:
+                    part.suptitle(caption, x=0.02, ha="left", fontsize=9.5)
+            if self._title:
+                figure.suptitle(self._title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        return figure
+
+    def _static(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        with figures.style():
+            return figures.bundle(self.twin(), self._alt)
+
+
+def _rows(controls: Sequence[ipywidgets.Widget]) -> ipywidgets.Box:
+    return ipywidgets.Box(controls, layout={"flex_flow": "row wrap", "width": "100%"})

@@ -1,0 +1,89 @@
+"""What all live figures share: a picture with a sentence below it, errors in one sentence, and a static copy."""
+
+from __future__ import annotations
+
+import html
+import os
+from collections.abc import Callable
+from typing import Any
+
+import ipywidgets
+
+from course_utils import figures
+from course_utils.errors import CourseError
+
+VIEW = "application/vnd.jupyter.widget-view+json"
+STRICT = "COURSE_STRICT"  # set in tests: what a learner would read as a sentence is raised
+ERROR_CLASS = "course-error"  # of the widget that shows an error; the runner looks for it
+LOOK = (
+    "<style>.course-picture{border-radius:4px;background:#fff}.course-panel{overflow:hidden}"
+    ".course-caption .widget-html-content,.course-caption{line-height:1.45}"
+    ".course-error .widget-html-content{line-height:1.45;white-space:normal}</style>"
+)
+
+
+class LivePanel(ipywidgets.VBox):
+    """Controls above a picture, a sentence below it, and a place for an error.
+
+    A subclass calls `show` with a new picture, wraps what a control sets off in `attempt`, and gives the static copy.
+    """
+
+    def __init__(self, controls: ipywidgets.Widget, size: tuple[float, float], photograph: bool = False) -> None:
+        width = f"{round(size[0] * figures.SHOWN_DPI)}px"
+        layout = {"width": width, "max_width": "100%", "height": "auto", "align_self": "flex-start", "margin": "4px 0"}
+        self.error: Exception | None = None  # what went wrong at the last move, if anything did
+        self.picture = ipywidgets.Image(format="jpeg" if photograph else "png", layout=layout)
+        self.picture.add_class("course-picture")
+        self.caption = ipywidgets.HTML(layout={"width": width, "max_width": "100%"})
+        self.caption.add_class("course-caption")
+        self.alert = ipywidgets.HTML(layout={"display": "none", "max_width": "100%"})
+        self.alert.add_class(ERROR_CLASS)
+        self.sentence = ""
+        look = ipywidgets.HTML(LOOK, layout={"display": "none"})
+        super().__init__([look, controls, self.alert, self.picture, self.caption], layout={"width": "100%"})
+        self.add_class("course-panel")
+
+    def show(self, image: bytes, sentence: str) -> None:
+        """Show a new picture and what it shows in words, and take a shown error away."""
+        self.error = None
+        if self.alert.value:
+            self.alert.value, self.alert.layout.display = "", "none"
+        self.picture.value = image
+        if sentence != self.sentence:
+            self.sentence = sentence
+            self.caption.value = f'<span role="status" aria-live="polite">{html.escape(sentence)}</span>'
+
+    def say(self, sentence: str) -> None:
+        """Show `sentence` as an error, above the last good picture."""
+        frame = f"border-left:4px solid {figures.RED};padding:0.2em 0.8em"
+        self.alert.layout.display = None
+        self.alert.value = f'<div role="alert" style="{frame}">{html.escape(sentence)}</div>'
+
+    def attempt(self, action: Callable[[], None]) -> None:
+        """Do what a control asks for; an exception becomes one sentence for the learner, and is raised in tests."""
+        try:
+            action()
+        except Exception as error:  # nobody else would see it: Jupyter hides errors of callbacks
+            self.error = error
+            self.say(sentence_of(error))
+            if os.environ.get(STRICT) == "1":
+                raise
+
+    def _static(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the static copy: data and metadata by MIME type."""
+        raise NotImplementedError
+
+    _ipython_display_ = None  # ipywidgets 7 would pass the bundle below by
+
+    def _repr_mimebundle_(self, *_: object, **__: object) -> tuple[dict[str, Any], dict[str, Any]]:
+        data, metadata = self._static()
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
+        return {VIEW: view, **data}, metadata
+
+
+def sentence_of(error: Exception) -> str:
+    """Return an error as one sentence for a learner."""
+    text = (str(error).strip().splitlines() or [""])[0]
+    if isinstance(error, (CourseError, ValueError)) and text:
+        return text
+    return f"This setting does not work: {type(error).__name__}{f': {text}' if text else ''}."

@@ -1,0 +1,276 @@
+import io
+import threading
+
+import pytest
+import torch
+from matplotlib import pyplot as plt
+from panels import every_control, figures_in_memory, operate_everything
+from PIL import Image
+
+from course_utils import convolution, figures, pictures
+from course_utils.errors import CourseError
+from course_utils.widgets import controls, lesson1, lesson2
+from course_utils.widgets.exploration import Exploration
+from course_utils.widgets.panel import VIEW, LivePanel, sentence_of
+
+NUMBERS = torch.tensor([[1.0, 3, 0, 2, 5], [4, 2, 1, 0, 3], [0, 6, 2, 1, 1], [2, 1, 3, 8, 0], [5, 0, 2, 4, 1]])
+EXPLORATIONS = {
+    "channel mixer": lambda: lesson1.channel_mixer("coffee"),
+    "learning rate": lesson1.learning_rate,
+    "kernel editor": lambda: lesson2.kernel_editor("cat"),
+    "cell arithmetic": lambda: lesson2.cell_arithmetic(NUMBERS),
+}
+every_exploration = pytest.mark.parametrize("make", EXPLORATIONS.values(), ids=EXPLORATIONS)
+
+
+def line(draws, **changes):
+    """Return a small exploration that notes each drawing in `draws`, and fails for a slope of 3."""
+
+    def compute(slope, shift):
+        if slope == 3:
+            raise changes.get("error", ValueError("A slope of 3 is too steep; choose another."))
+        return [shift + slope * x for x in range(5)]
+
+    def draw(values, figure):
+        draws.append(values)
+        figure.subplots().plot(values)
+
+    sliders = {"slope": controls.slider("slope", 1, 0, 5, 1), "shift": controls.slider("shift", 0, -2, 2, 0.5)}
+    return Exploration(
+        compute,
+        draw,
+        sliders,
+        describe=lambda values: f"It ends at {values[-1]:g}.",
+        twin=[{"slope": 0}, {"slope": 2, "shift": 1}],
+        alt="Two lines, one level and one rising.",
+        size=(2, 1),
+    )
+
+
+def image_of(panel):
+    return Image.open(io.BytesIO(panel.picture.value))
+
+
+@every_exploration
+def test_every_control_takes_its_ends_and_values_between_and_no_figure_stays(make):
+    panel = make()
+    before = figures_in_memory()
+    assert operate_everything(panel) > len(every_control(panel))
+    assert figures_in_memory() <= before and plt.get_fignums() == []
+
+
+@every_exploration
+def test_one_output_holds_the_live_widget_and_a_picture_with_words(make):
+    panel = make()
+    data, metadata = panel._repr_mimebundle_()
+    (kind,) = metadata
+    assert data[VIEW]["model_id"] == panel.model_id and kind in ("image/png", "image/jpeg")
+    assert data["text/plain"] == metadata[kind]["alt"] and len(data["text/plain"]) > 60
+    assert metadata[kind]["width"] < 900  # a notebook's page is not wider
+    assert panel._ipython_display_ is None
+    assert figures_in_memory() == 0
+
+
+@every_exploration
+def test_the_sentence_under_the_picture_can_be_read_out(make):
+    panel = make()
+    assert panel.sentence and f'role="status" aria-live="polite">{panel.sentence}' in panel.caption.value
+
+
+def test_a_move_draws_once_and_moves_together_draw_once():
+    draws = []
+    panel = line(draws)
+    assert draws == [[0, 1, 2, 3, 4]] and panel.sentence == "It ends at 4."
+    panel.controls["slope"].value = 2
+    assert draws[1:] == [[0, 2, 4, 6, 8]]
+    panel.set(slope=1, shift=1)
+    assert draws[2:] == [[1, 2, 3, 4, 5]] and panel.values == {"slope": 1, "shift": 1}
+    with pytest.raises(ValueError, match="no control 'slop'; the controls are slope, shift"):
+        panel.set(slop=1)
+
+
+def test_the_static_twin_is_drawn_from_the_first_values_by_the_same_functions():
+    draws = []
+    panel = line(draws)
+    panel.set(slope=4, shift=2)
+    draws.clear()
+    twin = panel.twin()
+    assert draws == [[0, 0, 0, 0, 0], [1, 3, 5, 7, 9]]
+    lines = [axes.lines[0].get_ydata().tolist() for part in twin.subfigs for axes in part.axes]
+    assert lines == draws
+
+
+def test_an_error_is_one_sentence_keeps_the_last_picture_and_goes_with_the_next_good_value(monkeypatch):
+    monkeypatch.setenv("COURSE_STRICT", "0")
+    panel = line([])
+    good = panel.picture.value
+    panel.controls["slope"].value = 3
+    assert isinstance(panel.error, ValueError) and panel.picture.value == good
+    assert 'role="alert"' in panel.alert.value and "A slope of 3 is too steep; choose another." in panel.alert.value
+    assert panel.alert.layout.display is None
+    panel.controls["slope"].value = 2
+    assert panel.error is None and panel.alert.value == "" and panel.alert.layout.display == "none"
+    assert panel.picture.value != good
+
+
+def test_an_error_is_raised_in_tests():
+    panel = line([])
+    with pytest.raises(ValueError, match="too steep"):
+        panel.controls["slope"].value = 3
+
+
+def test_an_unexpected_error_names_its_kind_and_is_no_html(monkeypatch):
+    monkeypatch.setenv("COURSE_STRICT", "0")
+    panel = line([], error=KeyError("<b>"))
+    panel.controls["slope"].value = 3
+    assert "This setting does not work: KeyError: &#x27;&lt;b&gt;&#x27;." in panel.alert.value
+
+
+def test_errors_in_words():
+    assert sentence_of(CourseError("The file is gone; fetch it.")) == "The file is gone; fetch it."
+    assert sentence_of(RuntimeError("a\nb")) == "This setting does not work: RuntimeError: a."
+    assert sentence_of(ValueError()) == "This setting does not work: ValueError."
+
+
+def test_an_error_at_the_very_first_drawing_ends_the_cell(monkeypatch):
+    monkeypatch.setenv("COURSE_STRICT", "0")
+    with pytest.raises(ZeroDivisionError):
+        Exploration(
+            lambda a: 1 / a,
+            print,
+            {"a": controls.slider("a", 0, 0, 1, 1)},
+            describe=str,
+            twin=[{}],
+            alt="nothing at all",
+        )
+
+
+def test_a_panel_has_no_static_copy_of_its_own():
+    with pytest.raises(NotImplementedError):
+        LivePanel(controls.row(), (1, 1))._repr_mimebundle_()
+
+
+def test_a_widget_that_draws_in_another_thread_leaves_matplotlibs_settings_alone():
+    import matplotlib
+
+    before, panel = dict(matplotlib.rcParams), line([])
+    inside, drawn = threading.Event(), threading.Event()
+
+    def draw():
+        inside.wait(10)
+        panel.set(slope=2)
+        drawn.set()
+
+    thread = threading.Thread(target=draw)
+    thread.start()
+    with figures.style():
+        inside.set()
+        assert not drawn.wait(0.2)  # it waits for this block to end
+    assert drawn.wait(10)
+    thread.join()
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_the_mixer_mixes_as_the_lesson_does_and_counts_what_is_cut_off():
+    panel = lesson1.channel_mixer("coffee")
+    settings = {"red": 0.5, "green": 1.0, "blue": 2.0, "brightness": 0.1}
+    mixture = panel.compute(**settings)
+    torch.testing.assert_close(mixture.after, pictures.mix(mixture.before, **settings))
+    assert mixture.cut == pytest.approx(
+        ((mixture.before * torch.tensor([0.5, 1, 2]).view(3, 1, 1) + 0.1) > 1).float().mean()
+    )
+    panel.set(red=3.0)
+    assert panel.sentence.endswith("% of the numbers left the range from 0 to 1 and were cut off.")
+    (again,) = [control for control in every_control(panel) if control.description == "As it was"]
+    again.click()
+    assert panel.values == panel.first_values and panel.sentence.startswith("0%")
+
+
+def test_the_walk_is_gradient_descent_and_its_buttons_take_single_steps():
+    result = lesson1.walk(0.3, 3.0, 5)
+    x = torch.tensor(3.0, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.SGD([x], lr=0.3)
+    for place in result.places:
+        torch.testing.assert_close(place, x.detach())
+        optimizer.zero_grad()
+        lesson1.parabola(x).backward()
+        optimizer.step()
+    panel = lesson1.learning_rate()
+    buttons = {control.description: control for control in every_control(panel) if hasattr(control, "click")}
+    assert panel.sentence == "After 0 steps x = 3. The slope here is 5, so the next step is −0.1 · 5 = −0.5."
+    buttons["One step"].click()
+    assert panel.values["steps"] == 1 and panel.sentence.startswith("After 1 step x = 2.5. The slope here is 4,")
+    for _ in range(10):
+        buttons["Five steps"].click()
+    assert panel.values["steps"] == 30
+    buttons["Back to the start"].click()
+    assert panel.values["steps"] == 0
+    panel.set(start=-1.0)
+    assert panel.sentence.endswith("The slope here is −3, so the next step is −0.1 · (−3) = 0.3.")
+
+
+@pytest.mark.parametrize("name", convolution.KERNELS)
+def test_a_preset_of_the_kernel_editor_is_the_named_kernel_and_keeps_its_name(name):
+    panel = lesson2.kernel_editor("cat")
+    (preset,) = [control for control in every_control(panel) if control.description == "kernel"]
+    preset.value = name
+    result = panel.compute(**panel.values)
+    torch.testing.assert_close(result.kernel, convolution.kernel(name))
+    assert result.name == name and panel.sentence.startswith(f"{name}: ")
+    assert all(panel.values[f"n{i}"] == round(panel.values[f"n{i}"]) for i in range(9))
+    panel.controls["n4"].value += 0.5
+    assert preset.value == "your own" and panel.sentence.startswith("your own: ")
+    panel.controls["n4"].value -= 0.5
+    assert preset.value == name
+
+
+def test_choosing_a_preset_draws_once(monkeypatch):
+    panel = lesson2.kernel_editor("cat")
+    (preset,) = [control for control in every_control(panel) if control.description == "kernel"]
+    drawn = []
+    monkeypatch.setattr(panel, "draw", lambda result, figure: drawn.append(result.name))
+    preset.value = "emboss"
+    assert drawn == ["emboss"]
+
+
+def test_normalising_keeps_the_range_of_the_picture():
+    generator = torch.Generator().manual_seed(0)
+    white = torch.ones(1, 1, 5, 5)
+    for kernel in (torch.rand(3, 3, generator=generator), torch.randn(3, 3, generator=generator)):
+        torch.testing.assert_close(lesson2.normalised(kernel).sum(), torch.tensor(1.0))
+        answer = convolution.corr2d_slices(white, lesson2.normalised(kernel)[None, None])
+        torch.testing.assert_close(answer, torch.ones(1, 1, 3, 3))
+    sobel = lesson2.normalised(convolution.kernel("Sobel x"))
+    most = (sobel * (sobel > 0)).sum().item()  # the strongest edge there can be: white under the positive numbers
+    assert most == pytest.approx(1.0)
+    assert torch.equal(lesson2.normalised(torch.zeros(3, 3)), torch.zeros(3, 3))
+
+
+def test_an_arithmetic_stays_in_the_output_and_greys_out_what_an_operation_lacks():
+    panel = lesson2.cell_arithmetic(NUMBERS)
+    settings = panel.controls
+    panel.set(row=2, column=2)
+    settings["padding"].value = 2
+    assert settings["row"].max == 6
+    panel.set(row=6, column=6)
+    settings["stride"].value = 3
+    assert settings["row"].max == 2 and panel.values["row"] == 2
+    settings["operation"].value = "max pooling"
+    assert settings["padding"].disabled and settings["kernel"].disabled and not settings["size"].disabled
+    assert panel.sentence.startswith("Row 1, column 1: max(")
+    settings["operation"].value = "convolution"
+    assert not settings["padding"].disabled and settings["size"].disabled
+    with pytest.raises(ValueError, match="at least 5 × 5, not \\(3, 3\\)"):
+        lesson2.cell_arithmetic(torch.zeros(3, 3))
+
+
+def test_a_photograph_travels_as_jpeg_and_a_drawing_as_png():
+    assert image_of(lesson1.channel_mixer("coffee")).format == "JPEG"
+    assert image_of(lesson1.learning_rate()).format == "PNG"
+
+
+def test_controls_have_labels_and_a_place_that_fits_any_window():
+    for control in (controls.log_slider("rate", 0.1, -4, 1), controls.number("•", 1.0), controls.tick("on")):
+        assert control.description and "%" in (control.layout.max_width or "100%")
+    assert controls.choice("kernel", [("one", 1), ("two", 2)]).value == 1
+    assert controls.choice("kernel", ["a", "b"], "b").value == "b"
