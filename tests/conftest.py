@@ -51,6 +51,12 @@ figures.show(fig, alt="A line that rises from one to three.")
 """
 
 
+def pytest_terminal_summary(terminalreporter):
+    reasons = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())]
+    if any("no Chromium found" in reason for reason in reasons):
+        terminalreporter.write_line("The browser tests did not run: no Chromium found.", yellow=True, bold=True)
+
+
 @pytest.fixture(scope="session")
 def toy_root(tmp_path_factory):
     """A folder like the course's, with one small lesson that has lesson 1's settings."""

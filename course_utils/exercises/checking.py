@@ -87,14 +87,18 @@ class Exercise:
         return f"{self.name}: {self.question}\nAsk .check({self.name}), .hint() or .solution()."
 
     def check(self, answer: Any) -> Outcome:
-        """Check `answer` (the learner's function), show the outcome and return it.
+        """Check `answer` (the learner's function), show the outcome and return it; see `judge`."""
+        outcome = self.judge(answer)
+        outcome.show()
+        return outcome
+
+    def judge(self, answer: Any) -> Outcome:
+        """Return the outcome for `answer` and show nothing.
 
         Nothing that the answer does ends in an exception here: one that fails is wrong, and the outcome says on which
         input and how. Random numbers drawn meanwhile start from a fixed seed and leave the notebook's own untouched.
         """
-        outcome = Outcome(self.lesson, self.name, *self._judged(answer))
-        outcome.show()
-        return outcome
+        return Outcome(self.lesson, self.name, *self._judged(answer))
 
     def hint(self, degree: int | None = None) -> None:
         """Show the next hint, or the one of `degree` (from 1)."""

@@ -6,6 +6,7 @@ References are shown to learners, so they use only names that the lesson imports
 import torch
 
 from course_utils.exercises.checking import Exercise, call
+from course_utils.exercises.quiz import Question, Quiz, right, wrong
 
 LESSON = "01"
 # Every pixel differs from its neighbours and none is 0 or 255, so that a wrong place or border cannot look right.
@@ -119,4 +120,75 @@ perfect_rate = Exercise(
         "The factor must be 0. Which rate makes 2·a·rate equal to 1?",
     ],
     reference=perfect_rate,
+)
+
+quiz = Quiz(
+    [
+        Question(
+            "`photo.size` is (640, 480). What is the shape of `pictures.to_tensor(photo)`?",
+            [
+                wrong(
+                    "(640, 480, 3)",
+                    "This is Pillow's order with channels added at the end. None of our three libraries uses it.",
+                ),
+                wrong("(480, 640, 3)", "This is the NumPy array, (height, width, channel)."),
+                right("(3, 480, 640)", "Channels first, then height, then width."),
+                wrong(
+                    "(3, 640, 480)",
+                    "The channels are right, but width and height are still in Pillow's order. This picture would"
+                    " lie on its side, mirrored.",
+                ),
+            ],
+        ),
+        Question(
+            "A picture comes out with dark, poisonous colours exactly in its brightest places. What happened?",
+            [
+                wrong(
+                    "it was not un-normalised",
+                    "That makes the *darker half* black and the bright places glaring.",
+                ),
+                right(
+                    "`uint8` numbers wrapped round",
+                    "Past 255 comes 0, so the brightest numbers turn small, one channel at a time.",
+                ),
+                wrong(
+                    "red and blue were swapped",
+                    "That changes colours everywhere, and leaves white and grey as they are.",
+                ),
+                wrong(
+                    "it has too few bits",
+                    "That makes hard steps between shades, in bright and dark places alike.",
+                ),
+            ],
+        ),
+        Question(
+            "`images` has the shape (32, 3, 64, 64) and `mean` the shape (3,). Which line subtracts each "
+            "channel's mean?",
+            [
+                wrong(
+                    "`images - mean`",
+                    "Shapes line up from the right, so 3 would stand under 64 columns. An error.",
+                ),
+                wrong("`images - mean.view(1, 3)`", "(1, 3) still puts the 3 under the columns. The same error."),
+                right(
+                    "`images - mean.view(3, 1, 1)`",
+                    "(3, 1, 1) puts the 3 under the channels; the two 1s are repeated.",
+                ),
+                wrong(
+                    "`images.reshape(-1, 3) - mean`",
+                    "It runs, which is worse. `reshape` keeps the order in memory, so the three numbers of a row "
+                    "are mostly three neighbouring *columns*, not the three channels.",
+                ),
+            ],
+        ),
+        Question(
+            "On the parabola of this lesson, which rate brings x to the bottom, though it changes sides at every step?",
+            [
+                wrong("0.3", "The factor is 1 − 0.6 = 0.4, positive, so it stays on one side."),
+                wrong("0.5", "The factor is 0. It arrives in one step and has no time to change sides."),
+                right("0.8", "The factor is 1 − 1.6 = −0.6: it changes sides, and the distance shrinks."),
+                wrong("1.2", "The factor is −1.4. It changes sides, but farther away each time."),
+            ],
+        ),
+    ]
 )

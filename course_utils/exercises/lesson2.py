@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from course_utils.exercises.checking import Exercise, call
+from course_utils.exercises.quiz import Question, Quiz, right, wrong
 
 LESSON = "02"
 DRAW = torch.Generator().manual_seed(2)
@@ -168,4 +169,83 @@ direction = Exercise(
         'First ask whether across > 2 * down, then whether down > 2 * across; what is left is "neither".',
     ],
     reference=direction,
+)
+
+quiz = Quiz(
+    [
+        Question(
+            "The numbers of a kernel sum to 0. What does it answer on an evenly bright wall?",
+            [
+                wrong(
+                    "The brightness of the wall.",
+                    "That is what a kernel answers whose numbers sum to 1, such as a blur.",
+                ),
+                right(
+                    "0.",
+                    "The answer is the brightness times the sum of the numbers, and that sum is 0, whatever the wall.",
+                ),
+                wrong(
+                    "That depends on the wall.",
+                    "It would for any other sum: the answer is the brightness times the sum. A sum of 0 makes it "
+                    "independent of the wall.",
+                ),
+            ],
+        ),
+        Question(
+            "Two 3×3 layers or one 5×5 layer, between 64 and 64 channels, no bias. Which is the better deal?",
+            [
+                wrong(
+                    "One 5×5: fewer layers, fewer numbers.",
+                    "Fewer layers, but more numbers: 25 · 64 · 64 = 102,400 against 2 · 9 · 64 · 64 = 73,728.",
+                ),
+                right(
+                    "Two 3×3: they see as much with fewer numbers, and there is room for a ReLU between them.",
+                    "Both see 5×5 pixels. The two layers learn 2 · 9 · 64 · 64 = 73,728 numbers, the one 25 · 64 "
+                    "· 64 = 102,400.",
+                ),
+                wrong(
+                    "They are the same thing.",
+                    "Nearly, if there were no ReLU between: then two layers collapse into one 5×5 kernel, though "
+                    "not every 5×5 kernel can be made that way.",
+                ),
+            ],
+        ),
+        Question(
+            "A layer has weights of shape (32, 16, 3, 3). A batch of 8 pictures of 20×20 goes in with padding 1 "
+            "and stride 2. What are the shapes of input and output?",
+            [
+                right(
+                    "(8, 16, 20, 20) and (8, 32, 10, 10).",
+                    "Weights are (output channels, input channels, kh, kw), and the side is floor((20 + 2 − 2 − "
+                    "1) / 2) + 1 = 10.",
+                ),
+                wrong(
+                    "(8, 32, 20, 20) and (8, 16, 10, 10).",
+                    "The channels are the wrong way round: the first axis of the weights counts the filters, so "
+                    "the channels that come out.",
+                ),
+                wrong(
+                    "(8, 16, 20, 20) and (8, 32, 9, 9).",
+                    "The side is floor((20 + 2 − 2 − 1) / 2) + 1 = 10; 9 forgets either the padding or the first "
+                    "window.",
+                ),
+            ],
+        ),
+        Question(
+            "You double height and width of the pictures. What happens to the number of weights of a "
+            "convolutional layer?",
+            [
+                wrong("It doubles.", "Nothing doubles here: not the weights, and the work grows fourfold."),
+                wrong(
+                    "It becomes four times as large.",
+                    "That happens to the work, and to the inputs of a dense layer that follows, but not to the "
+                    "weights.",
+                ),
+                right(
+                    "Nothing.",
+                    "The filter is the same at every place, so the weights depend only on kernel and channels.",
+                ),
+            ],
+        ),
+    ]
 )

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from course_utils.exercises.checking import Check, Exercise, attempted, call
 from course_utils.exercises.differences import first_difference
+from course_utils.exercises.quiz import Question, Quiz, right, wrong
 
 LESSON = "03"
 
@@ -166,4 +167,74 @@ clipped_step = Exercise(
         "If the norm is larger than `most`, multiply every parameter's .grad by most / norm; else leave them alone.",
     ],
     reference=clipped_step,
+)
+
+quiz = Quiz(
+    [
+        Question(
+            "A ten-class network starts with a loss of 2.30 and stays there for three epochs. What is the most "
+            "likely reading?",
+            [
+                wrong("it has learned everything", "A network that has learned everything has a loss near 0."),
+                right(
+                    "it gives every class the same probability and learns nothing",
+                    "Log 10 = 2.30 is the loss of pure guessing. Look at the learning rate, at the labels, and "
+                    "for a missing `optimizer.step()`.",
+                ),
+                wrong(
+                    "the test set is too hard",
+                    "This is the loss on the training pictures; the test set plays no part.",
+                ),
+                wrong("the batches are too small", "Small batches make the loss jump about, not stand still."),
+            ],
+        ),
+        Question(
+            "You tried twenty settings and kept the one with the best *test* accuracy, 93.1 %. What can you say "
+            "about new pictures?",
+            [
+                wrong(
+                    "93.1 % will be right",
+                    "The figure was picked *because* it was high; part of it is luck that will not come again.",
+                ),
+                right(
+                    "probably fewer",
+                    "The best of twenty is flattered by chance. A fresh test set would show how much.",
+                ),
+                wrong("probably more", "Picking the largest of several noisy figures can only flatter."),
+                wrong("nothing at all", "93.1 % is still informative, only too optimistic."),
+            ],
+        ),
+        Question(
+            "Which of the five lines can you leave out so that the network still learns, only badly?",
+            [
+                wrong("`logits = model(images)`", "Without a prediction there is no loss."),
+                right(
+                    "`optimizer.zero_grad()`",
+                    "The slopes of all earlier batches add up. The steps still point somewhere useful at first, "
+                    "then grow too large and too old.",
+                ),
+                wrong("`loss.backward()`", "Without it there are no slopes, and no parameter moves."),
+                wrong("`optimizer.step()`", "Without it the slopes are computed and nobody uses them."),
+            ],
+        ),
+        Question(
+            "The last layer of a network is `nn.Softmax`, and it is trained with `F.cross_entropy`. What happens?",
+            [
+                wrong("an error", "The shapes fit, so nothing complains. That is what makes it dangerous."),
+                wrong(
+                    "nothing, softmax of softmax is softmax",
+                    "Softmax of numbers between 0 and 1 is nearly flat.",
+                ),
+                right(
+                    "it trains, but its loss cannot fall below 1.46",
+                    "Even a perfect answer (1, 0, …, 0) becomes only 23 % after the second softmax, and −log 0.23"
+                    " is 1.46.",
+                ),
+                wrong(
+                    "it trains faster",
+                    "The second softmax makes the gradients smaller, so it trains more slowly.",
+                ),
+            ],
+        ),
+    ]
 )

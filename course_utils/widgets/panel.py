@@ -66,7 +66,7 @@ class LivePanel(ipywidgets.VBox):
         except Exception as error:  # nobody else would see it: Jupyter hides errors of callbacks
             self.error = error
             self.say(sentence_of(error))
-            if os.environ.get(STRICT) == "1":
+            if strict():
                 raise
 
     def _static(self) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -79,6 +79,11 @@ class LivePanel(ipywidgets.VBox):
         data, metadata = self._static()
         view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
         return {VIEW: view, **data}, metadata
+
+
+def strict() -> bool:
+    """Whether errors of callbacks are raised, as in tests, and not only shown to the learner."""
+    return os.environ.get(STRICT) == "1"
 
 
 def sentence_of(error: Exception) -> str:

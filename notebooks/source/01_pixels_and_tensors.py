@@ -1607,71 +1607,20 @@ if my_file:
 # %% [markdown]
 # ## Quiz
 #
-# **1.** `photo.size` is (640, 480). What is the shape of `pictures.to_tensor(photo)`?
-#
-# - (a) (640, 480, 3)
-# - (b) (480, 640, 3)
-# - (c) (3, 480, 640)
-# - (d) (3, 640, 480)
-#
-# <details><summary>Answers</summary>
-#
-# - (a) No: this is Pillow's order with channels added at the end. None of our three libraries uses it.
-# - (b) No: this is the NumPy array, (height, width, channel).
-# - **(c) Yes:** channels first, then height, then width.
-# - (d) No: the channels are right, but width and height are still in Pillow's order. This picture would lie on its
-#   side, mirrored.
-#
-# </details>
-#
-# **2.** A picture comes out with dark, poisonous colours exactly in its brightest places. What happened?
-#
-# - (a) it was not un-normalised
-# - (b) `uint8` numbers wrapped round
-# - (c) red and blue were swapped
-# - (d) it has too few bits
-#
-# <details><summary>Answers</summary>
-#
-# - (a) No: that makes the *darker half* black and the bright places glaring.
-# - **(b) Yes:** past 255 comes 0, so the brightest numbers turn small, one channel at a time.
-# - (c) No: that changes colours everywhere, and leaves white and grey as they are.
-# - (d) No: that makes hard steps between shades, in bright and dark places alike.
-#
-# </details>
-#
-# **3.** `images` has the shape (32, 3, 64, 64) and `mean` the shape (3,). Which line subtracts each channel's mean?
-#
-# - (a) `images - mean`
-# - (b) `images - mean.view(1, 3)`
-# - (c) `images - mean.view(3, 1, 1)`
-# - (d) `images.reshape(-1, 3) - mean`
-#
-# <details><summary>Answers</summary>
-#
-# - (a) No: shapes line up from the right, so 3 would stand under 64 columns. An error.
-# - (b) No: (1, 3) still puts the 3 under the columns. The same error.
-# - **(c) Yes:** (3, 1, 1) puts the 3 under the channels; the two 1s are repeated.
-# - (d) No: it runs, which is worse. `reshape` keeps the order in memory, so the three numbers of a row are mostly
-#   three neighbouring *columns*, not the three channels.
-#
-# </details>
-#
-# **4.** On the parabola of this lesson, which rate brings x to the bottom, though it changes sides at every step?
-#
-# - (a) 0.3
-# - (b) 0.5
-# - (c) 0.8
-# - (d) 1.2
-#
-# <details><summary>Answers</summary>
-#
-# - (a) No: the factor is 1 − 0.6 = 0.4, positive, so it stays on one side.
-# - (b) No: the factor is 0. It arrives in one step and has no time to change sides.
-# - **(c) Yes:** the factor is 1 − 1.6 = −0.6: it changes sides, and the distance shrinks.
-# - (d) No: the factor is −1.4. It changes sides, but farther away each time.
-#
-# </details>
+# Choose an answer, and read why it is right or wrong; then read the others too. (In a copy without a kernel, unfold
+# *Answers* below each question.)
+
+# %%
+exercises.lesson1.quiz.ask(1)
+
+# %%
+exercises.lesson1.quiz.ask(2)
+
+# %%
+exercises.lesson1.quiz.ask(3)
+
+# %%
+exercises.lesson1.quiz.ask(4)
 
 # %%
 # The figures in the exercises and answers, checked

@@ -1508,61 +1508,20 @@ exercises.lesson2.direction.check(direction)
 # %% [markdown]
 # ## Quiz
 #
-# **Question 1.** The numbers of a kernel sum to 0. What does it answer on an evenly bright wall?
-#
-# - (a) The brightness of the wall.
-# - (b) 0.
-# - (c) That depends on the wall.
-#
-# <details><summary>Answer</summary>
-#
-# (b). (a) is true of kernels that sum to 1, such as a blur. (c) would be true of any other sum: the answer is
-# the brightness times the sum, and only a sum of 0 makes it independent of the wall.
-#
-# </details>
-#
-# **Question 2.** Two 3×3 layers or one 5×5 layer, between 64 and 64 channels, no bias. Which is the better
-# deal?
-#
-# - (a) One 5×5: fewer layers, fewer numbers.
-# - (b) Two 3×3: they see as much with fewer numbers, and there is room for a ReLU between them.
-# - (c) They are the same thing.
-#
-# <details><summary>Answer</summary>
-#
-# (b). Both see 5×5 pixels. Two 3×3 layers learn 2 · 9 · 64 · 64 = 73,728 numbers, one 5×5 layer 25 · 64 · 64
-# = 102,400, so (a) is wrong about the numbers. (c) would be nearly true *without* a ReLU between: then two
-# layers collapse into one 5×5 kernel, though not every 5×5 kernel can be made that way.
-#
-# </details>
-#
-# **Question 3.** A layer has weights of shape (32, 16, 3, 3). A batch of 8 pictures of 20×20 goes in with
-# padding 1 and stride 2. What are the shapes of input and output?
-#
-# - (a) (8, 16, 20, 20) and (8, 32, 10, 10).
-# - (b) (8, 32, 20, 20) and (8, 16, 10, 10).
-# - (c) (8, 16, 20, 20) and (8, 32, 9, 9).
-#
-# <details><summary>Answer</summary>
-#
-# (a). Weights are (output channels, input channels, kh, kw); (b) has them the wrong way round. The side is
-# floor((20 + 2 − 2 − 1) / 2) + 1 = 10; (c) forgets either the padding or the first window.
-#
-# </details>
-#
-# **Question 4.** You double height and width of the pictures. What happens to the number of weights of a
-# convolutional layer?
-#
-# - (a) It doubles.
-# - (b) It becomes four times as large.
-# - (c) Nothing.
-#
-# <details><summary>Answer</summary>
-#
-# (c). The filter is the same at every place, so the weights depend only on kernel and channels. (b) is what
-# happens to the *work*, and to the inputs of a dense layer that follows. (a) is true of nothing here.
-#
-# </details>
+# Choose an answer, and read why it is right or wrong; then read the others too. (In a copy without a kernel, unfold
+# *Answers* below each question.)
+
+# %%
+exercises.lesson2.quiz.ask(1)
+
+# %%
+exercises.lesson2.quiz.ask(2)
+
+# %%
+exercises.lesson2.quiz.ask(3)
+
+# %%
+exercises.lesson2.quiz.ask(4)
 
 # %%
 # The figures in the answers, checked

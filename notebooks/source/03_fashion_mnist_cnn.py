@@ -53,6 +53,7 @@
 # - [A faster network](#A-faster-network)
 # - [Training it](#Training-it)
 # - [One run is an anecdote](#One-run-is-an-anecdote)
+# - [Explore the rate while it trains](#Explore-the-rate-while-it-trains)
 # - [The test](#The-test)
 #
 # **The diagnosis**
@@ -84,7 +85,19 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 from torch.utils.data import DataLoader, Dataset
 
-from course_utils import convolution, data, diagnosis, exercises, figures, models, pictures, profiles, results, training
+from course_utils import (
+    convolution,
+    data,
+    diagnosis,
+    exercises,
+    figures,
+    models,
+    pictures,
+    profiles,
+    results,
+    training,
+    widgets,
+)
 from course_utils.errors import DataError
 
 # %% [markdown]
@@ -661,6 +674,28 @@ results.record(runs=len(trained), validation_mean=sum(validations) / len(validat
 # of the pictures. That is a rough measure of luck here. A trick that "improves" the accuracy by less than this has
 # shown nothing yet. When you read a result anywhere, look for the spread.
 #
+# ## Explore the rate while it trains
+#
+# So far you have watched training from outside. Now sit at the lever. *Start* trains a fresh network, and the learning
+# rate counts from the next step on. *Pause* holds it, *Stop* ends it, and meanwhile you can run other cells: it trains
+# in a thread of its own. (Where no kernel runs, you see three rates side by side.)
+#
+# **Predict first.** What will the loss do at rate 0.001? At 0.1? And when you push a network that trains well to 3?
+
+# %%
+torch.manual_seed(settings.seed)
+widgets.lesson3.LiveTraining(
+    models.FashionNet(),
+    data.batches(train_part.take(4000, seed=settings.seed), 128, shuffle=True, seed=settings.seed),
+    data.batches(validation_part.take(500, seed=settings.seed), 500),
+)
+
+# %% [markdown]
+# At 0.001 it learns, but at a crawl. At 0.1 it gets further in the same number of steps. At 3 the loss leaps up to
+# where guessing is, 2.3 or above, or is no longer a number at all, and what the network had learned is gone. Try to
+# rescue one: push it up for a second, come back to 0.1. And try the shape of our schedule by hand: begin at 0.05, rise
+# to 0.3, then go down step by step. Does the curve become quieter as the rate falls?
+#
 # ## The test
 #
 # All decisions are taken. Now, and only now, the test part is opened. Its figure is the one we report.
@@ -780,80 +815,37 @@ figures.show(
 #
 # ## Explore mistakes by class pair
 #
-# One row for each of the three most confused pairs, the most confident mistakes first. What would *you* look at to
-# tell the two classes apart, and do the pictures show it?
+# Choose two classes and look at what was taken for what, the most confident mistakes first. What would *you* look at to
+# tell the two classes apart, and do the pictures show it? (Where no kernel runs, you see the most confused pairs.)
+#
+# **Predict first.** Are there pairs without a single mistake? Name two before you look.
 
 # %%
-pairs = [(truth, guess) for truth, guess, _ in confusion.worst_pairs(3)]
-rows = [diagnosis.mistakes(answers, test_part.images, clothes.classes, truth=t, guess=g, n=6) for t, g in pairs]
-figures.show(
-    pictures.grid(
-        torch.cat([row.images for row in rows]),
-        [c for row in rows for c in row.captions()],
-        columns=6,
-        title="The most confident mistakes of the three most confused pairs",
-    ),
-    alt="Three rows of pictures, one for each of the most confused pairs of classes, each with truth, guess and "
-    "probability.",
-)
+widgets.lesson3.mistakes_by_pair(answers, test_part.images, clothes.classes)
 
 # %% [markdown]
-# Now a pair of your choice: change the two names and run the cell again. Which pairs have mistakes that you
-# understand? Which have none at all?
-
-# %%
-my_truth, my_guess = "Sneaker", "Ankle boot"
-mine = diagnosis.mistakes(answers, test_part.images, clothes.classes, truth=my_truth, guess=my_guess, n=6)
-if len(mine):
-    figures.show(mine.plot(), alt=f"Pictures of class {my_truth} that the network took for {my_guess}.")
-else:
-    print(f"The network took no {my_truth} for {my_guess}.")
-
-# %% [markdown]
+# Shoes are hardly ever taken for something to wear on the body, nor the other way round: the outlines are too
+# different. Now choose *Sneaker* taken for *Ankle boot*, and the other way round: which mistakes do you understand?
+# And in *taken for: any other* you see how one class goes wrong in several ways.
+#
 # ## Explore the feature maps
 #
 # What does each layer *see*? A **feature map** is what one filter of a layer answers, pixel by pixel, just as the
-# edge filter's answer in lesson 2; here we look behind each block, after pooling, normalisation and ReLU. Change
-# `which` to choose another test picture, and run this cell and the next two again.
+# edge filter's answer in lesson 2; here we look behind each block, after pooling, normalisation and ReLU. Choose a
+# class, a picture of it, and a layer.
 
 # %%
-which = 0
-one = test_part.select(torch.tensor([which]))
-picture, label = next(iter(data.batches(one, 1, device=device)))
-stack = diagnosis.feature_maps(model, picture, ["features.0", "features.1", "features.2"])
-figures.show(
-    pictures.grid(one.images, [clothes.classes[label.item()]], width=1.6),
-    alt=f"The test picture whose feature maps follow: {clothes.classes[label.item()]}.",
-)
-figures.show(
-    stack[0].plot(),
-    alt="The 16 maps of the first block, 14 by 14 pixels: outlines, shadings and parts of it are recognisable.",
-)
+widgets.lesson3.feature_maps(model, test_part)
 
 # %% [markdown]
-# The first block still shows a picture: outlines, bright areas, dark areas. Do some maps remind you of lesson 2's
-# edge filters? Nobody wrote these; training found them. The second block:
-
-# %%
-figures.show(
-    stack[1].plot(),
-    alt="The first 32 of 48 maps of the second block, 7 by 7 pixels each: coarse bright and dark patches.",
-)
-
-# %% [markdown]
-# Coarser: each map marks places rather than drawing lines. And the third:
-
-# %%
-figures.show(
-    stack[2].plot(),
-    alt="The first 32 of 96 maps of the third block, 3 by 3 pixels each: a pattern of bright and dark fields, "
-    "no longer recognisable as a picture.",
-)
-
-# %% [markdown]
-# The third block shows no picture any more: 96 maps of 3×3 numbers. Each says how strongly some pattern is present,
-# and roughly where. The last layer only has to weigh them and add them up. This is what training made: not a better
-# picture, but numbers in which the classes are easier to tell apart.
+# - `features.0` still shows a picture: outlines, bright areas, dark areas. Do some maps remind you of lesson 2's edge
+#   filters? Nobody wrote these; training found them.
+# - `features.1` is coarser: each map marks places rather than drawing lines.
+# - `features.2` shows no picture any more: 96 maps of 3×3 numbers. Each says how strongly some pattern is present, and
+#   roughly where.
+#
+# The last layer only has to weigh these numbers and add them up. This is what training made: not a better picture, but
+# numbers in which the classes are easier to tell apart.
 #
 # ## Saving and loading
 #
@@ -1003,63 +995,20 @@ exercises.lesson3.clipped_step.check(clipped_step)
 # %% [markdown]
 # ## Quiz
 #
-# **1.** A ten-class network starts with a loss of 2.30 and stays there for three epochs. What is the most likely
-# reading?
-#
-# (a) it has learned everything  (b) it gives every class the same probability and learns nothing  (c) the test set is
-# too hard  (d) the batches are too small
-#
-# <details><summary>Answers</summary>
-#
-# - (a) No: a network that has learned everything has a loss near 0.
-# - **(b) Yes:** log 10 = 2.30 is the loss of pure guessing. Look at the learning rate, at the labels, and for a
-#   missing `optimizer.step()`.
-# - (c) No: this is the loss on the training pictures; the test set plays no part.
-# - (d) No: small batches make the loss jump about, not stand still.
-#
-# </details>
-#
-# **2.** You tried twenty settings and kept the one with the best *test* accuracy, 93.1 %. What can you say about new
-# pictures?
-#
-# (a) 93.1 % will be right  (b) probably fewer  (c) probably more  (d) nothing at all
-#
-# <details><summary>Answers</summary>
-#
-# - (a) No: the figure was picked *because* it was high; part of it is luck that will not come again.
-# - **(b) Yes:** the best of twenty is flattered by chance. A fresh test set would show how much.
-# - (c) No: picking the largest of several noisy figures can only flatter.
-# - (d) No: 93.1 % is still informative, only too optimistic.
-#
-# </details>
-#
-# **3.** Which of the five lines can you leave out so that the network still learns, only badly?
-#
-# (a) `logits = model(images)`  (b) `optimizer.zero_grad()`  (c) `loss.backward()`  (d) `optimizer.step()`
-#
-# <details><summary>Answers</summary>
-#
-# - (a) No: without a prediction there is no loss.
-# - **(b) Yes:** the slopes of all earlier batches add up. The steps still point somewhere useful at first, then grow
-#   too large and too old.
-# - (c) No: without it there are no slopes, and no parameter moves.
-# - (d) No: without it the slopes are computed and nobody uses them.
-#
-# </details>
-#
-# **4.** The last layer of a network is `nn.Softmax`, and it is trained with `F.cross_entropy`. What happens?
-#
-# (a) an error  (b) nothing, softmax of softmax is softmax  (c) it trains, but its loss cannot fall below 1.46  (d) it
-# trains faster
-#
-# <details><summary>Answers</summary>
-#
-# - (a) No: the shapes fit, so nothing complains. That is what makes it dangerous.
-# - (b) No: softmax of numbers between 0 and 1 is nearly flat.
-# - **(c) Yes:** even a perfect answer (1, 0, …, 0) becomes only 23 % after the second softmax, and −log 0.23 is 1.46.
-# - (d) No: the second softmax makes the gradients smaller, so it trains more slowly.
-#
-# </details>
+# Choose an answer, and read why it is right or wrong; then read the others too. (In a copy without a kernel, unfold
+# *Answers* below each question.)
+
+# %%
+exercises.lesson3.quiz.ask(1)
+
+# %%
+exercises.lesson3.quiz.ask(2)
+
+# %%
+exercises.lesson3.quiz.ask(3)
+
+# %%
+exercises.lesson3.quiz.ask(4)
 
 # %% [markdown]
 # ## What you learned
@@ -1084,6 +1033,7 @@ exercises.lesson3.clipped_step.check(clipped_step)
 # | counting right | `training.evaluate`, `training.predict` |
 # | per class, pairs, mistakes, maps | `diagnosis.per_class`, `confusion`, `mistakes`, `feature_maps`, `top_k` |
 # | saving and loading | `training.save_weights`, `training.load_weights` |
+# | the sliders, lists and buttons | `widgets.lesson3` |
 # | the checks of your answers | `exercises.lesson3` |
 #
 # ## What next

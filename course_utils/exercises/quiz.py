@@ -1,0 +1,152 @@
+"""Quiz questions: choose an answer, and read why it is right or wrong; a copy without a kernel unfolds all answers.
+
+Core controls of ipywidgets: quiz libraries work by scripts in a cell's output, which a static copy does not run.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ipywidgets
+
+from course_utils import figures
+
+VIEW = "application/vnd.jupyter.widget-view+json"
+LETTERS = "abcdefghij"
+CODE = re.compile(r"`([^`]+)`")
+STRESS = re.compile(r"(?<!\w)\*([^*\s][^*]*)\*")
+
+
+@dataclass(frozen=True)
+class Option:
+    """One answer to choose, and why it is right or wrong; `code` and *stress* are marked as in Markdown."""
+
+    text: str
+    why: str
+    right: bool = False
+
+
+def right(text: str, why: str) -> Option:
+    """Return the right answer of a question, and why it is right."""
+    return Option(text, why, right=True)
+
+
+def wrong(text: str, why: str) -> Option:
+    """Return a wrong answer to choose, and why it is wrong."""
+    return Option(text, why)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question with its options, exactly one of which is right."""
+
+    text: str
+    options: Sequence[Option]
+
+    def __post_init__(self) -> None:
+        rights = sum(option.right for option in self.options)
+        if rights != 1 or not 2 <= len(self.options) <= len(LETTERS):
+            raise ValueError(
+                f"A question needs 2 to {len(LETTERS)} options and exactly one right one, not {len(self.options)} "
+                f"with {rights} right: {self.text!r}."
+            )
+        if not all(option.text.strip() and option.why.strip() for option in self.options):
+            raise ValueError(f"Every option needs a text and an explanation: {self.text!r}.")
+
+
+@dataclass(frozen=True)
+class Quiz:
+    """The questions at the end of a lesson; `ask(1)` is the first."""
+
+    questions: Sequence[Question]
+
+    def ask(self, number: int) -> AskedQuestion:
+        """Return question `number`, counted from 1, as a widget to answer.
+
+        Raises:
+            ValueError: when there is no question of that number.
+        """
+        if number not in range(1, len(self.questions) + 1):
+            raise ValueError(f"There is no question {number!r}; they are numbered from 1 to {len(self.questions)}.")
+        return AskedQuestion(number, self.questions[number - 1])
+
+
+class AskedQuestion(ipywidgets.VBox):
+    """A question on the page: options to choose from, and below them why the chosen one is right or wrong."""
+
+    def __init__(self, number: int, question: Question) -> None:
+        self.question, self.number = question, number
+        choices = [(f"({letter}) {_plain(o.text)}", i) for i, (letter, o) in enumerate(zip(LETTERS, question.options))]
+        self.choice = ipywidgets.RadioButtons(
+            options=choices, value=None, layout={"width": "100%", "height": "auto"}, style={"description_width": "0"}
+        )
+        self.choice.add_class("course-choice")
+        self.verdict = ipywidgets.HTML(layout={"max_width": "100%"})
+        self.verdict.add_class("course-verdict")
+        self.choice.observe(self._explain, "value")
+        asked = ipywidgets.HTML(f"<strong>{number}.</strong> {_rich(question.text)}", layout={"max_width": "100%"})
+        look = ipywidgets.HTML(LOOK, layout={"display": "none"})
+        super().__init__([look, asked, self.choice, self.verdict], layout={"width": "100%", "max_width": "46em"})
+        self.add_class("course-quiz")
+        self._explain()
+
+    def _explain(self, change: object = None) -> None:
+        if self.choice.value is None:
+            colour, text = figures.GREY, "Choose an answer."
+        else:
+            option = self.question.options[self.choice.value]
+            colour = figures.GREEN if option.right else figures.RED
+            sign = "✓ Yes:" if option.right else "✗ No:"
+            text = f"<strong>{sign}</strong> {_rich(option.why)}"
+        frame = f"border-left:4px solid {colour};padding:0.2em 0.8em"
+        self.verdict.value = f'<div role="status" aria-live="polite" style="{frame}">{text}</div>'
+
+    _ipython_display_ = None  # ipywidgets 7 would pass the bundle below by
+
+    def _repr_mimebundle_(self, *_: object, **__: object) -> dict[str, Any]:
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
+        return {VIEW: view, "text/html": self.as_html(), "text/plain": self.as_text()}
+
+    def as_html(self) -> str:
+        """Return question, options and folded answers as HTML, for places where no kernel answers."""
+        options = "".join(f"<li>({letter}) {_rich(o.text)}</li>" for letter, o in self._lettered())
+        answers = "".join(
+            f"<li>({letter}) {'<strong>Yes:</strong>' if o.right else 'No:'} {_rich(o.why)}</li>"
+            for letter, o in self._lettered()
+        )
+        bare = 'style="list-style:none;padding-left:1em"'
+        return (
+            f"<p><strong>{self.number}.</strong> {_rich(self.question.text)}</p><ul {bare}>{options}</ul>"
+            f"<details><summary>Answers</summary><ul {bare}>{answers}</ul></details>"
+        )
+
+    def as_text(self) -> str:
+        """Return question, options and answers as plain text."""
+        options = [f"({letter}) {_plain(o.text)}" for letter, o in self._lettered()]
+        answers = [f"({letter}) {'Yes' if o.right else 'No'}: {_plain(o.why)}" for letter, o in self._lettered()]
+        return "\n".join([f"{self.number}. {_plain(self.question.text)}", *options, "Answers", *answers])
+
+    def _lettered(self) -> list[tuple[str, Option]]:
+        return list(zip(LETTERS, self.question.options))
+
+
+# Jupyter cuts long options off; here they wrap.
+LOOK = (
+    "<style>.course-quiz .widget-html-content{line-height:1.45;white-space:normal}"
+    ".course-choice .widget-radio-box label{white-space:normal;height:auto;line-height:1.45;margin-bottom:0.3em;"
+    "width:auto;display:flex;align-items:baseline}.course-choice .widget-radio-box{max-width:100%;width:100%}"
+    ".course-choice{height:auto}</style>"
+)
+
+
+def _plain(text: str) -> str:
+    return "".join(part if i % 2 else STRESS.sub(r"\1", part) for i, part in enumerate(CODE.split(text)))
+
+
+def _rich(text: str) -> str:
+    parts = enumerate(CODE.split(html.escape(text, quote=False)))
+    return "".join(f"<code>{part}</code>" if i % 2 else STRESS.sub(r"<em>\1</em>", part) for i, part in parts)

@@ -1,0 +1,325 @@
+"""The lessons as a learner meets them: JupyterLab in a real browser, and every live figure worked by keyboard."""
+
+import inspect
+import os
+import re
+from pathlib import Path
+from statistics import median
+
+import pytest
+from lab import NONE_FOUND, Lab, chromium, notebook_of
+
+from course_utils import exercises
+from course_utils.notebooks import lessons
+
+NOTEBOOKS = lessons.notebooks(Path(__file__).resolve().parent.parent)
+NEEDED = "COURSE_NEEDS_BROWSER"  # set where tests without a browser would be too few: .ci/run
+SLOW = 600  # milliseconds from a key to its picture that nobody should wait, on a busy machine either
+LIVELY = ("01", "02")  # lessons whose figures answer at once; those of others compute for longer
+WIDE, NARROW = 1400, 600
+
+# In each lesson one exercise, a wrong answer to it, and what the check says to that.
+WRONG = {
+    "01": (
+        "from_hex",
+        "def from_hex(text): return (102, 255, 102)",
+        "from_hex('#000000'): at [0], got 102, expected 0",
+    ),
+    "02": (
+        "same_padding",
+        "def same_padding(kernel, dilation=1): return kernel // 2",
+        "same_padding(3, 2): got 1, expected 2",
+    ),
+    "03": ("flat_size", "def flat_size(side): return 800", "flat_size(28): got 800, expected 128"),
+}
+
+SETUP = """\
+from course_utils.widgets import controls
+from course_utils.widgets.exploration import Exploration
+
+def compute(**settings):
+    if settings.get("steps") == 3:
+        raise ValueError("Three steps are one too many; take two or four.")
+    return settings
+
+def draw(settings, figure):
+    figure.text(0.02, 0.5, " ".join(str(value) for name, value in settings.items() if name != "unused"))
+
+def explore(members, arrangement=None):
+    return Exploration(
+        compute, draw, members, describe=str, twin=[{}], alt="All settings.", size=(7, 1), arrangement=arrangement
+    )
+"""
+FAILING = """\
+explore({"steps": controls.whole_slider("steps", 2, 0, 6)})
+"""
+ALL_KINDS = """\
+members = {
+    "rate": controls.log_slider("learning rate", 0.1, -4, 1),
+    "shift": controls.slider("shift", 0.0, -1.0, 1.0, 0.25),
+    "kernel": controls.choice("kernel", ["identity", "box blur", "emboss"], "box blur"),
+    "on": controls.tick("normalise"),
+    "number": controls.number("n", 1.0, 0.5),
+}
+members["shift"].disabled = True
+members["on"].observe(lambda change: setattr(members["shift"], "disabled", not change.new), "value")
+again = controls.button("As it was", lambda: panel.set(**panel.first_values), "undo")
+panel = explore(members, controls.row(*members.values(), again))
+panel
+"""
+POOR = """\
+explore({
+    "unused": controls.slider("unused", 0.0, 0.0, 1.0, 0.1),
+    "long": controls.slider("a label of many words", 1, 0, 2, 1),
+    "name": controls.choice("name", ["an option that is far too long for any list"]),
+})
+"""
+
+
+@pytest.fixture(scope="module")
+def lab():
+    if chromium() is None:
+        assert os.environ.get(NEEDED) != "1", NONE_FOUND
+        pytest.skip(NONE_FOUND)
+    with Lab() as running:
+        yield running
+
+
+@pytest.fixture(scope="module", params=NOTEBOOKS)
+def lesson(lab, request):
+    """A committed notebook after "Run All", with its number; one window for all tests of a lesson."""
+    with lab.open(NOTEBOOKS[request.param]) as notebook:
+        notebook.number = request.param
+        notebook.run_all()
+        yield notebook
+
+
+@pytest.fixture(scope="module")
+def planted(lab):
+    """A small notebook with controls of all kinds, and with live figures that are not as they should be."""
+    with lab.open(notebook_of([SETUP, FAILING, ALL_KINDS, POOR, "1 + 1"])) as notebook:
+        notebook.run_all()
+        yield notebook
+
+
+class Tour:
+    """Moves every control of a panel by keyboard; `without_effect` are those that never changed the picture."""
+
+    def __init__(self, panel):
+        self.panel, self.without_effect = panel, []
+        controls = panel.controls()
+        self.left_out = [control for control in controls if not control.enabled]
+        for control in controls:
+            if control not in self.left_out and control.enabled:
+                self.move(control)
+
+    def move(self, control):
+        if not self.changes(control):
+            # There was nothing to put back, say: try again from other settings.
+            for other in self.panel.controls():
+                if other.kind in ("slider", "field") and other.enabled and other != control:
+                    other.press("ArrowUp")
+            if not self.changes(control):
+                self.without_effect.append(control.label)
+
+    def changes(self, control):
+        pictures = {self.panel.picture()}
+        for picture in MOVES[control.kind](control):
+            pictures.add(picture)
+            assert self.panel.error == "", f"{control.label} at {control.value}: {self.panel.error}"
+            for other in [other for other in self.left_out if other.enabled]:  # what this setting alone lets move
+                self.left_out.remove(other)
+                self.move(other)
+        return len(pictures) > 1
+
+
+def slide(control):
+    before = control.value
+    for key in ("ArrowRight", "ArrowLeft", "ArrowUp", "ArrowDown", "PageUp", "PageDown", "Home", "End"):
+        yield control.press(key)
+    yield set_to(control, before, control.type(before))
+
+
+def choose_from_list(control):
+    """Open the list once, then take every option with the arrow keys alone."""
+    before, options = control.value, control.options
+    yield set_to(control, options[0], control.press("Space", "Home", "Enter"))
+    for option in options[1:]:
+        yield set_to(control, option, control.press("ArrowDown"))
+    yield set_to(control, before, control.press("Home", *["ArrowDown"] * options.index(before)))
+
+
+def tick(control):
+    before = control.value
+    for expected in ("false" if before == "true" else "true", before):
+        yield set_to(control, expected, control.press("Space"))
+
+
+def type_numbers(control):
+    before = control.value
+    for key in ("ArrowUp", "ArrowDown"):
+        yield control.press(key)
+    for number in ("2.5", "-1000", before):
+        yield set_to(control, number, control.type(number))
+
+
+def push(control):
+    for key in ("Enter", "Space"):
+        yield control.press(key)
+
+
+def set_to(control, value, picture):
+    """Pass a picture on once the control shows a value."""
+    assert control.value == value, f"{control.label} is {control.value}, not {value}"
+    return picture
+
+
+MOVES = {"slider": slide, "list": choose_from_list, "field": type_numbers, "box": tick, "button": push}
+
+
+def texts_cut_off(notebook):
+    """Return what of the live figures cannot be read in a wide and in a narrow window."""
+    found = []
+    for width in (WIDE, NARROW):
+        notebook.resize(width)
+        found += [f"{width} px, {panel.title}: {text}" for panel in notebook.panels() for text in panel.cut_off()]
+    return found
+
+
+def test_a_lesson_runs_and_draws_all_its_live_figures(lesson):
+    panels = lesson.panels()
+    assert panels, "the lesson has no live figure"
+    assert [panel.error for panel in panels] == [""] * len(panels)
+    assert all(panel.sentence for panel in panels)
+    assert lesson.problems == []
+
+
+def test_a_picture_follows_its_key(lesson):
+    for panel in lesson.panels() if lesson.number in LIVELY else ():
+        delays = panel.delays(15)
+        print(f"{panel.title}: median {median(delays):.0f} ms of {len(delays)} moves")
+        assert len(delays) >= 8 and median(delays) < SLOW
+
+
+def test_every_control_has_a_label_and_a_name_for_screen_readers(lesson):
+    for panel in lesson.panels():
+        for control in panel.controls():
+            assert control.label and control.name == control.label, (panel.title, control.label, control.name)
+
+
+def test_the_tab_key_reaches_every_control(lesson):
+    for panel in lesson.panels():
+        movable = [control for control in panel.controls() if control.enabled]
+        movable[0].place.focus()
+        assert panel.labels_by_tab(2 * len(movable)) >= {control.label for control in movable}
+
+
+def test_every_control_works_by_keyboard_and_changes_the_picture(lesson):
+    for panel in lesson.panels():
+        if panel.offers("Start"):
+            continue  # its picture changes by itself; it has a test of its own
+        tour = Tour(panel)
+        assert not tour.left_out and tour.without_effect == [], panel.title
+    assert lesson.problems == []
+
+
+def test_everything_can_be_read_in_wide_and_narrow_windows(lesson):
+    assert texts_cut_off(lesson) == []
+
+
+def test_an_exercise_says_what_is_wrong_and_then_that_it_is_right(lesson):
+    name, wrong, difference = WRONG[lesson.number]
+    module = getattr(exercises, f"lesson{int(lesson.number)}")
+    stub, check = lesson.cell(f"def {name}("), lesson.cell(f".{name}.check({name})")
+    assert f"○ not attempted: {name} is still blank." in lesson.output(check)
+    lesson.write(stub, wrong, key_by_key=True)
+    lesson.run(stub)
+    assert f"✗ wrong: {difference}." in lesson.run(check)
+    lesson.write(stub, inspect.getsource(getattr(module, name).reference))
+    lesson.run(stub)
+    assert f"✓ correct: {name} passed all" in lesson.run(check)
+    assert lesson.problems == []
+
+
+def test_a_quiz_explains_each_answer_that_the_keys_choose(lesson):
+    asked = getattr(exercises, f"lesson{int(lesson.number)}").quiz.questions
+    places = lesson.questions()
+    assert len(places) == len(asked) > 0
+    for place, question in zip(places, asked):
+        place.locator("input").first.focus()
+        for key, option in zip(["Space", *["ArrowDown"] * len(question.options)], question.options):
+            lesson.page.keyboard.press(key)
+            lesson.settle()
+            explained = f"{'✓ Yes' if option.right else '✗ No'}: {option.why}"
+            assert words(place.locator(".course-verdict").text_content()) == words(explained)
+    assert lesson.problems == []
+
+
+@pytest.mark.parametrize("lesson", ["03"], indirect=True)
+def test_a_network_trains_live_while_other_cells_run(lesson):
+    (panel,) = [panel for panel in lesson.panels() if panel.offers("Start")]
+    start, pause, stop = (panel.control(label) for label in ("Start", "Pause", "Stop"))
+    assert [button.enabled for button in (start, pause, stop)] == [True, False, False]
+
+    assert panel.sentence == "Not started yet."
+    first = panel.wait_for_change(start.press("Enter"))
+    assert [button.enabled for button in (start, pause, stop)] == [False, True, True]
+    panel.control("learning rate").type("0.02")
+    panel.wait_for(lambda: "learning rate 0.02" in panel.sentence)
+    name, _, _ = WRONG[lesson.number]
+    assert name in lesson.run(lesson.cell(f".{name}.check({name})"), seconds=15)
+    panel.wait_for_change(panel.wait_for_change(first))
+
+    pause.press("Space")
+    panel.wait_for(lambda: panel.offers("Go on") and panel.at_rest())
+    panel.wait_for_change(panel.control("Go on").press("Space"))
+    stop.press("Enter")
+    panel.wait_for(lambda: start.enabled and panel.at_rest())
+    assert [button.enabled for button in (start, pause, stop)] == [True, False, False]
+    assert panel.error == "" and lesson.problems == []
+
+
+def words(text):
+    """Return the words of a text with and without marks for code and stress."""
+    return re.sub(r"[`*]", "", text).split()
+
+
+def test_an_error_is_one_sentence_and_goes_with_the_next_good_setting(planted):
+    panel = planted.panels()[0]
+    steps = panel.control("steps")
+    good = steps.press("ArrowLeft")
+    steps.type("3")
+    assert panel.error == "Three steps are one too many; take two or four."
+    assert panel.alert.is_visible() and panel.picture() == good and steps.value == "3"
+    assert steps.press("ArrowRight") != good
+    assert panel.error == "" and not panel.alert.is_visible()
+    steps.type("2")
+    assert planted.problems == []
+
+
+def test_controls_of_all_kinds_are_worked_those_too_that_another_one_enables(planted):
+    panel = planted.panels()[1]
+    assert {control.kind for control in panel.controls()} == set(MOVES)
+    assert not panel.control("shift").enabled
+    tour = Tour(panel)
+    assert not tour.left_out and tour.without_effect == []
+
+
+def test_these_tests_notice_an_error_a_dead_control_and_a_text_that_is_cut_off(planted):
+    with pytest.raises(AssertionError, match="steps at 3: Three steps are one too many"):
+        Tour(planted.panels()[0])
+    poor = planted.panels()[2]
+    assert Tour(poor).without_effect == ["unused", "name"]
+    found = texts_cut_off(planted)
+    for text in ("a label of many words: needs", "an option that is far too long for any list: needs"):
+        assert sum(text in each for each in found) == 2, found
+    assert len(found) == 4, found
+
+
+def test_these_tests_notice_errors_of_the_page_and_of_cells(planted):
+    planted.page.evaluate("console.error('planted'); setTimeout(() => { throw Error('thrown'); }); course.frames(2)")
+    assert [problem.split(" (")[0] for problem in planted.problems] == ["console: planted", "page error: thrown"]
+    planted.problems.clear()
+    planted.write(planted.cell("1 + 1"), "1 / 0")
+    with pytest.raises(AssertionError, match="1 / 0\nZeroDivisionError: division by zero"):
+        planted.run_all()

@@ -1,0 +1,83 @@
+import html
+import re
+
+import pytest
+
+from course_utils import exercises
+from course_utils.exercises.quiz import LETTERS, VIEW, Question, Quiz, right, wrong
+
+LESSONS = {"01": exercises.lesson1, "02": exercises.lesson2, "03": exercises.lesson3}
+ALL = [(lesson, i + 1) for lesson, module in LESSONS.items() for i in range(len(module.quiz.questions))]
+every_question = pytest.mark.parametrize(("lesson", "number"), ALL, ids=[f"{lesson}-{n}" for lesson, n in ALL])
+TRAP = Question("Is `a < b` *always* <b>true</b>?", [right("`x<y`", "Yes & no."), wrong("<i>no</i>", "Because 2*3*4.")])
+
+
+def test_each_lesson_asks_at_least_three_questions():
+    assert all(len(module.quiz.questions) >= 3 for module in LESSONS.values())
+
+
+@every_question
+def test_every_option_is_explained_when_chosen_and_one_is_right(lesson, number):
+    asked = LESSONS[lesson].quiz.ask(number)
+    assert asked.choice.value is None and "Choose an answer." in asked.verdict.value
+    signs = []
+    for i, option in enumerate(asked.question.options):
+        asked.choice.value = i
+        shown = html.unescape(re.sub(r"<[^>]+>", "", asked.verdict.value))
+        assert re.sub(r"[`*]", "", option.why) in re.sub(r"[`*]", "", shown)
+        assert 'role="status" aria-live="polite"' in asked.verdict.value
+        signs.append(shown[0])
+        assert shown.startswith("✓ Yes:" if option.right else "✗ No:")
+    assert signs.count("✓") == 1 and signs.count("✗") == len(signs) - 1
+    asked.choice.value = None
+    assert "Choose an answer." in asked.verdict.value
+
+
+@every_question
+def test_a_copy_without_a_kernel_holds_the_question_and_folded_answers(lesson, number):
+    asked = LESSONS[lesson].quiz.ask(number)
+    data = asked._repr_mimebundle_()
+    assert data[VIEW]["model_id"] == asked.model_id
+    open_part, folded = data["text/html"].split("<details>")
+    assert open_part.startswith(f"<p><strong>{number}.</strong>") and "Yes" not in open_part
+    assert folded.count("<strong>Yes:</strong>") == 1 and "<script" not in data["text/html"]
+    for letter, option in zip(LETTERS, asked.question.options):
+        assert f"({letter}) " in open_part and f"({letter}) " in folded
+        assert option.why.split("`")[0].split("*")[0] in html.unescape(folded)
+    question, answers = data["text/plain"].split("\nAnswers\n")
+    assert question.startswith(f"{number}. ") and answers.count("Yes: ") == 1 and "`" not in data["text/plain"]
+
+
+def test_the_right_answers_do_not_all_stand_in_one_place():
+    for module in LESSONS.values():
+        places = {[o.right for o in question.options].index(True) for question in module.quiz.questions}
+        assert len(places) > 1
+
+
+def test_marks_become_html_and_html_stays_text():
+    asked = Quiz([TRAP]).ask(1)
+    asked.choice.value = 1
+    shown = asked.as_html() + asked.verdict.value
+    assert "<code>a &lt; b</code> <em>always</em> &lt;b&gt;true&lt;/b&gt;?" in shown
+    assert "<b>" not in shown and "<i>" not in shown and "Because 2*3*4." in shown
+    assert [label for label, _ in asked.choice.options] == ["(a) x<y", "(b) <i>no</i>"]  # a label is plain text
+
+
+@pytest.mark.parametrize("number", [0, 3, -1, "first", None])
+def test_a_question_that_is_not_there_is_one_sentence(number):
+    with pytest.raises(ValueError, match=r"There is no question .*; they are numbered from 1 to 2\."):
+        Quiz([TRAP, TRAP]).ask(number)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([wrong("a", "b"), wrong("c", "d")], "exactly one right one, not 2 with 0 right"),
+        ([right("a", "b"), right("c", "d")], "exactly one right one, not 2 with 2 right"),
+        ([right("a", "b")], "needs 2 to 10 options"),
+        ([right("a", "b"), wrong("c", " ")], "Every option needs a text and an explanation: 'Why"),
+    ],
+)
+def test_a_bad_question_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Question("Why?", options)

@@ -1,0 +1,238 @@
+import copy
+import threading
+
+import pytest
+import torch
+from panels import every_control, figures_in_memory, operate_everything
+
+from course_utils import data, diagnosis, models, training
+from course_utils.widgets import lesson3, live_training
+from course_utils.widgets.panel import VIEW
+
+LONG = 60  # seconds that nothing here should take; the machine may be busy
+
+
+@pytest.fixture(scope="module")
+def clothes():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COURSE_OFFLINE", "1")
+        return data.load("fashion_mnist", seed=0, quiet=True)
+
+
+@pytest.fixture(scope="module")
+def trained(clothes):
+    training.seed_everything(0)
+    model = models.FashionNet(widths=(8, 16, 32))
+    batches = data.batches(clothes.train.take(2000, seed=0), 100, shuffle=True, seed=0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    training.fit(model, batches, epochs=2, optimizer=optimizer, progress=False)
+    return model
+
+
+@pytest.fixture(scope="module")
+def part(clothes):
+    return clothes.test.take(600, seed=0)
+
+
+@pytest.fixture(scope="module")
+def answers(trained, part):
+    return training.predict(trained, data.batches(part, 300))
+
+
+@pytest.fixture
+def panel(clothes):
+    """A small live training that ends by itself."""
+    training.seed_everything(1)
+    made = lesson3.LiveTraining(
+        models.FashionNet(widths=(4, 8, 16)),
+        data.batches(clothes.train.take(600, seed=0), 50, shuffle=True, seed=0),
+        data.batches(clothes.validation.take(200, seed=0), 200),
+        most_steps=60,
+        compared_steps=30,
+    )
+    yield made
+    made.stop()
+    made.wait(LONG)
+
+
+def wait_for(condition):
+    """Wait until `condition()` holds, without using up the processor."""
+    waiting = threading.Event()
+    for _ in range(LONG * 100):
+        if condition():
+            return
+        waiting.wait(0.01)
+    raise AssertionError("it did not happen")
+
+
+def test_every_control_of_the_mistakes_takes_all_its_values(answers, part, clothes):
+    panel = lesson3.mistakes_by_pair(answers, part.images, clothes.classes)
+    before = figures_in_memory()
+    assert operate_everything(panel) > 10
+    assert figures_in_memory() <= before
+
+
+def test_the_mistakes_shown_and_counted_are_those_of_the_confusion_matrix(answers, part, clothes):
+    panel = lesson3.mistakes_by_pair(answers, part.images, clothes.classes)
+    matrix = diagnosis.confusion(answers, clothes.classes).matrix
+    for i, truth in enumerate(clothes.classes):
+        for j, guess in enumerate(clothes.classes):
+            pair = panel.compute(truth, guess)
+            assert pair.count == (int(matrix[i, j]) if i != j else 0) and len(pair.shown) == min(pair.count, 12)
+        anything = panel.compute(truth, lesson3.ANY)
+        assert anything.count == int(matrix[i].sum() - matrix[i, i])
+    truth, guess, count = diagnosis.confusion(answers, clothes.classes).worst_pairs(1)[0]
+    assert panel.values == {"truth": truth, "guess": guess}
+    assert panel.sentence.startswith(f"{truth} was taken for {guess} {count} times")
+
+
+def test_pairs_without_mistakes_are_said_in_words(answers, part, clothes):
+    panel = lesson3.mistakes_by_pair(answers, part.images, clothes.classes)
+    panel.set(truth="Bag", guess="Bag")
+    assert panel.sentence == "Bag taken for Bag is no mistake; choose another class."
+    panel.set(truth="Sneaker", guess="Dress")
+    assert panel.sentence == "Sneaker was never taken for Dress."
+
+
+def test_a_network_without_mistakes_has_a_panel_too(part, clothes):
+    logits = torch.nn.functional.one_hot(part.labels, 10).float()
+    panel = lesson3.mistakes_by_pair(training.Predictions(logits, part.labels), part.images, clothes.classes)
+    assert "(none)" in panel._repr_mimebundle_()[0]["text/plain"]
+
+
+def test_every_control_of_the_feature_maps_takes_all_its_values(trained, part):
+    panel = lesson3.feature_maps(trained, part)
+    before = figures_in_memory()
+    assert operate_everything(panel) > 15
+    assert figures_in_memory() <= before
+    data_, metadata = panel._repr_mimebundle_()
+    assert VIEW in data_ and "feature maps of 3 layers" in data_["text/plain"] and metadata
+
+
+def test_the_feature_maps_are_the_layers_answers_to_the_chosen_picture(trained, part):
+    panel = lesson3.feature_maps(trained, part)
+    seen = panel.compute("Trouser", 2, "features.1")
+    trouser = part.of_class("Trouser").select(torch.tensor([1]))
+    assert torch.equal(seen.image, trouser.images[0])
+    picture, _ = next(iter(data.batches(trouser, 1)))
+    expected = trained.eval().features[1](trained.features[0](picture))[0]
+    torch.testing.assert_close(seen.maps.maps, expected.detach())
+
+
+def test_maps_are_laid_out_row_by_row_with_gaps():
+    maps = torch.arange(3.0).view(3, 1, 1).expand(3, 2, 2)
+    sheet = lesson3.tiled(maps, columns=2)
+    assert sheet.shape == (5, 5) and sheet[0, 0] == 0 and sheet[0, 3] == 1 and sheet[3, 0] == 2
+    assert sheet.isnan().sum() == 5 * 5 - 3 * 4
+
+
+def test_training_learns_in_its_thread_and_leaves_the_given_network_and_random_numbers_alone(panel):
+    weights = copy.deepcopy(panel.model.state_dict())
+    torch.manual_seed(7)
+    expected = torch.rand(5)
+    torch.manual_seed(7)
+    panel.start()
+    free = sum(range(1000))  # the main thread works on meanwhile
+    assert panel.wait(LONG) and free == 499500
+    assert torch.equal(torch.rand(5), expected)
+    assert len(panel.record.losses) == 60 and [step for step, _ in panel.record.checks] == [25, 50]
+    smooth = panel.record.smoothed()
+    assert smooth[-1] < 0.7 * smooth[0] and panel.record.checks[-1][1] > 0.4
+    assert all(torch.equal(weights[name], value) for name, value in panel.model.state_dict().items())
+    assert panel.sentence.startswith("After 60 steps: loss ") and panel.error is None
+
+
+def test_the_same_start_gives_the_same_run_as_without_a_thread(panel):
+    panel.start()
+    panel.wait(LONG)
+    first = panel.record
+    panel.start()
+    panel.wait(LONG)
+    assert panel.record.losses == first.losses and panel.record is not first
+    alone = live_training.run(panel.model, panel.batches, panel.validation, panel.rate.value, 60)
+    assert alone.losses == first.losses and alone.checks == first.checks
+
+
+def test_the_slider_counts_from_the_next_step_and_the_buttons_say_what_they_do(panel):
+    panel.most_steps = 100_000
+    start, pause, stop = panel.start_button, panel.pause_button, panel.stop_button
+    assert (start.disabled, pause.disabled, stop.disabled) == (False, True, True)
+    start.click()
+    wait_for(lambda: len(panel.record.losses) > 3)
+    assert (start.disabled, pause.disabled, stop.disabled) == (True, False, False)
+    panel.rate.value = 0.01
+    wait_for(lambda: panel.record.rates[-1] == 0.01)
+    pause.click()
+    assert panel.paused and pause.description == "Go on"
+    wait_for(lambda: f"{len(panel.record.losses)} steps" in panel.sentence)
+    held = len(panel.record.losses)
+    assert not panel.wait(0.3) and len(panel.record.losses) == held
+    pause.click()
+    assert not panel.paused and pause.description == "Pause"
+    wait_for(lambda: len(panel.record.losses) > held)
+    stop.click()
+    assert panel.wait(LONG) and not panel.running
+    assert (start.disabled, pause.disabled, stop.disabled) == (False, True, True)
+    assert set(panel.record.rates) == {0.1, 0.01}
+
+
+def test_odd_orders_of_pressing_are_harmless(panel):
+    panel.stop()
+    panel.pause()
+    assert panel.wait() and not panel.running
+    panel.most_steps = 100_000
+    panel.start()
+    thread = panel._thread
+    panel.start()
+    assert panel._thread is thread
+    panel.pause()
+    panel.stop()
+    assert panel.wait(LONG)
+    panel.start()
+    panel.close()
+    assert panel.wait(LONG)
+    panel.start()
+    assert not panel.running
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_advice(panel):
+    images, labels = next(iter(panel.batches))
+    panel.batches = [(images, labels), (images * float("nan"), labels)]
+    panel.start()
+    assert panel.wait(LONG) and panel.record.broken and len(panel.record.losses) == 1
+    assert panel.sentence == (
+        "After 1 step the loss is no longer a number: the last rate, 0.1, was too large. "
+        "Choose a smaller one and press Start."
+    )
+    panel._draw(panel.record)
+
+
+def test_an_error_in_the_thread_is_one_sentence_and_raised_in_tests(panel, monkeypatch):
+    images, labels = next(iter(panel.batches))
+    panel.batches = [(images, labels + 20)]
+    panel.start()
+    with pytest.raises(IndexError):
+        panel.wait(LONG)
+    assert "This setting does not work: IndexError" in panel.alert.value and not panel.start_button.disabled
+    monkeypatch.setenv("COURSE_STRICT", "0")
+    assert panel.wait(LONG)
+    panel.error = None
+
+
+def test_the_static_copy_compares_three_true_runs_and_no_figure_stays(panel):
+    bundle, metadata = panel._repr_mimebundle_()
+    (kind,) = metadata
+    assert VIEW in bundle and bundle["text/plain"].startswith(
+        "The training loss at 3 rates. rate 0.001: After 30 steps"
+    )
+    alone = live_training.run(panel.model, panel.batches, panel.validation, 0.1, 30)
+    assert f"rate 0.1: {live_training.sentence(alone)}" in metadata[kind]["alt"]
+    assert figures_in_memory() == 0 and not panel.running
+
+
+def test_every_control_of_the_training_has_a_label_and_takes_its_values(panel):
+    for control in every_control(panel):
+        assert control.description
+    for exponent in (-4, -3, -2, -1, 0, 0.5, 1):
+        panel.rate.value = 10**exponent
+        assert panel.error is None
