@@ -79,7 +79,8 @@ def build(
     if used is None:
         raise RunError(f'Lesson {number} never called profiles.load("{number}", profile), so its profile is unknown.')
     record = recorded(number, execution)
-    done = normalised(execution.notebook or {}, number, {"lesson": number, "profile": used}, root)
+    about = {"lesson": number, "profile": used}
+    done = normalised(execution.notebook or {}, number, about, root, published=True)
     if overrides:
         target, figures = aside, quotes(number, record, root)
     else:

@@ -7,7 +7,7 @@ import io
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,6 +21,7 @@ DIVERGING = "RdBu_r"  # for values around zero
 SHOWN_DPI = 96  # CSS pixels per inch: how large the picture is on the page
 SAVED_DPI = 144  # pixels per inch in the file, so that it is sharp on a dense screen
 LIVE_DPI = 120  # pixels per inch of a figure that is drawn again at every move of a slider
+SHAREABLE = "course_shareable"  # in an output's metadata: False where its pictures may not be passed on
 LARGE = 100_000  # bytes of a PNG above which a figure is stored as JPEG, to keep notebooks quick to open
 
 STYLE = {
@@ -97,12 +98,14 @@ def to_live_image(figure: Figure, photograph: bool = False) -> bytes:
     return buffer.getvalue()
 
 
-def show(figure: Figure, alt: str) -> None:
+def show(figure: Figure, alt: str, *, shareable: bool = True) -> None:
     """Show `figure` under a cell, with alternative text for those who cannot see it, and close it.
 
     Args:
         figure: a matplotlib figure; closed afterwards, so that none piles up in memory.
         alt: one or two sentences that say what the picture shows; required, and at least 15 characters.
+        shareable: False where it shows pictures that may not be passed on, such as those of a set without a licence
+            (`cifar.source.shareable`): `course build` then leaves it out of the notebook that is published.
 
     Raises:
         ValueError: when `alt` is missing or too short to help anybody.
@@ -110,12 +113,12 @@ def show(figure: Figure, alt: str) -> None:
     import matplotlib.pyplot as plt
     from IPython.display import display
 
-    data, metadata = bundle(figure, alt)
+    data, metadata = bundle(figure, alt, shareable)
     plt.close(figure)
     display(data, metadata=metadata, raw=True)
 
 
-def bundle(figure: Figure, alt: str) -> tuple[dict[str, str], dict[str, dict[str, object]]]:
+def bundle(figure: Figure, alt: str, shareable: bool = True) -> tuple[dict[str, str], dict[str, Any]]:
     """Return `figure` as a notebook's output holds it: data and metadata by MIME type, with alternative text.
 
     Raises:
@@ -126,4 +129,5 @@ def bundle(figure: Figure, alt: str) -> tuple[dict[str, str], dict[str, dict[str
     kind, image = to_page_image(figure)
     width = round(figure.get_size_inches()[0] * SHOWN_DPI)
     data = {kind: base64.b64encode(image).decode(), "text/plain": alt.strip()}
-    return data, {kind: {"alt": alt.strip(), "width": width}}
+    metadata: dict[str, Any] = {kind: {"alt": alt.strip(), "width": width}}
+    return data, metadata if shareable else {**metadata, SHAREABLE: False}

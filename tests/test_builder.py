@@ -6,9 +6,10 @@ import shutil
 import nbformat
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
-from course_utils import builder, results
+from course_utils import builder, figures, results
 from course_utils.errors import RunError, SettingError
 from course_utils.notebooks import checks
 from course_utils.notebooks.normalise import normalised, smaller_png, to_json, without_machine
@@ -283,3 +284,22 @@ def test_the_picture_in_the_toy_lesson_is_a_picture(toy_built):
 def test_a_source_that_is_no_percent_script_is_refused(tmp_path):
     with pytest.raises(RunError, match="cannot be read as a percent script"):
         builder.to_notebook(tmp_path / "missing.py")
+
+
+@pytest.mark.parametrize("shareable", [True, False])
+def test_a_built_notebook_holds_no_picture_that_may_not_be_passed_on(tmp_path, shareable):
+    data, metadata = figures.bundle(Figure(figsize=(1, 1)), "Four cats and a dog.", shareable)
+    output = {"output_type": "display_data", "data": data, "metadata": metadata}
+    cell = {"cell_type": "code", "metadata": {}, "source": "x", "outputs": [output]}
+    executed = {"cells": [cell]}
+    (own,) = normalised(executed, "04", {}, tmp_path)["cells"][0]["outputs"]
+    assert "image/png" in own["data"]  # a learner's own copy keeps it
+    built = normalised(executed, "04", {}, tmp_path, published=True)
+    (public,) = built["cells"][0]["outputs"]
+    assert ("image/png" in public["data"]) == shareable
+    assert "Four cats and a dog." in public["data"]["text/plain"]
+    assert checks.check_pictures(built) == []
+    problems = checks.check_pictures(normalised(executed, "04", {}, tmp_path))
+    assert problems == (
+        [] if shareable else ["Cell 1 shows pictures that may not be passed on; build the lesson again."]
+    )

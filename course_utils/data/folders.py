@@ -89,7 +89,7 @@ def folder(
             change = transform if part == "train" else evaluation_transform
             parts[part], left_out = dataset(listing, change, unreadable)
             skipped += left_out
-        source = Source("folder", described(skipped), path=root)
+        source = Source("folder", described(skipped), path=root, shareable=False)
         filled = {part: parts.get(part) for part in PART_NAMES}
         result = FolderSet(root.name, classes=classes, source=source, skipped=tuple(skipped), **filled)
     else:
@@ -104,7 +104,7 @@ def folder(
             images, labels, left_out = image_files.decode(listing, "RGB", size, unreadable)
             tensors[part] = torch.from_numpy(images), torch.from_numpy(labels)
             skipped += left_out
-        source = Source("folder", described(skipped), path=root)
+        source = Source("folder", described(skipped), path=root, shareable=False)
         result = assemble(
             root.name,
             root.name,

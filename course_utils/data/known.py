@@ -20,6 +20,7 @@ class KnownSet:
     channels: int
     remotes: tuple[Remote, ...] = ()
     mirrors: tuple[str, ...] = ()
+    shareable: bool = True  # whether a licence allows its pictures to be passed on
 
 
 FASHION_MNIST = KnownSet(
@@ -89,6 +90,7 @@ CIFAR10 = KnownSet(
         ),
     ),
     mirrors=("https://www.cs.toronto.edu/~kriz/",),
+    shareable=False,  # its pictures were collected from the web, and no licence is stated
 )
 PHOTO_CROPS = KnownSet(
     name="photo_crops",

@@ -30,7 +30,8 @@ class Source:
 
     `kind` is "folder" (COURSE_DATA_DIR, or the system's package), "cache", "download" or "sample". `description` says
     it in words, without a path. `complete`: whether it is the full set. `stand_in`: whether other pictures replace it.
-    `reason`: why it is only the sample. `path`: the folder, where there is one.
+    `reason`: why it is only the sample. `path`: the folder, where there is one. `shareable`: whether its pictures may
+    be passed on, in a notebook's outputs say.
     """
 
     kind: str
@@ -39,6 +40,7 @@ class Source:
     stand_in: bool = False
     reason: str = ""
     path: Path | None = field(default=None, repr=False)
+    shareable: bool = True
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,8 @@ def read(known: KnownSet, place: Place, kind: str | None = None) -> Found:
     where = "just downloaded" if kind == "download" else f"from {origin(place)}"
     amount = "the full set" if complete else "a part of the set"
     pixels = " as JPEG files, not the original pixels," if place.layout == "images" and is_jpeg(path) else ""
-    return Found(Source(kind, f"{amount}{pixels} {where}", complete, path=path), classes, train, test)
+    source = Source(kind, f"{amount}{pixels} {where}", complete, path=path, shareable=known.shareable)
+    return Found(source, classes, train, test)
 
 
 def origin(place: Place) -> str:

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from course_utils import results
 from course_utils.builder import code_of, quotes, read_notebook, to_notebook
 from course_utils.errors import CourseError
+from course_utils.notebooks.normalise import is_private
 from course_utils.notebooks.parameters import parameters_of
 from course_utils.profiles import lesson_profile
 
@@ -103,6 +104,8 @@ def check_pictures(notebook: Mapping[str, Any]) -> list[str]:
         if cell["cell_type"] == "markdown" and PICTURE_IN_TEXT.search(FENCED.sub("", cell["source"])):
             problems.append(f"Cell {number}: a picture in the text has no alternative text.")
         for output in cell.get("outputs", ()):
+            if is_private(output):
+                problems.append(f"Cell {number} shows pictures that may not be passed on; build the lesson again.")
             for kind in PICTURES:
                 if kind not in output.get("data", {}):
                     continue

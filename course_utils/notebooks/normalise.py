@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 import json
 import re
@@ -13,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from course_utils.figures import SHAREABLE
 from course_utils.results import FIGURES, SETTINGS, SOURCE
 
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
@@ -27,6 +29,9 @@ LANGUAGE = {
 INJECTED = "injected-parameters"
 # A live widget is gone with its kernel: its static twin in the same output stays.
 DROPPED = (SETTINGS, SOURCE, "application/vnd.jupyter.widget-view+json")
+NOT_SHARED = (
+    "This picture is not kept here, because it shows pictures that are not ours to publish; run the cell to see it."
+)
 ADDRESS = re.compile(r"\b0x[0-9a-f]{6,16}\b")
 CELL_FILE = re.compile(r"[^\s\"'(]*ipykernel_\d+[\\/]\d+\.py")
 
@@ -38,6 +43,7 @@ def normalised(
     root: Path,
     *,
     keep_injected: bool = False,
+    published: bool = False,
 ) -> dict[str, Any]:
     """Return `executed` as it is committed: stable ids, plain metadata, no trace of the machine or of papermill.
 
@@ -47,6 +53,7 @@ def normalised(
         about: what the notebook's metadata say of its run under "course" (lesson, profile).
         root: the course's folder, which disappears from paths in outputs.
         keep_injected: keep the cell with the parameters that papermill put in.
+        published: leave out pictures that may not be passed on; their words stay.
     """
     cells, count = [], 0
     kept = [cell for cell in executed["cells"] if keep_injected or INJECTED not in cell["metadata"].get("tags", ())]
@@ -62,7 +69,8 @@ def normalised(
             if clean["source"].strip():  # an empty cell is not run and so not counted
                 count += 1
             clean["execution_count"] = count if clean["source"].strip() else None
-            clean["outputs"] = [_output(o, count, root) for o in _merged(cell.get("outputs", ()))]
+            outputs = [_output(o, count, root) for o in _merged(cell.get("outputs", ()))]
+            clean["outputs"] = [_in_words(o) if published and is_private(o) else o for o in outputs]
         cells.append(clean)
     metadata = {"course": dict(about), "kernelspec": KERNEL, "language_info": LANGUAGE}
     return {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
@@ -96,6 +104,19 @@ def without_machine(text: str, root: Path) -> str:
         if len(folder) > 1:
             text = re.sub(rf"(?<![\w/]){re.escape(folder)}(?=[/\\])", name, text)
     return ADDRESS.sub("0x…", text)
+
+
+def is_private(output: Mapping[str, Any]) -> bool:
+    """Tell whether an output shows pictures that may not be passed on."""
+    return output.get("metadata", {}).get(SHAREABLE) is False
+
+
+def _in_words(output: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an output with words in the place of its picture."""
+    words = "".join(output["data"].get("text/plain", ""))
+    note = f"{NOT_SHARED} {words}"
+    text = f"<p><em>{html.escape(NOT_SHARED)}</em> {html.escape(words)}</p>"
+    return {**output, "data": {"text/plain": note, "text/html": text}, "metadata": {}}
 
 
 def smaller_png(data: bytes) -> bytes:

@@ -39,6 +39,7 @@ class Exploration(LivePanel):
         title: the finding, above the static picture.
         arrangement: how the controls stand above the picture; in rows that wrap when None.
         photograph: whether the picture shows photographs, which travel faster as JPEG.
+        shareable: see `figures.show`.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Exploration(LivePanel):
         title: str = "",
         arrangement: ipywidgets.Widget | None = None,
         photograph: bool = False,
+        shareable: bool = True,
     ) -> None:
         self.compute, self.draw, self.describe = compute, draw, describe
         self.controls = dict(controls)
@@ -64,7 +66,7 @@ class Exploration(LivePanel):
         self._twin = list(twin.items()) if isinstance(twin, Mapping) else [("", settings) for settings in twin]
         self._alt, self._columns, self._title = alt, columns, title
         self._draw_twin, self._twin_size = draw_twin or draw, twin_size or size
-        self._size, self._photograph = size, photograph
+        self._size, self._photograph, self._shareable = size, photograph, shareable
         self.waiting = 0  # how many `together` blocks are open; nothing is drawn meanwhile
         self._drawing = threading.RLock()  # a cell and a slider may set values at the same time
         super().__init__(arrangement or _rows(list(self.controls.values())), size, photograph)
@@ -132,7 +134,7 @@ class Exploration(LivePanel):
 
     def _static(self) -> tuple[dict[str, Any], dict[str, Any]]:
         with figures.style():
-            return figures.bundle(self.twin(), self._alt)
+            return figures.bundle(self.twin(), self._alt, self._shareable)
 
 
 def _rows(controls: Sequence[ipywidgets.Widget]) -> ipywidgets.Box:
