@@ -239,6 +239,17 @@ class Control:
             self.panel.notebook.page.keyboard.press(key)
         return self._seen()
 
+    def choose(self, *keys: str) -> str:
+        """Open a list, press keys in it and take what they lead to; return the picture's fingerprint.
+
+        The keys go to the opened list: on a closed one JupyterLab takes the arrow keys for itself.
+        """
+        self.place.focus()
+        page = self.panel.notebook.page
+        page.keyboard.press("Alt+ArrowDown")
+        page.wait_for_function("list => list.matches(':open')", arg=self.place.element_handle())
+        return self.press(*keys, "Enter")
+
     def type(self, text: str) -> str:
         """Type over the number in a field or beside a slider, and return the picture's fingerprint."""
         beside = "xpath=ancestor::*[contains(@class, 'widget-slider')]//*[contains(@class, 'widget-readout')]"
