@@ -28,6 +28,8 @@ def take(notebook: Notebook, folder: Path, number: str, look: str, whole: bool) 
     panels = notebook.panels()
     for count, panel in enumerate(panels, 1):
         name = "_".join(re.findall(r"\w+", panel.title.partition("(")[0])[-1:])
+        panel.place.scroll_into_view_if_needed()
+        notebook.page.evaluate("course.frames(20)")  # JupyterLab draws the cells around it and moves it once more
         panel.place.screenshot(path=folder / f"{number}_panel{count}_{name}_{look}.png")
     pages = 0
     for pages in notebook.windowfuls() if whole else ():
