@@ -1,0 +1,128 @@
+"""The process that judges notebooks, one after the other: `python -m course_utils.grading.judge FOLDER`.
+
+It reads a notebook a line (JSON) and answers a line an exercise. Learners' code runs only in copies of it, see
+`sandbox`. It starts once for many notebooks, because importing PyTorch takes seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from course_utils import exercises
+from course_utils.exercises.checking import Exercise
+from course_utils.grading.answers import Cut, cut, statements
+from course_utils.grading.confinement import is_confining
+from course_utils.grading.sandbox import Answer, Stopped
+
+# Imported here before an answer that uses them, so that not every call has to: by the package that it names.
+READY = {
+    "PIL": ("PIL.Image", "PIL.ImageDraw"),
+    "matplotlib": ("matplotlib.pyplot",),
+    "torchvision": ("torchvision", "torchvision.transforms.v2"),
+    "course_utils": tuple(f"course_utils.{name}" for name in ("convolution", "data", "diagnosis", "figures", "models",
+                                                             "pictures", "profiles", "results", "training", "widgets")),
+}  # fmt: skip
+
+
+def all_exercises() -> dict[str, dict[str, Exercise]]:
+    """Return the exercises of each lesson, by the lesson's number and their names, in the lesson's order."""
+    found: dict[str, dict[str, Exercise]] = {}
+    for module in map(exercises.__dict__.get, exercises.__all__):
+        for each in vars(module).values():
+            if isinstance(each, Exercise):
+                found.setdefault(each.lesson, {})[each.name] = each
+    return found
+
+
+def judge(exercise: Exercise, needed: Cut, folder: Path, seconds: float) -> tuple[str, str]:
+    """Return the outcome for one answer, "correct", "wrong", "not attempted" or "error", and a sentence.
+
+    Args:
+        exercise: the question.
+        needed: the answer, cut out of a notebook.
+        folder: for what answers write; empty again afterwards.
+        seconds: that all calls of the answer may take together.
+    """
+    if needed.problem:
+        return "error", needed.problem
+    if not needed.statements:
+        return "not attempted", f"The notebook does not define {exercise.name}."
+    for package in sorted({package for each in needed.statements for package in each.imports} & set(READY)):
+        for name in READY[package]:
+            with contextlib.suppress(Exception):  # the answer's own import will say so
+                importlib.import_module(name)
+    answer = Answer(needed, folder, seconds)
+    try:
+        outcome = exercise.judge(answer)
+    except Stopped as stopped:
+        outcome = stopped
+    except Exception as error:  # noqa: BLE001 - a check that a foreign result surprised
+        outcome = Stopped("error", f"The check failed: {type(error).__name__}: {error}.")
+        answer.network |= bool(answer.foreign)
+    if outcome.outcome != "correct" and answer.network:
+        return "error", f"It gave back what cannot be judged outside its notebook: an object of type {answer.foreign}."
+    if outcome.outcome == "wrong" and answer.failed:
+        return "error", f"It needs something that is not there: {answer.failed}."
+    return outcome.outcome, outcome.message
+
+
+def judge_notebook(job: dict[str, Any], folder: Path) -> Iterator[dict[str, str]]:
+    """Give the outcome of each exercise that `job` asks for.
+
+    Args:
+        job: "cells" (number and source), "lesson", "exercises" (names), "timeout" (seconds for one) and
+            "notebook_timeout" (seconds for all).
+        folder: for what answers write.
+    """
+    cells = [(int(number), source) for number, source in job["cells"]]
+    end = time.monotonic() + job["notebook_timeout"]
+    found, broken = statements(cells)
+    known = all_exercises()[job["lesson"]]
+    for name in job["exercises"]:
+        left = end - time.monotonic()
+        if left <= 0:
+            outcome = "error", f"Not judged: the notebook had used up its {job['notebook_timeout']:.3g} s."
+        else:
+            needed = cut(name, found, cells, broken)
+            outcome = judge(known[name], needed, folder, min(job["timeout"], left))
+        yield {"exercise": name, "outcome": outcome[0], "message": outcome[1]}
+
+
+def main() -> None:
+    """Judge what comes on standard input until it ends."""
+    folder = Path(sys.argv[1]).resolve()
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")  # a check that prints must not disturb
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, 1)
+    here = Path.cwd()
+    sys.path[:] = [place for place in sys.path if place and Path(place).resolve() != here]  # -m puts it there
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the copy is ended too
+    tempfile.tempdir = str(folder)  # what a check hands to an answer must be writable for it
+    torch.set_num_threads(1)  # the copies of a process with several threads would stand still
+
+    def tell(**what: Any) -> None:
+        answers.write(json.dumps(what) + "\n")
+        answers.flush()
+
+    lessons = {lesson: list(names) for lesson, names in all_exercises().items()}
+    tell(lessons=lessons, confined=is_confining(folder))
+    for line in sys.stdin:
+        for outcome in judge_notebook(json.loads(line), folder):
+            tell(**outcome)
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        main()
