@@ -1,4 +1,4 @@
-"""The process that judges notebooks, one after the other: `python -m course_utils.grading.judge FOLDER`.
+"""The process that judges notebooks, one after the other; `referee` starts it.
 
 It reads a notebook a line (JSON) and answers a line an exercise. Learners' code runs only in copies of it, see
 `sandbox`. It starts once for many notebooks, because importing PyTorch takes seconds.
@@ -101,13 +101,11 @@ def judge_notebook(job: dict[str, Any], folder: Path) -> Iterator[dict[str, str]
 
 
 def main() -> None:
-    """Judge what comes on standard input until it ends."""
+    """Judge what comes on standard input until it ends; the argument names the folder for what answers write."""
     folder = Path(sys.argv[1]).resolve()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")  # a check that prints must not disturb
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, 1)
-    here = Path.cwd()
-    sys.path[:] = [place for place in sys.path if place and Path(place).resolve() != here]  # -m puts it there
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the copy is ended too
     tempfile.tempdir = str(folder)  # what a check hands to an answer must be writable for it
     torch.set_num_threads(1)  # the copies of a process with several threads would stand still
@@ -118,11 +116,7 @@ def main() -> None:
 
     lessons = {lesson: list(names) for lesson, names in all_exercises().items()}
     tell(lessons=lessons, confined=is_confining(folder))
-    for line in sys.stdin:
-        for outcome in judge_notebook(json.loads(line), folder):
-            tell(**outcome)
-
-
-if __name__ == "__main__":
     with contextlib.suppress(KeyboardInterrupt):
-        main()
+        for line in sys.stdin:
+            for outcome in judge_notebook(json.loads(line), folder):
+                tell(**outcome)

@@ -24,14 +24,17 @@ WHOLE = 5  # a notebook may take as long as this many answers that hang
 GRACE = 60.0  # seconds beyond that, for the judge's own work, after which it is replaced
 ENDED = "Not judged: its judge stood still or was ended, perhaps for lack of memory."
 UNCONFINED = (
-    "this system cannot confine answers (that takes Linux with Landlock and seccomp), so an answer may do what you may; "
-    "check only notebooks of people whom you trust, or use a container."
+    "this system cannot confine answers (that takes Linux with Landlock and seccomp), so an answer may do what you "
+    "may; check only notebooks of people whom you trust, or use a container."
+)
+# The same course_utils as here, wherever it came from, and nothing that lies in the current folder, such as torch.py.
+RUN = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); from course_utils.grading import judge; judge.main()"
 )
 START = 180.0  # seconds that the judge may take to start: PyTorch from a slow disk
 # What the judge needs of the environment; answers can read it, so nothing else comes along.
 KEPT = (
     "PATH",
-    "PYTHONPATH",
     "VIRTUAL_ENV",
     "LD_LIBRARY_PATH",
     "HOME",
@@ -125,6 +128,13 @@ def judge_all(
                 judge.close()
 
 
+def _places() -> list[str]:
+    """Return where Python looks for modules, without the current folder unless the course lies there."""
+    root = Path(__file__).resolve().parents[2]
+    places = [Path(place).resolve() for place in sys.path]
+    return [str(place) for place in places if place == root or place != Path.cwd()]
+
+
 class _Judge:
     """One judging process and what is needed to talk to it; it is started when it is first needed."""
 
@@ -146,13 +156,15 @@ class _Judge:
         if self.closed:
             raise CourseError("judging was interrupted")
         environment = {key: os.environ[key] for key in KEPT if key in os.environ}
+        for key in {"COURSE_DATA_DIR", "TORCH_HOME"} & set(environment):  # the judge runs in another folder
+            environment[key] = os.path.abspath(os.path.expanduser(environment[key]))  # noqa: PTH100, PTH111
         environment |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "MPLBACKEND": "Agg"}
         environment |= {"COURSE_OFFLINE": "1", "MPLCONFIGDIR": str(self.home / "matplotlib"), "TMPDIR": str(self.home)}
         (self.home / "answers").mkdir(exist_ok=True)
         (self.home / "cwd").mkdir(exist_ok=True)
         with (self.home / "errors.txt").open("w", encoding="utf-8") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "course_utils.grading.judge", str(self.home / "answers")],
+                [sys.executable, "-I", "-c", RUN, json.dumps(_places()), str(self.home / "answers")],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, cwd=self.home / "cwd", env=environment,
                 text=True, encoding="utf-8", start_new_session=True,
             )  # fmt: skip

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SIGNS = {"correct": ("✓", "green"), "wrong": ("✗", "red"), "not attempted": ("○", "dim"), "error": ("!", "yellow")}
 COLUMNS = tuple(column.name for column in fields(Result))
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+FORMULA = ("=", "+", "-", "@")
 
 
 def to_csv(rows: list[Result]) -> str:
@@ -50,7 +50,7 @@ def save_csv(rows: list[Result], path: Path) -> None:
         CourseError: when it cannot be written.
     """
     try:
-        replace_file(path, to_csv(rows).encode("utf-8", "backslashreplace"))
+        replace_file(path, to_csv(rows))
     except OSError as error:
         raise CourseError(f"{path} cannot be written: {error.strerror or error}.") from error
 
@@ -78,7 +78,10 @@ def show(results: Results, console: Console, *, verbose: bool = False) -> None:
     """Print a table for each lesson, what could not be judged and why, and with `verbose` why answers are wrong."""
     lessons = sorted({row.lesson for row in results.rows if row.exercise})
     for lesson in lessons:
-        console.print(_table(lesson, [row for row in results.rows if row.lesson == lesson and row.exercise]))
+        names = list(dict.fromkeys(row.exercise for row in results.rows if row.exercise and row.lesson == lesson))
+        legend = ", ".join(f"{number} {name}" for number, name in enumerate(names, start=1))
+        console.print(f"Lesson {lesson.lstrip('0')}: {legend}", markup=False)
+        console.print(_table(names, [row for row in results.rows if row.lesson == lesson and row.exercise]))
     told = {"error", "wrong"} if verbose else {"error"}
     for row in results.rows:
         if row.outcome in told:
@@ -91,17 +94,15 @@ def show(results: Results, console: Console, *, verbose: bool = False) -> None:
 
 
 def plain(text: str) -> str:
-    """Return `text` on one line without control characters, which could steer a terminal."""
-    return "".join(sign if sign.isprintable() else "�" for sign in " ".join(text.split()))
+    """Return `text` on one line without control characters, which could steer a terminal or end a line of a file."""
+    return "".join(sign if sign.isprintable() else " " if sign.isspace() else "�" for sign in text)
 
 
-def _table(lesson: str, rows: list[Result]) -> object:
+def _table(names: list[str], rows: list[Result]) -> object:
     from rich.table import Table
     from rich.text import Text
 
-    names = list(dict.fromkeys(row.exercise for row in rows))
-    legend = ", ".join(f"{number} {name}" for number, name in enumerate(names, start=1))
-    table = Table(title=Text(f"Lesson {lesson.lstrip('0')}: {legend}"), title_justify="left", show_footer=True)
+    table = Table(show_footer=True)
     learners = dict.fromkeys(row.notebook for row in rows)
     table.add_column("notebook", Text("right"), overflow="fold")
     for number, name in enumerate(names, start=1):
@@ -117,4 +118,5 @@ def _table(lesson: str, rows: list[Result]) -> object:
 
 
 def _harmless(text: str) -> str:
-    return f"'{text}" if text.startswith(FORMULA) else text
+    text = plain(text)
+    return f"'{text}" if text.lstrip().startswith(FORMULA) else text
