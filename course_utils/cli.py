@@ -145,8 +145,12 @@ def check(
     if csv is not None:
         report.check_csv(csv)
     found = submissions.find(paths)
-    with counting(len(found), "judged") as one_more:
-        results = referee.judge_all(found, jobs=jobs, timeout=timeout, finished=one_more)
+    try:
+        with counting(len(found), "judged") as one_more:
+            results = referee.judge_all(found, jobs=jobs, timeout=timeout, finished=one_more)
+    except KeyboardInterrupt:
+        typer.echo("course: interrupted", err=True)
+        raise typer.Exit(INTERRUPTED) from None
     if csv is not None:
         report.save_csv(results.rows, csv)
     if as_json:

@@ -110,7 +110,7 @@ def _tree(source: str) -> ast.Module:
 def _statement(cell: int, node: ast.stmt) -> Statement:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        code = compile(ast.Module([node], []), f"<cell {cell}>", "exec")
+        code = compile(ast.Module([node], []), f"<cell {cell}>", "exec", dont_inherit=True)
     is_lambda = isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, ast.Lambda)
     imports = set()
     if isinstance(node, ast.Import):

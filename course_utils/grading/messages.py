@@ -7,6 +7,7 @@ course and an optimizer can be new. Anything else arrives as a `Foreign` object,
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import struct
@@ -275,7 +276,9 @@ class Reader:
             nn.Module.__init__(thing)
         else:
             parameters = [{"params": self.value(group)["params"]} for group in node["v"]["groups"]]
-            thing = made(parameters, **self.value(node["defaults"]))
+            wanted = inspect.signature(made).parameters  # some keep more among their defaults than they take
+            defaults = self.value(node["defaults"])
+            thing = made(parameters, **{key: value for key, value in defaults.items() if key in wanted})
         self.change(thing, node["v"])
         return thing
 
