@@ -12,7 +12,7 @@ import pytest
 from learners import reference, write
 
 from course_utils import exercises
-from course_utils.errors import SettingError
+from course_utils.errors import CourseError, SettingError
 from course_utils.grading import confinement, referee, report, submissions
 from course_utils.grading.referee import Result, Results
 
@@ -346,6 +346,16 @@ def test_the_table_shows_names_as_they_are_and_says_why_on_request(capsys):
     assert lines[-1] == "3 notebooks: 1 ✓ correct, 1 ✗ wrong, 1 ○ not attempted, 2 ! error"
     report.show(Results(found), Console(width=80))
     assert "got [1]" not in capsys.readouterr().out
+
+
+def test_a_system_that_cannot_confine_answers_is_named(course, tmp_path, monkeypatch):
+    monkeypatch.setattr(referee, "judge_all", lambda *args, **kwargs: Results([], confined=False))
+    code, _, errors = course("check", write(tmp_path / "a.ipynb", RIGHT))
+    assert code == 0 and errors.startswith("course: this system cannot confine answers") and errors.count("\n") == 1
+    monkeypatch.undo()
+    monkeypatch.delattr(os, "fork")
+    with pytest.raises(CourseError, match="needs Linux or macOS"):
+        referee.judge_all({})
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])

@@ -4,18 +4,25 @@ Everything runs in one clean process: a copy of a process with several threads, 
 """
 
 import multiprocessing
+import os
+import sys
 import tempfile
+import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from course_utils.exercises.checking import Exercise
-from course_utils.grading import answers, judge, sandbox
+from course_utils.grading import answers, confinement, judge, sandbox
+
+CONFINED = sys.platform == "linux" and confinement.CALLS.get(os.uname().machine)
+needs_confinement = pytest.mark.skipif(not CONFINED, reason="only Linux can forbid an answer to write or to signal")
 
 
 @pytest.fixture(scope="module")
@@ -184,9 +191,12 @@ def test_random_numbers_go_on_where_the_check_left_them(clean):
 # --- what an answer raises
 
 
+IMPORTS = "import os, resource, socket, subprocess\nfrom course_utils.errors import DataError"
+
+
 def raised(source):
     try:
-        answer(f"from course_utils.errors import DataError\ndef answer():\n    {source}")()
+        answer(f"{IMPORTS}\ndef answer():\n    {source}")()
     except Exception as error:  # noqa: BLE001 - that is what is looked at
         return type(error).__name__, [kind.__name__ for kind in type(error).__mro__[1:3]], str(error)
 
@@ -207,6 +217,71 @@ def raised(source):
 def test_exceptions_arrive_as_what_they_are(clean, source, name, base, text):
     got = clean(raised, source)
     assert got[0] == name and base in got[1] and text in got[2]
+
+
+# --- what an answer may do
+
+
+@needs_confinement
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("open({outside!r}, 'w')", "Errno 13"),
+        ("open({outside!r}, 'a')", "Errno 13"),
+        ("os.remove({outside!r})", "Errno 13"),
+        ("os.rename({outside!r}, 'mine')", "Errno 1"),
+        ("os.truncate({outside!r}, 0)", "Errno 13"),
+        ("os.chmod({outside!r}, 0)", "Errno 1"),
+        ("os.symlink('x', {outside!r} + '2')", "Errno 13"),
+        ("os.fork()", "Errno 1"),
+        ("os.execv('/bin/true', ['true'])", "Errno 1"),
+        ("subprocess.run(['true'])", "Errno 1"),
+        ("os.kill({parent}, 0)", "Errno 1"),
+        ("resource.prlimit({parent}, resource.RLIMIT_CPU, (0, 0))", "Errno 1"),
+        ("socket.socket()", "Errno 1"),
+        ("open('/proc/{parent}/mem', 'r+b')", "Errno 13"),
+    ],
+)
+def test_linux_forbids_an_answer_to_leave_its_process_and_folder(clean, tmp_path, source, words):
+    outside = tmp_path / "outside"
+    outside.write_text("as it was", "utf-8")
+    kind, _, text = clean(raised, source.format(outside=str(outside), parent=os.getpid()))
+    assert kind in ("PermissionError", "OSError") and words in text
+    assert outside.read_text("utf-8") == "as it was" and len(list(tmp_path.iterdir())) == 1
+
+
+def in_its_folder():
+    files = "from pathlib import Path\nimport tempfile, threading\ndef answer():\n    Path('a').write_text('x')\n"
+    files += "    Path('a').rename('b')\n    Path('b').unlink()\n    thread = threading.Thread(target=print)\n"
+    files += "    thread.start()\n    thread.join()\n"
+    files += "    with tempfile.TemporaryFile('w') as file: return file.write('abc'), str(Path.cwd())"
+    written, folder = answer(files)()
+    return written, Path(folder).exists()
+
+
+def test_an_answer_can_write_in_a_folder_of_its_own_that_is_removed(clean):
+    assert clean(in_its_folder) == (3, False)
+
+
+def unconfined(path):
+    """As where the system forbids nothing: the answer starts a process, then both are to end."""
+    kept, sandbox.confine = sandbox.confine, lambda folder, parent: confinement._limit()
+    source = "import os, time\ndef answer():\n    pid = os.fork()\n    if pid:\n"
+    source += f"        open({str(path)!r}, 'w').write(str(pid))\n    time.sleep(600)"
+    try:
+        answer(source, seconds=1.0)()
+    finally:
+        sandbox.confine = kept
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="only where processes can be copied")
+def test_where_nothing_is_forbidden_time_is_up_for_an_answers_own_processes_too(clean, tmp_path):
+    assert clean(unconfined, tmp_path / "pid") == ("error", "answer took longer than 1 s.")
+    pid = int((tmp_path / "pid").read_text("utf-8"))
+    end = time.monotonic() + 5
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < end, "the process lives on"
+        time.sleep(0.05)
 
 
 # --- whole judgements
@@ -289,3 +364,11 @@ def test_names_from_a_star_import_are_found():
 def test_decorators_defaults_and_annotations_count_as_used():
     source = "import functools\n---\nN = 3\n---\nT = int\n---\n@functools.cache\ndef answer(x: T = N): return x"
     assert [cell for cell, _ in cut_lines(source)] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    "source", ["(" * 5000, "x = " + "-" * 100_000 + "1", "x = " + "[" * 90 + "]" * 90, "\0", "def f(:", "x = '\ud800'"]
+)
+def test_a_cell_that_python_cannot_take_is_lost_alone(source):
+    found, broken = answers.statements([(1, source), (2, "def answer(): pass")])
+    assert [each.cell for each in found][-1] == 2 and set(broken) <= {1}

@@ -1,10 +1,19 @@
 """`course check`: which exercises of learners' notebooks are right, wrong, not attempted, or end in an error.
 
-submissions.find() and read() take the notebooks into memory; referee.judge_all() judges them; report shows and saves.
+    submissions   finds the notebooks and reads them into memory, before any answer runs
+    referee       hands them to judging processes, side by side, and replaces one that does not answer
+    judge         such a process: PyTorch is imported once, then one notebook after the other is judged
+    answers       cuts out of a notebook the few statements that an answer needs
+    sandbox       makes the answer a function: each call runs in a copy (fork) of the judge, which then ends
+    confinement   what such a copy may do: use some memory, write some files in a folder that is removed; no more
+    messages      what the answer returned and changed (`arguments`), brought back as plain data, never unpickled
+    report        the table, CSV and JSON
 
-No notebook is run. `answers` cuts out of each the few statements that an answer needs, a process of its own runs these
-(`sandbox`, within the bounds of `confinement`), and what it gives comes back as plain data (`messages`, `arguments`).
-The comparison with the reference happens here, out of the answer's reach. On Linux an answer can write only to a folder
-that is removed afterwards, signal no other process, and open no TCP connection. Elsewhere it may do what the user may
-do, and reading is not restricted anywhere: for people whom you do not trust, use a throw-away account or a container.
+No notebook is run as a whole, and none is changed. The checks of `course_utils.exercises` run in the judge, on what
+comes back; so nothing that an answer redefines, patches or prints makes it right. One thing no judge can see: whether
+a right answer was copied, from a neighbour or from `.solution()`.
+
+On Linux (Landlock and seccomp) an answer can write only to its folder, start no process, signal none and reach no
+network. Elsewhere only the limits of time, memory and size hold, and the command says so. Reading is possible
+everywhere: for people whom you do not trust, use an account or a container without secrets.
 """

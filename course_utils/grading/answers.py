@@ -11,6 +11,7 @@ import builtins
 import dis
 import re
 import warnings
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import CodeType
@@ -84,15 +85,22 @@ def cut(
     # A def counts before `accuracy = accuracy(...)`, with which a learner tries it out.
     chosen = {(functions or bound)[-1]}
     imported = {each for statement in all_statements if statement.imports for each in statement.binds}
+    stars = {index for index, each in enumerate(all_statements) if each.imports_all}
+    binders, changers = defaultdict(set), defaultdict(set)
+    for index, each in enumerate(all_statements):
+        for given in each.binds:
+            binders[given].add(index)
+        for changed in each.changes:
+            changers[changed].add(index)
     waiting, seen = set(all_statements[max(chosen)].uses), {name}
     while waiting - seen:
         wanted = (waiting - seen).pop()
         seen.add(wanted)
-        binding = {index for index, each in enumerate(all_statements) if wanted in each.binds}
+        binding = set(binders[wanted])
         if not binding and not hasattr(builtins, wanted):
-            binding = {index for index, each in enumerate(all_statements) if each.imports_all}
-        elif wanted not in imported:
-            binding |= {index for index, each in enumerate(all_statements) if wanted in each.changes}
+            binding = stars
+        elif wanted not in imported:  # nn.init.zeros_(x) does not change nn
+            binding |= changers[wanted]
         for index in binding - chosen:
             waiting |= all_statements[index].uses
         chosen |= binding

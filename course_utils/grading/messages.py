@@ -1,8 +1,8 @@
 """What an answer gave, as bytes: JSON for the structure and raw numbers for tensors, so that nothing is ever unpickled.
 
 Both sides hold the same arguments (one process is a copy of the other), so whatever the answer returns or changes is
-told by reference to these: `Table` numbers them. Beyond plain data, tensors and arrays, a module of PyTorch or of the
-course and an optimizer can be new. Anything else arrives as a `Foreign` object, which only has a type and a text.
+told by reference to these: `arguments.Table` numbers them. Beyond plain data, tensors and arrays, a module of PyTorch
+or of the course and an optimizer can be new. Anything else arrives as a `Foreign` object: a type and a text.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import json
 import math
 import struct
 import sys
-import types
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from course_utils.exercises.differences import described
+from course_utils.grading.arguments import Table, has_settings
 
 MOST_BYTES = 200_000_000  # of one message
 DEEPEST = 60  # containers within containers
@@ -42,43 +42,6 @@ class Foreign:
 
     def __repr__(self) -> str:
         return self._text
-
-
-class Table:
-    """The things that a call's arguments consist of, numbered; taken before the process is copied."""
-
-    def __init__(self, arguments: Any) -> None:
-        self.things: list[Any] = []
-        self.numbers: dict[int, int] = {}
-        waiting = [arguments]
-        seen = set()
-        while waiting:
-            thing = waiting.pop()
-            if id(thing) in seen:
-                continue
-            seen.add(id(thing))
-            if not isinstance(thing, (bool, int, float, str, type(None))):
-                self.numbers[id(thing)] = len(self.things)
-                self.things.append(thing)
-            waiting += _inside(thing)
-
-
-def has_settings(thing: Any) -> bool:
-    """Tell whether `thing` is of a kind whose attributes are followed and told."""
-    of = type(thing).__module__
-    return isinstance(thing, nn.Module) or of.startswith(("torch.optim.", "course_utils.exercises.lesson"))
-
-
-def _inside(thing: Any) -> list[Any]:
-    if isinstance(thing, (list, tuple, set)):
-        return list(thing)
-    if isinstance(thing, dict):
-        return list(thing.values())
-    if isinstance(thing, types.FunctionType):  # a check's own, which may count its calls in a list
-        return [cell.cell_contents for cell in thing.__closure__ or () if cell != types.CellType()]
-    if has_settings(thing):
-        return list(vars(thing).values())
-    return []
 
 
 class Writer:

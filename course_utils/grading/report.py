@@ -82,10 +82,12 @@ def show(results: Results, console: Console, *, verbose: bool = False) -> None:
         legend = ", ".join(f"{number} {name}" for number, name in enumerate(names, start=1))
         console.print(f"Lesson {lesson.lstrip('0')}: {legend}", markup=False)
         console.print(_table(names, [row for row in results.rows if row.lesson == lesson and row.exercise]))
+        console.print()
     told = {"error", "wrong"} if verbose else {"error"}
     for row in results.rows:
         if row.outcome in told:
-            place = f"{row.notebook}, {row.exercise}" if row.exercise else row.notebook
+            named = not row.exercise or row.message.startswith(row.exercise)
+            place = row.notebook if named else f"{row.notebook}, {row.exercise}"
             console.print(f"{SIGNS[row.outcome][0]} {plain(place)}: {plain(row.message)}", markup=False)
     counted = Counter(row.outcome for row in results.rows)
     notebooks = len({row.notebook for row in results.rows})

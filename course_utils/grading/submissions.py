@@ -19,7 +19,7 @@ from course_utils.errors import SettingError
 from course_utils.notebooks.lessons import lesson_number
 
 MOST_BYTES = 50_000_000  # of a notebook file; the lessons' own, with all pictures, have under 3 MB
-MOST_CODE = 2_000_000  # characters of code; a lesson has some 30,000
+MOST_CODE = 500_000  # characters of code; a lesson has some 30,000
 
 
 @dataclass(frozen=True)
