@@ -292,7 +292,7 @@ def judged(question, source, seconds=20.0):
     found, broken = answers.statements(cells)
     needed = answers.cut(question.__name__, found, cells, broken)
     exercise = Exercise(question.__name__, "", [question], ["think"], question, "09")
-    return judge.judge(exercise, needed, Path(tempfile.mkdtemp()), seconds)
+    return judge.judge(exercise, sandbox.Answer(needed, Path(tempfile.mkdtemp()), seconds))
 
 
 def halves(answer, reference):

@@ -13,7 +13,6 @@ import os
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ import torch
 
 from course_utils import exercises
 from course_utils.exercises.checking import Exercise
-from course_utils.grading.answers import Cut, cut, statements
+from course_utils.grading.answers import cut, statements
 from course_utils.grading.confinement import is_confining
 from course_utils.grading.sandbox import Answer, Stopped
 
@@ -32,7 +31,7 @@ READY = {
     "matplotlib": ("matplotlib.pyplot",),
     "torchvision": ("torchvision", "torchvision.transforms.v2"),
     "course_utils": tuple(f"course_utils.{name}" for name in ("convolution", "data", "diagnosis", "figures", "models",
-                                                             "pictures", "profiles", "results", "training", "widgets")),
+                                                             "pictures", "profiles", "results", "training")),
 }  # fmt: skip
 
 
@@ -46,15 +45,9 @@ def all_exercises() -> dict[str, dict[str, Exercise]]:
     return found
 
 
-def judge(exercise: Exercise, needed: Cut, folder: Path, seconds: float) -> tuple[str, str]:
-    """Return the outcome for one answer, "correct", "wrong", "not attempted" or "error", and a sentence.
-
-    Args:
-        exercise: the question.
-        needed: the answer, cut out of a notebook.
-        folder: for what answers write; empty again afterwards.
-        seconds: that all calls of the answer may take together.
-    """
+def judge(exercise: Exercise, answer: Answer) -> tuple[str, str]:
+    """Return the outcome for one answer, "correct", "wrong", "not attempted" or "error", and a sentence."""
+    needed = answer.cut
     if needed.problem:
         return "error", needed.problem
     if not needed.statements:
@@ -63,7 +56,6 @@ def judge(exercise: Exercise, needed: Cut, folder: Path, seconds: float) -> tupl
         for name in READY[package]:
             with contextlib.suppress(Exception):  # the answer's own import will say so
                 importlib.import_module(name)
-    answer = Answer(needed, folder, seconds)
     try:
         outcome = exercise.judge(answer)
     except Stopped as stopped:
@@ -87,16 +79,17 @@ def judge_notebook(job: dict[str, Any], folder: Path) -> Iterator[dict[str, str]
         folder: for what answers write.
     """
     cells = [(int(number), source) for number, source in job["cells"]]
-    end = time.monotonic() + job["notebook_timeout"]
+    left = job["notebook_timeout"]  # the answers' own time; to prepare and to compare takes the judge's
     found, broken = statements(cells)
     known = all_exercises()[job["lesson"]]
     for name in job["exercises"]:
-        left = end - time.monotonic()
-        if left <= 0:
+        needed = cut(name, found, cells, broken)
+        if left <= 0 and needed.statements:
             outcome = "error", f"Not judged: the notebook had used up its {job['notebook_timeout']:.3g} s."
         else:
-            needed = cut(name, found, cells, broken)
-            outcome = judge(known[name], needed, folder, min(job["timeout"], left))
+            answer = Answer(needed, folder, min(job["timeout"], left))
+            outcome = judge(known[name], answer)
+            left -= answer.used
         yield {"exercise": name, "outcome": outcome[0], "message": outcome[1]}
 
 

@@ -48,12 +48,12 @@ class Answer:
     Args:
         cut: what it needs.
         folder: where processes get a folder of their own to write in, removed after each call.
-        seconds: for all calls together, and what comes between them.
+        seconds: for all calls together.
     """
 
     def __init__(self, cut: Cut, folder: Path, seconds: float) -> None:
         self.cut, self.folder, self.seconds = cut, folder, seconds
-        self.deadline = time.monotonic() + seconds
+        self.used = 0.0  # seconds
         self.failed = ""  # why a statement that the answer needs did not run
         self.foreign = ""  # what kind of thing came back that cannot be told
         self.network = False  # whether it is a network of the learner's own class
@@ -99,6 +99,7 @@ class Answer:
     def _run(self, steps: list[Any], table: Table) -> bytes:
         """Run the steps in a copy of this process and return its message."""
         work = Path(tempfile.mkdtemp(dir=self.folder))
+        started = time.monotonic()
         reading, writing = os.pipe()
         parent, child = os.getpid(), os.fork()
         if child == 0:
@@ -109,8 +110,9 @@ class Answer:
         os.close(writing)
         received = bytearray()
         try:
-            problem = self._receive(reading, received, work)
+            problem = self._receive(reading, received, work, started + self.seconds - self.used)
         finally:
+            self.used += time.monotonic() - started
             os.close(reading)
             _end(child)
             status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -124,18 +126,18 @@ class Answer:
             raise Stopped("error", f"{self.cut.name} ended its own process ({how}){busy}.")
         return content
 
-    def _receive(self, reading: int, received: bytearray, work: Path) -> str:
+    def _receive(self, reading: int, received: bytearray, work: Path, deadline: float) -> str:
         """Collect what comes until the end, and return in words what was too much, if anything was."""
         looked = time.monotonic()
         while True:
             now = time.monotonic()
-            if now > self.deadline:
+            if now >= deadline:
                 return f"took longer than {self.seconds:.3g} s"
             if now > looked + LOOK_EVERY:
                 looked = now
                 if _size(work) > MOST_WRITTEN:
                     return f"wrote files of more than {MOST_WRITTEN / 1e6:.0f} MB"
-            if not select.select([reading], [], [], min(LOOK_EVERY, self.deadline - now))[0]:
+            if not select.select([reading], [], [], min(LOOK_EVERY, deadline - now))[0]:
                 continue
             part = os.read(reading, 1 << 20)
             if not part:
