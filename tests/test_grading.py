@@ -261,7 +261,7 @@ def test_a_notebook_that_hangs_everywhere_uses_up_its_time_and_no_more(tmp_path,
     write(tmp_path / "a.ipynb", *[f"def {name}(*values):\n    while True: pass" for name in names], lesson=3)
     started = time.monotonic()
     code, output, _ = course("check", tmp_path, "--json", "--timeout", "1")
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 60
     assert code == 1 and json.loads(output)["counts"]["error"] == 5
 
 
