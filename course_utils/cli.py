@@ -1,4 +1,4 @@
-"""The `course` command: run and build lessons, look after data, say what is missing."""
+"""The `course` command: run and build lessons, check answers, look after data, say what is missing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import typer
 from course_utils.errors import CourseError, RunError, SettingError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 OK, LESSON_FAILED, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
 OPTIONS = {
@@ -24,7 +24,7 @@ OPTIONS = {
     "rich_markup_mode": None,
     "pretty_exceptions_enable": False,
 }
-app = typer.Typer(help="Run and build the lessons, look after data, say what is missing.", **OPTIONS)
+app = typer.Typer(help="Run and build the lessons, check answers, look after data, say what is missing.", **OPTIONS)
 data_app = typer.Typer(help="The data sets: list them, fetch the full ones, verify what is there.", **OPTIONS)
 app.add_typer(data_app, name="data")
 
@@ -118,6 +118,48 @@ def build(
             typer.echo(f"course: lesson {number}: {problem}", err=True)
         failed |= bool(outcome.problems)
     raise typer.Exit(LESSON_FAILED if failed else OK)
+
+
+@app.command()
+def check(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="NOTEBOOK...", help="Learners' notebooks, or folders of them.")
+    ],
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the outcomes to a CSV file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs, instead of the table.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Notebooks that are judged side by side.")] = 1,
+    timeout: Annotated[
+        float, typer.Option(min=1, help="Seconds that one answer may take; a notebook gets five times as many.")
+    ] = 20,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also say why answers are wrong.")] = False,
+) -> None:
+    """Judge the exercises in learners' notebooks: correct, wrong, not attempted, or an error.
+
+    No notebook is run or changed: each answer is taken out with what it needs, and called in a process that can do no
+    harm. Exit code: 0; 1 when something could not be judged; 2 when the call was wrong.
+    """
+    from rich.console import Console
+
+    from course_utils.grading import referee, report, submissions
+
+    if csv is not None:
+        report.check_csv(csv)
+    found = submissions.find(paths)
+    try:
+        with counting(len(found), "judged") as one_more:
+            results = referee.judge_all(found, jobs=jobs, timeout=timeout, finished=one_more)
+    except KeyboardInterrupt:
+        typer.echo("course: interrupted", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    if csv is not None:
+        report.save_csv(results.rows, csv)
+    if as_json:
+        typer.echo(report.to_json(results))
+    else:
+        report.show(results, Console(highlight=False, soft_wrap=True), verbose=verbose)
+    if not results.confined:
+        typer.echo(f"course: {referee.UNCONFINED}", err=True)
+    raise typer.Exit(OK if results.complete else LESSON_FAILED)
 
 
 @data_app.command("list")
@@ -219,6 +261,18 @@ def progress(names: dict[str, str]) -> Iterator[Any]:
                 bars.update(tasks[label], visible=False)
 
         yield Watcher()
+
+
+@contextmanager
+def counting(total: int, what: str) -> Iterator[Callable[[str], None]]:
+    """Show a bar that grows with each call of what this gives, on a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress as Bars
+
+    console = Console(stderr=True)
+    with Bars(console=console, transient=True, disable=not console.is_terminal) as bars:
+        task = bars.add_task(what, total=total)
+        yield lambda _: bars.advance(task)
 
 
 def main() -> None:

@@ -1,0 +1,162 @@
+"""The few statements of a notebook that an answer needs: its own, its imports, the helpers and constants it uses.
+
+Nothing runs here. Names are followed through the whole notebook: a statement is needed when it gives a value to a name
+that is needed, or changes what the name stands for (`table["a"] = 1`, `found.append(2)`), inside a loop too.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import dis
+import re
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import CodeType
+
+# Cell magics whose body is ordinary Python of the notebook's own; other bodies (%%bash, %%html) are not.
+TIMED = re.compile(r"\s*%%(?:time|timeit|capture|prun)\b.*\n?")
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement at the top level of a cell."""
+
+    cell: int
+    code: CodeType
+    binds: frozenset[str]  # names that get a value
+    uses: frozenset[str]  # names that it, or a function defined by it, looks up
+    changes: frozenset[str]  # names whose value it may change
+    function: bool  # a def, a class, or an assigned lambda
+    imports: frozenset[str] = frozenset()  # top-level packages
+
+    @property
+    def imports_all(self) -> bool:
+        """Whether it is `from x import *`, which may bind anything."""
+        return bool(self.imports) and not self.binds
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What an answer needs, in the notebook's order; no statements when the notebook does not define it."""
+
+    name: str
+    statements: tuple[Statement, ...] = ()
+    problem: str = ""  # one sentence when a damaged cell seems to hold it
+
+
+def statements(cells: Iterable[tuple[int, str]]) -> tuple[list[Statement], dict[int, str]]:
+    """Return the top-level statements of all cells, and for each cell that is no Python, why.
+
+    Lines with %magic and !shell stay what IPython makes of them: calls, which no answer needs.
+    """
+    found, broken = [], {}
+    for number, source in cells:
+        try:
+            tree = _tree(source)
+            found += [_statement(number, node) for node in tree.body]
+        except (SyntaxError, ValueError) as error:  # a null byte is a ValueError
+            line = f"line {error.lineno}: " if getattr(error, "lineno", None) else ""
+            broken[number] = f"{line}{getattr(error, 'msg', error)}"
+        except (RecursionError, MemoryError):
+            broken[number] = "it is nested too deeply"
+    return found, broken
+
+
+def cut(
+    name: str, all_statements: Sequence[Statement], cells: Sequence[tuple[int, str]], broken: Mapping[int, str]
+) -> Cut:
+    """Return what the answer `name` needs. Of several definitions the last counts, as after running all cells.
+
+    Args:
+        name: of the exercise.
+        all_statements: from `statements`, as is `broken`.
+        cells: the notebook's code cells, to find an answer in one that is no Python.
+    """
+    bound = [index for index, each in enumerate(all_statements) if name in each.binds]
+    functions = [index for index in bound if all_statements[index].function]
+    if not bound:
+        for number, source in cells:
+            if number in broken and re.search(rf"^\s*(?:def\s+{name}\b|{name}\s*=)", source, re.MULTILINE):
+                return Cut(name, problem=f"Cell {number}, which holds it, is no Python: {broken[number]}.")
+        return Cut(name)
+    # A def counts before `accuracy = accuracy(...)`, with which a learner tries it out.
+    chosen = {(functions or bound)[-1]}
+    imported = {each for statement in all_statements if statement.imports for each in statement.binds}
+    stars = {index for index, each in enumerate(all_statements) if each.imports_all}
+    binders, changers = defaultdict(set), defaultdict(set)
+    for index, each in enumerate(all_statements):
+        for given in each.binds:
+            binders[given].add(index)
+        for changed in each.changes:
+            changers[changed].add(index)
+    waiting, seen = set(all_statements[max(chosen)].uses), {name}
+    while waiting - seen:
+        wanted = (waiting - seen).pop()
+        seen.add(wanted)
+        binding = set(binders[wanted])
+        if not binding and not hasattr(builtins, wanted):
+            binding = stars
+        elif wanted not in imported:  # nn.init.zeros_(x) does not change nn
+            binding |= changers[wanted]
+        for index in binding - chosen:
+            waiting |= all_statements[index].uses
+        chosen |= binding
+    return Cut(name, tuple(all_statements[index] for index in sorted(chosen)))
+
+
+def _tree(source: str) -> ast.Module:
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # such as an invalid escape in a learner's text
+        return ast.parse(TransformerManager().transform_cell(TIMED.sub("", source, count=1)))
+
+
+def _statement(cell: int, node: ast.stmt) -> Statement:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        code = compile(ast.Module([node], []), f"<cell {cell}>", "exec", dont_inherit=True)
+    is_lambda = isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, ast.Lambda)
+    imports = set()
+    if isinstance(node, ast.Import):
+        imports = {alias.name.partition(".")[0] for alias in node.names}
+    elif isinstance(node, ast.ImportFrom):
+        imports = {(node.module or "").partition(".")[0] or "."}
+    return Statement(
+        cell,
+        code,
+        binds=frozenset(step.argval for step in dis.get_instructions(code) if step.opname == "STORE_NAME"),
+        uses=frozenset(_looked_up(code)),
+        changes=frozenset(_changed(node)),
+        function=is_lambda or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)),
+        imports=frozenset(imports),
+    )
+
+
+def _looked_up(code: CodeType) -> Iterator[str]:
+    for step in dis.get_instructions(code):
+        if step.opname.startswith("LOAD_") and step.opname.endswith(("NAME", "GLOBAL", "GLOBALS")):
+            yield step.argval
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield from _looked_up(inner)
+
+
+def _changed(node: ast.AST) -> Iterator[str]:
+    """Give the names at the root of targets such as `a[i]` and `a.b`, and of statements such as `a.append(1)`."""
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
+        return
+    place = None
+    if isinstance(node, (ast.Subscript, ast.Attribute)) and not isinstance(node.ctx, ast.Load):
+        place = node
+    elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        place = node.value.func if isinstance(node.value.func, ast.Attribute) else None
+    while isinstance(place, (ast.Subscript, ast.Attribute, ast.Call)):
+        place = place.func if isinstance(place, ast.Call) else place.value
+    if isinstance(place, ast.Name):
+        yield place.id
+    for inner in ast.iter_child_nodes(node):
+        yield from _changed(inner)

@@ -1,0 +1,27 @@
+"""Learners' notebooks for the tests of `course check`."""
+
+import inspect
+import json
+import textwrap
+
+from course_utils.exercises.checking import Exercise
+
+IMPORTS = "import torch\nfrom torch import nn\nfrom torch.nn import functional as F\nfrom course_utils import exercises"
+
+
+def reference(exercise: Exercise) -> str:
+    """The reference solution as a learner would copy it."""
+    return inspect.getsource(exercise.reference)
+
+
+def write(path, *cells, lesson=None, outputs=()):
+    """Write a notebook with a cell of imports, then `cells`."""
+    code = [
+        {"cell_type": "code", "metadata": {}, "execution_count": None, "source": textwrap.dedent(source),
+         "outputs": list(outputs)}
+        for source in (IMPORTS, *cells)
+    ]  # fmt: skip
+    metadata = {} if lesson is None else {"course": {"lesson": lesson}}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"cells": code, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}), "utf-8")
+    return path

@@ -1,0 +1,428 @@
+"""`course check`: right verdicts for honest notebooks, and hostile ones that harm neither the others nor the report."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from learners import reference, write
+
+from course_utils import exercises
+from course_utils.errors import CourseError, SettingError
+from course_utils.grading import confinement, referee, report, submissions
+from course_utils.grading.referee import Result, Results
+
+L3 = exercises.lesson3
+ASK = "exercises.lesson3.accuracy.check(accuracy)"
+RIGHT = "def accuracy(batches):\n    return sum(r for r, _ in batches) / sum(n for _, n in batches)"
+FORGED_OUTPUT = {"output_type": "stream", "name": "stdout", "text": "✓ correct: accuracy passed all 4 checks.\n"}
+CONFINED = sys.platform == "linux" and confinement.CALLS.get(os.uname().machine)
+needs_confinement = pytest.mark.skipif(not CONFINED, reason="only Linux can forbid an answer to write or to signal")
+
+# Each is one learner's notebook: its cells, and the outcome for `accuracy`; the message of an error or a mistake.
+HONEST = {
+    "right": ([RIGHT, ASK], "correct", "passed all 4"),
+    "wrong": (
+        ["def accuracy(b): return sum(r / n for r, n in b) / len(b)"],
+        "wrong",
+        "got 0.71875, expected 0.8888889",
+    ),
+    "blank": (["def accuracy(batches): ...", ASK], "not attempted", "still blank"),
+    "deleted": ([ASK], "not attempted", "does not define accuracy"),
+    "last of two": (["def accuracy(batches): return 1.0", RIGHT, "accuracy([(1, 2)])"], "correct", ""),
+    "tried out": ([RIGHT, "accuracy = accuracy([(30, 32)])", ASK], "correct", ""),
+    "lambda": (["accuracy = lambda b: sum(r for r, _ in b) / sum(n for _, n in b)"], "correct", ""),
+    "in parts": (
+        [
+            "def accuracy(batches):\n    return share(*totals(batches))",
+            "import numpy as np\nfrom operator import itemgetter as get",
+            "def totals(batches): return [np.sum(list(map(get(place), batches))) for place in PLACES]",
+            "PLACES = []\nfor place in (0, 1):\n    PLACES.append(place)",
+            "class Sum:\n    zero = float(0)\ndef share(right, all): return float(Sum.zero + right / all)",
+        ],
+        "correct",
+        "",
+    ),
+    "magic": (
+        ["%matplotlib inline\n!pip install torch\nfiles = !ls\n" + RIGHT, "%%time\nscale = 1", "%%bash\nrm -rf /", ASK],
+        "correct",
+        "",
+    ),
+    "timed": (["%%time\n" + RIGHT], "correct", ""),
+    "another cell is broken": (["def flat_size(side:\n  return", RIGHT], "correct", ""),
+    "its cell is broken": (["x = 1", "def accuracy(batches)\n    return 1"], "error", "Cell 3, which holds it, is no"),
+    "no function": (["accuracy = 0.5"], "wrong", "got 0.5, expected a function named accuracy"),
+    "fails": (["def accuracy(batches): return batches[9]"], "wrong", "raised IndexError: list index out of range"),
+    "leans on a run": (
+        ["history = train(epochs=30)", "def accuracy(batches): return history.accuracy"],
+        "error",
+        "It needs something that is not there: cell 2 failed: NameError: name 'train' is not defined.",
+    ),
+    "leans on a long run": (
+        ["steps = 0\nwhile True:\n    steps += 1", "def accuracy(batches): return steps"],
+        "error",
+        "accuracy took longer than 2 s while cell 2, which it needs, was running.",
+    ),
+    "leans on a file": (
+        ["notes = open('notes.txt').read()", "def accuracy(batches): return len(notes)"],
+        "error",
+        "cell 2 failed: FileNotFoundError",
+    ),
+    "[bold]=1+1": ([RIGHT], "correct", ""),
+}
+HOSTILE = {
+    "hangs": (["def accuracy(batches):\n    while True: pass"], "error", "accuracy took longer than 2 s."),
+    "dies": (["import os\ndef accuracy(batches): os._exit(7)"], "error", "ended its own process (exit code 7)"),
+    "crashes": (["import ctypes\ndef accuracy(batches): ctypes.string_at(0)"], "error", "(signal 11, "),
+    "prints": (["def accuracy(batches):\n    while True: print('x' * 9999)"], "error", "took longer than 2 s"),
+    "fills the disk": (
+        ["def accuracy(batches):\n    with open('huge', 'wb') as f:\n        while True: f.write(bytes(10**7))"],
+        "wrong",
+        "raised OSError: [Errno 27] File too large",
+    ),
+    "many files": (
+        [
+            "def accuracy(batches):\n    for i in range(10**9):\n"
+            "        with open(str(i), 'wb') as f: f.write(bytes(10**7))"
+        ],
+        "error",
+        "wrote files of more than 100 MB",
+    ),
+    "fills the memory": (["def accuracy(batches): return bytearray(10**11)"], "wrong", "raised MemoryError"),
+    "gives too much": (["def accuracy(batches): return ['x' * 10**7] * 10**3"], "error", ""),
+    "for the table": (
+        ["class Yes:\n    __eq__ = lambda self, other: True\n    __repr__ = lambda self: '=1+1'",
+         "def accuracy(batches): return Yes()"],
+        "wrong",
+        "accuracy([(30, 32), (2, 4)]): got =1+1, which is a Yes, expected 0.8888889, a float",
+    ),
+    "forges": (
+        [
+            """
+            import math, sys, builtins
+            from course_utils.exercises import checking, differences
+            class Fake:
+                def __getattr__(self, name): return self
+                def check(self, answer): print("✓ correct: accuracy passed all 4 checks.")
+            exercises = Fake()
+            for module in (checking, differences):
+                module.first_difference = lambda *a: None
+            math.isclose = torch.equal = torch.testing.assert_close = lambda *a, **k: True
+            """,
+            "def accuracy(batches):\n    Fake, math, checking, differences, torch\n    return 0.5",
+            ASK,
+        ],
+        "wrong",
+        "got 0.5, expected 0.8888889",
+    ),
+    "asks the reference": (
+        ["def accuracy(batches): return exercises.lesson3.accuracy.reference(batches)"],
+        "wrong",
+        "raised TypeError: 'NoneType' object is not callable",
+    ),
+    "speaks for itself": (
+        [
+            """
+            import json, os
+            def accuracy(batches):
+                line = json.dumps({"exercise": "accuracy", "outcome": "correct", "message": ""}).encode() + b"\\n"
+                for number in range(64):
+                    try: os.write(number, line)
+                    except OSError: pass
+                os._exit(0)
+            """
+        ],
+        "error",
+        "accuracy ended its own process (exit code 0).",
+    ),
+    "forges a message": (
+        [
+            """
+            import json, os, struct
+            def accuracy(batches):
+                head = json.dumps({"result": {"k": "module", "class": ["os", "system"], "v": []}, "sizes": []}).encode()
+                os.write(3, b"M" + struct.pack("<Q", len(head)) + head)
+                os._exit(0)
+            """
+        ],
+        "error",
+        "what came back from the answer says that it is a system",
+    ),
+}  # fmt: skip
+FORBIDDEN = {
+    "deletes": (
+        "import os, pathlib, shutil\ndef accuracy(batches):\n    folder = pathlib.Path({folder!r})\n"
+        "    shutil.rmtree(folder, ignore_errors=True)\n    os.remove(folder / 'deletes.ipynb')",
+        "wrong",
+        "raised PermissionError: [Errno 13]",
+    ),
+    "multiplies": ("import os\ndef accuracy(batches):\n    while True: os.fork()", "wrong", "raised PermissionError"),
+    "starts programs": (
+        "import subprocess\ndef accuracy(batches): subprocess.run(['sleep', '1000'])",
+        "wrong",
+        "raised PermissionError",
+    ),
+    "kills its judge": (
+        "import os\ndef accuracy(batches): os.kill(os.getppid(), 9)",
+        "wrong",
+        "raised PermissionError: [Errno 1]",
+    ),
+    "calls home": ("import socket\ndef accuracy(batches): socket.socket()", "wrong", "raised PermissionError"),
+}
+
+
+def rows(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in folder.rglob("*")}
+
+
+@needs_confinement
+def test_a_folder_with_hostile_notebooks_gets_a_complete_table_with_right_verdicts(course, tmp_path, monkeypatch):
+    folder, temporary = tmp_path / "learners", tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    expected = {}
+    for name, (cells, *wanted) in (HONEST | HOSTILE).items():
+        expected[write(folder / f"{name}.ipynb", *cells, lesson=3, outputs=[FORGED_OUTPUT]).as_posix()] = wanted
+    for name, (cell, *wanted) in FORBIDDEN.items():
+        source = cell.format(folder=str(folder)) if "{folder!r}" in cell else cell
+        expected[write(folder / f"{name}.ipynb", source, lesson=3).as_posix()] = wanted
+    (folder / "damaged.ipynb").write_text("{", "utf-8")
+    before, started = content(folder), time.monotonic()
+
+    code, table, errors = course("check", folder, "--csv", tmp_path / "out.csv", "--timeout", "2", "--jobs", "2")
+
+    assert len(expected) >= 20 and len(HOSTILE) + len(FORBIDDEN) >= 5
+    assert time.monotonic() - started < 90
+    assert (code, errors) == (1, "")
+    assert content(folder) == before, "a notebook was changed"
+    found = rows(tmp_path / "out.csv")
+    names = [each.name for each in vars(L3).values() if isinstance(each, exercises.checking.Exercise)]
+    got = {}
+    for name in [*expected, (folder / "damaged.ipynb").as_posix()]:
+        mine = [row for row in found if row["notebook"].lstrip("'") == name]
+        assert [row["exercise"] for row in mine] == (names if name in expected else [""])
+        got[name] = next((row["outcome"], row["message"]) for row in mine if row["exercise"] in ("accuracy", ""))
+        others = {row["outcome"] for row in mine if row["exercise"] not in ("accuracy", "")}
+        assert others <= {"not attempted"} or "another cell is broken" in name
+        assert name.rpartition("/")[2] in table.replace("\n", "")
+    wrong = {
+        name: got[name]
+        for name, (outcome, words) in expected.items()
+        if got[name][0] != outcome or words not in got[name][1]
+    }
+    assert not wrong
+    assert got[(folder / "damaged.ipynb").as_posix()][0] == "error"
+    assert not list(temporary.iterdir()), "files are left behind"
+    assert not [p for p in psutil.process_iter(["cmdline"]) if str(temporary) in " ".join(p.info["cmdline"] or ())]
+
+
+def test_every_reference_is_correct_and_every_stub_blank(tmp_path, course):
+    for module in map(exercises.__dict__.get, exercises.__all__):
+        mine = [each for each in vars(module).values() if isinstance(each, exercises.checking.Exercise)]
+        write(tmp_path / f"{module.LESSON}.ipynb", *map(reference, mine), lesson=module.LESSON)
+        stubs = [f"def {each.name}(*values): ..." for each in mine]
+        write(tmp_path / f"{module.LESSON} blank.ipynb", *stubs, lesson=int(module.LESSON))
+    code, output, _ = course("check", tmp_path, "--json")
+    found = json.loads(output)
+    assert code == 0 and found["counts"]["wrong"] == found["counts"]["error"] == 0
+    for row in found["results"]:
+        assert row["outcome"] == ("not attempted" if "blank" in row["notebook"] else "correct"), row
+
+
+def test_a_training_step_is_judged_by_what_it_does_to_the_network(tmp_path, course):
+    right = reference(L3.clipped_step)
+    for name, source in {
+        "library": right.replace("    norm = ", "    nn.utils.clip_grad_norm_(model.parameters(), most)\n    norm = "),
+        "no clip": right.replace("gradient *= most / norm", "pass"),
+        "no clear": right.replace("    optimizer.zero_grad()\n", ""),
+    }.items():
+        write(tmp_path / f"{name}.ipynb", source)
+    code, output, _ = course("check", tmp_path, "--json")
+    got = {
+        row["notebook"].rpartition("/")[2]: row for row in json.loads(output)["results"] if "clip" in row["exercise"]
+    }
+    assert code == 0 and got["library.ipynb"]["outcome"] == "correct"
+    assert "with most=0.5: the parameter '1.weight' after the step" in got["no clip.ipynb"]["message"]
+    assert "gradients left from an earlier step" in got["no clear.ipynb"]["message"]
+
+
+def test_a_notebook_that_hangs_everywhere_uses_up_its_time_and_no_more(tmp_path, course):
+    names = ("flat_size", "cross_entropy", "accuracy", "precision", "clipped_step")
+    write(tmp_path / "a.ipynb", *[f"def {name}(*values):\n    while True: pass" for name in names], lesson=3)
+    started = time.monotonic()
+    code, output, _ = course("check", tmp_path, "--json", "--timeout", "1")
+    assert time.monotonic() - started < 60
+    assert code == 1 and json.loads(output)["counts"]["error"] == 5
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals as on Linux and macOS")
+def test_an_interrupted_check_leaves_no_process_file_or_half_a_report(tmp_path):
+    write(tmp_path / "in" / "a.ipynb", "def accuracy(batches):\n    while True: pass", lesson=3)
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "out.csv").write_text("old", "utf-8")
+    command = [sys.executable, "-m", "course_utils.cli", "check", str(tmp_path / "in"), "--csv"]
+    process = subprocess.Popen(
+        [*command, str(tmp_path / "out.csv")], env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+    def judging():
+        return len(psutil.Process(process.pid).children(recursive=True)) >= 2
+
+    end = time.monotonic() + 60
+    while not judging() and time.monotonic() < end:
+        time.sleep(0.1)
+    kin = psutil.Process(process.pid).children(recursive=True)
+    process.terminate()
+    assert process.communicate(timeout=30)[1] == "course: interrupted\n"
+    assert process.returncode == 130
+    assert len(kin) >= 2 and not psutil.wait_procs(kin, timeout=10)[1]
+    assert not list((tmp_path / "tmp").iterdir())
+    assert (tmp_path / "out.csv").read_text("utf-8") == "old"
+
+
+def test_a_judge_that_is_ended_is_replaced_for_the_rest_of_the_notebook(tmp_path, monkeypatch):
+    write(tmp_path / "a.ipynb", reference(L3.accuracy), reference(L3.precision), lesson=3)
+    asked = referee._Judge._asked
+
+    def once(self, line, seconds):
+        if '"flat_size"' in line:  # the first exercise of the lesson
+            self.process.kill()
+        return asked(self, line, seconds)
+
+    monkeypatch.setattr(referee._Judge, "_asked", once)
+    results = referee.judge_all(submissions.find([tmp_path]))
+    assert [row.outcome for row in results.rows] == ["error", "not attempted", "correct", "correct", "not attempted"]
+    assert results.rows[0].message == referee.ENDED
+
+
+# --- the command and the report
+
+
+def test_wrong_calls_end_with_2_before_anything_runs(course, tmp_path):
+    (tmp_path / "notes.txt").touch()
+    notebook = write(tmp_path / "in" / "a.ipynb", RIGHT)
+    for arguments, words in (
+        ([tmp_path / "no"], "There is no notebook or folder"),
+        ([tmp_path / "notes.txt"], "its name must end in .ipynb"),
+        ([notebook, "--csv", tmp_path], "is a folder"),
+        ([notebook, "--csv", tmp_path / "notes.txt" / "x.csv"], "cannot be written"),
+        ([notebook, "--csv", notebook], "would write over the notebook"),
+        ([notebook, "--jobs", "0"], "--jobs"),
+        ([], "NOTEBOOK"),
+    ):
+        code, output, errors = course("check", *arguments)
+        assert (code, output) == (2, "") and words in errors and errors.count("\n") == 1
+
+
+def test_the_table_shows_names_as_they_are_and_says_why_on_request(capsys):
+    from rich.console import Console
+
+    found = [
+        Result("x/[red]anna.ipynb", "03", "accuracy", "correct", "fine"),
+        Result("x/[red]anna.ipynb", "03", "precision", "wrong", "got [1], expected 0\x1b[2J"),
+        Result("x/ben.ipynb", "03", "accuracy", "error", "took too long"),
+        Result("x/ben.ipynb", "03", "precision", "not attempted", "blank"),
+        Result("y.ipynb", "", "", "error", "The file is not JSON."),
+    ]
+    report.show(Results(found), Console(width=80), verbose=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "Lesson 3: 1 accuracy, 2 precision"
+    cells = {line.split("│")[1].strip(): [c.strip() for c in line.split("│")[2:-1]] for line in lines if "│" in line}
+    assert cells["x/[red]anna.ipynb"] == ["✓", "✗", "1/2"] and cells["x/ben.ipynb"] == ["!", "○", "0/2"]
+    assert cells["right"] == ["1", "0", "of 2"]
+    assert "✗ x/[red]anna.ipynb, precision: got [1], expected 0�[2J" in lines
+    assert "! y.ipynb: The file is not JSON." in lines
+    assert lines[-1] == "3 notebooks: 1 ✓ correct, 1 ✗ wrong, 1 ○ not attempted, 2 ! error"
+    report.show(Results(found), Console(width=80))
+    assert "got [1]" not in capsys.readouterr().out
+
+
+def test_a_system_that_cannot_confine_answers_is_named(course, tmp_path, monkeypatch):
+    monkeypatch.setattr(referee, "judge_all", lambda *args, **kwargs: Results([], confined=False))
+    code, _, errors = course("check", write(tmp_path / "a.ipynb", RIGHT))
+    assert code == 0 and errors.startswith("course: this system cannot confine answers") and errors.count("\n") == 1
+    monkeypatch.undo()
+    monkeypatch.delattr(os, "fork")
+    with pytest.raises(CourseError, match="needs Linux or macOS"):
+        referee.judge_all({})
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
+def test_no_cell_of_the_csv_starts_a_formula(tmp_path, start):
+    path = tmp_path / "out.csv"
+    report.save_csv([Result(f"{start}cmd|' /C calc'!A0", "03", "accuracy", "wrong", f'{start}1, "2"\n3\ud800')], path)
+    (row,) = rows(path)
+    sign = " " if start.isspace() else start
+    assert row["notebook"] == f"'{sign}cmd|' /C calc'!A0" or start.isspace()
+    assert row["message"].lstrip("'") == f'{sign}1, "2" 3�' and row["outcome"] == "wrong"
+    assert not path.read_text("utf-8").splitlines()[1].lstrip(' "').startswith(("=", "+", "-", "@"))
+
+
+# --- finding and reading
+
+
+def test_notebooks_are_found_once_and_hidden_ones_left_out(tmp_path):
+    for name in ("b.ipynb", "a.ipynb", "sub/c.ipynb", ".ipynb_checkpoints/a-checkpoint.ipynb", ".d.ipynb"):
+        write(tmp_path / name, RIGHT)
+    (tmp_path / "e.txt").touch()
+    (tmp_path / "loop").symlink_to(tmp_path)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    found = submissions.find([tmp_path, tmp_path / "a.ipynb"])
+    assert [path.relative_to(tmp_path).as_posix() for path in found.values()] == ["a.ipynb", "b.ipynb", "sub/c.ipynb"]
+    with pytest.raises(SettingError, match="There is no notebook in"):
+        submissions.find([empty])
+
+
+LESSONS = {"01": ["from_hex", "frame"], "03": ["accuracy"]}
+
+
+def test_the_lesson_is_what_the_notebook_says_or_what_its_code_asks_or_defines(tmp_path):
+    for cells, said, lesson in (
+        ([RIGHT], 1, "01"),
+        ([RIGHT], "no lesson", "03"),
+        (["def frame(i, t): ...", ASK], None, "03"),
+        (["def frame(i, t): ...", "from_hex = lambda t: 0", RIGHT], None, "01"),
+    ):
+        submission = submissions.read(write(tmp_path / "a.ipynb", *cells, lesson=said), LESSONS)
+        assert (submission.lesson, submission.problem) == (lesson, "")
+
+
+def test_what_cannot_be_read_is_a_problem_in_one_sentence(tmp_path):
+    path = tmp_path / "a.ipynb"
+    for content, words in (
+        (b"{", "not JSON"),
+        (b"\xff\xfe", "not text in UTF-8"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"[]", "no cells"),
+        (b'{"cells": [{"cell_type": "code", "source": 3}]}', "Cell 1 is damaged"),
+        (b'{"cells": [1, {"cell_type": "markdown"}]}', "not a lesson of this course"),
+        (b'{"cells": ' + b"1" * 5000 + b"}", "no"),
+    ):
+        path.write_bytes(content)
+        problem = submissions.read(path, LESSONS).problem
+        assert words in problem and problem.endswith(".") and "\n" not in problem
+    path.unlink()
+    path.mkdir()
+    assert submissions.read(path, LESSONS).problem == "This is not a regular file."
+    assert "cannot be read" in submissions.read(tmp_path / "none.ipynb", LESSONS).problem
+
+
+def test_files_that_are_too_large_are_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(submissions, "MOST_BYTES", 1000)
+    path = write(tmp_path / "a.ipynb", "#" * 2000)
+    assert "clear the outputs" in submissions.read(path, LESSONS).problem
+    monkeypatch.undo()
+    monkeypatch.setattr(submissions, "MOST_CODE", 1000)
+    assert "characters of code" in submissions.read(path, LESSONS).problem

@@ -1,0 +1,374 @@
+"""Answers called in a copy of the process: what they return, change and raise is as in the notebook itself.
+
+Everything runs in one clean process: a copy of a process with several threads, such as pytest's, would stand still.
+"""
+
+import multiprocessing
+import os
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from course_utils.exercises.checking import Exercise
+from course_utils.grading import answers, confinement, judge, sandbox
+
+CONFINED = sys.platform == "linux" and confinement.CALLS.get(os.uname().machine)
+needs_confinement = pytest.mark.skipif(not CONFINED, reason="only Linux can forbid an answer to write or to signal")
+
+
+@pytest.fixture(scope="module")
+def clean():
+    """Run a function of this module in a process with one thread."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        yield lambda function, *arguments: pool.submit(tried, function, *arguments).result()
+
+
+def tried(function, *arguments):
+    try:
+        return function(*arguments)
+    except sandbox.Stopped as stopped:  # no ordinary exception: it would end the process
+        return stopped.outcome, stopped.message
+
+
+def answer(source, name="answer", seconds=20.0):
+    cells = [(1, source)]
+    return sandbox.Answer(
+        answers.cut(name, *answers.statements(cells)[:1], cells, {}), Path(tempfile.gettempdir()), seconds
+    )
+
+
+# --- what an answer returns
+
+
+def returned():
+    source = """
+import numpy as np, torch
+def answer(): return (
+    None, True, -3, 2**70, 0.1, float("inf"), "ä\\n", ..., [1, (2,)], {"a": 1, 3: [4.0]}, torch.float16,
+    torch.tensor(3), torch.tensor([[1.5, float("nan")]]), torch.zeros(0, 3), torch.ones(2, dtype=torch.bfloat16),
+    torch.tensor([1 + 2j]).conj(), torch.tensor([True, False]), torch.arange(6).reshape(2, 3).T,
+    torch.ones(3).requires_grad_(), np.float32(1.5), np.arange(3, dtype=">i2"), torch.Size([1, 2]),
+)
+"""
+    namespace = {}
+    exec(source, namespace)
+    got, expected = answer(source)(), namespace["answer"]()
+    assert len(got) == len(expected)
+    for mine, theirs in zip(got, expected):
+        if isinstance(theirs, torch.Tensor):
+            torch.testing.assert_close(mine, theirs, rtol=0, atol=0, equal_nan=True)
+            assert mine.requires_grad == theirs.requires_grad
+        elif isinstance(theirs, np.ndarray):
+            np.testing.assert_array_equal(mine, theirs)
+        else:
+            assert mine == theirs and (type(mine) is type(theirs) or isinstance(theirs, torch.Size))
+    return "as expected"
+
+
+def test_plain_data_tensors_and_arrays_come_back_as_they_were(clean):
+    assert clean(returned) == "as expected"
+
+
+def networks():
+    built = answer(
+        "import torch\nfrom torch import nn\n"
+        "def answer(classes):\n"
+        "    torch.manual_seed(1)\n"
+        "    return nn.Sequential(nn.Conv2d(3, 4, 3, padding='same'), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5),\n"
+        "                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, classes)).eval()"
+    )(5)
+    torch.manual_seed(1)
+    layers = (nn.Conv2d(3, 4, 3, padding="same"), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5))
+    expected = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)).eval()
+    images = torch.randn(2, 3, 8, 8)
+    torch.testing.assert_close(built(images), expected(images))
+    assert str(built) == str(expected) and not built.training and len(list(built.parameters())) == 6
+    return "as expected"
+
+
+def test_a_network_of_pytorchs_layers_comes_back_whole(clean):
+    assert clean(networks) == "as expected"
+
+
+def functions():
+    make = answer("def answer(base):\n    def rate(step): return base / (1 + step)\n    return rate")
+    rate = make(2.0)
+    own = answer(
+        "from torch import nn\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n        self.layer = nn.Linear(2, 3)\n"
+        "    def forward(self, x): return self.layer(x)\n"
+        "def answer(): return Net()"
+    )()
+    values = torch.ones(1, 2)
+    first, second = own(values), own(values)
+    return rate(3), first.shape, torch.equal(first, second), type(own).__name__
+
+
+def test_a_function_or_network_of_the_learners_own_can_be_called_where_it_lives(clean):
+    assert clean(functions) == (0.5, (1, 3), True, "Net")
+
+
+# --- what an answer changes
+
+
+def changed_network():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    weight, calls = model[0].weight, []
+
+    def watched(images):
+        calls.append(images.shape)
+        return model(images)
+
+    run = answer(
+        "from torch import nn\n"
+        "def answer(model, optimizer, images, forward, notes):\n"
+        "    for _ in range(2):\n"
+        "        optimizer.zero_grad()\n        forward(images).sum().backward()\n        optimizer.step()\n"
+        "    model[0].requires_grad_(False)\n"
+        "    model[2] = nn.Linear(3, 7)\n    model.eval()\n    optimizer.param_groups[0]['lr'] = 0.5\n"
+        "    images.mul_(2)\n    notes['done'] = [1]\n"
+        "    return model"
+    )
+    images, notes = torch.ones(1, 4), {}
+    result = run(model, optimizer, images, watched, notes)
+    assert result is model and model[0].weight is weight and not weight.requires_grad
+    assert weight.grad is not None and not torch.equal(weight, nn.Linear(4, 3).weight)
+    assert optimizer.state[weight]["momentum_buffer"].shape == (3, 4) and optimizer.param_groups[0]["lr"] == 0.5
+    assert model[2].out_features == 7 and model(images).shape == (1, 7) and not model.training
+    assert images.tolist() == [[2.0] * 4] and notes == {"done": [1]} and calls == [(1, 4)] * 2
+    return "as expected"
+
+
+def test_what_an_answer_does_to_network_optimizer_tensors_and_lists_is_carried_over(clean):
+    assert clean(changed_network) == "as expected"
+
+
+def groups():
+    model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
+    made = answer(
+        "import torch\n"
+        "def answer(model, rate):\n"
+        "    groups = [{'params': model[0].parameters(), 'lr': rate / 10}, {'params': model[1].parameters()}]\n"
+        "    return torch.optim.AdamW(groups, lr=rate, weight_decay=0.1)"
+    )(model, 0.5)
+    assert isinstance(made, torch.optim.AdamW) and [group["lr"] for group in made.param_groups] == [0.05, 0.5]
+    assert made.param_groups[1]["params"][0] is model[1].weight
+    before = model[1].weight.detach().clone()
+    F.mse_loss(model(torch.ones(1, 4)), torch.zeros(1, 2)).backward()
+    made.step()
+    return not torch.equal(before, model[1].weight)
+
+
+def test_a_new_optimizer_refers_to_the_networks_own_parameters(clean):
+    assert clean(groups)
+
+
+def drawn():
+    draw = answer("import torch\ndef answer(n): return torch.rand(n)")
+    torch.manual_seed(4)
+    got = [draw(3), draw(3)]
+    torch.manual_seed(4)
+    return all(torch.equal(mine, torch.rand(3)) for mine in got)
+
+
+def test_random_numbers_go_on_where_the_check_left_them(clean):
+    assert clean(drawn)
+
+
+# --- what an answer raises
+
+
+IMPORTS = "import os, resource, socket, subprocess\nfrom course_utils.errors import DataError"
+
+
+def raised(source):
+    try:
+        answer(f"{IMPORTS}\ndef answer():\n    {source}")()
+    except Exception as error:  # noqa: BLE001 - that is what is looked at
+        return type(error).__name__, [kind.__name__ for kind in type(error).__mro__[1:3]], str(error)
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "base", "text"),
+    [
+        ("raise ValueError('odd')", "ValueError", "ValueError", "odd"),
+        ("{}['red']", "KeyError", "KeyError", "'red'"),
+        ("b'\\xff'.decode()", "UnicodeDecodeError", "UnicodeDecodeError", "'utf-8' codec can't decode byte 0xff in"),
+        ("raise DataError('lost')", "DataError", "DataError", "lost"),
+        ("import torch; torch.zeros(2) @ torch.zeros(3)", "RuntimeError", "RuntimeError", "size"),
+        ("raise SystemExit(3)", "SystemExit", "Exception", "3"),
+        ("answer()", "RecursionError", "RecursionError", "maximum recursion depth"),
+        ("class Odd(TypeError):\n        __str__ = None\n    raise Odd", "Odd", "TypeError", ""),
+    ],
+)
+def test_exceptions_arrive_as_what_they_are(clean, source, name, base, text):
+    got = clean(raised, source)
+    assert got[0] == name and base in got[1] and text in got[2]
+
+
+# --- what an answer may do
+
+
+@needs_confinement
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("open({outside!r}, 'w')", "Errno 13"),
+        ("open({outside!r}, 'a')", "Errno 13"),
+        ("os.remove({outside!r})", "Errno 13"),
+        ("os.rename({outside!r}, 'mine')", "Errno 1"),
+        ("os.truncate({outside!r}, 0)", "Errno 13"),
+        ("os.chmod({outside!r}, 0)", "Errno 1"),
+        ("os.symlink('x', {outside!r} + '2')", "Errno 13"),
+        ("os.fork()", "Errno 1"),
+        ("os.execv('/bin/true', ['true'])", "Errno 1"),
+        ("subprocess.run(['true'])", "Errno 1"),
+        ("os.kill({parent}, 0)", "Errno 1"),
+        ("resource.prlimit({parent}, resource.RLIMIT_CPU, (0, 0))", "Errno 1"),
+        ("socket.socket()", "Errno 1"),
+        ("open('/proc/{parent}/mem', 'r+b')", "Errno 13"),
+    ],
+)
+def test_linux_forbids_an_answer_to_leave_its_process_and_folder(clean, tmp_path, source, words):
+    outside = tmp_path / "outside"
+    outside.write_text("as it was", "utf-8")
+    kind, _, text = clean(raised, source.format(outside=str(outside), parent=os.getpid()))
+    assert kind in ("PermissionError", "OSError") and words in text
+    assert outside.read_text("utf-8") == "as it was" and len(list(tmp_path.iterdir())) == 1
+
+
+def in_its_folder():
+    files = "from pathlib import Path\nimport tempfile, threading\ndef answer():\n    Path('a').write_text('x')\n"
+    files += "    Path('a').rename('b')\n    Path('b').unlink()\n    thread = threading.Thread(target=print)\n"
+    files += "    thread.start()\n    thread.join()\n"
+    files += "    with tempfile.TemporaryFile('w') as file: return file.write('abc'), str(Path.cwd())"
+    written, folder = answer(files)()
+    return written, Path(folder).exists()
+
+
+def test_an_answer_can_write_in_a_folder_of_its_own_that_is_removed(clean):
+    assert clean(in_its_folder) == (3, False)
+
+
+def unconfined(path):
+    """As where the system forbids nothing: the answer starts a process, then both are to end."""
+    kept, sandbox.confine = sandbox.confine, lambda folder, parent: confinement._limit()
+    source = "import os, time\ndef answer():\n    pid = os.fork()\n    if pid:\n"
+    source += f"        open({str(path)!r}, 'w').write(str(pid))\n    time.sleep(600)"
+    try:
+        answer(source, seconds=1.0)()
+    finally:
+        sandbox.confine = kept
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="only where processes can be copied")
+def test_where_nothing_is_forbidden_time_is_up_for_an_answers_own_processes_too(clean, tmp_path):
+    assert clean(unconfined, tmp_path / "pid") == ("error", "answer took longer than 1 s.")
+    pid = int((tmp_path / "pid").read_text("utf-8"))
+    end = time.monotonic() + 5
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < end, "the process lives on"
+        time.sleep(0.05)
+
+
+# --- whole judgements
+
+
+def judged(question, source, seconds=20.0):
+    cells = [(1, source)]
+    found, broken = answers.statements(cells)
+    needed = answers.cut(question.__name__, found, cells, broken)
+    exercise = Exercise(question.__name__, "", [question], ["think"], question, "09")
+    return judge.judge(exercise, sandbox.Answer(needed, Path(tempfile.mkdtemp()), seconds))
+
+
+def halves(answer, reference):
+    model = answer()
+    return None if sum(p.numel() for p in model.parameters()) == 6 else "another number of parameters"
+
+
+def test_a_check_that_looks_inside_a_network_says_when_it_cannot(clean):
+    assert clean(judged, halves, "from torch import nn\ndef halves(): return nn.Linear(2, 2)")[0] == "correct"
+    assert clean(judged, halves, "from torch import nn\ndef halves(): return nn.Linear(2, 3)")[0] == "wrong"
+    own = "from torch import nn\nclass Net(nn.Linear): pass\ndef halves(): return Net(2, 2)"
+    message = "It gave back what cannot be judged outside its notebook: an object of type Net."
+    assert clean(judged, halves, own) == ("error", message)
+
+
+def counted(answer, reference):
+    return None if [answer(), answer()] == [1, 1] else "something stayed behind"
+
+
+def test_each_call_starts_from_the_notebook_as_it_is_written(clean):
+    source = "calls = []\ndef counted():\n    calls.append(1)\n    return len(calls)"
+    assert clean(judged, counted, source)[0] == "correct"
+
+
+# --- what is cut out
+
+
+def cut_lines(source, name="answer"):
+    cells = [(number, cell) for number, cell in enumerate(source.split("\n---\n"), start=1)]
+    found, broken = answers.statements(cells)
+    return [(each.cell, sorted(each.binds)) for each in answers.cut(name, found, cells, broken).statements]
+
+
+def test_only_what_an_answer_needs_is_run():
+    source = """import torch
+---
+slow = train()
+---
+table = {}
+for name in "ab":
+    table[name] = ord(name)
+table.update(c=3)
+table
+torch.manual_seed(3)
+---
+def helper(x): return table[x] + math.pi
+---
+def answer(x): return helper(x)
+---
+from math import *
+import math"""
+    assert cut_lines(source) == [
+        (3, ["table"]),
+        (3, ["name"]),
+        (3, []),
+        (4, ["helper"]),
+        (5, ["answer"]),
+        (6, ["math"]),
+    ]
+
+
+def test_names_from_a_star_import_are_found():
+    assert cut_lines("from math import *\n---\nimport os\n---\nanswer = lambda x: sqrt(x)") == [
+        (1, []),
+        (3, ["answer"]),
+    ]
+
+
+def test_decorators_defaults_and_annotations_count_as_used():
+    source = "import functools\n---\nN = 3\n---\nT = int\n---\n@functools.cache\ndef answer(x: T = N): return x"
+    assert [cell for cell, _ in cut_lines(source)] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    "source", ["(" * 5000, "x = " + "-" * 100_000 + "1", "x = " + "[" * 90 + "]" * 90, "\0", "def f(:", "x = '\ud800'"]
+)
+def test_a_cell_that_python_cannot_take_is_lost_alone(source):
+    found, broken = answers.statements([(1, source), (2, "def answer(): pass")])
+    assert [each.cell for each in found][-1] == 2 and set(broken) <= {1}
