@@ -220,7 +220,7 @@ class _Step:
             return value
 
         if self.needs_closure:  # such as L-BFGS, which measures several times in a step
-            return float(self.optimizer.step(measure))
+            return self.optimizer.step(measure).item()
         value = measure()
         self.scaler.step(self.optimizer)
         self.scaler.update()

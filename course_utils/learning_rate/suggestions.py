@@ -1,7 +1,7 @@
 """Which rate to pick from a curve of loss against rate: several rules, a range, or "no clear answer" and why.
 
 The rules are those in wide use: where the loss falls most steeply, the middle of its longest way downhill ("valley"),
-and a tenth of the rate with the lowest loss. The ideas are from Smith 2017 (arXiv:1506.01186) and from fastai's `lr_find`.
+and a tenth of the rate with the lowest loss. The ideas are from Smith 2017 (arXiv:1506.01186) and fastai's `lr_find`.
 """
 
 from __future__ import annotations
