@@ -168,23 +168,30 @@ def _problem(x: np.ndarray, raw: np.ndarray, y: np.ndarray, beta: float, ended: 
             "begin at a smaller rate." if ended else "take more steps."
         )
     first, lowest = _first(n), _lowest(y)
-    level = float(np.median(raw[:first]))
+    # The first loss is that of the untouched network: a fall from a height that the rates caused is no fall.
+    level = min(float(np.median(raw[:first])), float(raw[0] + abs(raw[0]) / 4))
     # Noise from the differences of neighbours, before the loss rises; the median lets single leaps pass.
     calm = raw[: max(lowest + 1, FEWEST // 2)]
     noise = 1.4826 * float(np.median(np.abs(np.diff(calm)))) / np.sqrt(2)
     error = noise * np.sqrt(1.57 / first + (1 - beta) / (1 + beta))
     fall = level - float(y[lowest])
     if fall < max(SURE * error, SMALLEST_FALL * abs(level)):
-        if raw[-first // 2 :].mean() - level > max(SURE * error, abs(level)):
-            return f"the loss only rises, from {level:.2g} on; begin at a smaller rate than {x[0]:.2g}."
+        high = np.flatnonzero(y > level + max(SURE * error, 0.2 * abs(level)))
+        if len(high) and high[-1] == n - 1:
+            if high[0] < n // 4:
+                return f"the loss only rises, from {level:.2g} on; begin at a smaller rate than {x[0]:.2g}."
+            return (
+                f"the loss stays near {level:.2g} and then rises, near a rate of {x[high[0]]:.2g}, without a fall "
+                "before; take larger batches, or check that there is something to learn: labels, frozen layers."
+            )
         if noise > NOISY * abs(level):
             return (
                 f"the batches' losses differ by about {noise:.2g} by chance, too much to see a fall; "
                 "take larger batches, or more steps."
             )
         return (
-            f"the loss stays near {level:.2g} at all rates; check that the network can learn: labels, frozen layers, "
-            "normalised pictures."
+            f"the loss stays near {level:.2g} at all rates up to {x[-1]:.2g}; test larger ones, or check that the "
+            "network can learn: labels, frozen layers."
         )
     if not ended and lowest >= n - max(3, n // 50):
         return f"the loss still falls at the largest rate; test beyond {x[-1]:.2g}."

@@ -121,8 +121,8 @@ with figures.style():
     ax.legend()
 figures.show(
     figure,
-    alt="A wide valley with its bottom at x = 2. In its left side, at x = −1.5, is a narrow dent. A dot on the left, at "
-    "x = −2.5, marks the start.",
+    alt="A wide valley with its bottom at x = 2. In its left side, at x = −1.5, is a narrow dent. A dot on the left, "
+    "at x = −2.5, marks the start.",
 )
 
 # %% [markdown]
@@ -282,8 +282,8 @@ with figures.style():
     ax.legend(loc="lower left")
 figures.show(
     figure,
-    alt="Loss against learning rate, from 1e-8 to 10 on a logarithmic axis. The curve is flat for the small rates, falls "
-    "between about 0.001 and 0.1, and rises again near 1. The smoothed curve follows the batches late.",
+    alt="Loss against learning rate, from 1e-8 to 10 on a logarithmic axis. The curve is flat for the small rates, "
+    "falls between about 0.001 and 0.1, and rises again near 1. The smoothed curve follows the batches late.",
 )
 
 # %% [markdown]
@@ -346,13 +346,16 @@ assert_close(list(result.losses[:calm]), losses[:calm], rtol=1e-3, atol=1e-4)
 print(f"{calm} losses up to the lowest one are the same")
 
 # %% [markdown]
-# And now that nothing is left of it. The training after a test is, number for number, the training without one. The
-# second network is even interrupted in the middle of its test, as you would do with the stop button.
+# And now that nothing is left of it. The training after a test is, number for number, the training without one. Our
+# network goes through a second test before that, interrupted in the middle, as you would do with the stop button.
 
 
 # %%
-def interrupted(logits, labels, left=iter(range(60))):
-    if next(left, None) is None:
+calls = itertools.count(1)
+
+
+def interrupted(logits, labels):
+    if next(calls) == steps // 2:
         raise KeyboardInterrupt
     return F.cross_entropy(logits, labels)
 
@@ -360,15 +363,14 @@ def interrupted(logits, labels, left=iter(range(60))):
 torch.manual_seed(settings.seed)
 draw = torch.rand(1)
 torch.manual_seed(settings.seed)
-tested, its_batches, its_optimizer = model, batches, optimizer
 try:
-    learning_rate.range_test(tested, its_batches, its_optimizer, interrupted, steps=steps)
+    learning_rate.range_test(model, batches, optimizer, interrupted, steps=steps)
 except KeyboardInterrupt:
     print("interrupted in the middle")
 assert torch.equal(torch.rand(1), draw)  # the random numbers go on where they were
 
 # %%
-after_tests = one_epoch(tested, its_batches, its_optimizer)
+after_tests = one_epoch(model, batches, optimizer)
 if device == "cpu":  # a GPU adds up in changing order
     assert after_tests == fresh_accuracy
 print(f"after two tests {after_tests:.4%}, without any {fresh_accuracy:.4%}")
@@ -417,8 +419,8 @@ print(f"a chain of {len(chain)} of {len(y)} losses; its middle is at {valley:.3g
 # %%
 figures.show(
     result.plot(),
-    alt="The range test's curve with three marks on its falling stretch: the valley's middle, the steepest point, and a "
-    f"tenth of the minimum. {result.suggestion}",
+    alt="The range test's curve with three marks on its falling stretch: the valley's middle, the steepest point, and "
+    f"a tenth of the minimum. {result.suggestion}",
 )
 print(result)
 low, high = result.suggestion.range
@@ -484,7 +486,7 @@ def random_labels(logits, labels):
 
 
 unclear = {
-    "ends too early": learning_rate.range_test(model, batches, optimizer, end=1e-3, steps=100),
+    "ends too early": learning_rate.range_test(model, batches, optimizer, end=1e-2, steps=100),
     "begins too late": learning_rate.range_test(model, batches, optimizer, start=3.0, end=1e4, steps=100),
     "hardly moves": learning_rate.range_test(model, batches, optimizer, end=1e-5, steps=100),
     "labels are random": learning_rate.range_test(model, batches, optimizer, random_labels, steps=100),
@@ -500,8 +502,8 @@ with figures.style():
     figure.suptitle("Four tests without a clear answer", x=0.01, ha="left", fontweight="bold")
 figures.show(
     figure,
-    alt="Four curves of loss against rate: one that still falls at its right end, one that only rises, one that is "
-    "flat, and one that stays flat and then explodes.",
+    alt="Four curves of loss against rate: one that still falls at its right end, one that begins high, one that is "
+    "flat, and one that never falls.",
 )
 for name, test in unclear.items():
     print(f"{name}: {test.suggestion.problem}")
@@ -511,7 +513,7 @@ assert not any(test.suggestion.clear for test in unclear.values())
 # - *Ends too early*: the loss still falls at the last rate, so the best rate may lie beyond. Test further.
 # - *Begins too late*: there is no flat part to compare with. Begin at a smaller rate.
 # - *Hardly moves*: the largest rate was too small to do anything; or nothing *can* move, because layers are frozen.
-# - *Labels are random*: flat, then up, and never down. There is nothing to learn at any rate. Check the data.
+# - *Labels are random*: no rate brings it down. There is nothing to learn at any rate. Check the data.
 #
 # `suggestion` calls each of them by its reason instead of giving a number: it compares the fall with what chance
 # alone does to an average of so many batches.
@@ -579,9 +581,7 @@ for step in range(total):
     assert_close(cycle(step, total, 0.1), learning_rate.one_cycle_values(step, total, 0.1))
     throw_away.step()
     schedule.step()
-print(
-    f"{total} rates and momenta are the same, from {cycle(0, total, 0.1)[0]:.3g} to {cycle(total - 1, total, 0.1)[0]:.1g}"
-)
+print(f"{total} rates and momenta are the same; the first rate is {cycle(0, total, 0.1)[0]:.3g}")
 
 # %% [markdown]
 # `learning_rate.preview` does this for any schedule, so draw one *before* you train with it:
@@ -755,8 +755,8 @@ widest = max(race.accuracies, key=race.spread)
 results.record(
     finding=finding, runs=settings.runs, epochs=settings.epochs, winner=race.ranking()[0], last=race.ranking()[-1],
     one_cycle=race.mean("one-cycle"), constant=race.mean("constant"), gain=statistics.fmean(gains),
-    smallest_gain=min(gains), largest_gain=max(gains), distance=race.mean(race.ranking()[0]) - race.mean(race.ranking()[-1]),
-    widest=widest, widest_spread=race.spread(widest), data=clothes.source.kind,
+    distance=race.mean(race.ranking()[0]) - race.mean(race.ranking()[-1]), widest=widest,
+    smallest_gain=min(gains), largest_gain=max(gains), widest_spread=race.spread(widest), data=clothes.source.kind,
 )  # fmt: skip
 assert race.mean("one-cycle") > (0.88 if len(train_part) >= 50_000 else 0.75), "did a setting change a lot?"
 
@@ -919,7 +919,7 @@ exercises.lesson6.quiz.ask(4)
 # | putting everything back, for any experiment | `learning_rate.put_back` |
 # | the three rules, the range, "no clear answer" | `learning_rate.suggest`, `valley` |
 # | one-cycle's formula, and the scheduler | `learning_rate.one_cycle_values`, `one_cycle` |
-# | the other schedules, and drawing them | `learning_rate.steps_down`, `plateau`, `warm_restarts`, `constant`, `preview` |
+# | the other schedules, and drawing them | `learning_rate.steps_down`, `plateau`, `warm_restarts`, `preview` |
 # | counting steps, and refusing wrong counts | `learning_rate.total_steps`, `require_fit` |
 # | the race | `learning_rate.race`, `Runner` |
 # | your own schedule | `learning_rate.drawn` |
