@@ -177,9 +177,9 @@ def _problem(x: np.ndarray, raw: np.ndarray, y: np.ndarray, beta: float, ended: 
     fall = level - float(y[lowest])
     if fall < max(SURE * error, SMALLEST_FALL * abs(level)):
         high = np.flatnonzero(y > level + max(SURE * error, 0.2 * abs(level)))
+        if len(high) and high[0] < n // 4:
+            return f"the loss only rises, from {raw[0]:.2g} on; begin at a smaller rate than {x[0]:.2g}."
         if len(high) and high[-1] == n - 1:
-            if high[0] < n // 4:
-                return f"the loss only rises, from {level:.2g} on; begin at a smaller rate than {x[0]:.2g}."
             return (
                 f"the loss stays near {level:.2g} and then rises, near a rate of {x[high[0]]:.2g}, without a fall "
                 "before; take larger batches, or check that there is something to learn: labels, frozen layers."

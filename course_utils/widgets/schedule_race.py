@@ -119,7 +119,9 @@ class ScheduleRace(LivePanel):
         highest: float = 0.1,
         steps: int = 150,
     ) -> None:
+        self._stopping = threading.Event()  # first, for `close` may be called on a panel that was refused
         if not 1e-4 < highest <= 1:
+            self._closed = True
             raise ValueError(f"The highest rate must be above 0.0001 and at most 1 for this race, not {highest}.")
         self.model, self.batches, self.validation = model, batches, validation
         self.highest, self.steps = highest, steps
@@ -133,7 +135,6 @@ class ScheduleRace(LivePanel):
         self.lanes: dict[str, Lane] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._stopping = threading.Event()
         self._closed = self._moving = False
         buttons = controls.row(self.start_button, self.stop_button)
         super().__init__(controls.row(self.shape, *self.knots, buttons), SIZE)
