@@ -237,7 +237,7 @@ def test_means_spreads_and_gains_are_seed_by_seed():
     assert race.mean("a") == pytest.approx(0.91) and race.spread("a") == pytest.approx(0.02)
     assert race.gains("a", "b") == pytest.approx([0.01, 0.02, 0.01])
     assert race.finding("a", "b") == "a beats b with every seed, by 1.33 points (+1.00 to +2.00)"
-    assert race.finding("b", "a") == "a beats b with every seed, by 1.33 points (-2.00 to -1.00)"
+    assert race.finding("b", "a") == "a beats b with every seed, by 1.33 points (+1.00 to +2.00)"
     assert race.finding("a", "c").endswith("not with every seed")
     assert str(race).splitlines()[-1] == "b   89.67%  from 89.00% to 90.00%"
     with pytest.raises(ValueError, match="'d' did not take part; the runners are a, b, c"):
@@ -247,7 +247,7 @@ def test_means_spreads_and_gains_are_seed_by_seed():
 def test_a_race_is_drawn_with_every_seed(result):
     figure = result.plot("What it found")
     (axes,) = figure.axes
-    assert axes.get_title(loc="left") == "What it found" and "accuracy in %" in axes.get_xlabel()
+    assert figure.get_suptitle() == "What it found" and "accuracy in %" in axes.get_xlabel()
     drawn = [line.get_xdata() for line in axes.lines if line.get_marker() == "o"]
     assert sorted(len(xs) for xs in drawn) == [3] * 4
     plt.close(figure)

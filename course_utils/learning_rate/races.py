@@ -56,14 +56,12 @@ class Race:
 
     def finding(self, name: str, over: str) -> str:
         """Return in words what the race says about two runners."""
-        gains = self.gains(name, over)
+        ahead, behind = (name, over) if self.mean(name) >= self.mean(over) else (over, name)
+        gains = self.gains(ahead, behind)
         low, high, mean = min(gains), max(gains), statistics.fmean(gains)
-        points = f"{abs(100 * mean):.2f} points ({100 * low:+.2f} to {100 * high:+.2f})"
+        points = f"{100 * mean:.2f} points ({100 * low:+.2f} to {100 * high:+.2f})"
         if len(gains) > 1 and low > 0:
-            return f"{name} beats {over} with every seed, by {points}"
-        if len(gains) > 1 and high < 0:
-            return f"{over} beats {name} with every seed, by {points}"
-        ahead, behind = (name, over) if mean >= 0 else (over, name)
+            return f"{ahead} beats {behind} with every seed, by {points}"
         return f"{ahead} is ahead of {behind} by {points}, not with every seed"
 
     def ranking(self) -> list[str]:
@@ -95,8 +93,8 @@ class Race:
                 ax.plot(100 * self.mean(name), place, "|", color=figures.RED, markersize=18, markeredgewidth=2.5)
             ax.set_yticks(range(len(self.accuracies)), list(reversed(self.ranking())))
             ax.set(xlabel="accuracy in % (dots: seeds, red line: mean)", ylim=(-0.6, len(self.accuracies) - 0.4))
-            ax.set_title(title or "Same network, same pictures, same steps", x=0, fontsize=10.5)
-            figure.align_titles()
+            title = title or "Same network, same pictures, same steps"
+            figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
         return figure
 
 

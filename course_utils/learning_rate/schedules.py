@@ -5,7 +5,7 @@ before use. All are schedulers of `torch.optim.lr_scheduler`; `training.fit` tak
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -250,11 +250,11 @@ def preview(
     )
 
 
-def plot_previews(previews: Sequence[Preview] | Mapping[str, Preview]) -> Figure:
+def plot_previews(previews: Sequence[Preview], title: str = "") -> Figure:
     """Draw several schedules side by side: the rate above, and below it the momentum where any of them moves it."""
     import matplotlib.pyplot as plt
 
-    shown = list(previews.values()) if isinstance(previews, Mapping) else list(previews)
+    shown = list(previews)
     moving = any(len(set(each.momenta)) > 1 for each in shown)
     with figures.style():
         figure, axes = plt.subplots(
@@ -271,4 +271,6 @@ def plot_previews(previews: Sequence[Preview] | Mapping[str, Preview]) -> Figure
         axes[0][0].set_ylabel("learning rate")
         if moving:
             axes[1][0].set_ylabel("momentum")
+        if title:
+            figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     return figure

@@ -452,7 +452,7 @@ with figures.style():
         ax.axvline(candidate.rate, color=colour, linestyle="--", label=candidate.rule)
     ax.set(xscale="log", xlabel="learning rate", ylabel="validation accuracy in %")
     ax.set_title(f"After one epoch {best:.2g} is ahead, with {accuracies[best]:.1%}")
-    ax.legend(loc="lower left")
+    ax.legend(loc="lower center")
 figures.show(
     figure,
     alt="Validation accuracy after one epoch against the learning rate, six rates. Dashed lines mark the three rules. "
@@ -692,7 +692,7 @@ previews = [
     learning_rate.preview(make, batches, settings.epochs, rate=result.rate, name=name) for name, make in makers.items()
 ]
 figures.show(
-    learning_rate.plot_previews(previews),
+    learning_rate.plot_previews(previews, "Five plans for the same number of steps: four of them come down"),
     alt="Five schedules side by side. Constant is a level line; step goes down twice by a factor of ten; plateau is "
     "halved when the assumed loss no longer falls; warm restarts are two falling waves, the second twice as long; "
     "one-cycle rises and falls. Below, momentum, which only one-cycle moves.",
@@ -771,9 +771,11 @@ assert race.mean("one-cycle") > (0.84 if len(train_part) >= 50_000 else 0.7), "d
 # seeds of *{{widest}}* lie {{widest_spread:.2%}} apart. A difference between two schedules that is smaller than such
 # a spread is not yet a result, whatever the picture's order suggests; that is why the gain is counted seed by seed.
 #
-# What may you take home? That coming *down* at the end is cheap and helps in short trainings. Not that one schedule
-# is always best: this was one network, one set of pictures and one, short, budget. In a longer training a constant
-# rate catches up a little, and the others too.
+# What may you take home? Not that one schedule is always best: this was one network, one set of pictures and one,
+# short, budget. One-cycle spends a third of its steps on the way up and the last ones at almost 0. Where there are
+# only a few dozen steps in all, as in the profile `quick`, that is a lot to give away, and a constant rate that could
+# choose among three is hard to beat. The more steps there are, the more there is to gain from coming down at the end.
+# So run such a race with *your* budget before you believe in a schedule, and count its gain seed by seed.
 #
 # ## Explore your own schedule
 #
