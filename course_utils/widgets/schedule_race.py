@@ -311,7 +311,8 @@ def draw_races(races: Mapping[str, Mapping[str, Lane]]) -> Figure:
     best = max(races, key=lambda shape: _last(races[shape][OWN]))
     ahead = _last(races[best][OWN]) - _last(races[best][ONE_CYCLE])
     figure.suptitle(
-        f"Of these three drawings “{best}” came furthest, {100 * ahead:+.1f} points from one-cycle",
+        f"Of these three drawings “{best}” came furthest, "
+        f"{abs(100 * ahead):.1f} points {'ahead of' if ahead >= 0 else 'behind'} one-cycle",
         x=0.01, ha="left", weight="bold", fontsize=11,
     )  # fmt: skip
     return figure

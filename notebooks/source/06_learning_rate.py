@@ -291,7 +291,8 @@ figures.show(
 
 # %% [markdown]
 # The flat part on the left is where a step is too short to matter: guessing among ten classes costs log 10 = 2.30,
-# and so does this network before it has learned anything. Then comes the slope we are after, then the explosion.
+# and the first, random weights cost about that or a little more. Then comes the slope we are after, then the
+# explosion.
 #
 # Look at the distance between the two curves: the smoothed one is **late**. It remembers some 50 batches, while the
 # rate grows on. That is the price of calm, and it means: do not pick the *lowest* point of the smoothed curve. The
@@ -473,7 +474,7 @@ assert middle_accuracy > max(accuracies[1e-3], accuracies[1.0])
 # {{middle_accuracy:.1%}}; the best of all six rates tried reached {{best_accuracy:.1%}}. Outside the range it looks
 # different: {{crawl_accuracy:.1%}} at 0.001, which crawls, and {{wild_accuracy:.1%}} at 1, which is too wild. One
 # epoch with one seed cannot rank neighbours, but it can tell the range from the rest. In a longer training a smaller
-# rate has more time, so the valley's cautious answer gains.
+# rate has more time, so the valley's cautious answer may gain.
 #
 # ## Curves that say nothing
 #
@@ -536,9 +537,9 @@ widgets.lesson6.range_settings(train_part, settings.seed)
 
 # %% [markdown]
 # Without smoothing the steepest "point" is just the largest leap between two batches. Strong smoothing and few steps
-# move all three marks to the right, because the curve comes late. Small batches make the raw curve jump, and shift
-# the explosion to the left: a gradient from four pictures is a rough guess, and a large step on a rough guess goes
-# astray.
+# move the steepest point and the minimum to the right, because the curve comes late. Small batches make the raw curve
+# jump, and shift the explosion to the left: a gradient from four pictures is a rough guess, and a large step on a
+# rough guess goes astray.
 #
 # ## One cycle
 #
@@ -794,9 +795,9 @@ widgets.lesson6.ScheduleRace(
 )
 
 # %% [markdown]
-# Look at the right-hand chart's last points. *Upside down* ends with large steps, and its accuracy jumps or falls at
-# the end; a clumsy *beginning* is mostly made up for. Can you draw one that beats one-cycle? By more than luck? (Then
-# you would have to race it with several seeds, as above: `learning_rate.drawn` is your schedule as a scheduler.)
+# Look at the right-hand chart's last points. *Upside down* is slow in the middle and ends with its largest steps: how
+# far behind is it? Can you draw one that beats one-cycle? By more than luck? (Then you would have to race it with
+# several seeds, as above: `learning_rate.drawn` is your schedule as a scheduler.)
 #
 # ## Exercises
 #
