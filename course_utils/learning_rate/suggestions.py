@@ -176,8 +176,9 @@ def _problem(x: np.ndarray, raw: np.ndarray, y: np.ndarray, beta: float, ended: 
     error = noise * np.sqrt(1.57 / first + (1 - beta) / (1 + beta))
     fall = level - float(y[lowest])
     if fall < max(SURE * error, SMALLEST_FALL * abs(level)):
-        high = np.flatnonzero(y > level + max(SURE * error, 0.2 * abs(level)))
-        if len(high) and high[0] < n // 4:
+        rise = level + max(SURE * error, 0.2 * abs(level))
+        high = np.flatnonzero(y > rise)
+        if np.median(raw[n // 8 : n // 4]) > rise:
             return f"the loss only rises, from {raw[0]:.2g} on; begin at a smaller rate than {x[0]:.2g}."
         if len(high) and high[-1] == n - 1:
             return (
