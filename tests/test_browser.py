@@ -31,6 +31,11 @@ WRONG = {
         "same_padding(3, 2): got 1, expected 2",
     ),
     "03": ("flat_size", "def flat_size(side): return 800", "flat_size(28): got 800, expected 128"),
+    "06": (
+        "cycle_steps",
+        "def cycle_steps(pictures, size, epochs, drop_last=False): return pictures // size * epochs",
+        "cycle_steps(60000, 256, 5): got 1170, expected 1175",
+    ),
 }
 
 SETUP = """\
@@ -280,6 +285,28 @@ def test_a_network_trains_live_while_other_cells_run(lesson):
     stop.press("Enter")
     panel.wait_for(lambda: start.enabled and panel.at_rest())
     assert [button.enabled for button in (start, pause, stop)] == [True, False, False]
+    assert panel.error == "" and lesson.problems == []
+
+
+@pytest.mark.parametrize("lesson", ["06"], indirect=True)
+def test_a_schedule_is_drawn_by_keyboard_and_races_while_other_cells_run(lesson):
+    (panel,) = [panel for panel in lesson.panels() if panel.offers("Start")]
+    before = panel.picture()
+    for control in panel.controls():
+        if control.kind == "slider":
+            after = control.press("ArrowLeft", "ArrowLeft")
+            assert after != before, control.label
+            before = after
+    panel.control("begin with").press("ArrowDown")
+    start, stop = panel.control("Start"), panel.control("Stop")
+    assert panel.sentence.startswith("Your schedule goes from") and start.enabled and not stop.enabled
+    panel.wait_for_change(start.press("Enter"))
+    name, _, _ = WRONG[lesson.number]
+    assert name in lesson.run(lesson.cell(f".{name}.check({name})"), seconds=15)
+    panel.wait_for(lambda: " steps: your loss " in panel.sentence)
+    if stop.enabled:
+        stop.press("Enter")
+    panel.wait_for(lambda: start.enabled and panel.at_rest())
     assert panel.error == "" and lesson.problems == []
 
 

@@ -1,6 +1,7 @@
 """Exercises: blank is not attempted, references pass, plausible mistakes are refused with their first difference."""
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 
-from course_utils import exercises
+from course_utils import exercises, learning_rate
 from course_utils.exercises.checking import EXERCISE, Exercise, call, is_untouched
 from course_utils.exercises.differences import described, first_difference
 
@@ -136,6 +138,71 @@ def always(parameters, most):
         parameter.grad *= max(most / norm, 1)
 
 
+# --- lesson 6
+
+
+def smoothed_without_correction(losses, beta):
+    average, result = 0.0, []
+    for loss in losses.tolist():
+        average = beta * average + (1 - beta) * loss
+        result.append(average)
+    return torch.tensor(result)
+
+
+def smoothed_from_the_first(losses, beta):
+    average, result = losses[0].item(), []
+    for loss in losses.tolist():
+        average = beta * average + (1 - beta) * loss
+        result.append(average)
+    return torch.tensor(result)
+
+
+def smoothed_and_corrected_twice(losses, beta):
+    average, result = 0.0, []
+    for step_, loss in enumerate(losses.tolist(), start=1):
+        average = (beta * average + (1 - beta) * loss) / (1 - beta**step_)
+        result.append(average)
+    return torch.tensor(result)
+
+
+def rate_in_straight_lines(step_, total, highest):
+    top = 0.3 * total - 1
+    if step_ <= top:
+        return highest / 25 + (highest - highest / 25) * step_ / top
+    return highest + (highest / 25e4 - highest) * (step_ - top) / (total - 1 - top)
+
+
+def rate_with_a_late_top(step_, total, highest):
+    top = 0.3 * total
+    low, last = highest / 25, highest / 25e4
+    if step_ <= top:
+        return highest + (low - highest) * (1 + math.cos(math.pi * step_ / top)) / 2
+    return last + (highest - last) * (1 + math.cos(math.pi * (step_ - top) / (total - top))) / 2
+
+
+def one_cycle_of_pytorch(step_, total, highest):
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], 0.1, momentum=0.9)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, highest, total_steps=total)
+    for _ in range(step_):
+        optimizer.step()
+        schedule.step()
+    return optimizer.param_groups[0]["lr"]
+
+
+def plateau_of_pytorch(losses, rate, factor, patience, late=0):
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], rate)
+    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=factor, patience=patience - late)
+    rates = []
+    for loss in losses:
+        rates.append(optimizer.param_groups[0]["lr"])
+        schedule.step(loss)
+    return torch.tensor(rates)
+
+
+def plateau_that_looks_ahead(losses, rate, factor, patience):
+    return plateau_of_pytorch([*losses, losses[-1]], rate, factor, patience)[1:]
+
+
 WRONG = [
     ("from_hex", hex_in_decimal, "from_hex('#66FF66') raised ValueError: invalid literal for int() with base 10: 'FF'"),
     ("from_hex", hex_with_capitals_only, "from_hex('#ffa07a') raised ValueError: substring not found"),
@@ -194,6 +261,29 @@ WRONG = [
     ("clipped_step", step(each_number), "with most=0.5: the parameter '1.weight' after the step, at [0, 0], got"),
     ("clipped_step", step(always), "with most=1000: the parameter '1.weight' after the step, at [0, 0], got"),
     ("clipped_step", step(nn.utils.clip_grad_norm_, clear=False), "and gradients left from an earlier step: the param"),
+    ("rate_ladder", torch.linspace, "rate_ladder(1, 1000, 4): at [1], got 334, expected 10"),
+    ("rate_ladder", lambda a, b, n: torch.tensor([a * (b / a) ** (i / n) for i in range(n)]), "at [1], got 5.623"),
+    ("rate_ladder", lambda a, b, n: [a * (b / a) ** (i / (n - 1)) for i in range(n)], "which is a list, expected a"),
+    ("rate_ladder", torch.logspace, "rate_ladder(1, 1000, 4): at [0], got 10, expected 1"),
+    ("smoothed", smoothed_without_correction, "smoothed(tensor([4, 2, 3]), 0.5): at [0], got 2, expected 4"),
+    ("smoothed", smoothed_from_the_first, "at [1], got 3, expected 2.666667"),
+    ("smoothed", smoothed_and_corrected_twice, "smoothed(tensor([4, 2, 3]), 0.5): at [1], got 4, expected 2.666667"),
+    ("steepest_rate", lambda r, x: r[x.argmin()].item(), "got 0.1, expected 0.01"),
+    ("steepest_rate", lambda r, x: r[x.diff().argmin()].item(), "(uneven rates, losses): got 0.002, expected 0.001"),
+    ("steepest_rate", lambda r, x: r[(x.diff() / r.diff()).argmin()].item(), "got 0.001, expected 0.01"),
+    ("cycle_steps", lambda n, size, epochs, drop_last=False: n // size * epochs, "got 1170, expected 1175"),
+    (
+        "cycle_steps",
+        lambda n, size, epochs, drop_last=False: -(-n * epochs // size),
+        "cycle_steps(60000, 256, 5): got 1172, expected 1175",
+    ),
+    ("cycle_steps", lambda n, size, epochs, drop_last=False: -(-n // size) * epochs, "(10000, 32, 3, True): got 939"),
+    ("one_cycle_rate", rate_in_straight_lines, "one_cycle_rate(15, 100, 1): got 0.536"),
+    ("one_cycle_rate", rate_with_a_late_top, "one_cycle_rate(29, 100, 1): got 0.997"),
+    ("one_cycle_rate", lambda step_, total, highest: highest, "one_cycle_rate(0, 100, 1): got 1, expected 0.04"),
+    ("plateau_rates", plateau_that_looks_ahead, "at [2], got 0.2, expected 0.4"),
+    ("plateau_rates", lambda *given: plateau_of_pytorch(*given, late=1), "at [2], got 0.2, expected 0.4"),
+    ("plateau_rates", lambda losses, rate, *_: torch.full((len(losses),), rate), "at [3], got 0.4, expected 0.2"),
 ]
 
 RIGHT = [
@@ -207,6 +297,14 @@ RIGHT = [
     ("cross_entropy", F.cross_entropy),
     ("cross_entropy", lambda logits, labels: F.cross_entropy(logits.double(), labels).item()),
     ("clipped_step", step(nn.utils.clip_grad_norm_)),
+    ("rate_ladder", lambda a, b, n: torch.logspace(math.log10(a), math.log10(b), n)),
+    ("smoothed", lambda losses, beta: torch.tensor(learning_rate.smooth(losses.tolist(), beta))),
+    (
+        "cycle_steps",
+        lambda n, size, epochs, drop_last=False: len(DataLoader(range(n), size, drop_last=drop_last)) * epochs,
+    ),
+    ("one_cycle_rate", one_cycle_of_pytorch),
+    ("plateau_rates", plateau_of_pytorch),
 ]
 
 
@@ -319,7 +417,10 @@ def test_an_answer_that_spoils_its_inputs_fools_no_check_and_harms_no_later_one(
         spoil(*arguments)
         return result
 
-    tensors = exercise.name not in {"from_hex", "dense_megabytes", "perfect_rate", "same_padding", "flat_size"}
+    tensors = exercise.name not in {
+        "from_hex", "dense_megabytes", "perfect_rate", "same_padding", "flat_size",
+        "rate_ladder", "cycle_steps", "one_cycle_rate",
+    }  # fmt: skip
     outcome = exercise.check(spoiling)
     assert outcome.outcome == ("wrong" if tensors else "correct")
     assert exercise.check(exercise.reference).outcome == "correct"
@@ -418,7 +519,12 @@ def test_the_solution_shown_is_the_function_and_passes(exercise, capsys):
     exercise.solution()
     source = capsys.readouterr().out
     assert source.startswith(f"def {exercise.name}(")
-    namespace = {"torch": torch, "nn": nn, **({} if exercise.lesson == "01" else {"F": F})}  # as the lesson imports
+    namespace = {
+        "torch": torch,
+        "nn": nn,
+        "math": math,
+        **({} if exercise.lesson == "01" else {"F": F}),
+    }  # as the lesson imports
     exec(source, namespace)
     assert exercise.check(namespace[exercise.name]).outcome == "correct"
 

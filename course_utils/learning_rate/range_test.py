@@ -1,0 +1,264 @@
+"""The learning rate range test: let the rate grow from batch to batch, and watch the loss fall and explode.
+
+Smith 2017, "Cyclical Learning Rates for Training Neural Networks" (arXiv:1506.01186); geometric growth,
+smoothing and stop are those that Gugger described in 2018 ("How Do You Find A Good Learning Rate", sgugger.github.io).
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from course_utils import figures
+from course_utils.learning_rate.restoring import put_back
+from course_utils.learning_rate.suggestions import Candidate, Suggestion, smooth, suggest
+from course_utils.training.predictions import device_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+STOPS = {
+    "end": "the largest rate was reached",
+    "threshold": "the smoothed loss exceeded the threshold",
+    "not a number": "the loss was no longer a number",
+}
+COLOURS = {"steepest": figures.GREEN, "valley": figures.RED, "minimum / 10": figures.PURPLE}
+MARKS = {"steepest": "v", "valley": "o", "minimum / 10": "s"}
+
+
+@dataclass(frozen=True)
+class RangeTest:
+    """What a range test measured: one rate and one loss a batch, why it stopped, and what to read off it.
+
+    With several parameter groups, `rates` are those of the group with the largest rate; the others kept their ratio
+    to it. `str()` gives the answer in words, `plot()` draws it.
+    """
+
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    beta: float = 0.98
+    stopped: str = "end"  # a key of STOPS
+
+    @cached_property
+    def smoothed(self) -> tuple[float, ...]:
+        """The losses as a moving average with bias correction."""
+        return tuple(smooth(self.losses, self.beta))
+
+    @cached_property
+    def suggestion(self) -> Suggestion:
+        """Candidates and their range, or the reason why there is no clear answer."""
+        return suggest(self.rates, self.losses, self.beta, ended=self.stopped != "end")
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Each rule's rate with its reason; empty without a clear answer."""
+        return self.suggestion.candidates
+
+    @property
+    def rate(self) -> float | None:
+        """The rate to begin with, or None."""
+        return self.suggestion.rate
+
+    def __str__(self) -> str:
+        tried = f"{len(self.rates)} batches" + (f", up to a rate of {self.rates[-1]:.2g}" if self.rates else "")
+        return f"{tried}: {STOPS[self.stopped]}.\n{self.suggestion}"
+
+    def plot(self, ax: Axes | None = None) -> Figure:
+        """Draw loss against rate with the candidates marked, into `ax` where it is given."""
+        import matplotlib.pyplot as plt
+
+        with figures.style():
+            if ax is None:
+                _, ax = plt.subplots(figsize=(7, 3.4))
+            self._draw(ax)
+        return ax.figure
+
+    def _draw(self, ax: Axes) -> None:
+        ax.plot(self.rates, self.losses, color=figures.SKY, linewidth=0.8, alpha=0.7, label="each batch")
+        ax.plot(self.rates, self.smoothed, color=figures.BLUE, label="smoothed")
+        for candidate in self.candidates:
+            rule = candidate.rule
+            height = self.smoothed[candidate.index] if rule != "minimum / 10" else _height(self, candidate.rate)
+            label = f"{rule}: {candidate.rate:.2g}"
+            ax.plot(candidate.rate, height, MARKS[rule], color=COLOURS[rule], markersize=9, label=label)
+        if self.losses:
+            low, high = min(self.losses), max(self.smoothed)
+            first = self.smoothed[0]
+            top = min(high, first + 1.2 * max(first - low, 0.2 * abs(first), 1e-9))
+            ax.set_ylim(low - 0.05 * (top - low), top + 0.1 * (top - low))
+        ax.set(xscale="log", xlabel="learning rate", ylabel="training loss", title=self._finding())
+        ax.legend(loc="lower left", fontsize=9)
+
+    def _finding(self) -> str:
+        if not self.suggestion.clear:
+            return f"No clear answer: {self.suggestion.problem.split(';')[0].rstrip('.')}"
+        low, high = self.suggestion.range
+        return f"Begin near {self.rate:.2g}; {low:.2g} to {high:.2g} is worth trying"
+
+
+def _height(result: RangeTest, rate: float) -> float:
+    nearest = min(range(len(result.rates)), key=lambda i: abs(math.log(result.rates[i] / rate)))
+    return result.smoothed[nearest]
+
+
+def ladder(start: float = 1e-8, end: float = 10.0, steps: int = 200) -> list[float]:
+    """Return `steps` rates from `start` to `end`, each the same number of times the one before.
+
+    Raises:
+        ValueError: unless 0 < start < end and there are at least 2 steps.
+    """
+    if not isinstance(steps, int) or steps < 2:
+        raise ValueError(f"A range test needs at least 2 steps, not {steps!r}; 100 to 300 are usual.")
+    if not 0 < start < end < math.inf:
+        raise ValueError(f"The rates must grow from a positive start to a larger end, not from {start} to {end}.")
+    return [start * (end / start) ** (i / (steps - 1)) for i in range(steps)]
+
+
+def range_test(
+    model: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    optimizer: torch.optim.Optimizer,
+    loss: Loss = F.cross_entropy,
+    *,
+    start: float = 1e-8,
+    end: float = 10.0,
+    steps: int = 200,
+    beta: float = 0.98,
+    threshold: float = 4.0,
+    autocast: torch.dtype | None = None,
+) -> RangeTest:
+    """Train on one batch at each of a growing ladder of rates, note the losses, and put everything back.
+
+    Weights, buffers, gradients, the optimizer's state and rates, the mode of every layer and the random state are
+    afterwards what they were, bit for bit, also after an error or an interrupt. Schedulers are not stepped.
+
+    Args:
+        model: trained in training mode on the device where its weights are.
+        batches: yields pairs of inputs and targets each time it is gone through; shorter ones are gone through again.
+        optimizer: any optimizer over the parameters of `model`. Groups with different rates keep their ratios: the
+            group with the largest rate climbs the ladder.
+        loss: takes the network's answer and the targets, returns the mean loss of the batch.
+        start, end: the smallest and the largest rate.
+        steps: batches, at most, and rungs of the ladder.
+        beta: of the smoothing, from 0 (none) to below 1. A large one makes the curve calm, and late.
+        threshold: stop when the smoothed loss exceeds this many times its lowest value; `math.inf` never stops. (A
+            lowest loss below zero counts by its size: the rise allowed is `threshold` − 1 times |lowest|.)
+        autocast: `torch.bfloat16` or `torch.float16`, as for `training.fit`.
+
+    Returns:
+        A `RangeTest`. A loss that is no longer a number ends the test and is left out.
+
+    Raises:
+        ValueError, TypeError: for settings or batches that do not fit.
+    """
+    rates = ladder(start, end, steps)
+    smooth([], beta)
+    if not threshold > 1:
+        raise ValueError(f"threshold is a multiple of the lowest loss and must be above 1, not {threshold}.")
+    _require_parts(model, batches, optimizer)
+    losses: list[float] = []
+    stopped, average, lowest = "end", 0.0, math.inf
+    with put_back(model, optimizer, batches, loss), torch.enable_grad(), closing(_round_and_round(batches)) as stream:
+        model.train()
+        take = _Step(model, optimizer, loss, autocast)
+        for step, (rate, (inputs, targets)) in enumerate(zip(rates, stream), start=1):
+            value = take(inputs, targets, rate)
+            if not math.isfinite(value):
+                stopped = "not a number"
+                break
+            losses.append(value)
+            average = beta * average + (1 - beta) * value
+            smoothed = average / (1 - beta**step)
+            if smoothed > lowest + (threshold - 1) * abs(lowest):
+                stopped = "threshold"
+                break
+            lowest = min(lowest, smoothed)
+    return RangeTest(tuple(rates[: len(losses)]), tuple(losses), beta, stopped)
+
+
+class _Step:
+    """One training step at a given rate; returns the loss before it."""
+
+    def __init__(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, loss: Loss, autocast: torch.dtype | None
+    ) -> None:
+        self.model, self.optimizer, self.loss = model, optimizer, loss
+        self.device = device_of(model)
+        self.half: AbstractContextManager = (
+            nullcontext() if autocast is None else torch.autocast(self.device.type, autocast)
+        )
+        # A scaler of its own: one that is used elsewhere would remember this test.
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=autocast is torch.float16)
+        self.shares = _shares(optimizer)
+        closure = inspect.signature(optimizer.step).parameters.get("closure")
+        self.needs_closure = closure is not None and closure.default is inspect.Parameter.empty
+
+    def __call__(self, inputs: Tensor, targets: Tensor, rate: float) -> float:
+        inputs, targets = inputs.to(self.device), targets.to(self.device)
+        for group, share in zip(self.optimizer.param_groups, self.shares):
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate * share)
+            else:
+                group["lr"] = rate * share
+
+        def measure() -> Tensor:
+            with self.half:
+                value = self.loss(self.model(inputs), targets)
+            self.optimizer.zero_grad()
+            self.scaler.scale(value).backward()
+            return value
+
+        if self.needs_closure:  # such as L-BFGS, which measures several times in a step
+            return self.optimizer.step(measure).item()
+        value = measure()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return value.item()
+
+
+def _shares(optimizer: torch.optim.Optimizer) -> list[float]:
+    """Return each group's rate as a share of the largest; all 1 where every rate is 0."""
+    rates = [float(group["lr"]) for group in optimizer.param_groups]
+    largest = max(rates)
+    return [rate / largest if largest > 0 else 1.0 for rate in rates]
+
+
+def _round_and_round(batches: Iterable[tuple[Tensor, Tensor]]) -> Generator[tuple[Tensor, Tensor], None, None]:
+    while True:
+        empty = True
+        for batch in batches:
+            empty = False
+            if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+                raise TypeError(f"A batch must be a pair of inputs and targets, not a {type(batch).__name__}.")
+            yield batch
+        if empty:
+            raise ValueError("There are no batches to test rates on; give at least one.")
+
+
+def _require_parts(model: nn.Module, batches: object, optimizer: torch.optim.Optimizer) -> None:
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise TypeError("The range test needs an optimizer that was made, such as torch.optim.SGD(model.parameters()).")
+    own = {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
+    if not any(id(parameter) in own for group in optimizer.param_groups for parameter in group["params"]):
+        raise ValueError(
+            "The optimizer holds no parameter of this network that may learn; make it from model.parameters(), and "
+            "leave requires_grad on for at least one."
+        )
+    if not hasattr(batches, "__iter__"):
+        raise TypeError(f"The range test needs batches, not a {type(batches).__name__}; data.batches(part) makes them.")
+    if isinstance(batches, Iterator):
+        raise TypeError(
+            "These batches can be gone through only once, and the test would use them up; pass the loader itself, "
+            "not iter(loader)."
+        )

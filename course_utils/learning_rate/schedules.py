@@ -1,0 +1,276 @@
+"""How the rate moves during training: five schedules, made from the batches so that their counts are right, and drawn
+before use. All are schedulers of `torch.optim.lr_scheduler`; `training.fit` takes the steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence, Sized
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch.optim import lr_scheduler
+
+from course_utils import figures
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Scheduler = lr_scheduler.LRScheduler | lr_scheduler.ReduceLROnPlateau
+Optimizer = torch.optim.Optimizer
+LOWEST = 0.04  # in `preview`: the loss that a plateau is shown with falls to this share, and stays there
+
+
+def total_steps(batches: Sized, epochs: int) -> int:
+    """Return how many steps `epochs` passes through `batches` take: all batches, a ragged last one too.
+
+    Raises:
+        TypeError: when the batches cannot say how many they are.
+        ValueError: when there are none, or `epochs` is not a whole number of at least 1.
+    """
+    if not isinstance(epochs, int) or epochs < 1:
+        raise ValueError(f"epochs must be a whole number of at least 1, not {epochs!r}.")
+    try:
+        count = len(batches)
+    except TypeError:
+        raise TypeError(
+            f"A schedule needs batches that know how many they are; a {type(batches).__name__} has no length, so pass "
+            "the loader itself or a list."
+        ) from None
+    if count == 0:
+        raise ValueError("There are no batches to make a schedule for; give at least one.")
+    return count * epochs
+
+
+def constant(optimizer: Optimizer, batches: Sized, epochs: int) -> Scheduler:
+    """Return a schedule that leaves the rate where it is."""
+    total_steps(batches, epochs)
+    return lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=0)
+
+
+def steps_down(
+    optimizer: Optimizer, batches: Sized, epochs: int, *, at: Sequence[float] = (0.5, 0.75), factor: float = 0.1
+) -> Scheduler:
+    """Return a schedule that multiplies the rate by `factor` after each share `at` of all steps.
+
+    Raises:
+        ValueError: unless the shares grow between 0 and 1.
+    """
+    total = total_steps(batches, epochs)
+    if sorted(set(at)) != list(at) or not all(0 < share < 1 for share in at):
+        raise ValueError(f"The shares of all steps must grow between 0 and 1, such as (0.5, 0.75), not {tuple(at)}.")
+    return lr_scheduler.MultiStepLR(optimizer, [round(share * total) for share in at], factor)
+
+
+def plateau(
+    optimizer: Optimizer, batches: Sized, epochs: int, *, factor: float = 0.5, patience: int = 10
+) -> lr_scheduler.ReduceLROnPlateau:
+    """Return a schedule that multiplies the rate by `factor` when the validation loss has not fallen for `patience`
+    epochs and one more. It takes its steps per epoch, from that loss, and needs no counts.
+    """
+    total_steps(batches, epochs)
+    return lr_scheduler.ReduceLROnPlateau(optimizer, factor=factor, patience=patience)
+
+
+def warm_restarts(
+    optimizer: Optimizer, batches: Sized, epochs: int, *, cycles: int = 2, growth: int = 2, lowest: float = 0.0
+) -> Scheduler:
+    """Return half cosine waves from the optimizer's rate to `lowest`, each `growth` times as long as the last.
+
+    The first is as long as it must be for the final one to end with the training (Loshchilov and Hutter 2017,
+    arXiv:1608.03983).
+
+    Raises:
+        ValueError: when there are more cycles than fit.
+    """
+    total = total_steps(batches, epochs)
+    if not isinstance(cycles, int) or cycles < 1 or not isinstance(growth, int) or growth < 1:
+        raise ValueError(f"cycles and growth must be whole numbers of at least 1, not {cycles!r} and {growth!r}.")
+    parts = sum(growth**i for i in range(cycles))
+    if total < parts:
+        raise ValueError(f"{cycles} cycles do not fit into {total} steps; take fewer cycles or more epochs.")
+    return lr_scheduler.CosineAnnealingWarmRestarts(optimizer, math.ceil(total / parts), growth, lowest)
+
+
+def one_cycle(
+    optimizer: Optimizer,
+    batches: Sized,
+    epochs: int,
+    *,
+    highest: float | Sequence[float] | None = None,
+    rise: float = 0.3,
+    momenta: tuple[float, float] = (0.85, 0.95),
+) -> lr_scheduler.OneCycleLR:
+    """Return the one-cycle schedule: the rate rises from highest / 25, falls to nearly 0, and momentum mirrors it.
+
+    Smith and Topin 2017 (arXiv:1708.07120), with half cosine waves. `one_cycle_values` is the formula.
+
+    Args:
+        optimizer: with momentum, or Adam's betas, of which the first is moved.
+        batches, epochs: how long the cycle is.
+        highest: the top rate, or one for each parameter group; the optimizer's own rates when None.
+        rise: share of all steps until the top.
+        momenta: the lowest, at the top rate, and the highest.
+    """
+    total = total_steps(batches, epochs)
+    if not 0 < rise < 1 or rise * total < 2:
+        raise ValueError(f"rise must leave at least 2 of the {total} steps for the way up, and be below 1, not {rise}.")
+    tops = [float(group["lr"]) for group in optimizer.param_groups] if highest is None else highest
+    moves = {"momentum", "betas"} & optimizer.defaults.keys()
+    return lr_scheduler.OneCycleLR(
+        optimizer,
+        tops,
+        total_steps=total,
+        pct_start=float(rise),
+        cycle_momentum=bool(moves),
+        base_momentum=momenta[0],
+        max_momentum=momenta[1],
+    )
+
+
+def one_cycle_values(
+    step: int, total: int, highest: float, rise: float = 0.3, momenta: tuple[float, float] = (0.85, 0.95)
+) -> tuple[float, float]:
+    """Return rate and momentum at `step`, from 0 to `total` − 1, of the one-cycle schedule: the formula, by hand.
+
+    Raises:
+        ValueError: for a step outside the schedule.
+    """
+    if not 0 <= step < total:
+        raise ValueError(f"A schedule of {total} steps has steps 0 to {total - 1}, not {step}.")
+    start, end = highest / 25, highest / 25 / 1e4
+    low, high = momenta
+    top = rise * total - 1  # the step of the highest rate; it may lie between two steps
+    if step <= top:
+        share = step / top
+        return half_wave(start, highest, share), half_wave(high, low, share)
+    share = (step - top) / (total - 1 - top)
+    return half_wave(highest, end, share), half_wave(low, high, share)
+
+
+def half_wave(start: float, end: float, share: float) -> float:
+    """Return the point at `share`, from 0 to 1, of half a cosine wave from `start` to `end`: slow, fast, slow."""
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+
+
+def drawn(optimizer: Optimizer, batches: Sized, epochs: int, *, rates: Sequence[float]) -> Scheduler:
+    """Return a schedule through `rates`, evenly spaced over all steps, in even factors between two of them.
+
+    Raises:
+        ValueError: for fewer than two rates, or one that is not positive.
+    """
+    total = total_steps(batches, epochs)
+    if len(rates) < 2 or not all(0 < rate < math.inf for rate in rates):
+        raise ValueError(f"A schedule is drawn through at least two positive rates, not {list(rates)}.")
+    bases = [group["lr"] for group in optimizer.param_groups]
+    return lr_scheduler.LambdaLR(
+        optimizer, [lambda step, base=base: through(rates, step, total) / base for base in bases]
+    )
+
+
+def through(rates: Sequence[float], step: int, total: int) -> float:
+    """Return the rate at `step` of a schedule drawn through evenly spaced `rates`; see `drawn`."""
+    place = min(step / max(total - 1, 1), 1.0) * (len(rates) - 1)
+    before = min(int(place), len(rates) - 2)
+    share = place - before
+    return rates[before] ** (1 - share) * rates[before + 1] ** share
+
+
+def require_fit(scheduler: Scheduler, batches: Sized, epochs: int) -> None:
+    """Raise when `scheduler` was made for another number of steps than `epochs` passes through `batches`, or was used.
+
+    Raises:
+        ValueError: with both numbers and the mend.
+    """
+    total = total_steps(batches, epochs)
+    made_for = getattr(scheduler, "total_steps", None)
+    if made_for is not None and made_for != total:
+        raise ValueError(
+            f"The schedule is made for {made_for:,} steps, but {epochs} epochs of {len(batches):,} batches are "
+            f"{total:,}; make it with learning_rate.one_cycle(optimizer, batches, epochs={epochs})."
+        )
+    if scheduler.last_epoch > 0:
+        raise ValueError(
+            f"The schedule has taken {scheduler.last_epoch:,} steps already, perhaps in a cell that was run before; "
+            "make network, optimizer and schedule anew."
+        )
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a schedule will do: the rate of each step, and the momentum where it moves (Adam's first beta)."""
+
+    name: str
+    rates: tuple[float, ...]
+    momenta: tuple[float, ...]
+    steps_per_epoch: int
+
+    def plot(self) -> Figure:
+        """Draw the rate of each step, and the momentum where it moves."""
+        return plot_previews([self])
+
+
+Maker = Callable[[Optimizer, Sized, int], Scheduler]
+
+
+def preview(
+    make: Maker, batches: Sized, epochs: int, *, rate: float = 0.1, name: str = "", losses: Sequence[float] = ()
+) -> Preview:
+    """Return what a schedule will do, by running it on a throw-away optimizer with one weight. Nothing is trained.
+
+    Args:
+        make: takes optimizer, batches and epochs and returns a scheduler, such as `one_cycle`, or a lambda around it.
+        batches, epochs: how long; only the number of batches is asked for.
+        rate: the rate of the throw-away optimizer, SGD with momentum 0.9.
+        name: for the title; that of `make` when empty.
+        losses: one validation loss an epoch, for a plateau; without them a loss that falls for a third of the epochs
+            and then stays is assumed.
+    """
+    total, per_epoch = total_steps(batches, epochs), len(batches)
+    weight = torch.zeros(1, requires_grad=True)
+    weight.grad = torch.zeros(1)
+    optimizer = torch.optim.SGD([weight], lr=rate, momentum=0.9)
+    scheduler = make(optimizer, batches, epochs)
+    watches = isinstance(scheduler, lr_scheduler.ReduceLROnPlateau)
+    if losses and len(losses) < epochs:
+        raise ValueError(f"A plateau needs one loss for each of the {epochs} epochs, not {len(losses)}.")
+    rates, momenta = [], []
+    for step in range(total):
+        rates.append(float(optimizer.param_groups[0]["lr"]))
+        momenta.append(float(optimizer.param_groups[0]["momentum"]))
+        optimizer.step()
+        if not watches:
+            scheduler.step()
+        elif (step + 1) % per_epoch == 0:
+            epoch = step // per_epoch
+            scheduler.step(losses[epoch] if losses else max(LOWEST, 1 - 3 * (epoch + 1) / epochs))
+    return Preview(
+        name or getattr(make, "__name__", "schedule").replace("_", " "), tuple(rates), tuple(momenta), per_epoch
+    )
+
+
+def plot_previews(previews: Sequence[Preview], title: str = "") -> Figure:
+    """Draw several schedules side by side: the rate above, and below it the momentum where any of them moves it."""
+    import matplotlib.pyplot as plt
+
+    shown = list(previews)
+    moving = any(len(set(each.momenta)) > 1 for each in shown)
+    with figures.style():
+        figure, axes = plt.subplots(
+            1 + moving, len(shown), squeeze=False, sharex="col", sharey="row",
+            figsize=(max(4.2, 2.1 * len(shown)), 2.6 + 1.3 * moving), height_ratios=[2, 1][: 1 + moving],
+        )  # fmt: skip
+        for column, each in enumerate(shown):
+            epochs = [step / each.steps_per_epoch for step in range(len(each.rates))]
+            axes[0][column].plot(epochs, each.rates, color=figures.BLUE)
+            axes[0][column].set_title(each.name, fontsize=10)
+            if moving:
+                axes[1][column].plot(epochs, each.momenta, color=figures.ORANGE)
+            axes[-1][column].set_xlabel("epoch")
+        axes[0][0].set_ylabel("learning rate")
+        if moving:
+            axes[1][0].set_ylabel("momentum")
+        if title:
+            figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    return figure

@@ -1,0 +1,199 @@
+"""Which rate to pick from a curve of loss against rate: several rules, a range, or "no clear answer" and why.
+
+The rules are those in wide use: where the loss falls most steeply, the middle of its longest way downhill ("valley"),
+and a tenth of the rate with the lowest loss. The ideas are from Smith 2017 (arXiv:1506.01186) and fastai's `lr_find`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+FEWEST = 20  # losses; with fewer, chance draws the curve
+SURE = 5.0  # standard errors by which the loss must fall
+SMALLEST_FALL = 0.03  # of the first loss; a smaller fall is flat, however sure it is
+NOISY = 0.10  # of the first loss; where batches differ by more, noise is to blame and not flatness
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One rule's answer: its name, the place on the curve, the rate it suggests, and the reason in words."""
+
+    rule: str
+    index: int
+    rate: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """What a curve says: candidates and the range they span, or the problem why there is no clear answer."""
+
+    candidates: tuple[Candidate, ...] = ()
+    problem: str | None = None
+
+    @property
+    def clear(self) -> bool:
+        """Whether there is an answer."""
+        return self.problem is None
+
+    @property
+    def rate(self) -> float | None:
+        """The rate to begin with: the middle one of the three rules' answers. None without a clear answer."""
+        return sorted(candidate.rate for candidate in self.candidates)[1] if self.clear else None
+
+    @property
+    def range(self) -> tuple[float, float] | None:
+        """The smallest and the largest candidate. None without a clear answer."""
+        rates = [candidate.rate for candidate in self.candidates]
+        return (min(rates), max(rates)) if self.clear else None
+
+    def of(self, rule: str) -> Candidate:
+        """Return the candidate of one rule: "steepest", "valley" or "minimum / 10".
+
+        Raises:
+            ValueError: when there is none of that name.
+        """
+        for candidate in self.candidates:
+            if candidate.rule == rule:
+                return candidate
+        known = ", ".join(candidate.rule for candidate in self.candidates) or "none, for the curve gives no answer"
+        raise ValueError(f"There is no candidate {rule!r}; there are: {known}.")
+
+    def __str__(self) -> str:
+        if not self.clear:
+            return f"No clear answer: {self.problem}"
+        low, high = self.range
+        lines = [f"Begin with a rate near {self.rate:.2g}; between {low:.2g} and {high:.2g} is worth trying."]
+        return "\n".join(lines + [f"  {c.rule:<12} {c.rate:>8.2g}  {c.reason}" for c in self.candidates])
+
+
+def smooth(losses: Sequence[float], beta: float = 0.98) -> list[float]:
+    """Return the losses as an exponential moving average with bias correction, as in Adam (arXiv:1412.6980).
+
+    Args:
+        losses: one number a step.
+        beta: how much of the old average a new loss leaves, from 0 (no smoothing) to below 1.
+
+    Raises:
+        ValueError: for a `beta` outside [0, 1).
+    """
+    if not 0 <= beta < 1:
+        raise ValueError(f"beta must be at least 0 and below 1, not {beta}; 0.98 smooths over some 50 batches.")
+    average, result = 0.0, []
+    for step, loss in enumerate(losses, start=1):
+        average = beta * average + (1 - beta) * loss
+        result.append(average / (1 - beta**step))
+    return result
+
+
+def suggest(rates: Sequence[float], losses: Sequence[float], beta: float = 0.98, *, ended: bool = False) -> Suggestion:
+    """Return what a curve of loss against rate suggests.
+
+    Args:
+        rates: the rates tried, growing, one a step.
+        losses: the loss of each step's batch, not smoothed.
+        beta: for `smooth`; the rules look at the smoothed losses.
+        ended: whether the test ended early because the loss exploded, so that a fall up to the very end is no problem.
+
+    Raises:
+        ValueError: when rates and losses differ in number, the rates do not grow, or a loss is not finite.
+    """
+    x, raw = np.asarray(rates, dtype=float), np.asarray(losses, dtype=float)
+    if x.ndim != 1 or x.shape != raw.shape:
+        raise ValueError(f"Each rate needs one loss, not {x.shape} rates and {raw.shape} losses.")
+    if len(x) and (x[0] <= 0 or (np.diff(x) <= 0).any()):
+        raise ValueError("The rates must be positive and grow from step to step, as those of a range test do.")
+    if not np.isfinite(raw).all():
+        raise ValueError("A loss is not a finite number; leave out what comes after the loss exploded.")
+    y = np.asarray(smooth(raw, beta))
+    problem = _problem(x, raw, y, beta, ended)
+    if problem:
+        return Suggestion(problem=problem)
+    lowest = _lowest(y)
+    steep, middle = _steepest(x, y, lowest), valley(y)
+    return Suggestion(
+        (
+            Candidate("steepest", steep, float(x[steep]), "where the smoothed loss falls fastest"),
+            Candidate("valley", middle, float(x[middle]), "the middle of the longest way downhill"),
+            Candidate("minimum / 10", lowest, float(x[lowest]) / 10, f"a tenth of {x[lowest]:.2g}, where it is lowest"),
+        )
+    )
+
+
+def valley(losses: Sequence[float]) -> int:
+    """Return the index in the middle of the longest way downhill.
+
+    That way is the longest selection of losses, in their order, of which each is below the one before: small bumps are
+    stepped over. The rule is fastai's.
+    """
+    y = np.asarray(losses, dtype=float)
+    n = len(y)
+    length, before = np.ones(n, dtype=int), np.full(n, -1)
+    for i in range(1, n):
+        higher = np.flatnonzero(y[:i] > y[i])
+        if len(higher):
+            before[i] = higher[np.argmax(length[higher])]
+            length[i] = length[before[i]] + 1
+    way = [int(np.argmax(length))]
+    while before[way[-1]] >= 0:
+        way.append(int(before[way[-1]]))
+    return way[len(way) // 2]
+
+
+def _first(n: int) -> int:
+    """Return how many points at the beginning are the level that everything is compared with."""
+    return max(5, n // 10)
+
+
+def _lowest(y: np.ndarray) -> int:
+    """Return where the curve is lowest; the very first points are averages of few losses and do not count."""
+    skip = _first(len(y))
+    return skip + int(np.argmin(y[skip:]))
+
+
+def _steepest(x: np.ndarray, y: np.ndarray, lowest: int) -> int:
+    skip = min(_first(len(y)), lowest - 1)
+    slope = np.diff(y) / np.diff(np.log(x))
+    return skip + int(np.argmin(slope[skip:lowest]))
+
+
+def _problem(x: np.ndarray, raw: np.ndarray, y: np.ndarray, beta: float, ended: bool) -> str | None:
+    """Return why a person would not read a rate off this curve, or None."""
+    n = len(x)
+    if n < FEWEST:
+        return f"only {n} losses were measured and at least {FEWEST} are needed; " + (
+            "begin at a smaller rate." if ended else "take more steps."
+        )
+    first, lowest = _first(n), _lowest(y)
+    # The first loss is that of the untouched network: a fall from a height that the rates caused is no fall.
+    level = min(float(np.median(raw[:first])), float(raw[0] + abs(raw[0]) / 4))
+    # Noise from the differences of neighbours, before the loss rises; the median lets single leaps pass.
+    calm = raw[: max(lowest + 1, FEWEST // 2)]
+    noise = 1.4826 * float(np.median(np.abs(np.diff(calm)))) / np.sqrt(2)
+    error = noise * np.sqrt(1.57 / first + (1 - beta) / (1 + beta))
+    fall = level - float(y[lowest])
+    if fall < max(SURE * error, SMALLEST_FALL * abs(level)):
+        rise = level + max(SURE * error, 0.2 * abs(level))
+        high = np.flatnonzero(y > rise)
+        if np.median(raw[n // 8 : n // 4]) > rise:
+            return f"the loss only rises, from {raw[0]:.2g} on; begin at a smaller rate than {x[0]:.2g}."
+        if len(high) and high[-1] == n - 1:
+            return (
+                f"the loss stays near {level:.2g} and then rises, near a rate of {x[high[0]]:.2g}, without a fall "
+                "before; take larger batches, or check that there is something to learn: labels, frozen layers."
+            )
+        if noise > NOISY * abs(level):
+            return (
+                f"the batches' losses differ by about {noise:.2g} by chance, too much to see a fall; "
+                "take larger batches, or more steps."
+            )
+        return (
+            f"the loss stays near {level:.2g} at all rates up to {x[-1]:.2g}; test larger ones, or check that the "
+            "network can learn: labels, frozen layers."
+        )
+    if not ended and lowest >= n - max(3, n // 50):
+        return f"the loss still falls at the largest rate; test beyond {x[-1]:.2g}."
+    return None

@@ -1,0 +1,225 @@
+import copy
+import threading
+
+import pytest
+import torch
+from panels import every_control, figures_in_memory, operate_everything, several_values
+
+from course_utils import data, learning_rate, models, training
+from course_utils.widgets import lesson6, schedule_race
+from course_utils.widgets.panel import VIEW
+
+LONG = 300  # seconds that nothing here should take; the machine may be busy
+
+
+@pytest.fixture(scope="module")
+def clothes():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COURSE_OFFLINE", "1")
+        return data.load("fashion_mnist", seed=0, quiet=True)
+
+
+@pytest.fixture
+def panel(clothes):
+    """A small race that ends by itself."""
+    training.seed_everything(1)
+    made = lesson6.ScheduleRace(
+        models.FashionNet(widths=(2, 4, 8)),
+        list(data.batches(clothes.train.take(600, seed=0), 50)),
+        list(data.batches(clothes.validation.take(200, seed=0), 200)),
+        steps=24,
+    )
+    yield made
+    made.stop()
+    made.wait(LONG)
+
+
+def wait_for(condition):
+    """Wait until `condition()` holds, without using up the processor."""
+    waiting = threading.Event()
+    for _ in range(LONG * 100):
+        if condition():
+            return
+        waiting.wait(0.01)
+    raise AssertionError("it did not happen")
+
+
+# The valley
+
+
+def test_every_control_of_the_valley_takes_its_ends_and_values_between():
+    panel = lesson6.valley_walk()
+    before = figures_in_memory()
+    assert operate_everything(panel) > 15
+    assert figures_in_memory() <= before
+    bundle, metadata = panel._repr_mimebundle_()
+    (kind,) = metadata
+    assert VIEW in bundle and metadata[kind]["width"] < 900
+
+
+def test_the_walk_is_gradient_descent_on_the_landscape():
+    for start in (-4.0, -1.5, -1.45, 0.0, 6.0):
+        x = torch.tensor(start, dtype=torch.float64, requires_grad=True)
+        (slope,) = torch.autograd.grad(lesson6.landscape(x), x)
+        assert lesson6.slope(start) == pytest.approx(slope.item())
+        places = lesson6.walk(0.1, start, 1).places
+        assert places.tolist() == pytest.approx([start, start - 0.1 * slope.item()])
+
+
+@pytest.mark.parametrize(
+    ("rate", "end"),
+    [
+        (0.003, "is still on its way"),
+        (0.03, "stays in the trap"),
+        (0.5, "reached the bottom"),
+        (3.0, "reached the bottom"),
+        (8.0, "leaps to and fro"),
+        (9.5, "leapt out"),
+    ],
+)
+def test_small_rates_crawl_or_are_trapped_and_large_ones_leap_out(rate, end):
+    assert lesson6.walk(rate, -2.5, 60).end == end
+    panel = lesson6.valley_walk()
+    panel.set(rate=rate)
+    assert panel.sentence.endswith(f"it {end}.")
+
+
+# The settings of a range test
+
+
+def test_every_control_of_the_range_test_takes_its_ends_and_values_between(clothes):
+    panel = lesson6.range_settings(clothes.train)
+    before = figures_in_memory()
+    pictures = {panel.picture.value}
+    for control in every_control(panel):
+        first = control.value
+        for value in several_values(control):
+            control.value = value
+            assert panel.error is None and panel.alert.value == ""
+            pictures.add(panel.picture.value)
+        control.value = first
+    assert len(pictures) > 25 and figures_in_memory() <= before
+
+
+def test_the_panel_shows_the_true_range_test_and_leaves_random_numbers_alone(clothes):
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    panel = lesson6.range_settings(clothes.train, seed=2)
+    panel.set(steps=60, size=16, beta=0.9)
+    assert torch.equal(torch.rand(4), expected)
+    result = panel.compute(**panel.values)
+    assert len(result.rates) <= 60 and result.beta == pytest.approx(0.9)
+    assert list(result.rates) == learning_rate.ladder(steps=60)[: len(result.rates)]
+    assert panel.compute(**panel.values) == result  # the network is as it was, so the same test gives the same curve
+    assert panel.sentence.startswith(f"{len(result.losses)} batches; begin near {result.rate:.2g} (steepest ")
+    panel.set(end=0.01)
+    assert panel.sentence.startswith("No clear answer: ")
+
+
+def test_too_few_pictures_are_refused(clothes):
+    with pytest.raises(ValueError, match="at least 2,000 pictures, not 100"):
+        lesson6.range_settings(clothes.train.take(100, seed=0))
+
+
+# The race
+
+
+def test_the_sliders_draw_the_schedule_live_and_shapes_fill_them_in(panel):
+    before = figures_in_memory()
+    pictures = {panel.picture.value}
+    for knot in panel.knots:
+        for exponent in (-5, -4.2, -3.3, -2.5, -1.7, -0.8, 0):
+            knot.value = 10**exponent
+            pictures.add(panel.picture.value)
+            assert panel.error is None
+    assert len(pictures) > 30 and figures_in_memory() <= before
+    for name in schedule_race.SHAPES:
+        panel.shape.value = name
+        assert panel.lanes[schedule_race.OWN].planned[0] == pytest.approx(panel.rates[0])
+    assert panel.sentence.startswith("Your schedule goes from 0.001 to 0.1, one-cycle up to 0.")
+    assert all(control.description for control in every_control(panel))
+
+
+def test_both_networks_train_in_the_thread_under_their_schedules(panel):
+    weights = copy.deepcopy(panel.model.state_dict())
+    torch.manual_seed(7)
+    expected = torch.rand(5)
+    torch.manual_seed(7)
+    panel.shape.value = "falling"
+    panel.start()
+    assert sum(range(1000)) == 499500  # the main thread works on meanwhile
+    assert panel.wait(LONG) and torch.equal(torch.rand(5), expected)
+    for lane in panel.lanes.values():
+        assert lane.record.rates == pytest.approx(list(lane.planned))
+        assert len(lane.record.losses) == 24 and [step for step, _ in lane.record.checks] == list(range(3, 25, 3))
+    own, cycle = (panel.lanes[name].record for name in (schedule_race.OWN, schedule_race.ONE_CYCLE))
+    assert own.losses[0] == cycle.losses[0] and own.losses != cycle.losses
+    assert own.smoothed()[-1] < own.smoothed()[0]
+    assert all(torch.equal(weights[name], value) for name, value in panel.model.state_dict().items())
+    assert panel.sentence.startswith("24 of 24 steps: your loss ") and not panel.start_button.disabled
+
+
+def test_one_cycle_in_the_race_is_training_by_the_lessons_scheduler(panel):
+    panel.start()
+    assert panel.wait(LONG)
+    model = copy.deepcopy(panel.model)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    schedule = learning_rate.one_cycle(optimizer, panel.batches, 2)
+    history = training.fit(model, panel.batches, epochs=2, optimizer=optimizer, scheduler=schedule, progress=False)
+    cycle = panel.lanes[schedule_race.ONE_CYCLE].record
+    assert cycle.rates == pytest.approx(history.learning_rates)
+    assert cycle.checks[-1][1] == training.evaluate(model, panel.validation).accuracy
+
+
+def test_a_race_can_be_stopped_and_keeps_its_schedule_while_it_goes_on(panel):
+    panel.steps = 3000
+    panel.start_button.click()
+    wait_for(lambda: len(panel.lanes[schedule_race.OWN].record.losses) > 3)
+    thread = panel._thread
+    panel.start()
+    assert panel._thread is thread and panel.start_button.disabled and not panel.stop_button.disabled
+    assert all(knot.disabled for knot in panel.knots) and panel.shape.disabled
+    panel.stop_button.click()
+    assert panel.wait(LONG) and not panel.running
+    assert not panel.start_button.disabled and not any(knot.disabled for knot in panel.knots)
+    panel.close()
+    panel.start()
+    assert not panel.running
+
+
+def test_a_loss_that_is_no_number_is_said_and_the_other_one_goes_on(panel):
+    images, labels = panel.batches[0]
+    panel.batches = [(images, labels), (images * float("nan"), labels)]
+    panel.start()
+    assert panel.wait(LONG) and panel.lanes[schedule_race.OWN].record.broken
+    assert panel.sentence.startswith("The loss of yours is no longer a number") and panel.error is None
+
+
+def test_an_error_in_the_thread_is_one_sentence_and_raised_in_tests(panel, monkeypatch):
+    images, labels = panel.batches[0]
+    panel.batches = [(images, labels + 20)]
+    panel.start()
+    with pytest.raises(IndexError):
+        panel.wait(LONG)
+    assert "This setting does not work: IndexError" in panel.alert.value and not panel.start_button.disabled
+    monkeypatch.setenv("COURSE_STRICT", "0")
+    assert panel.wait(LONG)
+    panel.error = None
+
+
+def test_the_static_copy_holds_three_true_races_and_no_figure_stays(panel):
+    bundle, metadata = panel._repr_mimebundle_()
+    (kind,) = metadata
+    assert VIEW in bundle and metadata[kind]["width"] < 900
+    assert bundle["text/plain"].count("24 of 24 steps") == 3
+    panel.start()
+    assert panel.wait(LONG)
+    assert f"level: {panel.sentence}" in metadata[kind]["alt"]
+    assert figures_in_memory() == 0
+
+
+def test_a_rate_that_does_not_fit_the_sliders_is_refused(panel):
+    for rate in (0.0, 2.0):
+        with pytest.raises(ValueError, match=f"at most 1 for this race, not {rate}"):
+            lesson6.ScheduleRace(panel.model, panel.batches, panel.validation, highest=rate)
