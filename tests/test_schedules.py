@@ -259,10 +259,10 @@ def test_a_race_of_nobody_is_refused():
             learning_rate.race(runners, nn.Identity, clouds, clouds(0), epochs=1, seeds=seeds)
 
 
-def test_the_best_constant_rate_is_the_smaller_of_equals():
-    assert races.best_constant({0.1: 0.9, 0.01: 0.9, 1.0: 0.2}) == 0.01
+def test_the_best_rate_rate_is_the_smaller_of_equals():
+    assert races.best_rate({0.1: 0.9, 0.01: 0.9, 1.0: 0.2}) == 0.01
     with pytest.raises(ValueError, match="no rate to choose from"):
-        races.best_constant({})
+        races.best_rate({})
 
 
 def test_every_schedule_of_the_module_can_be_previewed():

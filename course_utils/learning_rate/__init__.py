@@ -4,7 +4,7 @@ Lesson 6 builds the range test and the one-cycle schedule by hand; these are the
 them: everything is put back, counts come from the batches, and a curve that says nothing is called so.
 """
 
-from course_utils.learning_rate.races import Race, Runner, race
+from course_utils.learning_rate.races import Race, Runner, best_rate, race
 from course_utils.learning_rate.range_test import RangeTest, ladder, range_test
 from course_utils.learning_rate.restoring import put_back
 from course_utils.learning_rate.schedules import (
@@ -30,6 +30,7 @@ __all__ = [
     "RangeTest",
     "Runner",
     "Suggestion",
+    "best_rate",
     "constant",
     "drawn",
     "ladder",

@@ -158,7 +158,7 @@ def race(
     return result
 
 
-def best_constant(scores: Mapping[float, float]) -> float:
+def best_rate(scores: Mapping[float, float]) -> float:
     """Return the rate with the best score; the smaller one where two are equal.
 
     Raises:
