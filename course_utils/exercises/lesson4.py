@@ -73,7 +73,7 @@ flip_some = Exercise(
 )
 
 
-def cutout(image: torch.Tensor, row: int, column: int, side: int, fill: float) -> torch.Tensor:
+def paint_square(image: torch.Tensor, row: int, column: int, side: int, fill: float) -> torch.Tensor:
     """Return image (C, H, W) with a square around (row, column) painted in `fill`, cut off at the border."""
     painted = image.clone()
     top, left = row - side // 2, column - side // 2
@@ -81,9 +81,9 @@ def cutout(image: torch.Tensor, row: int, column: int, side: int, fill: float) -
     return painted
 
 
-cutout = Exercise(
+paint_square = Exercise(
     lesson=LESSON,
-    name="cutout",
+    name="paint_square",
     question="Paint a square of `side` pixels centred at (row, column); what leaves the picture is cut off.",
     checks=[
         call(MAPS[0], 2, 2, 3, 0.0, shown="image (3, 5, 5), row 2, column 2, side 3, fill 0"),
@@ -96,7 +96,7 @@ cutout = Exercise(
         "A slice that begins at -1 begins at the *last* row. Use max(…, 0).",
         "A slice that ends beyond the picture is harmless. Work on image.clone().",
     ],
-    reference=cutout,
+    reference=paint_square,
 )
 
 
