@@ -15,9 +15,9 @@
 #
 # **The question: how do you train a network on colour photographs so that it is good at *new* ones?**
 #
-# Clothes on white ground were kind to us. Now the pictures are photographs: small, in colour, taken from any side, with
-# anything behind. A network that is large enough for them is also large enough to learn its training pictures by heart.
-# This lesson builds the network, and the tools that keep it honest.
+# Clothes on white ground were kind to us. Now the pictures are photographs: small, in colour, taken from any side,
+# with anything behind. A network that is large enough for them is also large enough to learn its training pictures
+# by heart. This lesson builds the network, and the tools that keep it honest.
 #
 # **After this lesson you will be able to**
 #
@@ -70,6 +70,7 @@
 
 # %%
 import functools
+import itertools
 import tempfile
 from pathlib import Path
 
@@ -119,13 +120,13 @@ print(f"The networks will live on: {device}")
 # ## Photographs of ten kinds
 #
 # CIFAR-10 holds 60,000 colour pictures of 32×32 pixels in ten classes: 50,000 to learn from, 10,000 to be tested on
-# (Krizhevsky 2009, *Learning Multiple Layers of Features from Tiny Images*). Read the line that `data.load` prints, for
-# every figure below rests on it:
+# (Krizhevsky 2009, *Learning Multiple Layers of Features from Tiny Images*). Read the line that `data.load` prints,
+# for every figure below rests on it:
 #
 # - *JPEG files, not the original pixels* means that each picture was compressed once more. That costs a few points of
 #   accuracy: a published recipe that reaches 94.0 % on the originals reached 90.6 % on such copies.
-# - *Stand-in* means that CIFAR-10 was not found. Then you work with crops of the course's own photographs, and the class
-#   is the photograph that a crop comes from. Every cell works, and no figure says anything about CIFAR-10.
+# - *Stand-in* means that CIFAR-10 was not found. Then you work with crops of the course's own photographs, and the
+#   class is the photograph that a crop comes from. Every cell works, and no figure says anything about CIFAR-10.
 
 # %%
 cifar = data.load("cifar10", seed=settings.seed)
@@ -145,8 +146,8 @@ for part in (train_part, validation_part):
 results.record(data=cifar.source.description, training_pictures=len(train_part), guessing=1 / classes)
 
 # %% [markdown]
-# **Predict first.** Someone guesses without looking. What accuracy will that give? And before you see a result: what do
-# you expect of a small network?
+# **Predict first.** Someone guesses without looking. What accuracy will that give? And before you see a result: what
+# do you expect of a small network?
 
 # %%
 samples = [cifar.train.of_class(name).images[:4] for name in cifar.classes]
@@ -158,13 +159,14 @@ figures.show(
 )
 
 # %% [markdown]
-# Guessing gives {{guessing:.0%}}. Compare two pictures of one class: colour, size, place and background all differ. No
-# single pixel tells anything, so the network has to find shapes, wherever they are.
+# Guessing gives {{guessing:.0%}}. Compare two pictures of one class: colour, size, place and background all differ.
+# No single pixel tells anything, so the network has to find shapes, wherever they are.
 #
 # ## The classic network
 #
-# For decades the first network for such pictures has looked like this: two convolutions, each followed by pooling, then
-# three dense layers. LeCun and others read digits with it in 1998; PyTorch's own tutorial trains it on CIFAR-10.
+# For decades the first network for such pictures has looked like this: two convolutions, each followed by pooling,
+# then three dense layers. LeCun and others read digits with it in 1998; PyTorch's own tutorial trains it on
+# CIFAR-10.
 
 # %%
 torch.manual_seed(settings.seed)
@@ -179,7 +181,8 @@ classic = nn.Sequential(
 print(models.shape_trace(classic, (1, 3, 32, 32)))
 
 # %% [markdown]
-# `models.ClassicNet` is the same network. Its weights, in their order, are put into ours, and both give the same logits:
+# `models.ClassicNet` is the same network. Its weights, in their order, are put into ours, and both give the same
+# logits:
 
 # %%
 library = models.ClassicNet(classes)
@@ -190,9 +193,9 @@ assert_close(classic(images), library(images))
 print(f"the same logits from {models.count_parameters(classic):,} parameters")
 
 # %% [markdown]
-# Now train it as published: batches of 4, plain steps with a rate of 0.001 and momentum 0.9, two epochs. *Momentum* lets
-# every step keep nine tenths of the one before, as a ball does that rolls. Here it sees {{training_pictures:,}} pictures
-# twice.
+# Now train it as published: batches of 4, plain steps with a rate of 0.001 and momentum 0.9, two epochs. *Momentum*
+# lets every step keep nine tenths of the one before, as a ball does that rolls. Here it sees {{training_pictures:,}}
+# pictures twice.
 
 # %%
 training.seed_everything(settings.seed)
@@ -207,8 +210,8 @@ results.record(classic_validation=history.validation_accuracy[-1])
 assert history.train_loss[-1] < history.train_loss[0]
 
 # %% [markdown]
-# {{classic_validation:.0%}} on validation: better than guessing, and that is all. It had few pictures. With all 50,000,
-# which takes longer than this lesson should, it was measured by a script of the course:
+# {{classic_validation:.0%}} on validation: better than guessing, and that is all. It had few pictures. With all
+# 50,000, which takes longer than this lesson should, it was measured by a script of the course:
 
 # %%
 benchmark = results.benchmark("cifar10")
@@ -216,15 +219,15 @@ if benchmark:
     results.record(classic_recorded=benchmark["classic"]["accuracy"], classic_pictures=benchmark["training_pictures"])
 
 # %% [markdown]
-# {{classic_recorded:.1%}} of the test pictures, after two epochs of {{classic_pictures:,}} pictures. The tutorial reports
-# about 55 % on the original pixels. We want much more, from a deeper network. Depth brings two problems, and each has an
-# answer: batch normalisation and residual connections.
+# {{classic_recorded:.1%}} of the test pictures, after two epochs of {{classic_pictures:,}} pictures. The tutorial
+# reports about 55 % on the original pixels. We want much more, from a deeper network. Depth brings two problems, and
+# each has an answer: batch normalisation and residual connections.
 #
 # ## Batch norm has two faces
 #
 # In lesson 3 batch normalisation brought each channel to mean 0 and standard deviation 1 over the batch. But when a
-# single picture is classified, there is no batch! So the layer also keeps a *running* mean and variance, and uses those
-# in evaluation. In training:
+# single picture is classified, there is no batch! So the layer also keeps a *running* mean and variance, and uses
+# those in evaluation. In training:
 
 # %%
 norm = nn.BatchNorm2d(3)
@@ -236,7 +239,8 @@ assert_close(norm.train()(batch), by_hand)
 print("training: the batch's own mean", [round(x, 2) for x in mean.flatten().tolist()])
 
 # %% [markdown]
-# That pass also moved the running values one tenth of the way from where they began (mean 0, variance 1) to the batch's:
+# That pass also moved the running values one tenth of the way from where they began (mean 0, variance 1) to the
+# batch's:
 
 # %%
 kept_mean = 0.9 * torch.zeros(3) + 0.1 * mean.flatten()
@@ -248,11 +252,11 @@ assert_close(norm.eval()(batch), by_hand)
 print("evaluation: the running mean   ", [round(x, 2) for x in norm.running_mean.tolist()])
 
 # %% [markdown]
-# After many batches the running values are close to those of all training pictures. (They start at 0 and 1, so after a
-# handful of steps they are still poor: an evaluation very early in training says little.)
+# After many batches the running values are close to those of all training pictures. (They start at 0 and 1, so after
+# a handful of steps they are still poor: an evaluation very early in training says little.)
 #
-# **Pitfall: `eval()` forgotten.** **Predict first.** The same picture, the same weights, but other pictures beside it in
-# the batch. Does its answer change?
+# **Pitfall: `eval()` forgotten.** **Predict first.** The same picture, the same weights, but other pictures beside
+# it in the batch. Does its answer change?
 
 # %%
 torch.manual_seed(settings.seed)
@@ -268,9 +272,10 @@ print(f"in training mode its logits differ by up to {difference:.3f}, in evaluat
 assert difference > 1e-3 > 10 * quiet
 
 # %% [markdown]
-# In training mode, yes: every picture counts in the mean and variance of all others. If you said no, you were thinking of
-# the weights, which are indeed the same. The mend is one line, `model.eval()` before you measure, and `model.train()`
-# before you go on; `training.evaluate` does both. And with a batch of *one*, a layer may have nothing to average:
+# In training mode, yes: every picture counts in the mean and variance of all others. If you said no, you were
+# thinking of the weights, which are indeed the same. The mend is one line, `model.eval()` before you measure, and
+# `model.train()` before you go on; `training.evaluate` does both. And with a batch of *one*, a layer may have
+# nothing to average:
 
 # %%
 try:
@@ -286,7 +291,8 @@ except ValueError as error:
 #
 # Stack more and more layers, and at some depth the network gets *worse*, on the training pictures too. Strange: the
 # added layers only had to pass on what they get. But passing on is hard to learn for a layer that starts at random.
-# So give it a way around (He and others 2015, arXiv:1512.03385): what comes in is *added* to what the layers make of it.
+# So give it a way around (He and others 2015, arXiv:1512.03385): what comes in is *added* to what the layers make of
+# it.
 
 
 # %%
@@ -311,8 +317,8 @@ assert_close(mine(maps), library(maps))
 print("the same answer as models.ResidualBlock")
 
 # %% [markdown]
-# **Predict first.** Set the scale of the last normalisation to 0. What does the block do then? And what if it had no way
-# around?
+# **Predict first.** Set the scale of the last normalisation to 0. What does the block do then? And what if it had no
+# way around?
 
 # %%
 with torch.no_grad():
@@ -321,8 +327,9 @@ assert torch.equal(mine(maps), maps)
 print("with the way around: exactly what came in; without it:", mine.layers(maps).abs().max().item())
 
 # %% [markdown]
-# With it, the block passes everything on, and the layers only have to learn a *correction*. Without it, nothing arrives.
-# The slopes use the same way back. Here are forty layers with and without, and the slope that arrives at the start:
+# With it, the block passes everything on, and the layers only have to learn a *correction*. Without it, nothing
+# arrives. The slopes use the same way back. Here are forty layers with and without, and the slope that arrives at
+# the start:
 
 
 # %%
@@ -345,8 +352,8 @@ assert slope_at_the_start(True) > 1e3 * slope_at_the_start(False)
 # ## The residual network
 #
 # Ours is short and wide, after David Page's *How to train your ResNet* (myrtle.ai, 2018): a first convolution, then
-# *stages*. A stage doubles the channels and halves the picture, as lesson 3's block did, and ends with a residual block.
-# At the end each channel is averaged over all its pixels, and one dense layer gives the logits.
+# *stages*. A stage doubles the channels and halves the picture, as lesson 3's block did, and ends with a residual
+# block. At the end each channel is averaged over all its pixels, and one dense layer gives the logits.
 
 
 # %%
@@ -354,7 +361,9 @@ class OurNet(nn.Module):
     def __init__(self, widths=(16, 32, 64)):
         super().__init__()
         self.stem = models.block(3, widths[0])  # lesson 3's: convolution, pool, normalise, ReLU
-        self.stages = nn.Sequential(*[nn.Sequential(models.block(a, b), Around(b)) for a, b in zip(widths, widths[1:])])
+        self.stages = nn.Sequential(
+            *[nn.Sequential(models.block(a, b), Around(b)) for a, b in itertools.pairwise(widths)]
+        )
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.classifier = nn.Linear(widths[-1], classes)
 
@@ -379,8 +388,8 @@ for net in (library, big):
 #
 # ## Changes that keep the class
 #
-# A cat shifted by two pixels is a cat, and so is its mirror image. To the network these are new pictures, for free. We
-# may show the course's own cat, made as small as the pictures of the set:
+# A cat shifted by two pixels is a cat, and so is its mirror image. To the network these are new pictures, for free.
+# We may show the course's own cat, made as small as the pictures of the set:
 
 # %%
 cat = pictures.photograph("cat").crop((90, 20, 330, 260)).resize((32, 32))
@@ -400,18 +409,16 @@ figures.show(
 
 # %% [markdown]
 # *Crop* pads the picture and cuts the old size out at a random place, *flip* mirrors half of the pictures, *cutout*
-# (DeVries and Taylor 2017, arXiv:1708.04552) paints over a square, so that no single spot can decide. And upside down?
-# You would know the cat. But new pictures hardly come that way, and learning to know them costs room and time. A change
-# should make pictures that the network *may meet*. (For pictures from a microscope, any turn is fine.)
+# (DeVries and Taylor 2017, arXiv:1708.04552) paints over a square, so that no single spot can decide. And upside
+# down? You would know the cat. But new pictures hardly come that way, and learning to know them costs room and time.
+# A change should make pictures that the network *may meet*. (For pictures from a microscope, any turn is fine.)
 #
 # `data.Augment` makes the same changes with a whole batch at once:
 
 # %%
-from course_utils.data.batches import flipped, painted, shifted as shifted_at  # noqa: E402
-
-assert torch.equal(shifted_at(cat[None], torch.tensor([[6, 1]]), 4)[0], shifted)
-assert torch.equal(flipped(cat[None], torch.tensor([True]))[0], mirrored)
-assert torch.equal(painted(cat[None], torch.tensor([[14, 22]]), 8, 128)[0], covered)
+assert torch.equal(data.shifted(cat[None], torch.tensor([[6, 1]]), 4)[0], shifted)
+assert torch.equal(data.flipped(cat[None], torch.tensor([True]))[0], mirrored)
+assert torch.equal(data.painted(cat[None], torch.tensor([[14, 22]]), 8, 128)[0], covered)
 augment = data.Augment(crop=4, flip=True, cutout=settings.cutout)
 print("in this lesson:", augment)
 
@@ -424,8 +431,8 @@ print("in this lesson:", augment)
 widgets.lesson4.augmentation(cat)
 
 # %% [markdown]
-# Four pixels of shift and half of the pictures mirrored are the usual choice for 32×32. With a crop of 12 and a square of
-# 24, little is left, and the network would have to learn from noise.
+# Four pixels of shift and half of the pictures mirrored are the usual choice for 32×32. With a crop of 12 and a
+# square of 24, little is left, and the network would have to learn from noise.
 #
 # **Pitfall: augmented validation.** Changes are for training pictures only. Someone passes the same `augment` to the
 # validation batches. Watch the accuracy of the *same* network on the *same* pictures:
@@ -439,13 +446,13 @@ print("plain:    ", [f"{loss:.4f}" for loss in plain])
 assert len(set(augmented)) == 3 and len(set(plain)) == 1
 
 # %% [markdown]
-# Three passes, three different losses, and none of them is the loss on the pictures themselves. A measurement that moves
-# when nothing has changed cannot choose between two networks. The mend: no `augment` where you measure.
+# Three passes, three different losses, and none of them is the loss on the pictures themselves. A measurement that
+# moves when nothing has changed cannot choose between two networks. The mend: no `augment` where you measure.
 #
 # ## Learning by heart
 #
-# Take few pictures and a network that is large for them. **Predict first.** After {{heart_epochs}} epochs, how many of
-# its {{heart_pictures}} training pictures does it know? And of new ones? Now the same with augmentation.
+# Take few pictures and a network that is large for them. **Predict first.** After {{heart_epochs}} epochs, how many
+# of its {{heart_pictures}} training pictures does it know? And of new ones? Now the same with augmentation.
 
 # %%
 heart_part = train_part.take(500, seed=settings.seed)
@@ -467,8 +474,8 @@ changed = learn(augment=data.Augment(crop=4, flip=True, cutout=8))
 # %%
 figures.show(
     by_heart.plot(),
-    alt="Two charts over the epochs without augmentation. Training loss falls to nearly 0 and training accuracy rises to "
-    "nearly 100 %, while the validation curves stay far behind.",
+    alt="Two charts over the epochs without augmentation. Training loss falls to nearly 0 and training accuracy "
+    "rises to nearly 100 %, while the validation curves stay far behind.",
 )
 results.record(
     heart_pictures=len(heart_part),
@@ -483,13 +490,13 @@ changed_gap = changed.train_accuracy[-1] - changed.validation_accuracy[-1]
 assert by_heart.train_accuracy[-1] > 0.95 and gap > changed_gap
 
 # %% [markdown]
-# {{heart_training:.0%}} of the training pictures and {{heart_validation:.0%}} of new ones. The blue and the orange curve
-# part: that is **overfitting**, and this is how you recognise it. The validation loss may even *rise* while the accuracy
-# stands still: the network grows ever more sure of its mistakes.
+# {{heart_training:.0%}} of the training pictures and {{heart_validation:.0%}} of new ones. The blue and the orange
+# curve part: that is **overfitting**, and this is how you recognise it. The validation loss may even *rise* while
+# the accuracy stands still: the network grows ever more sure of its mistakes.
 #
-# With augmentation it is {{changed_training:.0%}} and {{changed_validation:.0%}}. It never sees the same picture twice, so
-# learning by heart is harder and the gap is smaller. It also learns more slowly: augmentation needs more epochs before it
-# pays, and with very few epochs it may cost accuracy.
+# With augmentation it is {{changed_training:.0%}} and {{changed_validation:.0%}}. It never sees the same picture
+# twice, so learning by heart is harder and the gap is smaller. It also learns more slowly: augmentation needs more
+# epochs before it pays, and with very few epochs it may cost accuracy.
 #
 # ## Stopping at the best
 #
@@ -508,14 +515,15 @@ assert history.best_epoch == history.validation_accuracy.index(best) + 1
 results.record(stopped_after=history.epochs, best_epoch=history.best_epoch, best_validation=best)
 
 # %% [markdown]
-# It ended after {{stopped_after}} of at most 30 epochs and kept epoch {{best_epoch}}, with {{best_validation:.1%}}. Mind
-# what happened: we *chose* by validation accuracy, so that figure now flatters a little. The test part will tell.
+# It ended after {{stopped_after}} of at most 30 epochs and kept epoch {{best_epoch}}, with {{best_validation:.1%}}.
+# Mind what happened: we *chose* by validation accuracy, so that figure now flatters a little. The test part will
+# tell.
 #
 # ## Interrupted, and the same
 #
-# Long runs get interrupted. With `checkpoint=` a run saves after every epoch all that changes: weights, running values of
-# batch norm, the optimizer's memory, the schedule, the random numbers. Here is one run in one piece, and one that is cut
-# and goes on:
+# Long runs get interrupted. With `checkpoint=` a run saves after every epoch all that changes: weights, running
+# values of batch norm, the optimizer's memory, the schedule, the random numbers. Here is one run in one piece, and
+# one that is cut and goes on:
 
 # %%
 folder = Path(tempfile.mkdtemp())
@@ -551,10 +559,10 @@ except training.checkpoints.DataError as error:
 # %% [markdown]
 # ## The recipe
 #
-# All together now: the residual network, crops and mirror images, one-cycle, SGD with Nesterov's momentum (it looks where
-# the step leads before it computes the slope) and *weight decay*, which pulls every weight a little towards 0. One more
-# thing, **label smoothing**: the truth gets 90 % instead of all, the rest is shared among all classes, so the network is
-# not pushed to be ever more certain. By hand:
+# All together now: the residual network, crops and mirror images, one-cycle, SGD with Nesterov's momentum (it looks
+# where the step leads before it computes the slope) and *weight decay*, which pulls every weight a little towards 0.
+# One more thing, **label smoothing**: the truth gets 90 % instead of all, the rest is shared among all classes, so
+# the network is not pushed to be ever more certain. By hand:
 
 # %%
 logits, truth = torch.tensor([[3.0, 0.5, -1.0]]), torch.tensor([0])
@@ -564,8 +572,8 @@ assert_close(by_hand, F.cross_entropy(logits, truth, label_smoothing=0.1))
 print(f"plain loss {minus_log[0, 0]:.3f}, smoothed {by_hand:.3f}")
 
 # %% [markdown]
-# **Predict first.** What will the validation accuracy be, with {{training_pictures:,}} training pictures and {{epochs}}
-# epochs?
+# **Predict first.** What will the validation accuracy be, with {{training_pictures:,}} training pictures and
+# {{epochs}} epochs?
 
 
 # %%
@@ -592,8 +600,8 @@ model, history = trained[0]
 # %%
 figures.show(
     history.plot(),
-    alt="Two charts over the epochs, training beside validation: the losses fall over the run, the accuracies rise, and "
-    "the best validation accuracy is circled.",
+    alt="Two charts over the epochs, training beside validation: the losses fall over the run, the accuracies rise, "
+    "and the best validation accuracy is circled.",
 )
 results.record(
     epochs=history.epochs,
@@ -642,9 +650,9 @@ enough = 0.88 if len(train_part) >= 40_000 and settings.epochs >= 15 else 1.5 / 
 assert min(accuracies) > enough, f"expected more than {enough:.1%}; did a setting change a lot?"
 
 # %% [markdown]
-# {{test_accuracy:.1%}} of {{test_pictures:,}} test pictures, after {{epochs}} epochs of {{training_pictures:,}} pictures
-# ({{data}}). That is what a few seconds give. What do all 50,000 pictures and ten minutes give, on two cores and with the
-# same recipe? The course's script measured it:
+# {{test_accuracy:.1%}} of {{test_pictures:,}} test pictures, after {{epochs}} epochs of {{training_pictures:,}}
+# pictures ({{data}}). That is what a few seconds give. What do all 50,000 pictures and ten minutes give, on two
+# cores and with the same recipe? The course's script measured it:
 
 # %%
 if benchmark:
@@ -658,10 +666,10 @@ if benchmark:
     )
 
 # %% [markdown]
-# {{recorded_accuracy:.1%}} of all 10,000 test pictures after {{recorded_epochs}} epochs, {{recorded_minutes:.1f}} minutes
-# of training ({{recorded_on}}). After the {{short_epochs}} epochs that the classic network had it is
-# {{short_accuracy:.1%}}, and the classic network has {{classic_recorded:.1%}}. What the larger network of the profile
-# `full` reaches on a GPU is not recorded yet. Run it and you will know.
+# {{recorded_accuracy:.1%}} of all 10,000 test pictures after {{recorded_epochs}} epochs, {{recorded_minutes:.1f}}
+# minutes of training ({{recorded_on}}). After the {{short_epochs}} epochs that the classic network had it is
+# {{short_accuracy:.1%}}, and the classic network has {{classic_recorded:.1%}}. What the larger network of the
+# profile `full` reaches on a GPU is not recorded yet. Run it and you will know.
 #
 # ## Class by class
 
@@ -681,8 +689,8 @@ results.record(
 )  # fmt: skip
 
 # %% [markdown]
-# The hardest class is {{worst_class}}, {{worst_accuracy:.0%}} right, and the most frequent mistake is {{confused_truth}}
-# taken for {{confused_guess}}, {{confused_times}} times. Would you have made the same mistake?
+# The hardest class is {{worst_class}}, {{worst_accuracy:.0%}} right, and the most frequent mistake is
+# {{confused_truth}} taken for {{confused_guess}}, {{confused_times}} times. Would you have made the same mistake?
 #
 # ## Four pictures it has never seen
 #
@@ -706,16 +714,16 @@ figures.show(
 )
 
 # %% [markdown]
-# It *always* answers with one of its classes, because it has no other words, and a coffee cup is none of CIFAR-10's. Nor
-# does the probability warn you: softmax shares 100 % among the classes there are. Before you let a network loose on
-# pictures from elsewhere, ask what it will do with those that belong to no class.
+# It *always* answers with one of its classes, because it has no other words, and a coffee cup is none of CIFAR-10's.
+# Nor does the probability warn you: softmax shares 100 % among the classes there are. Before you let a network loose
+# on pictures from elsewhere, ask what it will do with those that belong to no class.
 #
 # ## The features from above
 #
-# Just before the last layer, each picture has become a short list of numbers, its *features*. Pictures of a class should
-# lie near each other. We cannot draw {{features}} dimensions, but we can look from the side from which the cloud is widest.
-# That is **principal component analysis**: centre the cloud, and let the singular value decomposition find the
-# directions in which it is longest.
+# Just before the last layer, each picture has become a short list of numbers, its *features*. Pictures of a class
+# should lie near each other. We cannot draw {{features}} dimensions, but we can look from the side from which the
+# cloud is widest. That is **principal component analysis**: centre the cloud, and let the singular value
+# decomposition find the directions in which it is longest.
 
 # %%
 features, labels = diagnosis.layer_outputs(model, test_batches, "pool")  # (N, D)
@@ -730,22 +738,22 @@ results.record(features=features.shape[1], two_directions=share)
 # %%
 figures.show(
     projection.plot(labels, cifar.classes),
-    alt=f"Test pictures as points along the two widest directions of their features, coloured by the {classes} classes. "
+    alt="Test pictures as points along the two widest directions of their features, coloured by class. "
     "Points of a class gather, and the classes overlap.",
 )
 
 # %% [markdown]
-# Two directions keep {{two_directions:.0%}} of what differs. Classes that lie on each other here may still be apart in the
-# other directions: the last layer uses all of them. Neighbours are the ones that get mixed up. (t-SNE, van der Maaten and
-# Hinton 2008, draws tighter islands, but how far apart it puts them means little; scikit-learn has it as
-# `sklearn.manifold.TSNE`.)
+# Two directions keep {{two_directions:.0%}} of what differs. Classes that lie on each other here may still be apart
+# in the other directions: the last layer uses all of them. Neighbours are the ones that get mixed up. (t-SNE, van
+# der Maaten and Hinton 2008, draws tighter islands, but how far apart it puts them means little; scikit-learn has it
+# as `sklearn.manifold.TSNE`.)
 #
 # ## Where does it look?
 #
-# The last stage gives maps, and each map is strong where its pattern is. Which maps speak for a class? Ask for slopes: if
-# a map's numbers grew a little, how much would the class's logit grow? Weigh each map by its mean slope, add them up, cut
-# off what is negative. This is **Grad-CAM** (Selvaraju and others 2017, arXiv:1610.02391). Predict first: will it look at
-# the animal or at the background?
+# The last stage gives maps, and each map is strong where its pattern is. Which maps speak for a class? Ask for
+# slopes: if a map's numbers grew a little, how much would the class's logit grow? Weigh each map by its mean slope,
+# add them up, cut off what is negative. This is **Grad-CAM** (Selvaraju and others 2017, arXiv:1610.02391). Predict
+# first: will it look at the animal or at the background?
 
 # %%
 picture = normal[:1]  # the cat
@@ -764,8 +772,8 @@ assert found.target == target
 assert_close(found.heat, heat.cpu(), rtol=1e-3, atol=1e-4)
 figures.show(
     found.plot(small[0], cifar.classes[target]),
-    alt=f"The small cat twice: as it is, and dark except where it speaks for {cifar.classes[target]} in the eyes of the "
-    "network, an area of a few coarse fields.",
+    alt=f"The small cat twice: as it is, and dark except where it speaks for {cifar.classes[target]} in the eyes of "
+    "the network, an area of a few coarse fields.",
 )
 
 # %% [markdown]
@@ -786,13 +794,13 @@ print(f"{len(weights)} maps of {maps.shape[2]} × {maps.shape[3]}: weights read 
 widgets.lesson4.grad_cam(model, small[0], cifar.classes, train_part.mean, train_part.std)
 
 # %% [markdown]
-# Earlier layers have more fields and see smaller parts; the last one is coarse. Read such pictures with care: they show
-# what *this* network uses, right or wrong, and after little training that may well be the background.
+# Earlier layers have more fields and see smaller parts; the last one is coarse. Read such pictures with care: they
+# show what *this* network uses, right or wrong, and after little training that may well be the background.
 #
 # ## Sure and wrong
 #
-# At last the mistakes of which the network was most certain. (They are left out of the published notebook where the set's
-# pictures may not be passed on. Run the cell to see them.)
+# At last the mistakes of which the network was most certain. (They are left out of the published notebook where the
+# set's pictures may not be passed on. Run the cell to see them.)
 
 # %%
 wrong = diagnosis.mistakes(answers, test_part.images, cifar.classes, n=12)
@@ -804,8 +812,8 @@ figures.show(
 results.record(mistakes=int((answers.guesses != answers.labels).sum()), surest_mistake=wrong.confidence.max())
 
 # %% [markdown]
-# {{mistakes}} mistakes, and the surest of them with {{surest_mistake:.0%}}. Ask of each: is the object cut off, tiny, in
-# front of another class's usual background? Then you know which pictures to collect next.
+# {{mistakes}} mistakes, and the surest of them with {{surest_mistake:.0%}}. Ask of each: is the object cut off,
+# tiny, in front of another class's usual background? Then you know which pictures to collect next.
 #
 # ## Exercises
 #
@@ -814,8 +822,8 @@ results.record(mistakes=int((answers.guesses != answers.labels).sum()), surest_m
 # The cell after each stub checks your answer: ✓ correct, ✗ wrong, with the first difference, or ○ not attempted. An
 # answer must leave the tensors that it is given as they were.
 #
-# **1. Two faces.** Normalise images (N, C, H, W) per channel: in training by the batch's own mean and (biased) variance,
-# otherwise by the `mean` and `variance` (C,) that are given. Add `eps` to the variance under the root.
+# **1. Two faces.** Normalise images (N, C, H, W) per channel: in training by the batch's own mean and (biased)
+# variance, otherwise by the `mean` and `variance` (C,) that are given. Add `eps` to the variance under the root.
 
 
 # %%
@@ -827,8 +835,8 @@ def batch_norm(images, mean, variance, training, eps=1e-5): ...
 exercises.lesson4.batch_norm.check(batch_norm)
 
 # %% [markdown]
-# **2. Mirror some.** Return the batch (N, C, H, W) with those pictures mirrored left to right for which `chosen`, bool
-# (N,), is True.
+# **2. Mirror some.** Return the batch (N, C, H, W) with those pictures mirrored left to right for which `chosen`,
+# bool (N,), is True.
 
 
 # %%
@@ -853,9 +861,9 @@ def paint_square(image, row, column, side, fill): ...
 exercises.lesson4.paint_square.check(paint_square)
 
 # %% [markdown]
-# **4. Early stopping.** Given the validation accuracy of each epoch and a patience, return (the best epoch, the last epoch
-# trained), both counted from 1. For `[0.5, 0.6, 0.7, 0.69, 0.68, 0.9]` and a patience of 2 it is (3, 5): the run never
-# gets to see the 0.9.
+# **4. Early stopping.** Given the validation accuracy of each epoch and a patience, return (the best epoch, the last
+# epoch trained), both counted from 1. For `[0.5, 0.6, 0.7, 0.69, 0.68, 0.9]` and a patience of 2 it is (3, 5): the
+# run never gets to see the 0.9.
 
 
 # %%
@@ -867,8 +875,8 @@ def best_epoch(accuracies, patience): ...
 exercises.lesson4.best_epoch.check(best_epoch)
 
 # %% [markdown]
-# **5. Label smoothing.** Return the mean loss of logits (N, K) for labels (N,), where the truth keeps 1 − smoothing and
-# all K classes share the rest equally. Do not use `F.cross_entropy`; logits may be as large as 1,000.
+# **5. Label smoothing.** Return the mean loss of logits (N, K) for labels (N,), where the truth keeps 1 − smoothing
+# and all K classes share the rest equally. Do not use `F.cross_entropy`; logits may be as large as 1,000.
 
 
 # %%
@@ -924,7 +932,7 @@ exercises.lesson4.quiz.ask(4)
 #
 # | what you built | where it lives |
 # | --- | --- |
-# | the classic network, the block, the residual network | `models.ClassicNet`, `models.ResidualBlock`, `models.ResidualNet` |
+# | the classic network, the block, the residual network | `models.ClassicNet`, `ResidualBlock`, `ResidualNet` |
 # | crop, flip, cutout | `data.Augment` |
 # | early stopping, checkpoint and resume | `training.fit(patience=…, checkpoint=…)` |
 # | label smoothing | `training.fit(loss=…)` with PyTorch's own `label_smoothing` |
@@ -936,6 +944,6 @@ exercises.lesson4.quiz.ask(4)
 #
 # ## What next
 #
-# Ten minutes of training from scratch need tens of thousands of labelled pictures. What if you have two hundred? Lesson 5
-# stands on a network that has already seen a million. Until then, go back to
-# [lesson 3](03_fashion_mnist_cnn.ipynb) and give its network a residual block and augmentation: does it help there?
+# Ten minutes of training from scratch need tens of thousands of labelled pictures. What if you have two hundred?
+# Lesson 5 stands on a network that has already seen a million. Until then, go back to [lesson
+# 3](03_fashion_mnist_cnn.ipynb) and give its network a residual block and augmentation: does it help there?
