@@ -392,7 +392,7 @@ for net in (library, big):
 # We may show the course's own cat, made as small as the pictures of the set:
 
 # %%
-cat = pictures.photograph("cat").crop((90, 20, 330, 260)).resize((32, 32))
+cat = pictures.photograph("cat").crop((75, 0, 375, 300)).resize((32, 32))
 cat = pictures.to_tensor(cat)  # (3, 32, 32), uint8
 padded = F.pad(cat, (4, 4, 4, 4))  # (3, 40, 40), black around it
 shifted = padded[:, 6:38, 1:33]  # begin at row 6, column 1 instead of 4, 4
