@@ -657,17 +657,18 @@ assert min(accuracies) > enough, f"expected more than {enough:.1%}; did a settin
 
 # %% [markdown]
 # {{test_accuracy:.1%}} of {{test_pictures:,}} test pictures, after {{epochs}} epochs of {{training_pictures:,}}
-# pictures ({{data}}). That is what a few seconds give. What do all 50,000 pictures and ten minutes give, on two
-# cores and with the same recipe? The course's script measured it:
+# pictures ({{data}}). That is what a few seconds
+# give. What do all 50,000 pictures give, with a network twice as wide and less than ten minutes of processor time? The
+# course's script measured it:
 
 # %%
 for side in ("classic", "ours_short", "ours"):
     show_recorded(side)
 
 # %% [markdown]
-# The same data, the same recipe, more pictures and more time. (All of it on the copies as JPEG files that the line
-# above names, which cost a few points.) What the larger network of the profile `full` reaches on a GPU is not
-# recorded yet. Run it and you will know.
+# The same kind of network and the same recipe, with more pictures and more time. (All of it on the copies as JPEG
+# files that the line above names, which cost a few points.) What the larger network of the profile `full` reaches on
+# a GPU is not recorded yet. Run it and you will know.
 #
 # ## Class by class
 
