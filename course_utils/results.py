@@ -92,6 +92,32 @@ def load(lesson: str | int, profile: str, root: Path | None = None) -> dict[str,
     return recorded
 
 
+def benchmark(name: str, root: Path | None = None) -> dict[str, Any] | None:
+    """Return what a script of `benchmarks/` recorded in `results/benchmark_<name>.json`, and print when and where.
+
+    Returns None, and says so, where the course's folder is not at hand: a lesson goes on without it.
+
+    Raises:
+        RunError: when the record is damaged.
+    """
+    try:
+        path = (root or find_root()) / "results" / f"benchmark_{name}.json"
+        recorded = json.loads(path.read_text(encoding="utf-8"))
+    except (SettingError, FileNotFoundError):
+        print(f"The recorded benchmark {name!r} is not here; it lies in the course's folder, under results/.")
+        return None
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"results/benchmark_{name}.json cannot be read ({error}); record the benchmark again."
+        ) from error
+    hardware = recorded["hardware"]
+    print(
+        f"Recorded by benchmarks/{name}.py on {recorded['date']}, not in this run: {hardware['processor']}, "
+        f"{hardware['cores']} cores, on {recorded['data']}."
+    )
+    return recorded
+
+
 def result_path(lesson: str | int, profile: str, root: Path | None = None) -> Path:
     """Return where the recorded run of `lesson` under `profile` is kept: `results/NN_<profile>.json`."""
     return (root or find_root()) / "results" / f"{lesson_number(lesson)}_{profile}.json"

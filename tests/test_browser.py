@@ -31,6 +31,11 @@ WRONG = {
         "same_padding(3, 2): got 1, expected 2",
     ),
     "03": ("flat_size", "def flat_size(side): return 800", "flat_size(28): got 800, expected 128"),
+    "04": (
+        "best_epoch",
+        "def best_epoch(accuracies, patience): return (1, 1)",
+        "best_epoch([0.5, 0.6, 0.7, 0.69, 0.68, 0.9], 2): at [0], got 1, expected 3",
+    ),
     "06": (
         "cycle_steps",
         "def cycle_steps(pictures, size, epochs, drop_last=False): return pictures // size * epochs",

@@ -203,6 +203,82 @@ def plateau_that_looks_ahead(losses, rate, factor, patience):
     return plateau_of_pytorch([*losses, losses[-1]], rate, factor, patience)[1:]
 
 
+# --- lesson 4
+
+
+def rows(values):
+    return values.view(1, -1, 1, 1)
+
+
+def norm_of_each_picture(images, mean, variance, training, eps=1e-5):
+    if not training:
+        return (images - rows(mean)) / rows(variance + eps).sqrt()
+    spread = images.var(dim=(2, 3), unbiased=False, keepdim=True)
+    return (images - images.mean(dim=(2, 3), keepdim=True)) / (spread + eps).sqrt()
+
+
+def norm_with_unbiased_variance(images, mean, variance, training, eps=1e-5):
+    if training:
+        mean, variance = images.mean(dim=(0, 2, 3)), images.var(dim=(0, 2, 3))
+    return (images - rows(mean)) / rows(variance + eps).sqrt()
+
+
+def upside_down(images, chosen):
+    return torch.where(chosen.view(-1, 1, 1, 1), images.flip(2), images)
+
+
+def square_that_wraps(image, row, column, side, fill):
+    painted, top, left = image.clone(), row - side // 2, column - side // 2
+    painted[:, top : top + side, left : left + side] = fill
+    return painted
+
+
+def square_from_its_corner(image, row, column, side, fill):
+    painted = image.clone()
+    painted[:, row : row + side, column : column + side] = fill
+    return painted
+
+
+def best_of_all(accuracies, patience):
+    return accuracies.index(max(accuracies)) + 1, len(accuracies)
+
+
+def latest_of_equals(accuracies, patience):
+    best = 1
+    for epoch, accuracy in enumerate(accuracies, start=1):
+        if accuracy >= accuracies[best - 1]:
+            best = epoch
+        elif epoch - best >= patience:
+            return best, epoch
+    return best, len(accuracies)
+
+
+def smoothed_over_the_others(logits, labels, smoothing):
+    shares = torch.full_like(logits, smoothing / (logits.shape[1] - 1))
+    shares[torch.arange(len(labels)), labels] = 1 - smoothing
+    return -(shares * F.log_softmax(logits, dim=1)).sum(dim=1).mean()
+
+
+def smoothed_that_overflows(logits, labels, smoothing):
+    minus_log = -(logits.exp() / logits.exp().sum(dim=1, keepdim=True)).log()
+    return ((1 - smoothing) * minus_log[torch.arange(len(labels)), labels] + smoothing * minus_log.mean(dim=1)).mean()
+
+
+def heat_of_plain_sum(maps, slopes):
+    heat = maps.sum(dim=0).relu()
+    return heat / heat.max()
+
+
+def heat_cut_first(maps, slopes):
+    heat = (slopes.mean(dim=(1, 2)).view(-1, 1, 1) * maps).relu().sum(dim=0)
+    return heat / heat.max().clamp(min=1e-9)
+
+
+def heat_without_a_look(maps, slopes):
+    heat = (slopes.mean(dim=(1, 2)).view(-1, 1, 1) * maps).sum(dim=0).relu()
+    return heat / heat.max()
+
+
 WRONG = [
     ("from_hex", hex_in_decimal, "from_hex('#66FF66') raised ValueError: invalid literal for int() with base 10: 'FF'"),
     ("from_hex", hex_with_capitals_only, "from_hex('#ffa07a') raised ValueError: substring not found"),
@@ -284,6 +360,27 @@ WRONG = [
     ("plateau_rates", plateau_that_looks_ahead, "at [2], got 0.2, expected 0.4"),
     ("plateau_rates", lambda *given: plateau_of_pytorch(*given, late=1), "at [2], got 0.2, expected 0.4"),
     ("plateau_rates", lambda losses, rate, *_: torch.full((len(losses),), rate), "at [3], got 0.4, expected 0.2"),
+    (
+        "batch_norm",
+        lambda x, m, v, t, eps=1e-5: (x - rows(m)) / rows(v + eps).sqrt(),
+        "training=True): at [0, 0, 0, 0]",
+    ),
+    ("batch_norm", norm_of_each_picture, "images (4, 3, 5, 5), mean, variance, training=True): at [0, 0, 0, 0], got"),
+    ("batch_norm", norm_with_unbiased_variance, "training=True): at [0, 0, 0, 0], got"),
+    ("flip_some", lambda images, chosen: images.flip(3), "[True, False, True]): at [1, 0, 0, 0], got 8, expected 6"),
+    ("flip_some", upside_down, "[True, False, True]): at [0, 0, 0, 0], got 3, expected 2"),
+    ("flip_some", lambda images, chosen: images[chosen].flip(3), "got a tensor of shape (2, 1, 2, 3), expected shape"),
+    ("paint_square", square_that_wraps, "row 0, column 4, side 3, fill 9): at [0, 0, 3], got"),
+    ("paint_square", square_from_its_corner, "row 2, column 2, side 3, fill 0): at [0, 1, 1], got"),
+    ("best_epoch", best_of_all, "0.69, 0.68, 0.9], 2): at [0], got 6, expected 3"),
+    ("best_epoch", lambda a, p: (a.index(max(a)), len(a)), "best_epoch([0.5, 0.6, 0.7, 0.69, 0.68, 0.9], 2): at [0], "),
+    ("best_epoch", latest_of_equals, "best_epoch([0.8, 0.8, 0.8], 2): at [0], got 3, expected 1"),
+    ("smoothed_loss", lambda x, y, s: (1 - s) * F.cross_entropy(x, y), "labels, 0.1): got"),
+    ("smoothed_loss", smoothed_over_the_others, "labels, 0.1): got"),
+    ("smoothed_loss", smoothed_that_overflows, "(logits up to 2000, labels, 0.2): got nan, expected"),
+    ("class_heat", heat_of_plain_sum, "slopes (3, 5, 5)): at [0, 0], got"),
+    ("class_heat", heat_cut_first, "slopes (3, 5, 5)): at [0, 0], got"),
+    ("class_heat", heat_without_a_look, "slopes of minus one): at [0, 0], got nan, expected 0"),
 ]
 
 RIGHT = [
@@ -305,6 +402,10 @@ RIGHT = [
     ),
     ("one_cycle_rate", one_cycle_of_pytorch),
     ("plateau_rates", plateau_of_pytorch),
+    ("batch_norm", lambda x, m, v, t, eps=1e-5: F.batch_norm(x, m, v, training=t, momentum=0.0, eps=eps)),
+    ("flip_some", lambda images, chosen: torch.stack([i.flip(2) if c else i for i, c in zip(images, chosen)])),
+    ("smoothed_loss", lambda logits, labels, s: F.cross_entropy(logits, labels, label_smoothing=s)),
+    ("best_epoch", lambda a, patience: tuple(np.array(ALL["best_epoch"].reference(a, patience)))),
 ]
 
 

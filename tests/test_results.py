@@ -109,3 +109,22 @@ def test_load_says_what_to_do_when_there_is_no_recorded_run(tmp_path, content, m
 )
 def test_figures_are_shown_with_four_digits_that_count(value, text):
     assert results.shown(value) in (text, text.replace("1,234", "1,235"))
+
+
+def test_a_recorded_benchmark_says_when_and_on_what_it_was_measured(tmp_path, capsys):
+    (tmp_path / "results").mkdir()
+    record = {"date": "2026-01-02", "hardware": {"processor": "A processor", "cores": 2}, "data": "the full set"}
+    (tmp_path / "results" / "benchmark_race.json").write_text(json.dumps(record), encoding="utf-8")
+    assert results.benchmark("race", tmp_path) == record
+    said = capsys.readouterr().out
+    assert said == (
+        "Recorded by benchmarks/race.py on 2026-01-02, not in this run: A processor, 2 cores, on the full set.\n"
+    )
+    (tmp_path / "results" / "benchmark_race.json").write_text("{", encoding="utf-8")
+    with pytest.raises(RunError, match=r"benchmark_race\.json cannot be read"):
+        results.benchmark("race", tmp_path)
+
+
+def test_a_lesson_goes_on_without_the_recorded_benchmark(tmp_path, capsys):
+    assert results.benchmark("race", tmp_path) is None
+    assert "'race' is not here" in capsys.readouterr().out

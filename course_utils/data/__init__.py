@@ -1,6 +1,6 @@
 """Pictures to learn from: where they come from, how they are split, and how they become batches (from lesson 3)."""
 
-from course_utils.data.batches import Augment, Batches, batches
+from course_utils.data.batches import Augment, Batches, batches, flipped, painted, shifted
 from course_utils.data.folders import FolderSet, folder, loader
 from course_utils.data.sets import Part, PictureSet, load, split, statistics
 from course_utils.data.sources import Source, catalogue, fetch, verify
@@ -15,9 +15,12 @@ __all__ = [
     "batches",
     "catalogue",
     "fetch",
+    "flipped",
     "folder",
     "load",
     "loader",
+    "painted",
+    "shifted",
     "split",
     "statistics",
     "verify",

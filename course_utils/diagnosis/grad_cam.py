@@ -1,0 +1,124 @@
+"""Grad-CAM: where in a picture a network finds what speaks for a class (Selvaraju et al. 2017, arXiv:1610.02391)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from course_utils import figures
+from course_utils.training.predictions import device_of, evaluating
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class GradCam:
+    """Where one picture speaks for one class, as a layer sees it.
+
+    layer: the layer's name.
+    target: the class that was asked about.
+    probability: what the network gives that class, from 0 to 1.
+    weights: how much each map of the layer speaks for the class, float32 (channels,): the mean slope of its logit.
+    heat: the weighted sum of the maps where it is positive, float32 (h, w), the layer's own height and width,
+        divided by its largest value: from 0 to 1, and all 0 where nothing speaks for the class.
+    """
+
+    layer: str
+    target: int
+    probability: float
+    weights: Tensor
+    heat: Tensor
+
+    def at_size(self, height: int, width: int) -> Tensor:
+        """Return the heat stretched to a picture's size, float32 (height, width), from 0 to 1."""
+        stretched = F.interpolate(self.heat[None, None], size=(height, width), mode="bilinear", align_corners=False)
+        return stretched[0, 0].clamp(0, 1)
+
+    def draw(self, axes: Axes, image: Tensor) -> None:
+        """Draw the picture, uint8 (C, H, W), with the heat over it: what does not count is dark.
+
+        Raises:
+            TypeError: when `image` is no picture of bytes.
+        """
+        if image.dtype != torch.uint8 or image.ndim != 3:
+            raise TypeError(
+                f"The heat is drawn over one picture, uint8 (C, H, W), not {str(image.dtype)[6:]} "
+                f"{tuple(image.shape)}; take it before it is normalised."
+            )
+        heat = self.at_size(*image.shape[1:])
+        light = 0.25 + 0.75 * heat  # a quarter of the light is left where nothing speaks for the class
+        axes.imshow((image * light).permute(1, 2, 0).to(torch.uint8).numpy(), cmap="gray", vmin=0, vmax=255)
+        if heat.max() > 0:
+            axes.contour(heat.numpy(), levels=[0.5], colors=figures.ORANGE, linewidths=1.5)
+        axes.axis("off")
+
+    def plot(self, image: Tensor, name: str = "the class") -> Figure:
+        """Draw the picture beside itself under the heat; `name` is the class's."""
+        import matplotlib.pyplot as plt
+
+        with figures.style():
+            figure, (left, right) = plt.subplots(1, 2, figsize=(5.6, 3.0))
+            left.imshow(image.permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=255)
+            left.axis("off")
+            self.draw(right, image)
+            left.set_title("the picture")
+            right.set_title(f"what speaks for {name}")
+        return figure
+
+
+def grad_cam(model: nn.Module, picture: Tensor, layer: str, target: int | None = None) -> GradCam:
+    """Return where `picture` speaks for the class `target`, in evaluation mode.
+
+    Each map of the layer is weighted by the mean slope of the class's logit with respect to its numbers; the weighted
+    maps are added up, and what speaks against the class is cut off.
+
+    Args:
+        model: returns logits (1, classes); its mode, and gradients that it holds, stay as they are. Frozen networks
+            work too.
+        picture: one normalised picture, float32 (1, C, H, W).
+        layer: a name as `model.named_modules()` has it; the last layer that gives maps is the usual choice.
+        target: the class's number; the network's own guess when None.
+
+    Raises:
+        ValueError: for more than one picture, an unknown layer or class, or a layer that gives no maps or takes no
+            part in the answer.
+    """
+    if picture.ndim != 4 or len(picture) != 1:
+        raise ValueError(f"One picture of shape (1, C, H, W) is needed, not {tuple(picture.shape)}; add picture[None].")
+    modules = dict(model.named_modules())
+    if layer not in modules:
+        raise ValueError(f"There is no layer {layer!r}; the layers are {', '.join(name for name in modules if name)}.")
+    kept: list[Tensor] = []
+
+    def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        # The slopes end here, so that nothing before the layer is worked out, and frozen layers do not matter.
+        kept.append(output.detach().requires_grad_())
+        return kept[-1].clone()  # a copy goes on: an in-place ReLU behind the layer must not change what is kept
+
+    hook = modules[layer].register_forward_hook(keep)
+    try:
+        with evaluating(model), torch.inference_mode(False), torch.enable_grad():
+            logits = model(picture.detach().clone().to(device_of(model)))
+            if not kept:
+                raise ValueError(f"{layer} took no part in the answer to this picture; choose a layer that does.")
+            maps = kept[-1]
+            if maps.ndim != 4:
+                raise ValueError(f"{layer} gives {tuple(maps.shape)}, which is no stack of maps; choose a convolution.")
+            classes = logits.shape[1]
+            if target is not None and not 0 <= target < classes:
+                raise ValueError(f"There is no class number {target}; they go from 0 to {classes - 1}.")
+            chosen = int(logits.argmax()) if target is None else target
+            (slopes,) = torch.autograd.grad(logits[0, chosen], maps)  # (1, channels, h, w)
+    finally:
+        hook.remove()
+    weights = slopes[0].mean(dim=(1, 2))  # (channels,)
+    heat = torch.einsum("c,chw->hw", weights, maps.detach()[0]).relu()
+    heat = heat / heat.max().clamp(min=torch.finfo(heat.dtype).tiny)
+    probability = logits.detach()[0].softmax(dim=0)[chosen].item()
+    return GradCam(layer, chosen, probability, weights.float().cpu(), heat.float().cpu())

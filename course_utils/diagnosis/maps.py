@@ -1,0 +1,86 @@
+"""What the layers of a network answer to a picture, map by map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from course_utils import figures
+from course_utils.training.predictions import device_of, evaluating
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class FeatureMaps:
+    """What one layer answers to one picture: float32 (channels, H, W)."""
+
+    layer: str
+    maps: Tensor
+
+    def plot(self, columns: int = 8, most: int = 32) -> Figure:
+        """Draw the first `most` channels, bright where the answer is strong; all share one scale.
+
+        The brightest half per cent is cut off, so that one strong answer does not darken all others.
+        """
+        import matplotlib.pyplot as plt
+
+        shown = self.maps[:most]
+        columns = min(columns, len(shown))
+        rows = -(-len(shown) // columns)
+        with figures.style():
+            figure, grid = plt.subplots(rows, columns, figsize=(columns, rows + 0.4), squeeze=False)
+            high = max(shown.flatten().quantile(0.995).item(), 1e-12)
+            for axes in grid.flat:
+                axes.axis("off")
+            for axes, channel in zip(grid.flat, shown):
+                axes.imshow(channel.numpy(), cmap=figures.SEQUENTIAL, vmin=min(0.0, shown.min().item()), vmax=high)
+            size = " × ".join(str(n) for n in self.maps.shape[1:])
+            title = f"{self.layer}: {len(shown)} of {len(self.maps)} channels, each {size}"
+            figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        return figure
+
+
+def feature_maps(model: nn.Module, picture: Tensor, layers: Sequence[str]) -> list[FeatureMaps]:
+    """Return what each of `layers` answers to `picture`, in evaluation mode.
+
+    Args:
+        model: any network; its mode is put back.
+        picture: one normalised picture, float32 (1, C, H, W).
+        layers: names of layers as `model.named_modules()` has them, such as "features.0"; each must give (1, C, H, W).
+
+    Raises:
+        ValueError: for an unknown layer, or one whose answer is not a stack of maps.
+    """
+    if picture.ndim != 4 or len(picture) != 1:
+        raise ValueError(f"One picture of shape (1, C, H, W) is needed, not {tuple(picture.shape)}; add picture[None].")
+    modules = dict(model.named_modules())
+    unknown = [name for name in layers if name not in modules]
+    if unknown:
+        raise ValueError(
+            f"There is no layer {unknown[0]!r}; the layers are {', '.join(name for name in modules if name)}."
+        )
+    answers: dict[str, Tensor] = {}
+    # Cloned, because an in-place ReLU behind the layer would change the answer afterwards.
+    hooks = [
+        modules[name].register_forward_hook(lambda _, __, output, name=name: answers.update({name: output.clone()}))
+        for name in layers
+    ]
+    try:
+        with evaluating(model), torch.inference_mode():
+            model(picture.to(device_of(model)))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    for name in layers:
+        if name not in answers:
+            raise ValueError(f"{name} took no part in the answer to this picture; choose a layer that does.")
+        answer = answers[name]
+        if answer.ndim != 4:
+            raise ValueError(f"{name} gives {tuple(answer.shape)}, which is no stack of maps; choose a convolution.")
+    return [FeatureMaps(name, answers[name][0].float().cpu()) for name in layers]

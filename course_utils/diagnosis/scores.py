@@ -1,0 +1,129 @@
+"""How often a network is right: top-k, class by class, class against class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from course_utils import figures
+from course_utils.training.predictions import Predictions, require_labels
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def top_k(predictions: Predictions, k: int = 5) -> float:
+    """Return the share of pictures (0 to 1) whose true class is among the `k` largest logits."""
+    classes = predictions.logits.shape[1]
+    if not 1 <= k <= classes:
+        raise ValueError(f"k must be between 1 and the number of classes, {classes}, not {k}.")
+    best = predictions.logits.topk(k, dim=1).indices  # (N, k)
+    return (best == predictions.labels[:, None]).any(dim=1).double().mean().item()
+
+
+@dataclass(frozen=True)
+class PerClass:
+    """The accuracy of each class, float64 (classes,) from 0 to 1, NaN for a class without pictures."""
+
+    classes: tuple[str, ...]
+    accuracy: Tensor
+    counts: Tensor  # pictures of each class, int64 (classes,)
+
+    @property
+    def worst(self) -> str:
+        """The class with the lowest accuracy."""
+        return self.classes[int(self.accuracy.nan_to_num(2.0).argmin())]
+
+    def plot(self) -> Figure:
+        """Draw one bar a class, the best on top."""
+        import matplotlib.pyplot as plt
+
+        order = self.accuracy.nan_to_num(0.0).argsort()
+        with figures.style():
+            figure, axes = plt.subplots(figsize=(7, 0.32 * len(self.classes) + 0.9))
+            shares = 100 * self.accuracy[order].numpy()
+            bars = axes.barh([self.classes[i] for i in order], np.nan_to_num(shares), color=figures.BLUE)
+            axes.bar_label(bars, labels=[f"{share:.1f}" for share in shares], padding=3)
+            lowest = self.accuracy[self.classes.index(self.worst)]
+            title = f"{self.worst} is the hardest class: {lowest:.1%} right"
+            axes.set(xlim=(0, 108), xlabel="accuracy in %", title=title)
+            axes.grid(axis="y", visible=False)
+        return figure
+
+
+def per_class(predictions: Predictions, classes: Sequence[str]) -> PerClass:
+    """Return the accuracy of each class, in the order of `classes`.
+
+    Raises:
+        ValueError: when the number of names is not the number of logits.
+    """
+    matrix = confusion(predictions, classes).matrix
+    counts = matrix.sum(dim=1)
+    return PerClass(tuple(classes), matrix.diagonal().double() / counts, counts)
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """How often class i (row, the truth) was taken for class j (column, the guess): int64 (classes, classes)."""
+
+    classes: tuple[str, ...]
+    matrix: Tensor
+
+    def worst_pairs(self, n: int = 5) -> list[tuple[str, str, int]]:
+        """Return the `n` most frequent mistakes as (truth, guess, how often), the most frequent first."""
+        wrong = self.matrix.clone().fill_diagonal_(0)
+        values, places = wrong.flatten().sort(descending=True, stable=True)
+        size = len(self.classes)
+        return [
+            (self.classes[place // size], self.classes[place % size], value)
+            for value, place in zip(values[:n].tolist(), places[:n].tolist())
+            if value
+        ]
+
+    def plot(self) -> Figure:
+        """Draw the matrix, each row in % of its class, with the most frequent mistake in the title."""
+        import matplotlib.pyplot as plt
+
+        share = 100 * self.matrix.double() / self.matrix.sum(dim=1, keepdim=True).clamp(min=1)
+        size = len(self.classes)
+        with figures.style():
+            figure, axes = plt.subplots(figsize=(0.55 * size + 2.2, 0.5 * size + 1.6))
+            image = axes.imshow(share.numpy(), cmap=figures.SEQUENTIAL, vmin=0, vmax=100)
+            for row in range(size):
+                for column in range(size):
+                    value = share[row, column].item()
+                    if round(value) >= 1:
+                        ink = "white" if value < 60 else "black"
+                        axes.text(column, row, f"{value:.0f}", ha="center", va="center", color=ink, fontsize=8)
+            axes.set_xticks(range(size), self.classes, rotation=45, ha="right")
+            axes.set_yticks(range(size), self.classes)
+            axes.set(xlabel="the network's guess", ylabel="the truth", title=self._finding())
+            axes.grid(visible=False)
+            figure.colorbar(image, ax=axes, label="% of the true class", shrink=0.8)
+        return figure
+
+    def _finding(self) -> str:
+        pairs = self.worst_pairs(1)
+        if not pairs:
+            return "No mistakes"
+        truth, guess, count = pairs[0]
+        return f"Most frequent mistake: {truth} taken for {guess} ({count} times)"
+
+
+def confusion(predictions: Predictions, classes: Sequence[str]) -> Confusion:
+    """Count how often each class was taken for each other class.
+
+    Raises:
+        ValueError: when the number of names is not the number of logits.
+    """
+    size = predictions.logits.shape[1]
+    if len(classes) != size:
+        raise ValueError(f"There are {len(classes)} class names for {size} logits; give one name for each logit.")
+    require_labels(predictions.labels, size)
+    pairs = predictions.labels * size + predictions.guesses  # each pair (truth, guess) as one number
+    return Confusion(tuple(classes), torch.bincount(pairs, minlength=size * size).reshape(size, size))

@@ -1,0 +1,21 @@
+"""The lessons' networks, and two ways to look inside one: its shapes and its parameters.
+
+Each network is what its lesson builds by hand; the lesson asserts that the two agree.
+"""
+
+from course_utils.models.cifar import ClassicNet, ResidualBlock, ResidualNet
+from course_utils.models.fashion import FashionNet, PublishedNet, block
+from course_utils.models.shapes import ShapeTrace, TraceRow, count_parameters, shape_trace
+
+__all__ = [
+    "ClassicNet",
+    "FashionNet",
+    "PublishedNet",
+    "ResidualBlock",
+    "ResidualNet",
+    "ShapeTrace",
+    "TraceRow",
+    "block",
+    "count_parameters",
+    "shape_trace",
+]

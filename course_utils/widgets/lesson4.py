@@ -1,0 +1,162 @@
+"""Explorations of lesson 4: augmentation on a photograph, live training, and where a picture speaks for a class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from course_utils import data, diagnosis, pictures
+from course_utils.training.predictions import device_of
+from course_utils.widgets import controls
+from course_utils.widgets.exploration import Canvas, Exploration
+from course_utils.widgets.live_training import LiveTraining
+
+__all__ = ["LiveTraining", "augmentation", "grad_cam"]
+
+COPIES, COLUMNS = 12, 6  # changed copies shown at once
+MOST_CROP, MOST_CUTOUT = 12, 24  # pixels, of 32
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Changed copies of one picture, uint8 (N, C, H, W), and what changed them."""
+
+    images: Tensor
+    augment: data.Augment
+
+
+def augmentation(image: Tensor) -> Exploration:
+    """Return an exploration of how far a picture may be changed before it is no longer what it was.
+
+    Args:
+        image: one picture, uint8 (C, H, W), of about 32×32 pixels.
+
+    Raises:
+        TypeError: when it is no picture of bytes.
+    """
+    if image.dtype != torch.uint8 or image.ndim != 3:
+        raise TypeError(f"One picture uint8 (C, H, W) is needed, not {str(image.dtype)[6:]} {tuple(image.shape)}.")
+    grey = image.float().mean(dim=(1, 2)).round().to(torch.uint8).view(-1, 1, 1)
+
+    def compute(crop: int, flip: bool, cutout: int, draw: int) -> Copies:
+        augment = data.Augment(crop=crop, flip=flip, cutout=cutout)
+        generator = torch.Generator().manual_seed(draw)
+        return Copies(augment(image.repeat(COPIES, 1, 1, 1), generator, fill=grey), augment)
+
+    return Exploration(
+        compute,
+        draw_copies,
+        {
+            "crop": controls.whole_slider("crop", 4, 0, MOST_CROP),
+            "flip": controls.tick("flip", value=True),
+            "cutout": controls.whole_slider("cutout", 0, 0, MOST_CUTOUT),
+            "draw": controls.whole_slider("draw number", 0, 0, 20),
+        },
+        describe=described,
+        twin={
+            "crop 4": {"crop": 4, "flip": False},
+            "flip": {"crop": 0, "flip": True},
+            "cutout 8": {"crop": 0, "flip": False, "cutout": 8},
+            "crop 4, flip, cutout 8": {"crop": 4, "flip": True, "cutout": 8},
+            "crop 12, flip, cutout 24: too much": {"crop": 12, "flip": True, "cutout": 24},
+        },
+        draw_twin=lambda copies, figure: draw_copies(copies, figure, rows=1),
+        twin_size=(7.6, 1.6),
+        columns=1,
+        title="Small changes keep the class; large ones hide it",
+        alt="Five rows of six changed copies of one picture: shifted, mirrored, with a square painted over, all three "
+        "together, and all three so strongly that hardly anything of it is left.",
+        size=(7.6, 2.75),
+        photograph=True,
+    )
+
+
+def described(copies: Copies) -> str:
+    """Return in words what was done to the picture."""
+    augment = copies.augment
+    done = [f"shifted by up to {augment.crop} pixels"] if augment.crop else []
+    done += ["mirrored in half of the cases"] if augment.flip else []
+    done += [f"a square of {augment.cutout} pixels painted over"] if augment.cutout else []
+    return f"{COPIES} copies: {', '.join(done)}." if done else f"{COPIES} copies, all as they were."
+
+
+def draw_copies(copies: Copies, figure: Canvas, rows: int = COPIES // COLUMNS) -> None:
+    """Draw the first rows of copies."""
+    margins = {"left": 0.01, "right": 0.99, "top": 0.98 if rows > 1 else 0.86, "bottom": 0.02}
+    axes = figure.subplots(rows, COLUMNS, squeeze=False, gridspec_kw={**margins, "wspace": 0.06, "hspace": 0.06})
+    for ax, image in zip(axes.flatten(), copies.images):
+        ax.imshow(image.permute(1, 2, 0).numpy(), vmin=0, vmax=255, cmap="gray")
+        ax.axis("off")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One picture, uint8 (C, H, W), and where it speaks for a class."""
+
+    image: Tensor
+    name: str
+    found: diagnosis.GradCam
+
+
+def grad_cam(
+    model: nn.Module,
+    image: Tensor,
+    classes: Sequence[str],
+    mean: Sequence[float],
+    std: Sequence[float],
+    layers: Sequence[str] = ("stages.0", "stages.1"),
+    *,
+    shareable: bool = True,
+) -> Exploration:
+    """Return an exploration of where a picture speaks for each class, as a layer sees it.
+
+    Args:
+        model: a trained network, on any device; its mode is put back.
+        image: one picture, uint8 (C, H, W).
+        classes: names, one for each logit.
+        mean, std: of each channel, as the network's training pictures were normalised.
+        layers: names of layers that give maps.
+        shareable: see `figures.show`.
+    """
+    picture = pictures.normalise(pictures.to_float(image), mean, std)[None].to(device_of(model))
+
+    def compute(kind: str, layer: str) -> Asked:
+        return Asked(image, kind, diagnosis.grad_cam(model, picture, layer, list(classes).index(kind)))
+
+    first = diagnosis.grad_cam(model, picture, layers[-1])
+    guess = classes[first.target]
+    other = next(name for name in classes if name != guess)
+    return Exploration(
+        compute,
+        draw_asked,
+        {
+            "kind": controls.choice("class", list(classes), guess),
+            "layer": controls.choice("layer", list(layers), layers[-1]),
+        },
+        describe=lambda asked: (
+            f"The network gives {asked.name} a probability of {asked.found.probability:.1%}. {asked.found.layer} has "
+            f"{asked.found.heat.shape[0]} × {asked.found.heat.shape[1]} fields; bright ones speak for {asked.name}."
+        ),
+        twin=[{"kind": kind, "layer": layer} for kind in (guess, other) for layer in layers],
+        title="Each class and each layer look elsewhere",
+        alt=f"A photograph beside its copies under the heat of Grad-CAM, for the classes {guess} and {other} and for "
+        f"{len(layers)} layers: bright where the picture speaks for the class, dark elsewhere.",
+        size=(6.0, 3.0),
+        twin_size=(3.8, 2.0),
+        photograph=True,
+        shareable=shareable,
+    )
+
+
+def draw_asked(asked: Asked, figure: Canvas) -> None:
+    """Draw the picture, and beside it what speaks for the class."""
+    margins = {"left": 0.01, "right": 0.99, "top": 0.88, "bottom": 0.02, "wspace": 0.05}
+    left, right = figure.subplots(1, 2, gridspec_kw=margins)
+    left.imshow(asked.image.permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=255)
+    left.axis("off")
+    left.set_title("the picture", fontsize=9)
+    asked.found.draw(right, asked.image)
+    right.set_title(f"{asked.name}, {asked.found.layer}", fontsize=9)

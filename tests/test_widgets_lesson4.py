@@ -1,0 +1,98 @@
+import pytest
+import torch
+from panels import figures_in_memory, operate_everything
+
+from course_utils import data, diagnosis, models, pictures
+from course_utils.figures import SHAREABLE
+from course_utils.widgets import lesson4
+from course_utils.widgets.panel import VIEW
+
+CLASSES = ("airplane", "bird", "cat", "dog")
+MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+
+
+@pytest.fixture(scope="module")
+def cat():
+    return pictures.to_tensor(pictures.photograph("cat").resize((32, 32)))
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(0)
+    return models.ResidualNet((4, 8, 16), classes=4)
+
+
+def make(kind, net, cat):
+    return lesson4.augmentation(cat) if kind == "augmentation" else lesson4.grad_cam(net, cat, CLASSES, MEAN, STD)
+
+
+@pytest.mark.parametrize("kind", ["augmentation", "grad_cam"])
+def test_every_control_takes_all_its_values_and_no_figure_stays(kind, net, cat):
+    panel = make(kind, net, cat)
+    before = figures_in_memory()
+    assert operate_everything(panel) >= 5
+    assert figures_in_memory() <= before
+    assert panel.sentence and f'aria-live="polite">{panel.sentence}' in panel.caption.value
+
+
+@pytest.mark.parametrize("kind", ["augmentation", "grad_cam"])
+def test_one_output_holds_the_live_widget_and_a_picture_with_words(kind, net, cat):
+    bundle, metadata = make(kind, net, cat)._repr_mimebundle_()
+    (image,) = metadata
+    assert VIEW in bundle and len(bundle["text/plain"]) > 60 and bundle["text/plain"] == metadata[image]["alt"]
+    assert metadata[image]["width"] < 900 and figures_in_memory() == 0
+
+
+def test_the_copies_are_what_the_augmentation_of_the_package_makes(cat):
+    panel = lesson4.augmentation(cat)
+    shown = panel.compute(crop=3, flip=True, cutout=0, draw=7).images
+    expected = data.Augment(crop=3, flip=True)(cat.repeat(12, 1, 1, 1), torch.Generator().manual_seed(7))
+    assert torch.equal(shown, expected) and not torch.equal(shown[0], shown[1])
+    assert torch.equal(panel.compute(crop=3, flip=True, cutout=0, draw=7).images, shown)
+    assert not torch.equal(panel.compute(crop=3, flip=True, cutout=0, draw=8).images, shown)
+
+
+def test_what_was_done_is_said_in_words(cat):
+    panel = lesson4.augmentation(cat)
+    panel.set(crop=0, flip=False, cutout=0)
+    assert panel.sentence == "12 copies, all as they were."
+    assert (panel.compute(0, False, 0, 0).images == cat).all()
+    panel.set(crop=2, flip=True, cutout=6)
+    assert panel.sentence == (
+        "12 copies: shifted by up to 2 pixels, mirrored in half of the cases, a square of 6 pixels painted over."
+    )
+
+
+def test_a_picture_of_floats_is_refused():
+    with pytest.raises(TypeError, match=r"One picture uint8 \(C, H, W\) is needed, not float32 \(3, 4, 4\)"):
+        lesson4.augmentation(torch.rand(3, 4, 4))
+
+
+def test_the_heat_is_the_chosen_classs_in_the_chosen_layer(net, cat):
+    panel = lesson4.grad_cam(net, cat, CLASSES, MEAN, STD)
+    picture = pictures.normalise(pictures.to_float(cat), MEAN, STD)[None]
+    guess = diagnosis.grad_cam(net, picture, "stages.1")
+    assert panel.values == {"kind": CLASSES[guess.target], "layer": "stages.1"}
+    asked = panel.compute("bird", "stages.0")
+    assert asked.name == "bird" and torch.equal(asked.image, cat)
+    torch.testing.assert_close(asked.found.heat, diagnosis.grad_cam(net, picture, "stages.0", 1).heat)
+    panel.set(kind="bird", layer="stages.0")
+    assert f"The network gives bird a probability of {asked.found.probability:.1%}." in panel.sentence
+    assert net.training
+
+
+def test_pictures_that_may_not_be_passed_on_are_marked(net, cat):
+    panel = lesson4.grad_cam(net, cat, CLASSES, MEAN, STD, shareable=False)
+    assert panel._repr_mimebundle_()[1][SHAREABLE] is False
+
+
+def test_the_residual_network_trains_live(cat):
+    torch.manual_seed(0)
+    images, labels = torch.randn(20, 3, 32, 32), torch.arange(20) % 4
+    images += labels.view(-1, 1, 1, 1)
+    panel = lesson4.LiveTraining(
+        models.ResidualNet((4, 8), classes=4), [(images, labels)], [(images, labels)], most_steps=40
+    )
+    panel.start()
+    assert panel.wait(60)
+    assert panel.record.losses[-1] < 0.5 * panel.record.losses[0] and panel.error is None
