@@ -60,7 +60,7 @@ SIDES = {"ours": None, "classic": CLASSIC_EPOCHS, "ours_short": SHORT_EPOCHS}  #
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=9, help="of ours; as many as fit into ten minutes")
+    parser.add_argument("--epochs", type=int, default=12, help="of ours; as many as fit into ten minutes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES), help="which to train; all by default")
     parser.add_argument("--record", action="store_true", help="write these sides into results/benchmark_cifar10.json")

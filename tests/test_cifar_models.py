@@ -80,8 +80,7 @@ def test_a_network_that_cannot_be_is_refused(settings):
 def test_ten_minutes_on_two_cores_hold_their_bar_and_say_on_what():
     record = json.loads(RECORD.read_text(encoding="utf-8"))
     ours, classic = record["ours"], record["classic"]
-    # Processor time counts every thread: a run that needed 600 of it fits into ten minutes on one idle core.
-    assert ours["accuracy"] >= 0.78 and min(ours["seconds"], ours["processor_seconds"]) <= 600
+    assert ours["accuracy"] >= 0.78 and ours["seconds"] <= 600
     assert record["hardware"]["cores"] == 2 and ours["threads"] <= 2 and not record["hardware"]["gpu"]
     assert "JPEG" in record["data"] and record["test_pictures"] == 10_000 and record["training_pictures"] == 50_000
     assert record["versions"]["torch"] and record["date"] and isinstance(record["seed"], int)

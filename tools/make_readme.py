@@ -25,12 +25,26 @@ FINDINGS = {  # what the README says of each lesson, from its recorded run
     "on a picture of {f[side]} × {f[side]}",
     "03": "{f[test_accuracy]:.1%} of the test pictures right ({f[test_worst]:.2%} to {f[test_best]:.2%} in "
     "{f[runs]} runs) after {f[epochs]} epochs",
+    "04": "{cifar[ours][accuracy]:.1%} of CIFAR-10's test pictures right (JPEG copies) after "
+    "{cifar[ours][seconds]:.0f} s of training on two cores; the classic small network {cifar[classic][accuracy]:.1%}",
+    "06": "a range test that puts everything back; in a race over {f[runs]} seeds {f[finding]}",
 }
 
 
-def recorded(lesson: str, profile: str) -> dict:
-    """Return a recorded run."""
-    return json.loads((ROOT / "results" / f"{lesson}_{profile}.json").read_text(encoding="utf-8"))
+def recorded(lesson: str, profile: str) -> dict | None:
+    """Return a recorded run, None when there is none yet."""
+    path = ROOT / "results" / f"{lesson}_{profile}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def benchmark(name: str) -> dict:
+    """Return a benchmark's recorded run."""
+    return json.loads((ROOT / "results" / f"benchmark_{name}.json").read_text(encoding="utf-8"))
+
+
+def cost(run: dict | None) -> str:
+    """Return the seconds and memory of a run, or that there is none."""
+    return f"{run['seconds']:.0f} s, {run['peak_memory_mb'] / 1000:.1f} GB" if run else "not run yet: for a GPU"
 
 
 def title(notebook: Path) -> str:
@@ -41,17 +55,15 @@ def title(notebook: Path) -> str:
 
 def table() -> str:
     """Return the table of lessons."""
-    lines = ["| lesson | quick | full | what the full run shows |", "| --- | --- | --- | --- |"]
+    lines = ["| lesson | quick | full | what the recorded run shows |", "| --- | --- | --- | --- |"]
     machines = set()
     for lesson, finding in FINDINGS.items():
         notebook = next((ROOT / "notebooks").glob(f"{lesson}_*.ipynb"))
-        quick, full = recorded(lesson, "quick"), recorded(lesson, "full")
+        runs = quick, full = recorded(lesson, "quick"), recorded(lesson, "full")
         link = f"[{int(lesson)}. {title(notebook)}](notebooks/{notebook.name})"
-        lines.append(
-            f"| {link} | {quick['seconds']:.0f} s, {quick['peak_memory_mb'] / 1000:.1f} GB "
-            f"| {full['seconds']:.0f} s, {full['peak_memory_mb'] / 1000:.1f} GB | {finding.format(f=full['figures'])} |"
-        )
-        for run in (quick, full):
+        shown = finding.format(f=(full or quick)["figures"], cifar=benchmark("cifar10"))
+        lines.append(f"| {link} | {cost(quick)} | {cost(full)} | {shown} |")
+        for run in filter(None, runs):
             hardware = run["hardware"]
             machines.add(
                 f"{hardware['processor']}, {hardware['cores']} cores, {hardware['gpu'] or 'no GPU'}, "
@@ -63,7 +75,7 @@ def table() -> str:
 
 def race() -> str:
     """Return the sentence about the benchmark of lesson 3."""
-    run = json.loads((ROOT / "results" / "benchmark_fashion_mnist.json").read_text(encoding="utf-8"))
+    run = benchmark("fashion_mnist")
     slowest, fastest = min(run["speedups"]), max(run["speedups"])
     return (
         f"Lesson 3's network reaches the best test accuracy of the published listing it starts from "

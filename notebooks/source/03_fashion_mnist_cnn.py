@@ -1038,6 +1038,6 @@ exercises.lesson3.quiz.ask(4)
 #
 # ## What next
 #
-# Lesson 4 (in the making) goes to colour photographs: CIFAR-10, a deeper network, and the tricks that keep a network
-# from learning its pictures by heart. Until then, go back to [lesson 2](02_convolution_by_hand.ipynb) and look at its
-# learned filter again: you now know the loop that learned it.
+# [Lesson 4](04_cifar10_training.ipynb) goes to colour photographs: CIFAR-10, a deeper network, and the tricks that keep
+# a network from learning its pictures by heart. If something is still dim, go back to [lesson
+# 2](02_convolution_by_hand.ipynb) and look at its learned filter again: you now know the loop that learned it.
