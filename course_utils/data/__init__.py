@@ -2,6 +2,7 @@
 
 from course_utils.data.batches import Augment, Batches, batches
 from course_utils.data.folders import FolderSet, folder, loader
+from course_utils.data.picture_lists import PictureList, PictureLists, picture_lists
 from course_utils.data.sets import Part, PictureSet, load, split, statistics
 from course_utils.data.sources import Source, catalogue, fetch, verify
 
@@ -10,6 +11,8 @@ __all__ = [
     "Batches",
     "FolderSet",
     "Part",
+    "PictureList",
+    "PictureLists",
     "PictureSet",
     "Source",
     "batches",
@@ -18,6 +21,7 @@ __all__ = [
     "folder",
     "load",
     "loader",
+    "picture_lists",
     "split",
     "statistics",
     "verify",
