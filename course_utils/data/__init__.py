@@ -2,7 +2,7 @@
 
 from course_utils.data.batches import Augment, Batches, batches
 from course_utils.data.folders import FolderSet, folder, loader
-from course_utils.data.picture_lists import PictureList, PictureLists, picture_lists
+from course_utils.data.lists import PictureList, PictureLists, picture_lists
 from course_utils.data.sets import Part, PictureSet, load, split, statistics
 from course_utils.data.sources import Source, catalogue, fetch, verify
 

@@ -7,6 +7,7 @@ net.predict("cat.jpg")                            # the five likeliest of ImageN
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -221,7 +222,7 @@ def _timm(name: str, architecture: str, pretrained: bool) -> Network:
         raise DataError(f"{name} is no classifier with one head; choose another network.")
     config = resolve_model_data_config(model)
     crop = int(config["input_size"][-1])
-    resize = round(crop / config["crop_pct"] - 0.5) if config["crop_mode"] == "center" else (crop, crop)
+    resize = math.floor(crop / config["crop_pct"]) if config["crop_mode"] == "center" else (crop, crop)
     preprocess = Preprocess(resize, crop, tuple(config["mean"]), tuple(config["std"]), config["interpolation"])
     return Network(name, model.eval(), head, _names(model.num_classes), preprocess, source)
 

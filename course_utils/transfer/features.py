@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from course_utils import picture_files
 from course_utils.data import downloads
-from course_utils.data.picture_lists import PictureList
+from course_utils.data.lists import PictureList
 from course_utils.data.sources import cache_folder
 from course_utils.errors import DataError
 from course_utils.training.predictions import device_of
@@ -39,13 +39,14 @@ KEPT = 12  # sets kept for one network and one preprocessing; the oldest go
 class Features:
     """Features of the pictures of a list, in its order, with their labels.
 
-    values: float32 (N, features), or (N, channels, h, w) for SqueezeNet; its numbers stay on disk until they are read.
+    stored: float32 (N, features), or (N, channels, h, w) for SqueezeNet, mapped from disk: read only, and read only when
+        it is asked for. `rows` and `batches` take some of it into memory, `values` all.
     labels: int64 (N,).
     classes: the names of the classes.
     computed: how many rows were computed now; the others were on disk.
     """
 
-    values: Tensor
+    stored: np.ndarray
     labels: Tensor
     classes: tuple[str, ...]
     computed: int
@@ -53,13 +54,22 @@ class Features:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def values(self) -> Tensor:
+        """All features as a tensor in memory, (N, …)."""
+        return torch.from_numpy(np.array(self.stored))
+
+    def rows(self, indices: Tensor) -> Tensor:
+        """Return the features at `indices`, int64 (n,), as a tensor in memory, (n, …)."""
+        return torch.from_numpy(np.array(self.stored[indices.numpy()]))
+
     def batches(self, size: int = 32, *, shuffle: bool = False, seed: int = 0) -> FeatureBatches:
         """Return batches of (features, labels) for `training.fit`, in a new seeded order in every pass if shuffled."""
         return FeatureBatches(self, size, shuffle, seed)
 
     def select(self, indices: Tensor) -> Features:
         """Return some of them, copied into memory."""
-        return Features(self.values[indices], self.labels[indices], self.classes, 0)
+        return Features(self.rows(indices).numpy(), self.labels[indices], self.classes, 0)
 
 
 class FeatureBatches:
@@ -78,7 +88,7 @@ class FeatureBatches:
         count = len(self.features)
         order = torch.randperm(count, generator=self.generator) if self.shuffle else torch.arange(count)
         for chosen in order.split(self.size):
-            yield self.features.values[chosen], self.features.labels[chosen]
+            yield self.features.rows(chosen), self.features.labels[chosen]
 
 
 def cached(
@@ -131,16 +141,15 @@ def _file_digest(path: Path) -> np.ndarray:
         raise DataError(f"The picture {path} cannot be read ({error.strerror}); mend or remove it.") from error
 
 
-def _read(folder: Path, rows: np.ndarray) -> Tensor | None:
+def _read(folder: Path, rows: np.ndarray) -> np.ndarray | None:
     """Return the values in a folder, mapped into memory, or None where they are missing, damaged or others."""
     try:
         if not np.array_equal(np.load(folder / ROWS, allow_pickle=False), rows):
             return None
-        # "c": writing to the tensor changes memory only, never the file.
-        values = np.load(folder / VALUES, mmap_mode="c", allow_pickle=False)
+        values = np.load(folder / VALUES, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    return torch.from_numpy(values) if len(values) == len(rows) and values.dtype == np.float32 else None
+    return values if len(values) == len(rows) and values.dtype == np.float32 else None
 
 
 def _compute(

@@ -73,7 +73,8 @@ class Preprocess:
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Return uint8 pixels (…, 3, H, W) as the network wants them, float32."""
-        return F.normalize(F.to_dtype(pixels, torch.float32, scale=True), list(self.mean), list(self.std))
+        scaled = pixels.to(torch.float32).div(255)  # to the last bit as torchvision's published preprocessing does it
+        return F.normalize(scaled, list(self.mean), list(self.std))
 
     def mirrored(self) -> Preprocess:
         """Return the same with the picture mirrored."""
