@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from course_utils import data, pictures
-from course_utils.data import lists
+from course_utils.data import choose, lists
 from course_utils.errors import DataError
 
 CLASSES = ("cat", "coffee", "raccoon")
@@ -204,3 +204,40 @@ def test_odd_pictures_are_read_and_monsters_are_refused(tmp_path):
         DataError, match=r"plain/monster\.png \(.*100,?000,?000|plain/monster\.png .*more than the limit"
     ):
         data.picture_lists(tmp_path, quiet=True)
+
+
+def test_the_lessons_pictures_are_a_stand_in_that_says_so_where_nothing_else_is(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COURSE_DATA_DIR", str(tmp_path / "empty"))
+    monkeypatch.setattr(choose, "cache_folder", lambda: tmp_path / "cache")
+    made = data.own_pictures()
+    assert "a stand-in: parts of the course's own photographs" in capsys.readouterr().out
+    assert made.classes == pictures.photographs() and made.source.stand_in and made.source.shareable
+    assert set(made.train.counts().values()) == {40} and set(data.final_part(made).counts().values()) == {20}
+    assert made.train.pixels == "224×224 pixels each"
+    again = data.own_pictures(quiet=True)
+    assert again.train.files == made.train.files and len(list((tmp_path / "cache").iterdir())) == 1
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr(choose.tempfile, "gettempdir", lambda: str(tmp_path / "elsewhere"))
+    assert choose.stand_in(tmp_path / "file").parent == tmp_path / "elsewhere"
+    monkeypatch.setattr(choose.tempfile, "gettempdir", lambda: str(tmp_path / "file"))
+    with pytest.raises(DataError, match="cannot be written to"):
+        choose.stand_in(tmp_path / "file")
+
+
+def test_ants_and_bees_are_taken_where_they_are_and_may_not_be_passed_on(flat, tmp_path, monkeypatch):
+    for part in ("train", "val"):
+        for i, name in enumerate(("ants", "bees")):
+            (tmp_path / "hymenoptera_data" / part / name).mkdir(parents=True)
+            crop(CLASSES[i], 5).save(tmp_path / "hymenoptera_data" / part / name / "0.png")
+    monkeypatch.setenv("COURSE_DATA_DIR", str(tmp_path))
+    made = data.own_pictures(quiet=True)
+    assert made.classes == ("ants", "bees") and not made.source.shareable and not made.source.stand_in
+    assert data.final_part(made) is made.validation
+    own = data.own_pictures(str(flat), quiet=True)
+    assert own.classes == CLASSES and data.final_part(own) is own.test and not own.source.shareable
+
+
+def test_a_folder_with_only_training_pictures_cannot_be_reported_on(flat, tmp_path):
+    (tmp_path / "train").symlink_to(flat)
+    with pytest.raises(DataError, match="has only training pictures; add a folder val or test"):
+        data.final_part(data.picture_lists(tmp_path, quiet=True))

@@ -1,6 +1,7 @@
 """Pictures to learn from: where they come from, how they are split, and how they become batches (from lesson 3)."""
 
 from course_utils.data.batches import Augment, Batches, batches
+from course_utils.data.choose import final_part, own_pictures
 from course_utils.data.folders import FolderSet, folder, loader
 from course_utils.data.lists import PictureList, PictureLists, picture_lists
 from course_utils.data.sets import Part, PictureSet, load, split, statistics
@@ -18,9 +19,11 @@ __all__ = [
     "batches",
     "catalogue",
     "fetch",
+    "final_part",
     "folder",
     "load",
     "loader",
+    "own_pictures",
     "picture_lists",
     "split",
     "statistics",

@@ -6,7 +6,7 @@ from course_utils.transfer.freezing import Stage, freeze, is_frozen, overview, p
 from course_utils.transfer.heads import published_head, replace_head
 from course_utils.transfer.preprocess import Preprocess
 from course_utils.transfer.saving import load_network, save_network
-from course_utils.transfer.uploads import Upload, open_upload, uploads
+from course_utils.transfer.uploading import Upload, open_upload, uploads
 
 __all__ = [
     "FeatureBatches",

@@ -39,8 +39,8 @@ KEPT = 12  # sets kept for one network and one preprocessing; the oldest go
 class Features:
     """Features of the pictures of a list, in its order, with their labels.
 
-    stored: float32 (N, features), or (N, channels, h, w) for SqueezeNet, mapped from disk: read only, and read only when
-        it is asked for. `rows` and `batches` take some of it into memory, `values` all.
+    stored: float32 (N, features), or (N, channels, h, w) for SqueezeNet, mapped from disk and not to be written to.
+        `rows` and `batches` take some of it into memory, `values` all.
     labels: int64 (N,).
     classes: the names of the classes.
     computed: how many rows were computed now; the others were on disk.
