@@ -29,8 +29,9 @@
 # - choose settings without peeking, and compare training from scratch, frozen and fine-tuned fairly;
 # - save a classifier with its class names, load it, and classify your own pictures.
 #
-# **You need** lessons 1 to 3; lesson 4 helps with batch normalisation. **Time:** on {{cores}} processor cores the cells
-# ran in {{quick.seconds:.0f}} seconds with the profile `quick`, and the run shown here in {{minutes:.1f}} minutes.
+# **You need** lessons 1 to 3; lesson 4 helps with batch normalisation. **Time:** on {{cores}} processor cores the
+# cells ran in {{quick.seconds:.0f}} seconds with the profile `quick`, and the run shown here in {{minutes:.1f}}
+# minutes.
 #
 # ### Contents
 #
@@ -111,10 +112,10 @@ print(f"The networks will live on: {device}")
 # %% [markdown]
 # ## A network that knows a thousand things
 #
-# **ImageNet** is a collection of photographs in categories. The part that everybody trains on has 1.28 million training
-# pictures in 1,000 categories (Russakovsky and others 2015, arXiv:1409.0575). **EfficientNet-Lite0** is a small network
-# for telephones, trained on it (Tan and Le 2019, arXiv:1905.11946, in its "lite" version). Its weights come with this
-# course's packages, so the next cell works without a network.
+# **ImageNet** is a collection of photographs in categories. The part that everybody trains on has 1.28 million
+# training pictures in 1,000 categories (Russakovsky and others 2015, arXiv:1409.0575). **EfficientNet-Lite0** is a
+# small network for telephones, trained on it (Tan and Le 2019, arXiv:1905.11946, in its "lite" version). Its weights
+# come with this course's packages, so the next cell works without a network.
 
 # %%
 imagenet = transfer.backbone("efficientnet_lite0")
@@ -136,8 +137,8 @@ assert imagenet.predict(photograph("coffee"))[0].name == "espresso"
 
 # %% [markdown]
 # Cats, and an espresso: it even hesitates between kinds of cats, as you might. The astronaut is another matter. The
-# network *must* divide 100 % among its thousand categories, and none fits, so it spreads them over things with helmets
-# and suits. If you expected "I don't know": a classifier has no such answer, unless you give it one.
+# network *must* divide 100 % among its thousand categories, and none fits, so it spreads them over things with
+# helmets and suits. If you expected "I don't know": a classifier has no such answer, unless you give it one.
 #
 # Choose a picture and a network; you can also upload one of your own. (Where no kernel runs you see two pictures.)
 
@@ -147,8 +148,8 @@ widgets.lesson5.own_picture({"ImageNet": imagenet}, ("cat", "coffee", "astronaut
 # %% [markdown]
 # ## Its own way of looking
 #
-# The network has seen every picture of its life in one form: the shorter side resized to 256 pixels, the middle 224×224
-# cut out, and each channel brought from [0, 1] to [−1, 1]. It must get yours in the same form. By hand:
+# The network has seen every picture of its life in one form: the shorter side resized to 256 pixels, the middle
+# 224×224 cut out, and each channel brought from [0, 1] to [−1, 1]. It must get yours in the same form. By hand:
 
 # %%
 cat = photograph("cat")
@@ -188,8 +189,8 @@ with torch.inference_mode():
 #
 # ## Finding the head
 #
-# A classifier has a **body**, which turns a picture into numbers that describe it, and a **head**, its last layer with
-# parameters, which turns these into scores. Print the network's parts and look for the last one.
+# A classifier has a **body**, which turns a picture into numbers that describe it, and a **head**, its last layer
+# with parameters, which turns these into scores. Print the network's parts and look for the last one.
 
 # %%
 print(transfer.overview(imagenet.model))
@@ -204,8 +205,8 @@ for name in ("vgg16", "resnet18", "squeezenet1_0", "efficientnet_lite0"):
     print(f"{name:<20} {net.head:<14} {net.head_layer}")
 
 # %% [markdown]
-# **Predict first.** SqueezeNet's head is no linear layer but a convolution. How can a 1×1 convolution give one score for
-# each class?
+# **Predict first.** SqueezeNet's head is no linear layer but a convolution. How can a 1×1 convolution give one score
+# for each class?
 #
 # It scores *every place* of its maps, and the average over all places comes after it. So its replacement must be a
 # convolution too. `replace_head` knows; by hand, for a ResNet, it is one assignment:
@@ -259,8 +260,8 @@ print(f"LogSoftmax + NLLLoss {one.item():.6f}, CrossEntropyLoss {two.item():.6f}
 # %% [markdown]
 # ## Frozen, and still moving
 #
-# To keep what a network knows, we **freeze** its body: its parameters get no gradients, so no optimizer moves them. The
-# recipe in most tutorials is one line, `parameter.requires_grad = False`.
+# To keep what a network knows, we **freeze** its body: its parameters get no gradients, so no optimizer moves them.
+# The recipe in most tutorials is one line, `parameter.requires_grad = False`.
 #
 # **Predict first.** All parameters frozen, no optimizer anywhere, only three batches sent *forward* in training mode.
 # What changes in the network?
@@ -280,7 +281,8 @@ assert moved and not any(name.endswith(("weight", "bias")) for name in moved)
 # %% [markdown]
 # Not one weight, but all the running means and variances of **batch normalisation**. They are no parameters but
 # *buffers*: in training mode each batch shifts them, gradients or not (an often reported surprise:
-# pytorch/pytorch#86590). A "frozen" body that drifts towards your batches no longer fits its own weights. Ask it again:
+# pytorch/pytorch#86590). A "frozen" body that drifts towards your batches no longer fits its own weights. Ask it
+# again:
 
 # %%
 probe.model.eval()
@@ -288,8 +290,8 @@ print("before:", imagenet.predict(photograph("coffee"), k=1)[0])
 print("after: ", probe.predict(photograph("coffee"), k=1)[0])
 
 # %% [markdown]
-# Three batches of three pictures are enough to change its answers. The mend is to keep frozen layers in evaluation mode.
-# But `model.eval()` alone does not last: the next `model.train()`, which every training loop calls, undoes it.
+# Three batches of three pictures are enough to change its answers. The mend is to keep frozen layers in evaluation
+# mode. But `model.eval()` alone does not last: the next `model.train()`, which every training loop calls, undoes it.
 # `transfer.freeze` makes it last.
 
 # %%
@@ -306,8 +308,8 @@ print("every parameter and every buffer is as it was, bit for bit")
 # ## The pictures
 #
 # Now your classes. The next cell takes, in this order: the folder that you named in `pictures`; a set of ants and
-# bees, if it lies in your data folder (`hymenoptera_data`, the set of PyTorch's own transfer learning tutorial); else a
-# **stand-in**, parts of the course's photographs, where the class is the photograph. The line says which it was.
+# bees, if it lies in your data folder (`hymenoptera_data`, the set of PyTorch's own transfer learning tutorial); else
+# a **stand-in**, parts of the course's photographs, where the class is the photograph. The line says which it was.
 
 # %%
 own = data.own_pictures(settings.pictures, seed=settings.seed)
@@ -333,9 +335,9 @@ figures.show(
 )
 
 # %% [markdown]
-# In the folder with pictures of your own? A flat one, `<class>/…`, is split 50/25/25 into training, validation and test,
-# each class in proportion. Pictures that are copies of each other, or nearly so, are kept in the same part: otherwise
-# the network would be asked about what it has seen. For any set, check that the parts share no picture:
+# In the folder with pictures of your own? A flat one, `<class>/…`, is split 50/25/25 into training, validation and
+# test, each class in proportion. Pictures that are copies of each other, or nearly so, are kept in the same part:
+# otherwise the network would be asked about what it has seen. For any set, check that the parts share no picture:
 
 # %%
 seen = {path.read_bytes() for path in train.files}
@@ -344,8 +346,8 @@ print(f"{twins} of {len(final)} final pictures are also training pictures")
 assert twins == 0
 
 # %% [markdown]
-# The final pictures stay closed until [A head in seconds](#A-head-in-seconds). Everything that we *choose* is chosen on
-# training pictures alone.
+# The final pictures stay closed until [A head in seconds](#A-head-in-seconds). Everything that we *choose* is chosen
+# on training pictures alone.
 #
 # ## Features, computed once
 #
@@ -361,9 +363,9 @@ assert_close(by_hand, imagenet.features(batch), rtol=1e-4, atol=1e-4)
 print(tuple(maps.shape), "→", tuple(by_hand.shape))
 
 # %% [markdown]
-# `transfer.cached` does this for all pictures, and keeps the result on disk: for these weights, this preprocessing and
-# these files. Run it again, and nothing is computed; change a picture file, and only that one is. We take two views of
-# each picture, as it is and mirrored, at {{resolution}} pixels.
+# `transfer.cached` does this for all pictures, and keeps the result on disk: for these weights, this preprocessing
+# and these files. Run it again, and nothing is computed; change a picture file, and only that one is. We take two
+# views of each picture, as it is and mirrored, at {{resolution}} pixels.
 
 # %%
 view = replace(imagenet.preprocess, resize=round(settings.resolution / 0.9), crop=settings.resolution)
@@ -378,8 +380,8 @@ assert transfer.cached(imagenet, train, view, cache=folder).computed == 0
 results.record(resolution=settings.resolution, training_pictures=len(train), feature_seconds=feature_seconds)
 
 # %% [markdown]
-# **Predict first.** A head is trained for 10 epochs: once on cached features, once with the body run in every epoch. How
-# many times faster is the first, features included?
+# **Predict first.** A head is trained for 10 epochs: once on cached features, once with the body run in every epoch.
+# How many times faster is the first, features included?
 
 
 # %%
@@ -399,9 +401,10 @@ print(f"10 epochs of the head {head_seconds:.1f} s, features once {feature_secon
 results.record(head_seconds=head_seconds, cache_speedup=speedup)
 
 # %% [markdown]
-# {{cache_speedup:.1f}} times, because almost all the time is the body's. (The other side is ten times the measured pass
-# through the body and the head's training; `benchmarks/features.py` runs both sides to the end.) With a second look at
-# the same features, to try another head or another rate, the gain is far larger: the features are there already.
+# {{cache_speedup:.1f}} times, because almost all the time is the body's. (The other side is ten times the measured
+# pass through the body and the head's training; `benchmarks/features.py` runs both sides to the end.) With a second
+# look at the same features, to try another head or another rate, the gain is far larger: the features are there
+# already.
 #
 # The price: the body no longer sees new crops in every epoch. Two fixed views are what is left of augmentation.
 #
@@ -409,9 +412,10 @@ results.record(head_seconds=head_seconds, cache_speedup=speedup)
 #
 # How strongly should the head be held back by weight decay? And a second choice: features are averages that are never
 # negative, many small and a few large. Their *square roots* are of more equal size, an old trick for such numbers
-# (Perronnin, Sánchez and Mensink 2010, "Improving the Fisher kernel"). Does it help here? Trying settings on the final
-# pictures would flatter us. **Cross-validation** uses the training pictures twice: cut them into five parts, train on
-# four, ask about the fifth, five times over. Every picture is asked about once, by a head that has not seen it.
+# (Perronnin, Sánchez and Mensink 2010, "Improving the Fisher kernel"). Does it help here? Trying settings on the
+# final pictures would flatter us. **Cross-validation** uses the training pictures twice: cut them into five parts,
+# train on four, ask about the fifth, five times over. Every picture is asked about once, by a head that has not seen
+# it.
 
 
 # %%
@@ -474,10 +478,10 @@ results.record(
 )  # fmt: skip
 
 # %% [markdown]
-# One picture is {{one_picture:.1%}}, and all six lie between {{cross_validated_worst:.1%}} and {{cross_validated:.1%}}.
-# We take the best, {{features_used}} with weight decay {{weight_decay}}, and know that we might as well have taken
-# another: small differences on small sets are luck. The best of six is also a little flattered. The final pictures
-# will tell.
+# One picture is {{one_picture:.1%}}, and all six lie between {{cross_validated_worst:.1%}} and
+# {{cross_validated:.1%}}. We take the best, {{features_used}} with weight decay {{weight_decay}}, and know that we
+# might as well have taken another: small differences on small sets are luck. The best of six is also a little
+# flattered. The final pictures will tell.
 #
 # ## A head in seconds
 #
@@ -499,8 +503,9 @@ assert sum(accuracies) / 5 >= enough, f"expected at least {enough:.0%}; are the 
 
 # %% [markdown]
 # {{frozen_accuracy:.1%}} of {{final_pictures}} pictures on average over five seeds, between {{frozen_worst:.1%}} and
-# {{frozen_best:.1%}}, with {{training_pictures}} training pictures of {{classes}} classes ({{data}}). Not one number of
-# the body has changed; only the head has learned, in a second or so. On all the ants and bees, the assert demands 95 %.
+# {{frozen_best:.1%}}, with {{training_pictures}} training pictures of {{classes}} classes ({{data}}). Not one number
+# of the body has changed; only the head has learned, in a second or so. On all the ants and bees, the assert demands
+# 95 %.
 #
 # ## How few pictures are enough
 #
@@ -542,9 +547,9 @@ figures.show(
 )
 
 # %% [markdown]
-# {{one_each:.0%}} with a single picture of each class, {{five_each:.0%}} with five: far above guessing. The features do
-# the work; the head only has to find the direction in which your classes differ. Which single picture it was matters a
-# great deal, as the width of the band on the left shows.
+# {{one_each:.0%}} with a single picture of each class, {{five_each:.0%}} with five: far above guessing. The features
+# do the work; the head only has to find the direction in which your classes differ. Which single picture it was
+# matters a great deal, as the width of the band on the left shows.
 #
 # ## From scratch, frozen, fine-tuned
 #
@@ -567,8 +572,8 @@ for group in groups:
     print(f"{group['name']:<12} learning rate {group['lr']:.5f}")
 
 # %% [markdown]
-# Training whole networks is slow, so this comparison uses small pictures, {{side}}×{{side}}, and {{epochs}} epochs. The
-# small pictures cost accuracy, for all contestants alike. Compare them with each other, not with the head above.
+# Training whole networks is slow, so this comparison uses small pictures, {{side}}×{{side}}, and {{epochs}} epochs.
+# The small pictures cost accuracy, for all contestants alike. Compare them with each other, not with the head above.
 
 
 # %%
@@ -623,13 +628,13 @@ assert max(frozen.mean, best.mean) > scratch.mean
 
 # %% [markdown]
 # From scratch {{scratch_accuracy:.1%}}, where guessing gives about {{guessing:.0%}}; the head alone on a frozen body
-# {{small_frozen_accuracy:.1%}}; the best fine-tuning, {{best_tuned}}, {{tuned_accuracy:.1%}} (each the mean of {{runs}}
-# {{run_word}}). From scratch is not stupid, only starved: a few dozen pictures do not show what an edge is. Given
-# hundreds of epochs and tens of thousands of pictures, it would catch up.
+# {{small_frozen_accuracy:.1%}}; the best fine-tuning, {{best_tuned}}, {{tuned_accuracy:.1%}} (each the mean of
+# {{runs}} {{run_word}}). From scratch is not stupid, only starved: a few dozen pictures do not show what an edge is.
+# Given hundreds of epochs and tens of thousands of pictures, it would catch up.
 #
-# Whether fine-tuning beats the frozen body depends on how many pictures you have, how far they are from ImageNet's, and
-# on patience. Read the comparison with care: it was measured on the final pictures, so picking its winner and quoting
-# its figure would be the mistake of [Choosing without peeking](#Choosing-without-peeking).
+# Whether fine-tuning beats the frozen body depends on how many pictures you have, how far they are from ImageNet's,
+# and on patience. Read the comparison with care: it was measured on the final pictures, so picking its winner and
+# quoting its figure would be the mistake of [Choosing without peeking](#Choosing-without-peeking).
 #
 # Move through the trainings. What else grows with the layers that learn? (Where no kernel runs, you see all three
 # measures.)
@@ -640,9 +645,9 @@ widgets.lesson5.layers_that_learn(trials)
 # %% [markdown]
 # ## Class by class, and the mistakes
 #
-# Back to the head on cached features, at full size. Its accuracy by class, beside the number of training pictures that
-# each class had; **top-1** asks whether the likeliest class is right, **top-k** whether the truth is among the `k`
-# likeliest (ImageNet results are usually given as top-1 and top-5).
+# Back to the head on cached features, at full size. Its accuracy by class, beside the number of training pictures
+# that each class had; **top-1** asks whether the likeliest class is right, **top-k** whether the truth is among the
+# `k` likeliest (ImageNet results are usually given as top-1 and top-5).
 
 # %%
 answer = answers[0]
@@ -656,8 +661,9 @@ assert math.isclose(diagnosis.top_k(answer, k), by_hand)
 print(f"top-1 {answer.accuracy:.1%}, top-{k} {by_hand:.1%}")
 
 # %% [markdown]
-# (With two classes only top-1 means anything: the truth is always among the two likeliest.) With very unequal numbers of
-# training pictures, the classes with few usually do worse; that is the first thing to check before you blame the network.
+# (With two classes only top-1 means anything: the truth is always among the two likeliest.) With very unequal numbers
+# of training pictures, the classes with few usually do worse; that is the first thing to check before you blame the
+# network.
 #
 # **Predict first.** What do the mistakes have in common?
 
@@ -669,7 +675,7 @@ results.record(mistakes=int((answer.guesses != answer.labels).sum()))
 if len(wrong):
     figures.show(
         wrong.plot(),
-        alt=f"{len(wrong)} final pictures with a wrong answer, each with the truth, the guess and how sure the head was; "
+        alt=f"{len(wrong)} final pictures with a wrong answer, each with truth, guess and how sure the head was; "
         f"the most confident is {wrong.confidence.max():.0%} sure.",
         shareable=shareable,
     )
@@ -677,8 +683,9 @@ else:
     print("There is no mistake among these pictures.")
 
 # %% [markdown]
-# {{mistakes}} of {{final_pictures}} pictures are wrong. Where there are mistakes, look for the usual reasons: something
-# small in a large scene, two things in one picture, a drawing or a close-up unlike all others, or simply a wrong label.
+# {{mistakes}} of {{final_pictures}} pictures are wrong. Where there are mistakes, look for the usual reasons:
+# something small in a large scene, two things in one picture, a drawing or a close-up unlike all others, or simply a
+# wrong label.
 #
 # ## Looking twice
 #
@@ -696,14 +703,15 @@ for name, answered in (("one view", plain), ("mirrored", mirrored), ("both", bot
 results.record(disagreements=changed, one_view=(plain.argmax(dim=1) == final.labels).double().mean())
 
 # %% [markdown]
-# The two views disagree about {{disagreements}} of the pictures; the average decides. On a few dozen pictures the gain
-# is small, if there is one, and costs a second pass through the network. Average the *probabilities*, not the answers:
-# a view that is sure should count more than one that hesitates.
+# The two views disagree about {{disagreements}} of the pictures; the average decides. On a few dozen pictures the
+# gain is small, if there is one, and costs a second pass through the network. Average the *probabilities*, not the
+# answers: a view that is sure should count more than one that hesitates.
 #
 # ## Where does it look?
 #
-# **Grad-CAM** (Selvaraju and others 2017, arXiv:1610.02391) shows which places of a picture speak for an answer. Take the
-# last maps, ask how much the class's score would rise with each map, and add the maps up with these weights. In full:
+# **Grad-CAM** (Selvaraju and others 2017, arXiv:1610.02391) shows which places of a picture speak for an answer. Take
+# the last maps, ask how much the class's score would rise with each map, and add the maps up with these weights. In
+# full:
 
 # %%
 image = imagenet.preprocess(cat)[None].to(device).requires_grad_()
@@ -729,11 +737,15 @@ widgets.lesson5.where_it_looks(imagenet)
 # Figures from published lessons, to know what is usual. They are on other pictures than ours, so none of them can be
 # compared with a figure of this notebook.
 #
-# | network | what learns | pictures | result | source |
-# | --- | --- | --- | --- | --- |
-# | VGG-16 | a new two-layer head | Caltech-101, split 50/25/25 | 88.65 % top-1, 98.00 % top-5 | W. Koehrsen, *Transfer Learning with Convolutional Neural Networks in PyTorch*, 2018 |
-# | ResNet-18 | only the last layer, one-cycle schedule, 10 epochs | 225 bird species | 98.8 % | S. Keydana, *Classifying images with torch*, RStudio AI Blog, 2020 |
-# | EfficientNet-Lite0 | only the head, on frozen features | ants and bees | 94.8 % | a plain linear head, measured for this course |
+# | network | what learns | pictures | result |
+# | --- | --- | --- | --- |
+# | VGG-16 | a new two-layer head | Caltech-101, split 50/25/25 | 88.65 % top-1, 98.00 % top-5 [1] |
+# | ResNet-18 | the last layer, one-cycle schedule, 10 epochs | 225 bird species | 98.8 % [2] |
+# | EfficientNet-Lite0 | a plain linear head on frozen features | ants and bees | 94.8 % [3] |
+#
+# [1] W. Koehrsen, *Transfer Learning with Convolutional Neural Networks in PyTorch*, 2018. [2] S. Keydana,
+# *Classifying images with torch*, RStudio AI Blog, 2020. [3] Measured while this course was made, before the choices
+# above.
 #
 # ## Save, load, classify your own
 #
@@ -757,8 +769,8 @@ print(
 # %% [markdown]
 # (The square roots stay behind: they are not part of the network. A linear head on plain features fits right in.)
 #
-# **Pitfall: a file from a stranger.** Files of weights have long been *pickles*, small programs that run when they are
-# read. This one would create a file:
+# **Pitfall: a file from a stranger.** Files of weights have long been *pickles*, small programs that run when they
+# are read. This one would create a file:
 
 
 # %%
@@ -778,8 +790,8 @@ assert not (folder / "it ran").exists()
 
 # %% [markdown]
 # Both are refused and nothing has run: behind it is `torch.load(..., weights_only=True)`, and a look at the file's
-# contents before. Pictures from strangers deserve the same care. Some are no pictures, some are cut short, and a file of
-# a few kilobytes can claim billions of pixels:
+# contents before. Pictures from strangers deserve the same care. Some are no pictures, some are cut short, and a file
+# of a few kilobytes can claim billions of pixels:
 
 # %%
 whole = Path(train.files[0]).read_bytes()
@@ -798,8 +810,8 @@ for name, content in {"notes.jpg": b"only text", "cut.jpg": whole[: len(whole) /
 widgets.lesson5.own_picture({"your classes": loaded, "ImageNet": imagenet}, ("cat", "coffee", "raccoon", "hopper"))
 
 # %% [markdown]
-# A classifier of ants and bees calls a cup of coffee one of the two, and may be quite sure of it. It knows nothing else.
-# If strangers will use it, give it a class "something else", with pictures of many other things.
+# A classifier of ants and bees calls a cup of coffee one of the two, and may be quite sure of it. It knows nothing
+# else. If strangers will use it, give it a class "something else", with pictures of many other things.
 #
 # ## Exercises
 #
@@ -834,8 +846,8 @@ def log_softmax(logits): ...
 exercises.lesson5.log_softmax.check(log_softmax)
 
 # %% [markdown]
-# **3. Top-k accuracy.** Return, as a Python number, the share of pictures whose true class is among the `k` largest of
-# probabilities (N, K).
+# **3. Top-k accuracy.** Return, as a Python number, the share of pictures whose true class is among the `k` largest
+# of probabilities (N, K).
 
 
 # %%
@@ -860,9 +872,9 @@ def average_views(first, second): ...
 exercises.lesson5.average_views.check(average_views)
 
 # %% [markdown]
-# **5. A fair split.** Given labels (N,) and a fraction, return two tensors of indices, int64: those to keep and those to
-# set aside. Draw them at random, take the same fraction of every class (to the nearest whole number), lose no picture
-# and take none twice.
+# **5. A fair split.** Given labels (N,) and a fraction, return two tensors of indices, int64: those to keep and those
+# to set aside. Draw them at random, take the same fraction of every class (to the nearest whole number), lose no
+# picture and take none twice.
 
 
 # %%
@@ -874,8 +886,8 @@ def stratified_split(labels, fraction): ...
 exercises.lesson5.stratified_split.check(stratified_split)
 
 # %% [markdown]
-# **6. Ready to learn.** A toy network has its head in `model.top`, an `nn.Linear`. Freeze all its parameters, put a fresh
-# linear head for so many classes in place of the old one, and return the network.
+# **6. Ready to learn.** A toy network has its head in `model.top`, an `nn.Linear`. Freeze all its parameters, put a
+# fresh linear head for so many classes in place of the old one, and return the network.
 
 
 # %%
@@ -887,9 +899,9 @@ def prepare(model, classes): ...
 exercises.lesson5.prepare.check(prepare)
 
 # %% [markdown]
-# **7. Slower below.** Return a list of pairs (name of a child of the network, learning rate), from the last child to the
-# first: the last one that has learning parameters gets `rate`, each below `factor` times the rate of the one above.
-# Leave out children in which nothing learns.
+# **7. Slower below.** Return a list of pairs (name of a child of the network, learning rate), from the last child to
+# the first: the last one that has learning parameters gets `rate`, each below `factor` times the rate of the one
+# above. Leave out children in which nothing learns.
 
 
 # %%
