@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import ipywidgets
 import torch
 from PIL import Image
 from torch import Tensor
@@ -40,11 +39,6 @@ class Classified:
     missing: bool = False
 
 
-def upload(label: str = "Your picture") -> ipywidgets.FileUpload:
-    """Return a button that lets the reader choose a picture file; its content stays between browser and kernel."""
-    return ipywidgets.FileUpload(accept=",".join(ENDINGS), multiple=False, description=label, layout={"width": "auto"})
-
-
 def own_picture(networks: Mapping[str, Network], photographs: Sequence[str] = ("cat", "coffee")) -> Exploration:
     """Return an exploration that classifies a picture which the reader uploads, or one of the course's photographs.
 
@@ -66,7 +60,7 @@ def own_picture(networks: Mapping[str, Network], photographs: Sequence[str] = ("
         missing = picture == UPLOADED and not found
         return Classified(title, net.preprocess.cut(image), net.predict(image, SHOWN), missing)
 
-    chooser = upload()
+    chooser = controls.upload("Your picture", ENDINGS)
     choice = controls.choice("picture", [*photographs, UPLOADED])
 
     def arrived(change: object = None) -> None:
