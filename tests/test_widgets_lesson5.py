@@ -127,13 +127,14 @@ def test_the_evidence_for_a_cat_lies_on_the_cat(lite):
 
 
 def test_attention_works_in_frozen_networks_of_several_families_and_changes_nothing():
-    for name in ("resnet18", "squeezenet1_0", "vgg11"):
+    for name in ("resnet18", "squeezenet1_0", "mobilenet_v3_small"):
         net = transfer.backbone(name, weights=None)
         transfer.freeze(net.model)
         before = {key: value.clone() for key, value in net.model.state_dict().items()}
         second = lesson5.attention(net, pictures.photograph("cat"), rank=2)
         assert second.heat.ndim == 2 and min(second.heat.shape) > 1 and second.heat.isfinite().all()
-        assert second.name == net.predict(pictures.photograph("cat"))[1].name
+        expected = net.predict(pictures.photograph("cat"))[1].probability  # names: random scores may be nearly equal
+        assert second.probability == pytest.approx(expected, rel=1e-3)
         assert all(torch.equal(before[key], value) for key, value in net.model.state_dict().items())
         assert all(parameter.grad is None for parameter in net.model.parameters())
 

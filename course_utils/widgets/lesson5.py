@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -78,7 +79,8 @@ def own_picture(networks: Mapping[str, Network], photographs: Sequence[str] = ("
         alt=f"The photographs {' and '.join(photographs[:2])}, each beside bars with the likeliest classes of "
         f"{len(networks)} network{'s' if len(networks) > 1 else ''} ({', '.join(networks)}).",
         size=(7.6, 2.9),
-        twin_size=(4.6, 2.0),
+        draw_twin=lambda result, figure: draw_classified(result, figure, alone=False),
+        twin_size=(4.4, 1.9),
     )
     chooser.observe(arrived, "value")
     return made
@@ -94,10 +96,10 @@ def described_guesses(result: Classified) -> str:
     )
 
 
-def draw_classified(result: Classified, figure: Canvas) -> None:
-    """Draw the picture beside its guesses as bars."""
-    margins = {"left": 0.01, "right": 0.97, "top": 0.88, "bottom": 0.2, "wspace": 0.75, "width_ratios": (1, 1.2)}
-    left, right = figure.subplots(1, 2, gridspec_kw=margins)
+def draw_classified(result: Classified, figure: Canvas, alone: bool = True) -> None:
+    """Draw the picture beside its guesses as bars; not `alone`, as one of several, without margins of its own."""
+    margins = {"left": 0.01, "right": 0.97, "top": 0.88, "bottom": 0.2, "wspace": 0.75} if alone else {}
+    left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": (1, 1.2), **margins})
     left.imshow(result.image.permute(1, 2, 0).numpy())
     left.set_title(short(result.title), fontsize=10)
     left.axis("off")
@@ -165,6 +167,7 @@ def layers_that_learn(trials: Sequence[Trial]) -> Exploration:
     """
     if len(trials) < 2:
         raise ValueError(f"There must be at least two trainings to compare, not {len(trials)}.")
+    trials = list(trials)
     best = max(trials, key=lambda trial: trial.mean)
     return Exploration(
         lambda number, measure: Chosen(trials, number - 1, measure),
@@ -174,7 +177,7 @@ def layers_that_learn(trials: Sequence[Trial]) -> Exploration:
             "measure": controls.choice("show", list(MEASURES)),
         },
         describe=described_trial,
-        twin=[{"measure": measure} for measure in MEASURES],
+        twin=[{"number": trials.index(best) + 1, "measure": measure} for measure in MEASURES],
         columns=1,
         twin_size=(7.6, 2.3),
         title=f"Best here: {best.name}, {best.mean:.1%} right on average",
@@ -207,9 +210,16 @@ def draw_trials(chosen: Chosen, figure: Canvas) -> None:
         "seconds": [trial.seconds for trial in trials],
     }[measure]
     colours = [figures.BLUE if i == chosen.number else figures.SKY for i in range(len(trials))]
-    bars = axes.barh(places, values, color=colours)
-    form = {"accuracy": "{:.1f} %", "parameters that learn": "{:,.0f}", "seconds": "{:.1f} s"}[measure]
-    axes.bar_label(bars, labels=[form.format(value) for value in values], padding=4, fontsize=9)
+    axes.barh(places, values, color=colours)
+    form, unit = {
+        "accuracy": ("{:.1f} %", "right"),
+        "parameters that learn": ("{:,.0f}", "parameters learn"),
+        "seconds": ("{:.1f}", "seconds for one training"),
+    }[measure]
+    for place, value, trial in zip(places, values, trials):
+        end = max(value, 100 * max(trial.final)) if measure == "accuracy" else value  # behind the last dot
+        shift = {"xytext": (6, 0), "textcoords": "offset points", "va": "center", "fontsize": 9}
+        axes.annotate(form.format(value), (end, place), **shift)
     if measure == "accuracy":
         for place, trial in zip(places, trials):
             axes.plot([100 * each for each in trial.final], [place] * len(trial.final), ".", color=figures.INK)
@@ -220,7 +230,7 @@ def draw_trials(chosen: Chosen, figure: Canvas) -> None:
         axes.set(xscale="log", xlim=(min(values) / 3, 30 * max(values)), xlabel="parameters that learn")
     axes.set_yticks(places, [short(trial.name, 26) for trial in trials])
     axes.grid(axis="y", visible=False)
-    axes.set_title(f"{chosen.trial.name}: {form.format(values[chosen.number])}")
+    axes.set_title(f"{chosen.trial.name}: {form.format(values[chosen.number])} {unit}")
 
 
 # --- where a network looks
@@ -300,8 +310,12 @@ def where_it_looks(net: Network, photographs: Sequence[str] = ("cat", "coffee", 
     images = {name: pictures.photograph(name) for name in photographs}
     most = min(SHOWN, len(net.classes))
 
+    @functools.cache  # the strength changes the drawing only, and should follow the slider at once
+    def looked(picture: str, rank: int) -> Attention:
+        return attention(net, images[picture], rank)
+
     def compute(picture: str, rank: int, strength: float) -> tuple[Attention, float]:
-        return attention(net, images[picture], rank), strength
+        return looked(picture, rank), strength
 
     return Exploration(
         compute,
