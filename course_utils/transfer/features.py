@@ -97,7 +97,7 @@ def cached(
     preprocess: Preprocess | None = None,
     *,
     cache: Path | None = None,
-    batch: int = 16,
+    batch: int = 8,
     progress: bool = True,
 ) -> Features:
     """Return the features of all pictures, from disk where they were computed before.

@@ -263,7 +263,7 @@ print(f"LogSoftmax + NLLLoss {one.item():.6f}, CrossEntropyLoss {two.item():.6f}
 # To keep what a network knows, we **freeze** its body: its parameters get no gradients, so no optimizer moves them.
 # The recipe in most tutorials is one line, `parameter.requires_grad = False`.
 #
-# **Predict first.** All parameters frozen, no optimizer anywhere, only three batches sent *forward* in training mode.
+# **Predict first.** All parameters frozen, no optimizer anywhere, only two batches sent *forward* in training mode.
 # What changes in the network?
 
 # %%
@@ -272,7 +272,7 @@ for parameter in probe.model.parameters():
     parameter.requires_grad = False
 before = {name: value.clone() for name, value in probe.model.state_dict().items()}
 probe.model.train()
-for _ in range(3):
+for _ in range(2):
     probe.model(torch.stack([probe.preprocess(photograph(name)) for name in shown]))
 moved = [name for name, value in probe.model.state_dict().items() if not torch.equal(value, before[name])]
 print(f"{len(moved)} of {len(before)} tensors have changed, such as {moved[0]} and {moved[1]}")
@@ -290,7 +290,7 @@ print("before:", imagenet.predict(photograph("coffee"), k=1)[0])
 print("after: ", probe.predict(photograph("coffee"), k=1)[0])
 
 # %% [markdown]
-# Three batches of three pictures are enough to change its answers. The mend is to keep frozen layers in evaluation
+# Two batches of three pictures are enough to change its answers. The mend is to keep frozen layers in evaluation
 # mode. But `model.eval()` alone does not last: the next `model.train()`, which every training loop calls, undoes it.
 # `transfer.freeze` makes it last.
 
@@ -299,10 +299,11 @@ probe = transfer.backbone("efficientnet_lite0")
 transfer.freeze(probe.model, keep=probe.head)
 before = {name: value.clone() for name, value in probe.model.state_dict().items()}
 probe.model.train()  # as every training loop does
-for _ in range(3):
+for _ in range(2):
     probe.model(torch.stack([probe.preprocess(photograph(name)) for name in shown]))
 assert all(torch.equal(value, before[name]) for name, value in probe.model.state_dict().items())
 print("every parameter and every buffer is as it was, bit for bit")
+del probe, before  # a network that nobody needs any more only takes memory
 
 # %% [markdown]
 # ## The pictures
@@ -723,6 +724,7 @@ heat = (weights * maps).sum(dim=1)[0].relu().detach().cpu()  # (7, 7)
 found = widgets.lesson5.attention(imagenet, cat)
 assert_close(found.heat, heat / heat.max(), rtol=1e-3, atol=1e-4)
 print("brightest field of 7×7:", divmod(int(heat.argmax()), 7), "for", found.name)
+del image, maps, logits, slopes, weights  # and with them all that backward needed
 
 # %% [markdown]
 # Choose a picture and one of the network's guesses. A wrong guess with its evidence in the right place is a different
