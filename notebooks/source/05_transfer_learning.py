@@ -75,6 +75,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -329,14 +330,14 @@ figures.show(
         torch.stack([small.cut(train.picture(i)) for i in few]),
         titles=[classes[train.labels[i]] for i in few],
         columns=min(8, len(few)),
-        title=f"{len(classes)} classes, two training pictures each",
+        title=f"Two training pictures of each of {min(8, len(classes))} classes",
     ),
     alt=f"Training pictures of the classes {', '.join(classes)[:150]}, two of each, cut to squares.",
     shareable=shareable,
 )
 
 # %% [markdown]
-# In the folder with pictures of your own? A flat one, `<class>/…`, is split 50/25/25 into training, validation and
+# Is it a folder of your own? A flat one, `<class>/…`, is split 50/25/25 into training, validation and
 # test, each class in proportion. Pictures that are copies of each other, or nearly so, are kept in the same part:
 # otherwise the network would be asked about what it has seen. For any set, check that the parts share no picture:
 
@@ -377,7 +378,7 @@ feature_seconds = (time.perf_counter() - start) / len(train_views)
 print(
     f"{len(train)} pictures, {tuple(train_views[0].values.shape)} features, {feature_seconds:.1f} seconds for one view"
 )
-assert transfer.cached(imagenet, train, view, cache=folder).computed == 0
+assert transfer.cached(imagenet, train, view, cache=folder).computed == 0  # found on disk
 results.record(resolution=settings.resolution, training_pictures=len(train), feature_seconds=feature_seconds)
 
 # %% [markdown]
@@ -527,12 +528,14 @@ def few_of_each(count, seed):
 most = min(train.counts().values())
 counts = sorted({c for c in (1, 2, 5, 10, 20, 50, 100) if c < most} | {most})
 curve = torch.tensor([[few_of_each(count, seed) for seed in range(5)] for count in counts])  # (counts, seeds)
-results.record(one_each=curve[0].mean(), five_each=curve[counts.index(5)].mean() if 5 in counts else curve[-1].mean())
+results.record(
+    guessing=1 / len(classes),
+    one_each=curve[0].mean(),
+    five_each=curve[counts.index(5)].mean() if 5 in counts else curve[-1].mean(),
+)
 
 # %%
 with figures.style():
-    import matplotlib.pyplot as plt
-
     fig, ax = plt.subplots(figsize=(7, 3))
     ax.fill_between(counts, 100 * curve.amin(dim=1), 100 * curve.amax(dim=1), color=figures.SKY, alpha=0.4)
     ax.plot(counts, 100 * curve.mean(dim=1), "o-", label="mean of five seeds, and their range")
@@ -544,13 +547,13 @@ with figures.style():
 figures.show(
     fig,
     alt=f"Accuracy against the number of training pictures of each class, from {curve[0].mean():.0%} with one to "
-    f"{curve[-1].mean():.0%} with {most}; the range over five seeds narrows.",
+    f"{curve[-1].mean():.0%} with {most}; the band is the range over five seeds.",
 )
 
 # %% [markdown]
 # {{one_each:.0%}} with a single picture of each class, {{five_each:.0%}} with five: far above guessing. The features
 # do the work; the head only has to find the direction in which your classes differ. Which single picture it was
-# matters a great deal, as the width of the band on the left shows.
+# matters a great deal, as the width of the band shows.
 #
 # ## From scratch, frozen, fine-tuned
 #
@@ -622,7 +625,7 @@ scratch, frozen, *tuned = trials
 best = max(tuned, key=lambda trial: trial.mean)
 results.record(
     side=settings.side, epochs=settings.epochs, runs=settings.runs, scratch_accuracy=scratch.mean,
-    small_frozen_accuracy=frozen.mean, tuned_accuracy=best.mean, best_tuned=best.name, guessing=1 / len(classes),
+    small_frozen_accuracy=frozen.mean, tuned_accuracy=best.mean, best_tuned=best.name,
     run_word="runs" if settings.runs > 1 else "run",
 )  # fmt: skip
 assert max(frozen.mean, best.mean) > scratch.mean
