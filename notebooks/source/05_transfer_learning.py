@@ -551,9 +551,9 @@ figures.show(
 )
 
 # %% [markdown]
-# {{one_each:.0%}} with a single picture of each class, {{five_each:.0%}} with five: far above guessing. The features
-# do the work; the head only has to find the direction in which your classes differ. Which single picture it was
-# matters a great deal, as the width of the band shows.
+# {{one_each:.0%}} with a single picture of each class, {{five_each:.0%}} with five, where guessing gives
+# {{guessing:.0%}}. The features do the work; the head only has to find the direction in which your classes differ.
+# Which single picture it was matters a great deal, as the width of the band shows.
 #
 # ## From scratch, frozen, fine-tuned
 #
