@@ -137,10 +137,15 @@ def test_the_head_of_every_family_is_found_and_replaced(name, head):
 def test_features_and_tail_together_are_the_network(name):
     net = transfer.replace_head(transfer.backbone(name, weights=None), ["a", "b", "c"])
     images = torch.rand(2, 3, 224, 224)
-    with torch.inference_mode():
+    with torch.no_grad():
         whole = net.model.eval()(images)
-        parts = net.tail().eval()(net.features(images))
+    parts = net.tail().eval()(net.features(images))
     torch.testing.assert_close(parts, whole)
+    parts.sum().backward()  # a head can be trained on features
+    assert all(
+        parameter.grad is None for key, parameter in net.model.named_parameters() if not key.startswith(net.head)
+    )
+    assert all(parameter.grad is not None for parameter in net.head_layer.parameters())
 
 
 def test_a_new_head_is_the_same_for_the_same_seed_and_leaves_the_random_state_alone(lite):

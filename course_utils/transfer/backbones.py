@@ -98,7 +98,8 @@ class Network:
         seen: list[Tensor] = []
         hook = self.head_layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
         try:
-            with evaluating(self.model), torch.inference_mode():
+            # Not inference_mode: a head could not be trained on what comes out of it.
+            with evaluating(self.model), torch.no_grad():
                 self.model(images.to(device_of(self.model)))
         finally:
             hook.remove()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -173,7 +174,7 @@ def _compute(
                 values[i] = there[place]
         groups = [missing[start : start + batch] for start in range(0, len(missing), batch)]
         silent = not progress or os.environ.get("COURSE_PROGRESS") == "0"
-        for group in tqdm(groups, desc="features", unit="batch", leave=False, delay=1, disable=silent):
+        for group in tqdm(groups, desc="features", unit="batch", leave=False, delay=1, disable=silent, file=sys.stdout):
             images = [change(_opened(pictures.files[i])) for i in group]
             values[group] = net.features(torch.stack(images)).numpy()
         values.flush()

@@ -181,7 +181,7 @@ def layers_that_learn(trials: Sequence[Trial]) -> Exploration:
         columns=1,
         twin_size=(7.6, 2.3),
         title=f"Best here: {best.name}, {best.mean:.1%} right on average",
-        alt="Three bar charts over the same trainings, from "
+        alt="Three bar charts over the same trainings: "
         + ", ".join(f"{trial.name} ({trial.mean:.0%} right)" for trial in trials)
         + ": accuracy with a dot for each seed, parameters that learn, and seconds.",
         size=(7.6, 2.9),

@@ -291,9 +291,9 @@ print("before:", imagenet.predict(photograph("coffee"), k=1)[0])
 print("after: ", probe.predict(photograph("coffee"), k=1)[0])
 
 # %% [markdown]
-# Two batches of three pictures are enough to change its answers. The mend is to keep frozen layers in evaluation
-# mode. But `model.eval()` alone does not last: the next `model.train()`, which every training loop calls, undoes it.
-# `transfer.freeze` makes it last.
+# Two batches of three pictures are enough to shift its probabilities; a whole training shifts them further. The mend
+# is to keep frozen layers in evaluation mode. But `model.eval()` alone does not last: the next `model.train()`, which
+# every training loop calls, undoes it. `transfer.freeze` makes it last.
 
 # %%
 probe = transfer.backbone("efficientnet_lite0")
@@ -662,7 +662,7 @@ k = min(5, len(classes) - 1)
 best_k = answer.logits.argsort(dim=1, descending=True)[:, :k]
 by_hand = sum(truth in guesses for truth, guesses in zip(answer.labels.tolist(), best_k.tolist())) / len(final)
 assert math.isclose(diagnosis.top_k(answer, k), by_hand)
-print(f"top-1 {answer.accuracy:.1%}, top-{k} {by_hand:.1%}")
+print(f"top-1 {answer.accuracy:.1%}" + (f", top-{k} {by_hand:.1%}" if k > 1 else ""))
 
 # %% [markdown]
 # (With two classes only top-1 means anything: the truth is always among the two likeliest.) With very unequal numbers
