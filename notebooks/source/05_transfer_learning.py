@@ -345,7 +345,7 @@ figures.show(
 seen = {path.read_bytes() for path in train.files}
 twins = sum(path.read_bytes() in seen for path in final.files)
 print(f"{twins} of {len(final)} final pictures are also training pictures")
-assert twins == 0
+assert twins == 0 or settings.pictures, "the parts share pictures"
 
 # %% [markdown]
 # The final pictures stay closed until [A head in seconds](#A-head-in-seconds). Everything that we *choose* is chosen
@@ -499,9 +499,10 @@ results.record(
     frozen_accuracy=sum(accuracies) / 5, frozen_worst=min(accuracies), frozen_best=max(accuracies),
     final_pictures=len(final), classes=len(classes), data=own.source.description[:100],
 )  # fmt: skip
-full_insects = classes == ("ants", "bees") and len(train) > 240
-enough = 0.95 if full_insects else 2 / len(classes) if len(classes) > 4 else 1.2 / len(classes)
-assert sum(accuracies) / 5 >= enough, f"expected at least {enough:.0%}; are the pictures and folders as they should be?"
+# What is demanded depends on the pictures: nothing is known of yours beforehand.
+all_insects = classes == ("ants", "bees") and len(train) > 240
+enough = 0 if settings.pictures else 0.95 if all_insects else 0.7
+assert sum(accuracies) / 5 >= enough, f"expected at least {enough:.0%}; did a setting change a lot?"
 
 # %% [markdown]
 # {{frozen_accuracy:.1%}} of {{final_pictures}} pictures on average over five seeds, between {{frozen_worst:.1%}} and
@@ -628,7 +629,7 @@ results.record(
     small_frozen_accuracy=frozen.mean, tuned_accuracy=best.mean, best_tuned=best.name,
     run_word="runs" if settings.runs > 1 else "run",
 )  # fmt: skip
-assert max(frozen.mean, best.mean) > scratch.mean
+assert max(frozen.mean, best.mean) > scratch.mean or settings.pictures
 
 # %% [markdown]
 # From scratch {{scratch_accuracy:.1%}}, where guessing gives about {{guessing:.0%}}; the head alone on a frozen body
