@@ -120,6 +120,7 @@ window.course = {
     ".widget-text input[type=number]": "field",
     ".widget-checkbox input": "box",
     ".widget-radio input": "radio",
+    "button.widget-upload": "upload",
     "button.jupyter-button": "button",
   },
   text: (node) => node.textContent.replace(/\s+/g, " ").trim(),

@@ -203,7 +203,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Control:
-    """A slider, list, field, box, button or radio button, by its keys."""
+    """A slider, list, field, box, button, radio button or upload, by its keys."""
 
     panel: Panel
     kind: str
@@ -259,6 +259,15 @@ class Control:
         keyboard.type(text)
         keyboard.press("Enter")
         return self._seen()
+
+    def send(self, name: str, content: bytes) -> str:
+        """Choose a file with the keyboard, wait for its picture, and return the picture's fingerprint."""
+        page, before = self.panel.notebook.page, self.panel.picture()
+        with page.expect_file_chooser() as chosen:
+            self.place.focus()
+            page.keyboard.press("Enter")
+        chosen.value.set_files({"name": name, "mimeType": "image/png", "buffer": content})
+        return self.panel.wait_for_change(before)
 
     def _seen(self) -> str:
         self.panel.notebook.settle()

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 
 def every_control(panel):
-    """Return all that a learner can operate in a panel: sliders, lists, boxes, fields, buttons."""
+    """Return all that a learner can operate in a panel: sliders, lists, boxes, fields, buttons, uploads."""
     found, waiting = [], [panel]
     while waiting:
         widget = waiting.pop(0)
@@ -25,6 +25,8 @@ def several_values(control):
         return [not control.value, control.value]
     if hasattr(control, "options"):
         return [*(value for _, value in control._options_full), control.value]
+    if isinstance(control, ipywidgets.FileUpload):
+        return [control.value]  # files come from a browser
     if isinstance(control, ipywidgets.FloatText):
         return [-1000.0, -2.5, -1.0, 0.0, 1 / 3, 2.0, 1000.0]
     low, high = control.min, control.max

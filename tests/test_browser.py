@@ -1,6 +1,7 @@
 """The lessons as a learner meets them: JupyterLab in a real browser, and every live figure worked by keyboard."""
 
 import inspect
+import io
 import os
 import re
 from pathlib import Path
@@ -8,6 +9,7 @@ from statistics import median
 
 import pytest
 from lab import NONE_FOUND, Lab, chromium, notebook_of
+from PIL import Image
 
 from course_utils import exercises
 from course_utils.notebooks import lessons
@@ -35,6 +37,11 @@ WRONG = {
         "best_epoch",
         "def best_epoch(accuracies, patience): return (1, 1)",
         "best_epoch([0.5, 0.6, 0.7, 0.69, 0.68, 0.9], 2): at [0], got 1, expected 3",
+    ),
+    "05": (
+        "head_parameters",
+        "def head_parameters(features, hidden, classes): return features * hidden + hidden * classes",
+        "head_parameters(4096, 256, 100): got 1074176, expected 1074532",
     ),
     "06": (
         "cycle_steps",
@@ -71,6 +78,7 @@ members = {
     "kernel": controls.choice("kernel", ["identity", "box blur", "emboss"], "box blur"),
     "on": controls.tick("normalise"),
     "number": controls.number("n", 1.0, 0.5),
+    "file": controls.upload("file", [".png"]),
 }
 members["shift"].disabled = True
 members["on"].observe(lambda change: setattr(members["shift"], "disabled", not change.new), "value")
@@ -178,13 +186,28 @@ def push(control):
         yield control.press(key)
 
 
+def send_files(control):
+    """Choose two pictures, one after the other."""
+    for shade in ("red", "blue"):
+        buffer = io.BytesIO()
+        Image.new("RGB", (8, 8), shade).save(buffer, "png")
+        yield control.send(f"{shade}.png", buffer.getvalue())
+
+
 def set_to(control, value, picture):
     """Pass a picture on once the control shows a value."""
     assert control.value == value, f"{control.label} is {control.value}, not {value}"
     return picture
 
 
-MOVES = {"slider": slide, "list": choose_from_list, "field": type_numbers, "box": tick, "button": push}
+MOVES = {
+    "slider": slide,
+    "list": choose_from_list,
+    "field": type_numbers,
+    "box": tick,
+    "button": push,
+    "upload": send_files,
+}
 
 
 def texts_cut_off(notebook):

@@ -279,6 +279,53 @@ def heat_without_a_look(maps, slopes):
     return heat / heat.max()
 
 
+# --- lesson 5
+
+
+def split_without_classes(labels, fraction):
+    order = torch.randperm(len(labels))
+    count = round(fraction * len(labels))
+    return order[count:], order[:count]
+
+
+def split_in_order(labels, fraction):
+    pieces = [(labels == label).nonzero().flatten() for label in labels.unique()]
+    counts = [round(fraction * len(piece)) for piece in pieces]
+    return (
+        torch.cat([piece[count:] for piece, count in zip(pieces, counts)]),
+        torch.cat([piece[:count] for piece, count in zip(pieces, counts)]),
+    )
+
+
+def split_twice(labels, fraction):
+    kept, aside = ALL["stratified_split"].reference(labels, fraction)
+    return torch.cat([kept, aside[:1]]), aside
+
+
+def freeze_last(model, classes):
+    model.top = nn.Linear(model.top.in_features, classes)
+    return model.requires_grad_(False)
+
+
+def freeze_nothing(model, classes):
+    model.top = nn.Linear(model.top.in_features, classes)
+    return model
+
+
+def head_of_old_size(model, classes):
+    model.requires_grad_(False)
+    model.top.requires_grad_(True)
+    return model
+
+
+def rates_from_the_input(model, rate, factor):
+    return [(name, rate * factor**i) for i, (name, _) in enumerate(model.named_children())]
+
+
+def rates_of_all(model, rate, factor):
+    return [(name, rate * factor**i) for i, (name, _) in enumerate(reversed(list(model.named_children())))]
+
+
 WRONG = [
     ("from_hex", hex_in_decimal, "from_hex('#66FF66') raised ValueError: invalid literal for int() with base 10: 'FF'"),
     ("from_hex", hex_with_capitals_only, "from_hex('#ffa07a') raised ValueError: substring not found"),
@@ -381,6 +428,30 @@ WRONG = [
     ("class_heat", heat_of_plain_sum, "slopes (3, 5, 5)): at [0, 0], got"),
     ("class_heat", heat_cut_first, "slopes (3, 5, 5)): at [0, 0], got"),
     ("class_heat", heat_without_a_look, "slopes of minus one): at [0, 0], got nan, expected 0"),
+    (
+        "head_parameters",
+        lambda f, h, c: f * h + h * c,
+        "head_parameters(4096, 256, 100): got 1074176, expected 1074532",
+    ),
+    ("head_parameters", lambda f, h, c: f * c + c, "head_parameters(4096, 256, 100): got 409700, expected 1074532"),
+    ("log_softmax", lambda x: x.softmax(dim=1).log(), "log_softmax(logits up to 1200): at [0, 1], got -inf, expected"),
+    ("log_softmax", lambda x: x - x.exp().sum(dim=1, keepdim=True).log(), "logits up to 1200): at [0, 0], got -inf"),
+    ("log_softmax", lambda x: x.log_softmax(dim=0), "at [0, 0], got 0, expected"),
+    ("top_k_accuracy", lambda p, y, k: (p.argmax(1) == y).double().mean(), "labels, 2): got 0.2, expected"),
+    ("top_k_accuracy", lambda p, y, k: (p.topk(k).indices == y[:, None]).double().mean(), "labels, 2): got"),
+    ("average_views", lambda a, b: ((a + b) / 2).softmax(1), "at [0, 0], got 0.25, expected"),
+    ("average_views", lambda a, b: (a + b) / 2, "at [0, 0], got 0, expected"),
+    ("average_views", lambda a, b: a.softmax(1) + b.softmax(1), "at [0, 0], got"),
+    ("stratified_split", split_without_classes, "pictures, "),
+    ("stratified_split", split_in_order, "two calls set the same pictures aside; draw them at random"),
+    ("stratified_split", split_twice, "is in both parts, or twice in one"),
+    ("stratified_split", lambda labels, fraction: labels, "expected two tensors of indices"),
+    ("prepare", freeze_last, "prepare(model, 2): top.weight is frozen, but it is part of the new head"),
+    ("prepare", freeze_nothing, "prepare(model, 2): block1.0.weight still learns; freeze it"),
+    ("prepare", head_of_old_size, "prepare(model, 2): the network gives (2, 3) for two pictures, expected (2, 2)"),
+    ("layer_rates", rates_from_the_input, "layer_rates(model, 0.1, 0.5): at [0], at [0], got 'block1', expected 'top'"),
+    ("layer_rates", rates_of_all, "with block1 frozen, 0.01, 0.1): got 4 values"),
+    ("layer_rates", lambda m, r, f: dict(ALL["layer_rates"].reference(m, r, f)), "expected a list of (name, rate)"),
 ]
 
 RIGHT = [
@@ -406,6 +477,9 @@ RIGHT = [
     ("flip_some", lambda images, chosen: torch.stack([i.flip(2) if c else i for i, c in zip(images, chosen)])),
     ("smoothed_loss", lambda logits, labels, s: F.cross_entropy(logits, labels, label_smoothing=s)),
     ("best_epoch", lambda a, patience: tuple(np.array(ALL["best_epoch"].reference(a, patience)))),
+    ("log_softmax", lambda logits: F.log_softmax(logits, dim=1)),
+    ("average_views", lambda *views: torch.stack(views).softmax(dim=2).mean(dim=0)),
+    ("layer_rates", lambda *given: [list(pair) for pair in ALL["layer_rates"].reference(*given)]),
 ]
 
 
@@ -522,6 +596,8 @@ def test_an_answer_that_spoils_its_inputs_fools_no_check_and_harms_no_later_one(
         "from_hex", "dense_megabytes", "perfect_rate", "same_padding", "flat_size",
         "rate_ladder", "cycle_steps", "one_cycle_rate",
     }  # fmt: skip
+    tensors = exercise.name not in {"from_hex", "dense_megabytes", "perfect_rate", "same_padding", "flat_size"}
+    tensors &= exercise.name not in {"head_parameters", "prepare", "layer_rates"}
     outcome = exercise.check(spoiling)
     assert outcome.outcome == ("wrong" if tensors else "correct")
     assert exercise.check(exercise.reference).outcome == "correct"

@@ -35,6 +35,14 @@ def test_the_benchmark_holds_its_bar_in_the_recorded_run():
         assert speedup >= 8
 
 
+def test_cached_features_hold_their_bar_in_the_recorded_run():
+    run = json.loads((ROOT / "results" / "benchmark_features.json").read_text(encoding="utf-8"))
+    cached, every_epoch = run["sides"]["cached features"], run["sides"]["body every epoch"]
+    assert run["epochs"] == 10 and abs(every_epoch["seconds"] / cached["seconds"] - run["ratio"]) < 0.1
+    assert run["ratio"] >= run["bar"] >= 8
+    assert abs(cached["accuracy"] - every_epoch["accuracy"]) <= run["noise"] <= 0.04
+
+
 def test_ci_runs_the_readmes_test_command():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")

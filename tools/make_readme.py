@@ -27,6 +27,9 @@ FINDINGS = {  # what the README says of each lesson, from its recorded run
     "{f[runs]} runs) after {f[epochs]} epochs",
     "04": "{cifar[ours][accuracy]:.1%} of CIFAR-10's test pictures right (JPEG copies) after "
     "{cifar[ours][seconds]:.0f} s of training on two cores; the classic small network {cifar[classic][accuracy]:.1%}",
+    "05": "{f[frozen_accuracy]:.1%} of the final pictures of ants and bees right with a frozen EfficientNet-Lite0 and "
+    "a new head; on small pictures, from scratch {f[scratch_accuracy]:.1%}, frozen "
+    "{f[small_frozen_accuracy]:.1%}, fine-tuned {f[tuned_accuracy]:.1%}",
     "06": "a range test that puts everything back; in a race over {f[runs]} seeds {f[finding]}",
 }
 

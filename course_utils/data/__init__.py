@@ -1,7 +1,9 @@
 """Pictures to learn from: where they come from, how they are split, and how they become batches (from lesson 3)."""
 
 from course_utils.data.batches import Augment, Batches, batches, flipped, painted, shifted
+from course_utils.data.choose import final_part, own_pictures
 from course_utils.data.folders import FolderSet, folder, loader
+from course_utils.data.lists import PictureList, PictureLists, picture_lists
 from course_utils.data.sets import Part, PictureSet, load, split, statistics
 from course_utils.data.sources import Source, catalogue, fetch, verify
 
@@ -10,16 +12,21 @@ __all__ = [
     "Batches",
     "FolderSet",
     "Part",
+    "PictureList",
+    "PictureLists",
     "PictureSet",
     "Source",
     "batches",
     "catalogue",
     "fetch",
+    "final_part",
     "flipped",
     "folder",
     "load",
     "loader",
+    "own_pictures",
     "painted",
+    "picture_lists",
     "shifted",
     "split",
     "statistics",

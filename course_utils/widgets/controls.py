@@ -58,6 +58,11 @@ def button(label: str, action: Callable[[], None], icon: str = "") -> ipywidgets
     return made
 
 
+def upload(label: str, endings: Sequence[str]) -> ipywidgets.FileUpload:
+    """Return a button that lets the reader choose a file with one of `endings`, such as ".jpg"."""
+    return ipywidgets.FileUpload(accept=",".join(endings), multiple=False, description=label, layout={"width": "auto"})
+
+
 def row(*members: ipywidgets.Widget) -> ipywidgets.Box:
     """Return `members` in a row that wraps where the window is narrow."""
     return ipywidgets.Box(members, layout={"flex_flow": "row wrap", "align_items": "center", "width": "100%"})

@@ -1,0 +1,35 @@
+"""Stand on a network that others have trained: backbones, freezing, heads, cached features, saving (from lesson 5)."""
+
+from course_utils.transfer.backbones import Guess, Network, backbone, find_head, imagenet_categories
+from course_utils.transfer.features import FeatureBatches, Features, cached
+from course_utils.transfer.freezing import Stage, freeze, is_frozen, overview, parameter_groups, stages, unfreeze
+from course_utils.transfer.heads import published_head, replace_head
+from course_utils.transfer.preprocess import Preprocess
+from course_utils.transfer.saving import load_network, save_network
+from course_utils.transfer.uploading import Upload, open_upload, uploads
+
+__all__ = [
+    "FeatureBatches",
+    "Features",
+    "Guess",
+    "Network",
+    "Preprocess",
+    "Stage",
+    "Upload",
+    "backbone",
+    "cached",
+    "find_head",
+    "freeze",
+    "imagenet_categories",
+    "is_frozen",
+    "load_network",
+    "open_upload",
+    "overview",
+    "parameter_groups",
+    "published_head",
+    "replace_head",
+    "save_network",
+    "stages",
+    "unfreeze",
+    "uploads",
+]

@@ -1,0 +1,223 @@
+"""What a frozen network sees of each picture, computed once and kept on disk: a head then trains in seconds.
+
+The values lie in a file that is mapped into memory, so sets larger than memory work. A row belongs to exactly these
+weights, this preprocessing and these bytes of a picture file; a changed file is computed anew, the others are not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from course_utils import picture_files
+from course_utils.data import downloads
+from course_utils.data.lists import PictureList
+from course_utils.data.sources import cache_folder
+from course_utils.errors import DataError
+from course_utils.training.predictions import device_of
+from course_utils.transfer import weights as files
+from course_utils.transfer.backbones import Network
+from course_utils.transfer.preprocess import Preprocess
+
+VALUES, ROWS = "values.npy", "rows.npy"
+STALE = 24 * 3600.0  # seconds after which an unfinished folder is taken to be left by a process that was killed
+KEPT = 12  # sets kept for one network and one preprocessing; the oldest go
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of the pictures of a list, in its order, with their labels.
+
+    stored: float32 (N, features), or (N, channels, h, w) for SqueezeNet, mapped from disk and not to be written to.
+        `rows` and `batches` take some of it into memory, `values` all.
+    labels: int64 (N,).
+    classes: the names of the classes.
+    computed: how many rows were computed now; the others were on disk.
+    """
+
+    stored: np.ndarray
+    labels: Tensor
+    classes: tuple[str, ...]
+    computed: int
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def values(self) -> Tensor:
+        """All features as a tensor in memory, (N, …)."""
+        return torch.from_numpy(np.array(self.stored))
+
+    def rows(self, indices: Tensor) -> Tensor:
+        """Return the features at `indices`, int64 (n,), as a tensor in memory, (n, …)."""
+        return torch.from_numpy(np.array(self.stored[indices.numpy()]))
+
+    def batches(self, size: int = 32, *, shuffle: bool = False, seed: int = 0) -> FeatureBatches:
+        """Return batches of (features, labels) for `training.fit`, in a new seeded order in every pass if shuffled."""
+        return FeatureBatches(self, size, shuffle, seed)
+
+    def select(self, indices: Tensor) -> Features:
+        """Return some of them, copied into memory."""
+        return Features(self.rows(indices).numpy(), self.labels[indices], self.classes, 0)
+
+
+class FeatureBatches:
+    """Pairs of features, float32 (B, …), and labels, int64 (B,); can be iterated as often as wanted."""
+
+    def __init__(self, features: Features, size: int, shuffle: bool, seed: int) -> None:
+        if size < 1:
+            raise ValueError(f"A batch holds at least 1 picture, not {size}.")
+        self.features, self.size, self.shuffle = features, size, shuffle
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __len__(self) -> int:
+        return -(-len(self.features) // self.size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        count = len(self.features)
+        order = torch.randperm(count, generator=self.generator) if self.shuffle else torch.arange(count)
+        for chosen in order.split(self.size):
+            yield self.features.rows(chosen), self.features.labels[chosen]
+
+
+def cached(
+    net: Network,
+    pictures: PictureList,
+    preprocess: Preprocess | None = None,
+    *,
+    cache: Path | None = None,
+    batch: int = 8,
+    progress: bool = True,
+) -> Features:
+    """Return the features of all pictures, from disk where they were computed before.
+
+    Args:
+        net: a network; what lies below its head is used, in evaluation mode.
+        pictures: files and labels, from `data.picture_lists`.
+        preprocess: in place of the network's own, for another view of the pictures.
+        cache: the folder to keep them in; "features" in the course's cache folder when None.
+        batch: pictures that go through the network at once.
+        progress: show a bar while computing.
+
+    Raises:
+        DataError: when a picture cannot be read (it is named), or the folder cannot be written.
+    """
+    change = preprocess or net.preprocess
+    kind = (cache or cache_folder() / "features") / f"{net.name}-{_key(net, change)}"
+    rows = np.stack([_file_digest(path) for path in pictures.files])  # (N, 32)
+    folder = kind / hashlib.sha256(rows.tobytes()).hexdigest()[:16]
+    values, computed = _read(folder, rows), 0
+    if values is None:
+        computed = _compute(net, change, pictures, rows, folder, batch, progress)
+        values = _read(folder, rows)
+        if values is None:
+            raise DataError(
+                "The features were written but cannot be read back; check the disk, or choose another cache."
+            )
+    return Features(values, pictures.labels, pictures.classes, computed)
+
+
+def _key(net: Network, change: Preprocess) -> str:
+    """Return a short name for the weights below the head and the preprocessing together."""
+    below = {n: v for n, v in net.model.state_dict().items() if not n.startswith(f"{net.head}.")}
+    return hashlib.sha256(f"{files.digest(below)} {change!r}".encode()).hexdigest()[:16]
+
+
+def _file_digest(path: Path) -> np.ndarray:
+    try:
+        return np.frombuffer(hashlib.sha256(path.read_bytes()).digest(), np.uint8)
+    except OSError as error:
+        raise DataError(f"The picture {path} cannot be read ({error.strerror}); mend or remove it.") from error
+
+
+def _read(folder: Path, rows: np.ndarray) -> np.ndarray | None:
+    """Return the values in a folder, mapped into memory, or None where they are missing, damaged or others."""
+    try:
+        if not np.array_equal(np.load(folder / ROWS, allow_pickle=False), rows):
+            return None
+        values = np.load(folder / VALUES, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return values if len(values) == len(rows) and values.dtype == np.float32 else None
+
+
+def _compute(
+    net: Network, change: Preprocess, pictures: PictureList, rows: np.ndarray, folder: Path, batch: int, progress: bool
+) -> int:
+    """Write the values beside their place, rows that lie in other folders copied, and move them there when complete."""
+    kind = folder.parent
+    known = _known_rows(kind, {row.tobytes() for row in rows})
+    missing = [i for i, row in enumerate(rows) if row.tobytes() not in known]
+    with torch.inference_mode():
+        shape = tuple(net.features(torch.zeros(1, 3, change.crop, change.crop, device=device_of(net.model))).shape[1:])
+    unfinished = None
+    try:
+        kind.mkdir(parents=True, exist_ok=True)
+        _tidy(kind)
+        unfinished = Path(tempfile.mkdtemp(prefix=".part-", dir=kind))
+        values = np.lib.format.open_memmap(unfinished / VALUES, "w+", np.float32, (len(rows), *shape))
+        for i, row in enumerate(rows):
+            if row.tobytes() in known:
+                there, place = known[row.tobytes()]
+                values[i] = there[place]
+        groups = [missing[start : start + batch] for start in range(0, len(missing), batch)]
+        silent = not progress or os.environ.get("COURSE_PROGRESS") == "0"
+        for group in tqdm(groups, desc="features", unit="batch", leave=False, delay=1, disable=silent, file=sys.stdout):
+            images = [change(_opened(pictures.files[i])) for i in group]
+            values[group] = net.features(torch.stack(images)).numpy()
+        values.flush()
+        np.save(unfinished / ROWS, rows)
+        del values
+        if folder.exists():  # damaged, or finished by another process meanwhile
+            folder.replace(unfinished / "old")
+        unfinished.replace(folder)
+        shutil.rmtree(folder / "old", ignore_errors=True)
+    except OSError as error:
+        raise downloads.cannot_write(kind, error) from error
+    finally:
+        if unfinished is not None:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    return len(missing)
+
+
+def _opened(path: Path) -> object:
+    try:
+        return picture_files.open_picture(path)
+    except DataError as error:
+        raise DataError(f'{error} Or leave it out: data.picture_lists(..., unreadable="skip").') from error
+
+
+def _known_rows(kind: Path, wanted: set[bytes]) -> dict[bytes, tuple[np.ndarray, int]]:
+    """Return where rows that are wanted lie already, in folders of other lists of pictures."""
+    found: dict[bytes, tuple[np.ndarray, int]] = {}
+    for folder in kind.glob("[0-9a-f]*"):
+        try:
+            rows = np.load(folder / ROWS, allow_pickle=False)
+            values = np.load(folder / VALUES, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            continue
+        if rows.ndim == 2 and len(rows) == len(values):
+            found |= {row.tobytes(): (values, i) for i, row in enumerate(rows) if row.tobytes() in wanted}
+    return found
+
+
+def _tidy(kind: Path) -> None:
+    """Remove what killed processes left unfinished, and the oldest lists where there are many."""
+    for part in kind.glob(".part-*"):
+        if time.time() - part.stat().st_mtime > STALE:
+            shutil.rmtree(part, ignore_errors=True)
+    finished = sorted(kind.glob("[0-9a-f]*"), key=lambda folder: folder.stat().st_mtime)
+    for folder in finished[:-KEPT]:
+        shutil.rmtree(folder, ignore_errors=True)

