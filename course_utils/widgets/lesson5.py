@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from course_utils import figures, pictures, transfer
+from course_utils import diagnosis, figures, pictures, transfer
 from course_utils.training.predictions import device_of, evaluating
 from course_utils.transfer import Network
 from course_utils.transfer.uploading import ENDINGS
@@ -249,8 +249,7 @@ class Attention:
 def attention(net: Network, picture: Image.Image | Tensor, rank: int = 1, layer: str | None = None) -> Attention:
     """Return where a network sees evidence for its guess number `rank`: Grad-CAM (Selvaraju and others 2017).
 
-    The maps of a layer are weighed by the mean slope of the class's logit with respect to each, added up, and what
-    speaks against the class (below 0) is cut off (arXiv:1610.02391).
+    `diagnosis.grad_cam` on the network's own form of the picture (arXiv:1610.02391).
 
     Args:
         net: a network whose features before the head are maps at some layer.
@@ -263,22 +262,11 @@ def attention(net: Network, picture: Image.Image | Tensor, rank: int = 1, layer:
     """
     if not 1 <= rank <= len(net.classes):
         raise ValueError(f"The rank must be from 1 to {len(net.classes)}, not {rank}.")
-    seen: list[Tensor] = []
     images = net.preprocess(picture)[None].to(device_of(net.model))
-    name = layer or last_maps(net, images)
-    images.requires_grad_(True)  # so that slopes flow through frozen layers too
-    hook = net.model.get_submodule(name).register_forward_hook(lambda _, __, output: seen.append(output))
-    try:
-        with evaluating(net.model), torch.enable_grad():
-            logits = net.model(images)[0]
-    finally:
-        hook.remove()
-    best = int(logits.argsort(descending=True)[rank - 1])
-    (slopes,) = torch.autograd.grad(logits[best], seen[0])  # (1, C, h, w)
-    weights = slopes.mean(dim=(2, 3), keepdim=True)
-    heat = (weights * seen[0]).sum(dim=1)[0].relu().detach().float().cpu()  # (h, w)
-    probability = logits.softmax(dim=0)[best].item()
-    return Attention(net.preprocess.cut(picture), heat / heat.max().clamp(min=1e-12), net.classes[best], probability)
+    with evaluating(net.model), torch.inference_mode():
+        best = int(net.model(images)[0].argsort(descending=True)[rank - 1])
+    found = diagnosis.grad_cam(net.model, images, layer or last_maps(net, images), best)
+    return Attention(net.preprocess.cut(picture), found.heat, net.classes[best], found.probability)
 
 
 def last_maps(net: Network, images: Tensor) -> str:
