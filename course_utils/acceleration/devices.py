@@ -38,7 +38,7 @@ class TorchDevice:
 
     @property
     def kind(self) -> str:
-        """ "cpu", "cuda" or "mps"."""
+        """What PyTorch calls it: cpu, cuda or mps."""
         return self.torch.type
 
     def synchronize(self) -> None:
