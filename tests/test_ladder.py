@@ -1,5 +1,6 @@
 """The ladder: the same training on every rung, measured, stored and drawn; what needs a GPU says so."""
 
+import itertools
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -111,9 +112,9 @@ def test_each_rung_of_a_kind_changes_one_thing_at_a_time():
         return (rung.loading, rung.channels_last, rung.half, rung.compiled, rung.graph)
 
     gpu = [rung for rung in ladder.RUNGS if rung.kind == "cuda"]
-    for below, above in zip(gpu, gpu[1:]):
+    for below, above in itertools.pairwise(gpu):
         assert sum(a != b for a, b in zip(parts(below), parts(above))) == 1, above.name
     cpu = list(CPU.values())
-    for below, above in zip(cpu[:4], cpu[1:5]):
+    for below, above in itertools.pairwise(cpu[:5]):
         assert sum(a != b for a, b in zip(parts(below), parts(above))) == 1, above.name
     assert sum(a != b for a, b in zip(parts(cpu[3]), parts(cpu[5]))) == 1  # compared with channels_last, as it says

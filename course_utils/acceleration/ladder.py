@@ -25,7 +25,8 @@ from course_utils.acceleration.memory import kept_for_backward
 from course_utils.acceleration.network import SprintNet
 from course_utils.acceleration.timer import stopwatch
 from course_utils.data.batches import generators
-from course_utils.errors import DataError
+from course_utils.errors import CourseError, DataError
+from course_utils.notebooks.lessons import find_root
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -163,6 +164,14 @@ def load(path: Path) -> Ladder:
         raise DataError(f"There is no {path.name}; benchmarks/ladder.py writes it.") from None
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise DataError(f"{path.name} holds no ladder ({error}); run benchmarks/ladder.py again.") from error
+
+
+def stored(kind: str) -> Ladder | None:
+    """Return the ladder that was measured on a "cpu" or "cuda" and is stored in `results/`, or None."""
+    try:
+        return load(find_root() / "results" / f"ladder_{kind}.json")
+    except CourseError:
+        return None
 
 
 class OneByOne(Dataset):

@@ -3,6 +3,6 @@
 exercises.lesson1.from_hex.check(from_hex)
 """
 
-from course_utils.exercises import lesson1, lesson2, lesson3
+from course_utils.exercises import lesson1, lesson2, lesson3, lesson7
 
-__all__ = ["lesson1", "lesson2", "lesson3"]
+__all__ = ["lesson1", "lesson2", "lesson3", "lesson7"]
