@@ -2,9 +2,9 @@
 
     python benchmarks/ladder.py [--device cpu|cuda] [--pictures N] [--record]
 
-Every rung starts from the same weights and sees the same batches in the same order. Each is trained for some epochs; the
-first one is the cold one, and the median of the others counts. With a GPU the rungs of the CPU are measured too. With
---record, results/ladder_<device>.json is written, which lesson 7 shows with its date and the name of the device.
+Every rung starts from the same weights and sees the same batches in the same order. Each is trained for some epochs;
+the first one is the cold one, and the median of the others counts. With a GPU the rungs of the CPU are measured
+too. With --record, results/ladder_<device>.json is written, which lesson 7 shows with its date and the device's name.
 The bar: the accuracies of all rungs agree within the noise of the test pictures (four standard errors).
 """
 

@@ -129,7 +129,7 @@ def test_a_plan_that_makes_no_sense_is_refused(change, message):
 
 
 def test_a_failure_in_a_process_is_told(tmp_path):
-    with pytest.raises(RunError, match="torchrun ended with 1: .*There is no data set 'nothing'"):
+    with pytest.raises(RunError, match=r"torchrun ended with 1: .*There is no data set 'nothing'"):
         distributed.launch(Plan(data="nothing"), 2, tmp_path, timeout=100)
 
 

@@ -62,10 +62,10 @@ def test_a_ladder_comes_back_from_its_file(climbed, tmp_path):
     climbed.save(tmp_path / "ladder.json")
     assert ladder.load(tmp_path / "ladder.json") == climbed
     assert [path.name for path in tmp_path.iterdir()] == ["ladder.json"]
-    with pytest.raises(DataError, match="There is no other.json; benchmarks/ladder.py writes it"):
+    with pytest.raises(DataError, match=r"There is no other\.json; benchmarks/ladder\.py writes it"):
         ladder.load(tmp_path / "other.json")
     (tmp_path / "bad.json").write_text('{"rows": [{"speed": 1}]}')
-    with pytest.raises(DataError, match="bad.json holds no ladder"):
+    with pytest.raises(DataError, match=r"bad\.json holds no ladder"):
         ladder.load(tmp_path / "bad.json")
 
 

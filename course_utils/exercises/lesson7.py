@@ -196,8 +196,8 @@ quiz = Quiz(
                 wrong("half the batch needs more memory", "Activations grow with the batch; the rest does not change."),
                 right(
                     "the error's traceback still holds the tensors of the first attempt",
-                    "The notebook keeps it for `%debug`, and it keeps every function that was interrupted, with all its "
-                    "tensors. `free_traceback()` lets them go.",
+                    "The notebook keeps it for `%debug`, and it keeps every function that was interrupted, with all "
+                    "its tensors. `free_traceback()` lets them go.",
                 ),
             ],
         ),

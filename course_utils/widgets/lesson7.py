@@ -82,7 +82,7 @@ def batch_size(device: str | TorchDevice = "cpu", sizes: tuple[int, ...] = SIZES
         describe=curve_in_words,
         twin={"8 channels": {}, "32 channels": {"width": 32, "size": sizes[-1]}},
         columns=1,
-        title="Larger batches share their fixed cost, until the processor is busy; memory grows all the way",
+        title="Larger batches: faster up to a point, more memory all the way",
         alt=f"Two rows, for a narrow and a wider network, measured on {here.name} on {today}. Left: pictures a second "
         "against the batch size, with a dot at the chosen size. Right: a bar of the memory of a training step, most of "
         "it activations.",
@@ -102,7 +102,7 @@ def curve_in_words(curve: Curve) -> str:
 
 def draw_curve(curve: Curve, figure: Canvas) -> None:
     """Draw speed against batch size on the left, and the memory of the chosen size on the right."""
-    margins = {"left": 0.1, "right": 0.97, "top": 0.85, "bottom": 0.2, "wspace": 0.3, "width_ratios": (1.4, 1)}
+    margins = {"left": 0.1, "right": 0.97, "top": 0.85, "bottom": 0.2, "wspace": 0.42, "width_ratios": (1.4, 1)}
     left, right = figure.subplots(1, 2, gridspec_kw=margins)
     left.plot(list(curve.speeds), list(curve.speeds.values()), "-", color=figures.BLUE)
     left.plot(list(curve.speeds), list(curve.speeds.values()), "o", color=figures.BLUE, ms=4)
@@ -121,8 +121,9 @@ def draw_curve(curve: Curve, figure: Canvas) -> None:
     right.bar_label(bars, labels=[f"{value / 1e6:.2f}" for value in kinds.values()], padding=3, fontsize=9)
     right.margins(x=0.28)
     right.invert_yaxis()
-    right.set(xlabel="MB")
-    right.set_title(f"{curve.memory.of(curve.chosen) / 1e6:,.1f} MB with batches of {curve.chosen}", fontsize=10)
+    most = curve.memory.largest_batch(curve.available)
+    right.set_xlabel(f"MB ({curve.available / 1e9:.3g} GB: batches up to {most:,})")
+    right.set_title(f"{curve.memory.of(curve.chosen) / 1e6:,.1f} MB in all", fontsize=10)
     right.grid(axis="y", visible=False)
 
 
@@ -165,7 +166,7 @@ def where_time_goes(*ladders: ladder.Ladder) -> Exploration:
         twin=[{"first": a, "second": b} for a, b in zip(measured[::2], measured[1::2])],
         columns=1,
         title=f"Where a step's time goes, rung by rung ({device}, {climbed.date})",
-        alt=f"Bars for {len(measured)} rungs measured on {device} on {climbed.date}: the milliseconds that a batch takes "
+        alt=f"Bars for {len(measured)} rungs measured on {device} on {climbed.date}: the milliseconds of a batch "
         "for data, forward, backward and update. Forward and backward take nearly all of it.",
         size=(7.6, 2.3),
         twin_size=(7.6, 1.9),

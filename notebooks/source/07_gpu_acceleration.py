@@ -16,8 +16,8 @@
 # **The question: where do the minutes go, and how do they become seconds?**
 #
 # The same network, the same pictures, the same accuracy: one loop takes minutes, another takes seconds. This lesson
-# finds out where the time goes, takes it away piece by piece, and checks at every step that nothing was lost. A graphics
-# processor (GPU) helps most, but half of the tricks work without one.
+# finds out where the time goes, takes it away piece by piece, and checks at every step that nothing was lost. A
+# graphics processor (GPU) helps most, but half of the tricks work without one.
 #
 # **After this lesson you will be able to**
 #
@@ -31,9 +31,9 @@
 # **You need** lessons 3 and 4. **Time:** on {{cores}} processor cores the run shown here took
 # {{seconds:.0f}} seconds.
 #
-# **What ran here, and what did not.** This copy was run on *{{processor}}*; GPU in that machine: *{{gpu}}*. No figure below
-# comes from another machine unless its source is named. Where a GPU would be needed, the text says so, and the place for
-# its figure stays open until somebody measures it.
+# **What ran here, and what did not.** This copy was run on *{{processor}}*; GPU in that machine: *{{gpu}}*. No figure
+# below comes from another machine unless its source is named. Where a GPU would be needed, the text says so, and the
+# place for its figure stays open until somebody measures it.
 #
 # ### Contents
 #
@@ -118,8 +118,9 @@ settings = profiles.load(
 cifar = data.load("cifar10", seed=settings.seed)
 
 # %% [markdown]
-# The line above says which pictures these are: CIFAR-10 where it is at hand, else a stand-in of crops from photographs.
-# Speed is much the same with both; accuracies are not, and those of a stand-in say nothing about CIFAR-10.
+# The line above says which pictures these are: CIFAR-10 where it is at hand, else a stand-in of crops from
+# photographs. Speed is much the same with both; accuracies are not, and those of a stand-in say nothing about
+# CIFAR-10.
 #
 # ## What a GPU is good at
 #
@@ -153,14 +154,14 @@ for name, timing in raced.items():
 results.record(at_once=raced["one by one"].median / raced["all at once"].median)
 
 # %% [markdown]
-# {{at_once:.0f}} times in this run. Nothing was saved but the cost of giving orders. If you guessed "no difference", you
-# counted sums; but a computer also has to be *told*. On a GPU each order is dearer still, and the hunger for large ones
-# is greater.
+# {{at_once:.0f}} times in this run. Nothing was saved but the cost of giving orders. If you guessed "no difference",
+# you counted sums; but a computer also has to be *told*. On a GPU each order is dearer still, and the hunger for
+# large ones is greater.
 #
 # ## Moving tensors
 #
-# A GPU has its own memory. `tensor.to(device)` copies there, and everything that meets in one operation must lie on the
-# same device. The usual accident, without a GPU: PyTorch's "meta" device knows shapes, but holds no numbers.
+# A GPU has its own memory. `tensor.to(device)` copies there, and everything that meets in one operation must lie on
+# the same device. The usual accident, without a GPU: PyTorch's "meta" device knows shapes, but holds no numbers.
 
 # %%
 try:
@@ -171,8 +172,8 @@ except RuntimeError as error:
 # %% [markdown]
 # The mend is the missing `.to(device)`. And moving costs time, so move little, and seldom.
 #
-# **Predict first.** A batch of 256 pictures as floats, or as bytes that become floats *on the other side*: what is the
-# difference?
+# **Predict first.** A batch of 256 pictures as floats, or as bytes that become floats *on the other side*: what is
+# the difference?
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -187,9 +188,9 @@ assert as_floats == 4 * as_bytes == 256 * 3 * 32 * 32 * 4
 #
 # ## A stopwatch that lies
 #
-# A GPU takes orders and answers "done" before it has done anything: Python runs on, and the orders wait in a queue. Good
-# for speed, fatal for stopwatches. Not everybody has a GPU at hand, so here is a **simulation**: `PretendGPU` takes
-# orders just like that, and a thread on this CPU does the work. The work below is real; only the "GPU" is not.
+# A GPU takes orders and answers "done" before it has done anything: Python runs on, and the orders wait in a queue.
+# Good for speed, fatal for stopwatches. Not everybody has a GPU at hand, so here is a **simulation**: `PretendGPU`
+# takes orders just like that, and a thread on this CPU does the work. The work below is real; only the "GPU" is not.
 
 # %%
 gpu = devices.PretendGPU()
@@ -219,12 +220,12 @@ assert honest > 5 * naive
 results.record(lie=honest / naive)
 
 # %% [markdown]
-# The naive figure is too small by a factor of {{lie:,.0f}}. It measured how fast an order is *given*. Published speed-ups
-# have been wrong in just this way. So: **wait before starting the clock, and wait before stopping it.** With CUDA it is
-# `torch.cuda.synchronize()`.
+# The naive figure is too small by a factor of {{lie:,.0f}}. It measured how fast an order is *given*. Published
+# speed-ups have been wrong in just this way. So: **wait before starting the clock, and wait before stopping it.**
+# With CUDA it is `torch.cuda.synchronize()`.
 #
-# One call is an anecdote, and the first one also pays for what happens only once. Hence the whole recipe: warm up, wait,
-# repeat, take the median, say how far it spreads.
+# One call is an anecdote, and the first one also pays for what happens only once. Hence the whole recipe: warm up,
+# wait, repeat, take the median, say how far it spreads.
 
 # %%
 taken = []
@@ -249,7 +250,8 @@ except TypeError as error:
     print(type(error).__name__, "-", error)
 
 # %% [markdown]
-# **Pitfall: the error that comes late.** With a queue, an error shows up not where it was made, but where somebody waits:
+# **Pitfall: the error that comes late.** With a queue, an error shows up not where it was made, but where somebody
+# waits:
 
 # %%
 gpu.submit(lambda: torch.zeros(2, 3) @ torch.zeros(4, 5))  # wrong shapes; nothing is said
@@ -261,15 +263,15 @@ except RuntimeError as error:
 gpu.close()
 
 # %% [markdown]
-# PyTorch checks shapes at once, so *this* mistake is seen early on a real GPU; a label outside the classes is not, and
-# its traceback points to an innocent line. The mend: run again with the environment variable `CUDA_LAUNCH_BLOCKING=1`,
-# or on the CPU, and the traceback names the guilty one.
+# PyTorch checks shapes at once, so *this* mistake is seen early on a real GPU; a label outside the classes is not,
+# and its traceback points to an innocent line. The mend: run again with the environment variable
+# `CUDA_LAUNCH_BLOCKING=1`, or on the CPU, and the traceback names the guilty one.
 #
 # ## Explore the batch size
 #
 # How large should a batch be? Choose a size and a width. Left: pictures a second, *measured on this machine* when you
-# choose a width for the first time. Right: what a training step keeps in memory. The slider asks how large a batch some
-# memory would hold.
+# choose a width for the first time. Right: what a training step keeps in memory. The slider asks how large a batch
+# some memory would hold.
 #
 # **Predict first.** Does a batch of 128 train 128 times as many pictures a second as a batch of 1?
 
@@ -277,14 +279,14 @@ gpu.close()
 widgets.lesson7.batch_size(device)
 
 # %% [markdown]
-# No: at first the fixed cost of each order is shared by more pictures, and the curve rises; then the processor is busy,
-# and it stays level. On a GPU it levels off much later. Memory grows all the way, and almost all of it is what the
-# forward pass *keeps for the backward pass*: the activations. Weights hardly matter here.
+# No: at first the fixed cost of each order is shared by more pictures, and the curve rises; then the processor is
+# busy, and it stays level. On a GPU it levels off much later. Memory grows all the way, and almost all of it is what
+# the forward pass *keeps for the backward pass*: the activations. Weights hardly matter here.
 #
 # ## Inside a step
 #
-# What does a step spend its time on? PyTorch's profiler notes every operation; `profiling.profiled` adds them up by what
-# they do.
+# What does a step spend its time on? PyTorch's profiler notes every operation; `profiling.profiled` adds them up by
+# what they do.
 
 # %%
 torch.manual_seed(settings.seed)
@@ -305,8 +307,8 @@ results.record(longest_work=inside.rows[0].name, convolutions=inside.share("conv
 # %% [markdown]
 # Convolutions take {{convolutions:.0%}} of this step, and the longest entry is *{{longest_work}}*. So that is where
 # saving pays. A law for this is older than GPUs (Amdahl 1967): if a share *s* of the time stays as it is and the rest
-# becomes *f* times faster, the whole becomes 1 / (s + (1 − s)/f) times faster. With s = 10 % and f without end it is 10,
-# and never more:
+# becomes *f* times faster, the whole becomes 1 / (s + (1 − s)/f) times faster. With s = 10 % and f without end it is
+# 10, and never more:
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -316,8 +318,8 @@ for factor in (2, 10, 100, 1_000_000):
 # %% [markdown]
 # ## The ladder
 #
-# Now climb. Every rung trains the *same* network from the *same* weights on the *same* batches in the same order; only
-# one thing changes. Speed without accuracy beside it is worthless: a bug can be very fast.
+# Now climb. Every rung trains the *same* network from the *same* weights on the *same* batches in the same order;
+# only one thing changes. Speed without accuracy beside it is worthless: a bug can be very fast.
 
 # %%
 for rung in ladder.RUNGS:
@@ -326,7 +328,8 @@ for rung in ladder.RUNGS:
 # %% [markdown]
 # Here run the rungs of the CPU that need no compiler and no special arithmetic, and with a GPU those of the GPU too.
 #
-# **Predict first.** Two more processes that prepare the pictures: is that twice as fast? And will the accuracy change?
+# **Predict first.** Two more processes that prepare the pictures: is that twice as fast? And will the accuracy
+# change?
 
 # %%
 here = [rung for rung in ladder.RUNGS if not rung.compiled and (rung.kind == "cuda" or not rung.half)]
@@ -352,9 +355,9 @@ results.record(
 )  # fmt: skip
 
 # %% [markdown]
-# From {{bottom:,.0f}} to {{top:,.0f}} pictures a second: {{ladder_factor:.1f}} times, with *{{top_rung}}* the fastest.
-# Workers help only where the loop waits for pictures; on a machine whose cores are busy computing they even compete for
-# them. And the accuracies?
+# From {{bottom:,.0f}} to {{top:,.0f}} pictures a second: {{ladder_factor:.1f}} times, with *{{top_rung}}* the
+# fastest. Workers help only where the loop waits for pictures; on a machine whose cores are busy computing they even
+# compete for them. And the accuracies?
 
 # %%
 accuracies = [row.accuracy for row in climbed.measured]
@@ -365,14 +368,15 @@ results.record(ladder_widest=widest, ladder_noise=noise)
 assert widest <= noise
 
 # %% [markdown]
-# They differ by {{ladder_widest:.2%}} at most, and {{ladder_noise:.1%}} would still be chance with so few test pictures.
-# The rungs are not bit for bit the same: sums are added in another order, and floats round. They are *as good*.
+# They differ by {{ladder_widest:.2%}} at most, and {{ladder_noise:.1%}} would still be chance with so few test
+# pictures. The rungs are not bit for bit the same: sums are added in another order, and floats round. They are *as
+# good*.
 #
 # ## Explore where the time goes
 #
-# The remaining rungs take longer than anybody wants to wait in a lesson, `torch.compile` above all. So they were measured
-# beforehand with `benchmarks/ladder.py`, and stored with the name of the device and the date. Rungs of a GPU that nobody
-# has measured yet say so.
+# The remaining rungs take longer than anybody wants to wait in a lesson, `torch.compile` above all. So they were
+# measured beforehand with `benchmarks/ladder.py`, and stored with the name of the device and the date. Rungs of a GPU
+# that nobody has measured yet say so.
 
 # %%
 kept = [each for each in (ladder.stored("cpu"), ladder.stored("cuda")) if each is not None] or [climbed]
@@ -382,22 +386,22 @@ widgets.lesson7.where_time_goes(*kept)
 
 # %% [markdown]
 # Choose *CPU: channels_last* and *CPU: bf16*. Sixteen bits instead of 32 halve the memory, but speed comes only from
-# hardware that can multiply in that format. A CPU without it has to imitate it, and every picture pays. Then look at the
-# cold seconds of *torch.compile* in the table, and ask how many epochs they are worth.
+# hardware that can multiply in that format. A CPU without it has to imitate it, and every picture pays. Then look at
+# the cold seconds of *torch.compile* in the table, and ask how many epochs they are worth.
 #
 # ## Compiled code and recorded steps
 #
-# `torch.compile(model)` looks at the operations, fuses neighbours, and writes new code for them: C++ on a CPU, which needs
-# a compiler, and Triton kernels on a GPU. The first step pays for it, so it suits long runs.
+# `torch.compile(model)` looks at the operations, fuses neighbours, and writes new code for them: C++ on a CPU, which
+# needs a compiler, and Triton kernels on a GPU. The first step pays for it, so it suits long runs.
 
 # %%
 missing = ladder.compiler_missing(device.kind)
 print(missing or "A compiler is there: torch.compile(model) would work.")
 
 # %% [markdown]
-# A **CUDA graph** goes further. The small kernels of a step can be done before Python has ordered the next ones, and the
-# GPU idles. A graph records all orders of a step once, and replays them with a single one. The price: same shapes, same
-# places in memory, no look at a value on the way. The heart of `graphs.GraphedStep` is two lines:
+# A **CUDA graph** goes further. The small kernels of a step can be done before Python has ordered the next ones, and
+# the GPU idles. A graph records all orders of a step once, and replays them with a single one. The price: same
+# shapes, same places in memory, no look at a value on the way. The heart of `graphs.GraphedStep` is two lines:
 #
 # ```python
 # with torch.cuda.graph(graph):        # record
@@ -419,8 +423,9 @@ if device.kind != "cuda":
 #
 # How fast can CIFAR-10 be learned? People race to 94 % of the test pictures on one GPU. Keller Jordan reports **3.29
 # seconds** on an NVIDIA A100 ([arXiv:2404.00498](https://arxiv.org/abs/2404.00498), 2024), and the table of his
-# repository *cifar10-airbench* lists 2.67 seconds for a later script. These are *their* figures on *their* machine. Ours
-# for a GPU is open: `benchmarks/sprint.py` measures it on ten seeds, cold and warm, and no GPU was at hand for this copy.
+# repository *cifar10-airbench* lists 2.67 seconds for a later script. These are *their* figures on *their* machine.
+# Ours for a GPU is open: `benchmarks/sprint.py` measures it on ten seeds, cold and warm, and no GPU was at hand for
+# this copy.
 #
 # `acceleration/sprint.py` is our version of the same ideas, in about two hundred lines, every trick on a switch:
 
@@ -433,10 +438,10 @@ for trick, what in sprint.TRICKS.items():
 #
 # ## Eyes that need no training
 #
-# The first filters of every network learn much the same: brightness, edges, colour contrasts. Then why learn them? Cut all
-# 2×2 patches out of the pictures: 12 numbers each. Neighbouring pixels are alike, so these numbers are strongly
-# correlated. **Whitening** turns and stretches them until all 12 are uncorrelated with variance 1. The directions are the
-# eigenvectors of the covariance:
+# The first filters of every network learn much the same: brightness, edges, colour contrasts. Then why learn them?
+# Cut all 2×2 patches out of the pictures: 12 numbers each. Neighbouring pixels are alike, so these numbers are
+# strongly correlated. **Whitening** turns and stretches them until all 12 are uncorrelated with variance 1. The
+# directions are the eigenvectors of the covariance:
 
 # %%
 images, _ = next(iter(data.batches(cifar.train, 500, shuffle=True, seed=settings.seed)))
@@ -472,16 +477,16 @@ worst = (correlations(answers) - torch.eye(12)).abs().max()
 assert worst < 0.2
 
 # %% [markdown]
-# On the left, every number of a patch tells nearly the same. On the right, each filter tells something of its own. These
-# filters are computed in a blink and stay fixed; the network begins where others arrive after an epoch. The 12 negatives
-# are there because an activation such as GELU lets only one sign through.
+# On the left, every number of a patch tells nearly the same. On the right, each filter tells something of its own.
+# These filters are computed in a blink and stay fixed; the network begins where others arrive after an epoch. The 12
+# negatives are there because an activation such as GELU lets only one sign through.
 #
 # ## Steps in all directions
 #
-# A gradient is usually dominated by a few directions, so a step of SGD moves the weights much in these and hardly in the
-# others. **Muon** (Jordan 2024) keeps the directions and makes the step equally long in all of them. Exactly, that would
-# be a singular value decomposition, G = U S Vᵀ, with S replaced by 1. That is slow on a GPU; a polynomial, applied a few
-# times, does nearly the same with matrix products alone:
+# A gradient is usually dominated by a few directions, so a step of SGD moves the weights much in these and hardly in
+# the others. **Muon** (Jordan 2024) keeps the directions and makes the step equally long in all of them. Exactly,
+# that would be a singular value decomposition, G = U S Vᵀ, with S replaced by 1. That is slow on a GPU; a polynomial,
+# applied a few times, does nearly the same with matrix products alone:
 
 # %%
 gradient = torch.randn(24, 100, generator=generator) * torch.logspace(0, -1, 24)[:, None]
@@ -501,8 +506,9 @@ assert after.min() > 0.5 and after.max() < 1.5 and S.max() / S.min() > 5
 #
 # ## Both sides of a picture
 #
-# Mirroring by chance is wasteful: in two epochs, half of all pictures are seen twice the same way round. The **alternating
-# flip** draws once, and turns each picture round in every epoch. Count the different views after each epoch:
+# Mirroring by chance is wasteful: in two epochs, half of all pictures are seen twice the same way round. The
+# **alternating flip** draws once, and turns each picture round in every epoch. Count the different views after each
+# epoch:
 
 # %%
 flips = torch.Generator().manual_seed(settings.seed)
@@ -524,8 +530,8 @@ with figures.style():
     ax.legend(loc="lower right")
 figures.show(
     fig,
-    alt="Two curves over six epochs. Alternating flips show all 2,000 views after two epochs; flips by chance come near "
-    "it only slowly.",
+    alt="Two curves over six epochs. Alternating flips show all 2,000 views after two epochs; flips by chance come "
+    "near it only slowly.",
 )
 assert counts["alternating"][1] == 2000 > counts["by chance"][1]
 
@@ -554,9 +560,9 @@ assert warm.accuracy > 2.5 / len(cifar.classes)  # far above chance
 
 # %% [markdown]
 # {{sprint_accuracy:.1%}} after {{sprint_steps}} steps on {{sprint_used:,}} pictures ({{pictures}}, source: {{data}}),
-# {{sprint_warm:.1f}} seconds warm and {{sprint_cold:.1f}} cold, on *{{device_name}}*. On a CPU this is a miniature: fewer
-# pictures, a narrow network, and no claim to any record. The same code with the settings of the profile `full` is made for
-# a GPU.
+# {{sprint_warm:.1f}} seconds warm and {{sprint_cold:.1f}} cold, on *{{device_name}}*. On a CPU this is a miniature:
+# fewer pictures, a narrow network, and no claim to any record. The same code with the settings of the profile `full`
+# is made for a GPU.
 
 # %%
 with figures.style():
@@ -566,7 +572,8 @@ with figures.style():
 figures.show(fig, alt=f"The training loss falls over {len(warm.losses)} steps to {warm.losses[-1]:.2f}.")
 
 # %% [markdown]
-# With label smoothing the loss cannot come near 0: a sure answer is punished too. Do not compare it with a loss without.
+# With label smoothing the loss cannot come near 0: a sure answer is punished too. Do not compare it with a loss
+# without.
 #
 # ## What is each trick worth?
 #
@@ -621,14 +628,14 @@ assert (plain - whole).abs().max() > 1e3 * (weighted - whole).abs().max()
 # %% [markdown]
 # Only when each slice counts by its pictures: the averages of ragged batches from lesson 3, in another dress.
 #
-# And a trap: with *batch normalisation* each process would normalise with its own slice, and the result would depend on
-# the number of processes. `SyncBatchNorm` shares the statistics, but works on GPUs only. So the network here uses *group
-# normalisation*, which looks at one picture at a time.
+# And a trap: with *batch normalisation* each process would normalise with its own slice, and the result would depend
+# on the number of processes. `SyncBatchNorm` shares the statistics, but works on GPUs only. So the network here uses
+# *group normalisation*, which looks at one picture at a time.
 #
 # PyTorch's tool is `DistributedDataParallel`: one process for each GPU, started by `torchrun`; gradients are averaged
-# while the backward pass still runs. There is an older one, `DataParallel`: one process with a thread for each GPU. It
-# copies the network in every step, and its threads wait for each other in Python. PyTorch's own documentation advises
-# against it, even on one machine.
+# while the backward pass still runs. There is an older one, `DataParallel`: one process with a thread for each GPU.
+# It copies the network in every step, and its threads wait for each other in Python. PyTorch's own documentation
+# advises against it, even on one machine.
 #
 # The script is `course_utils/distributed.py`, with the command lines for one machine and for several at its top. Two
 # processes on this machine:
@@ -646,13 +653,13 @@ assert (plain - whole).abs().max() > 1e3 * (weighted - whole).abs().max()
 #
 # ## When a worker dies
 #
-# Machines fail. Process 0 therefore saves everything that changes (weights, optimizer, schedule, random numbers, position)
-# every few steps, into a new file that then replaces the old one. When a process dies, `torchrun` ends the others and
-# starts all of them again, and they go on from the file.
+# Machines fail. Process 0 therefore saves everything that changes (weights, optimizer, schedule, random numbers,
+# position) every few steps, into a new file that then replaces the old one. When a process dies, `torchrun` ends the
+# others and starts all of them again, and they go on from the file.
 #
-# We start {{processes_run}} processes and let number 1 kill itself in the middle, with a signal that nobody can catch.
-# Then we train the same thing in *one* process, and compare. (On the package's photo crops, few and small, so that it
-# takes seconds.)
+# We start {{processes_run}} processes and let number 1 kill itself in the middle, with a signal that nobody can
+# catch. Then we train the same thing in *one* process, and compare. (On the package's photo crops, few and small, so
+# that it takes seconds.)
 #
 # **Predict first.** The run was interrupted, and the work was split. Will the losses agree to 1 %? To 1 in a million?
 
@@ -687,20 +694,20 @@ with figures.style():
     ax.legend(loc="lower left")
 figures.show(
     fig,
-    alt="The losses of nine steps: those of several processes lie exactly on the line of the single process, also after "
-    "the mark where one of them was killed.",
+    alt="The losses of nine steps: those of several processes lie exactly on the line of the single process, also "
+    "after the mark where one of them was killed.",
 )
 
 # %% [markdown]
 # {{restarts}} restart, on from step {{resumed_at}}, and the largest difference between the two loss curves is
-# {{apart:.0e}} of the loss; the accuracy is the same. The sums are added in another order, and in `float64` that is all
-# one sees. In `float32` the first difference is about 1e-7, and training magnifies it from step to step, as it does every
-# rounding: equal code, equally good results, other digits.
+# {{apart:.0e}} of the loss; the accuracy is the same. The sums are added in another order, and in `float64` that is
+# all one sees. In `float32` the first difference is about 1e-7, and training magnifies it from step to step, as it
+# does every rounding: equal code, equally good results, other digits.
 #
 # ## Out of memory
 #
-# Every training run meets it some day. First count: weights, gradients and the optimizer's averages do not depend on the
-# batch; activations do.
+# Every training run meets it some day. First count: weights, gradients and the optimizer's averages do not depend on
+# the batch; activations do.
 
 # %%
 images, labels = next(iter(data.batches(cifar.train, 64)))
@@ -713,8 +720,8 @@ for name in ("weights", "gradients", "optimizer", "activations", "pictures"):
 results.record(activation_share=need.activations / need.of(64), mb_per_picture=need.per_picture / 1e6)
 
 # %% [markdown]
-# Activations are {{activation_share:.0%}} of it: {{mb_per_picture:.2f}} MB for each picture of the batch. So the first
-# thing to try is a smaller batch, and the second is bfloat16, which halves most of them.
+# Activations are {{activation_share:.0%}} of it: {{mb_per_picture:.2f}} MB for each picture of the batch. So the
+# first thing to try is a smaller batch, and the second is bfloat16, which halves most of them.
 #
 # When memory does run out, the message is clear (this one is the CPU's own), but a trap follows:
 
@@ -738,8 +745,8 @@ assert watched[0]() is not None
 
 # %% [markdown]
 # The function has ended, and its tensor is still there. The error's *traceback* holds every function that was
-# interrupted, with all its tensors, and a notebook keeps the last error for `%debug`. On a GPU this means: out of memory
-# once, out of memory for ever. The mend:
+# interrupted, with all its tensors, and a notebook keeps the last error for `%debug`. On a GPU this means: out of
+# memory once, out of memory for ever. The mend:
 
 # %%
 memory.free_traceback(kept_error)
@@ -763,9 +770,9 @@ assert fitted == 32
 # %% [markdown]
 # ## A word on MPS
 #
-# The GPU of an Apple chip is called "mps". It is quick, and some operations have given wrong results on it without a word
-# (pytorch/pytorch#143864). So `choose` never takes it by itself; `choose("mps")` first computes a few things on both and
-# compares. A device that computes wrongly (played here by a function that cheats) is refused:
+# The GPU of an Apple chip is called "mps". It is quick, and some operations have given wrong results on it without a
+# word (pytorch/pytorch#143864). So `choose` never takes it by itself; `choose("mps")` first computes a few things on
+# both and compares. A device that computes wrongly (played here by a function that cheats) is refused:
 
 # %%
 cheating = iter([1.0, 1.5])
@@ -795,8 +802,8 @@ def throughput(seconds, pictures, warmup): ...
 exercises.lesson7.throughput.check(throughput)
 
 # %% [markdown]
-# **2. Fair shares.** Cut a batch of `count` pictures into one slice for each process: return `[(start, stop), …]`, as even
-# as can be, the longer ones first. For 7 and 3: `[(0, 3), (3, 5), (5, 7)]`.
+# **2. Fair shares.** Cut a batch of `count` pictures into one slice for each process: return `[(start, stop), …]`, as
+# even as can be, the longer ones first. For 7 and 3: `[(0, 3), (3, 5), (5, 7)]`.
 
 
 # %%
@@ -808,8 +815,8 @@ def slices(count, processes): ...
 exercises.lesson7.slices.check(slices)
 
 # %% [markdown]
-# **3. Amdahl's law.** All but the share `fixed` of the time becomes `factor` times faster. How many times faster is the
-# whole?
+# **3. Amdahl's law.** All but the share `fixed` of the time becomes `factor` times faster. How many times faster is
+# the whole?
 
 
 # %%
@@ -821,8 +828,8 @@ def amdahl(fixed, factor): ...
 exercises.lesson7.amdahl.check(amdahl)
 
 # %% [markdown]
-# **4. One gradient out of many.** Given the gradient of the mean loss over each slice, and how many pictures each slice
-# has, return the gradient of the mean loss over all of them.
+# **4. One gradient out of many.** Given the gradient of the mean loss over each slice, and how many pictures each
+# slice has, return the gradient of the mean loss over all of them.
 
 
 # %%
@@ -846,8 +853,8 @@ def batch_bytes(shape, bits): ...
 exercises.lesson7.batch_bytes.check(batch_bytes)
 
 # %% [markdown]
-# **6. The alternating flip.** `first`, bool (N,), says which pictures are mirrored in epoch 0. Return which are mirrored
-# in `epoch`.
+# **6. The alternating flip.** `first`, bool (N,), says which pictures are mirrored in epoch 0. Return which are
+# mirrored in `epoch`.
 
 
 # %%
@@ -903,6 +910,6 @@ exercises.lesson7.quiz.ask(4)
 #
 # ## What next
 #
-# You have reached the end of the seven lessons. Run this one on a machine with a GPU (Colab lends one), with
-# `profile = "full"`, and fill the open places: `python benchmarks/ladder.py --record` and
-# `python benchmarks/sprint.py --record`. Then leave out a trick, or add one of your own, and find out what it is worth.
+# You have reached the end of the seven lessons. Run this one on a machine with a GPU (Colab lends one), with `profile
+# = "full"`, and fill the open places: `python benchmarks/ladder.py --record` and `python benchmarks/sprint.py
+# --record`. Then leave out a trick, or add one of your own, and find out what it is worth.
