@@ -51,7 +51,7 @@ def test_batches_ready_in_memory_wait_less_for_data(climbed):
     assert resident.parts["data"] < loop.parts["data"] / 2
 
 
-def test_a_rung_of_a_gpu_is_not_measured_without_one_and_says_so(climbed, monkeypatch):
+def test_a_rung_of_a_gpu_is_not_measured_without_one_and_says_so(climbed):
     row = climbed.rows[-1]
     assert row.missing == "not measured yet: run benchmarks/ladder.py on a GPU" and row.pictures_per_second == 0
     assert climbed.row(row.rung) is None and climbed.row("CPU loop") is climbed.rows[0]
