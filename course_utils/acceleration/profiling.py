@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Callable
@@ -105,6 +106,7 @@ def profiled(
         raise ValueError(f"profiled needs calls ≥ 1 and most ≥ 2, not {calls} and {most}.")
     waited = waitable(device)
     on_gpu = getattr(waited, "kind", "cpu") == "cuda"
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else the profiler prints notes for its own developers
     work()
     waited.synchronize()
     with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]) as record:
