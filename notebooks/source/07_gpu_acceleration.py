@@ -136,8 +136,8 @@ print("Computing on", device)
 results.record(device=device.kind, device_name=device.name)
 
 # %% [markdown]
-# Even a CPU likes one large order better than many small ones. Add a thousand short rows of numbers one by one, and then
-# all in one call.
+# Even a CPU likes one large order better than many small ones. Add a thousand short rows of numbers one by one, and
+# then all in one call.
 #
 # **Predict first.** It is the same arithmetic, to the last sum. How much faster is the single call?
 
