@@ -554,7 +554,7 @@ for name, run in (("cold", cold), ("warm", warm)):
     print(f"{name}: {run.seconds:.2f} s, {run.accuracy:.1%} of {len(test_part):,} test pictures right, on {run.device}")
 results.record(
     sprint_cold=cold.seconds, sprint_warm=warm.seconds, sprint_accuracy=warm.accuracy,
-    sprint_used=len(sprint_part), sprint_steps=len(warm.losses), data=cifar.source.kind, pictures=cifar.title,
+    sprint_used=len(sprint_part), sprint_steps=len(warm.losses), data=cifar.source.kind, pictures=("a stand-in for " if cifar.source.stand_in else "") + cifar.title,
 )  # fmt: skip
 assert warm.accuracy > 2.5 / len(cifar.classes)  # far above chance
 
@@ -602,7 +602,7 @@ with figures.style():
 figures.show(fig, alt="; ".join(f"{name}: {value:.1%}" for name, value in worth.items()) + ", as bars.")
 
 # %% [markdown]
-# In this run the accuracy was lowest *{{most_missed}}*: {{most_lost:.1%}} of the pictures. With one seed and
+# In this run the accuracy was lowest *{{most_missed}}*, by {{most_lost:.1%}} of the pictures. With one seed and
 # few test pictures, a difference of a few per cent can be luck.
 #
 # ## Many processes, one result
@@ -730,7 +730,7 @@ results.record(activation_share=need.activations / need.of(64), mb_per_picture=n
 def train_too_much():
     activations = torch.zeros(1_000_000)
     watched.append(weakref.ref(activations))
-    return torch.empty(10**15)  # a petabyte
+    return torch.empty(10**15)  # four petabytes
 
 
 watched = []
