@@ -554,7 +554,8 @@ for name, run in (("cold", cold), ("warm", warm)):
     print(f"{name}: {run.seconds:.2f} s, {run.accuracy:.1%} of {len(test_part):,} test pictures right, on {run.device}")
 results.record(
     sprint_cold=cold.seconds, sprint_warm=warm.seconds, sprint_accuracy=warm.accuracy,
-    sprint_used=len(sprint_part), sprint_steps=len(warm.losses), data=cifar.source.kind, pictures=("a stand-in for " if cifar.source.stand_in else "") + cifar.title,
+    sprint_used=len(sprint_part), sprint_steps=len(warm.losses), data=cifar.source.kind,
+    pictures=f"{'a stand-in for ' * cifar.source.stand_in}{cifar.title}",
 )  # fmt: skip
 assert warm.accuracy > 2.5 / len(cifar.classes)  # far above chance
 
