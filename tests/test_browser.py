@@ -48,6 +48,7 @@ WRONG = {
         "def cycle_steps(pictures, size, epochs, drop_last=False): return pictures // size * epochs",
         "cycle_steps(60000, 256, 5): got 1170, expected 1175",
     ),
+    "07": ("amdahl", "def amdahl(fixed, factor): return factor", "amdahl(0.5, 2): got 2, expected 1.333333"),
 }
 
 SETUP = """\

@@ -326,6 +326,29 @@ def rates_of_all(model, rate, factor):
     return [(name, rate * factor**i) for i, (name, _) in enumerate(reversed(list(model.named_children())))]
 
 
+# --- lesson 7
+
+
+def throughput_with_a_mean(seconds, pictures, warmup):
+    warm = seconds[warmup:]
+    mean = sum(warm) / len(warm)
+    return pictures / mean, (max(warm) - min(warm)) / mean
+
+
+def throughput_with_the_cold_call(seconds, pictures, warmup):
+    return ALL["throughput"].reference(seconds, pictures, 0)
+
+
+def slices_rounded_up(count, processes):
+    size = -(-count // processes)
+    return [(rank * size, min(count, (rank + 1) * size)) for rank in range(processes)]
+
+
+def slices_that_drop_the_rest(count, processes):
+    size = count // processes
+    return [(rank * size, (rank + 1) * size) for rank in range(processes)]
+
+
 WRONG = [
     ("from_hex", hex_in_decimal, "from_hex('#66FF66') raised ValueError: invalid literal for int() with base 10: 'FF'"),
     ("from_hex", hex_with_capitals_only, "from_hex('#ffa07a') raised ValueError: substring not found"),
@@ -452,6 +475,18 @@ WRONG = [
     ("layer_rates", rates_from_the_input, "layer_rates(model, 0.1, 0.5): at [0], at [0], got 'block1', expected 'top'"),
     ("layer_rates", rates_of_all, "with block1 frozen, 0.01, 0.1): got 4 values"),
     ("layer_rates", lambda m, r, f: dict(ALL["layer_rates"].reference(m, r, f)), "expected a list of (name, rate)"),
+    ("throughput", throughput_with_a_mean, "throughput([9, 2, 1, 4], 64, 1): at [0], got 27.42857, expected 32"),
+    ("throughput", throughput_with_the_cold_call, "throughput([9, 2, 1, 4], 64, 1): at [0], got 21.33333, expected 32"),
+    ("slices", slices_rounded_up, "slices(7, 3): got [(0, 3), (3, 6), (6, 7)], expected [(0, 3), (3, 5)"),
+    ("slices", slices_that_drop_the_rest, "slices(7, 3): got [(0, 2), (2, 4), (4, 6)], expected [(0, 3), (3, 5)"),
+    ("amdahl", lambda fixed, factor: factor, "amdahl(0.5, 2): got 2, expected 1.333333"),
+    ("amdahl", lambda fixed, factor: fixed + (1 - fixed) / factor, "amdahl(0.5, 2): got 0.75, expected 1.333333"),
+    ("average_gradient", lambda g, n: sum(g) / len(g), "[2, 1]): at [0], got 2.5, expected 2"),
+    ("average_gradient", lambda g, n: sum(g), "[4, 4]): at [0], got 4, expected 2"),
+    ("batch_bytes", lambda shape, bits: torch.Size(shape).numel() * 4, "got 3145728, expected 786432"),
+    ("batch_bytes", lambda shape, bits: torch.Size(shape).numel() * bits, "got 25165824, expected 3145728"),
+    ("alternating", lambda first, epoch: first, "1): at [0], got True, expected False"),
+    ("alternating", lambda first, epoch: torch.rand(len(first)) < 0.5, "alternating("),
 ]
 
 RIGHT = [
@@ -598,6 +633,17 @@ def test_an_answer_that_spoils_its_inputs_fools_no_check_and_harms_no_later_one(
     }  # fmt: skip
     tensors = exercise.name not in {"from_hex", "dense_megabytes", "perfect_rate", "same_padding", "flat_size"}
     tensors &= exercise.name not in {"head_parameters", "prepare", "layer_rates"}
+    plain = {
+        "from_hex",
+        "dense_megabytes",
+        "perfect_rate",
+        "same_padding",
+        "flat_size",
+        "amdahl",
+        "batch_bytes",
+        "slices",
+    }
+    tensors = exercise.name not in plain
     outcome = exercise.check(spoiling)
     assert outcome.outcome == ("wrong" if tensors else "correct")
     assert exercise.check(exercise.reference).outcome == "correct"

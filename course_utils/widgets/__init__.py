@@ -3,6 +3,6 @@
 A lesson's cell ends with one, such as widgets.lesson1.channel_mixer("coffee").
 """
 
-from course_utils.widgets import lesson1, lesson2, lesson3, lesson4, lesson5, lesson6
+from course_utils.widgets import lesson1, lesson2, lesson3, lesson4, lesson5, lesson6, lesson7
 
-__all__ = ["lesson1", "lesson2", "lesson3", "lesson4", "lesson5", "lesson6"]
+__all__ = ["lesson1", "lesson2", "lesson3", "lesson4", "lesson5", "lesson6", "lesson7"]

@@ -1,0 +1,171 @@
+"""What training keeps in memory, how large a batch may be, and how to come back after memory ran out."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from course_utils.errors import TrainingError
+from course_utils.training.predictions import device_of
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that training needs: for the network once, and for the pictures of a batch of `batch` pictures."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int  # what the forward pass keeps for the backward pass
+    pictures: int  # the batch itself
+    batch: int
+
+    @property
+    def fixed(self) -> int:
+        """What does not depend on the batch."""
+        return self.weights + self.gradients + self.optimizer
+
+    @property
+    def per_picture(self) -> float:
+        """What each picture of a batch adds."""
+        return (self.activations + self.pictures) / self.batch
+
+    def of(self, batch: int) -> float:
+        """Return the bytes for a batch of another size."""
+        return self.fixed + batch * self.per_picture
+
+    def largest_batch(self, available: float) -> int:
+        """Return how many pictures fit into `available` bytes, by this count; libraries take some space besides."""
+        return max(0, int((available - self.fixed) // self.per_picture))
+
+
+def training_memory(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    moments: int = 1,
+    autocast: torch.dtype | None = None,
+) -> Memory:
+    """Count what a training step keeps, on any device, without an allocator's help.
+
+    Args:
+        model: returns logits; left as it is.
+        images: float (B, C, H, W), on the model's device.
+        labels: int64 (B,).
+        moments: numbers that the optimizer keeps for each weight: 0 for plain SGD, 1 with momentum, 2 for Adam.
+        autocast: as for `training.fit`.
+    """
+    learned = sum(_bytes(p) for p in model.parameters() if p.requires_grad)
+    weights = sum(_bytes(value) for value in model.state_dict().values())
+    kept = kept_for_backward(model, images, labels, autocast)
+    return Memory(weights, learned, moments * learned, kept, _bytes(images) + _bytes(labels), len(images))
+
+
+def kept_for_backward(model: nn.Module, images: Tensor, labels: Tensor, autocast: torch.dtype | None = None) -> int:
+    """Return the bytes that autograd keeps after a forward pass; weights and the batch itself are not counted.
+
+    The buffers of batch normalisation are put back.
+    """
+    own = {value.untyped_storage().data_ptr() for value in model.state_dict().values()}
+    own |= {images.untyped_storage().data_ptr(), labels.untyped_storage().data_ptr()}
+    found: dict[int, int] = {}
+    alive = []  # a freed tensor's address may be used again
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            found[storage.data_ptr()] = storage.nbytes()
+            alive.append(tensor)
+        return tensor
+
+    buffers = {name: value.clone() for name, value in model.named_buffers()}
+    half: AbstractContextManager = (
+        nullcontext() if autocast is None else torch.autocast(device_of(model).type, autocast)
+    )
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), half:
+        F.cross_entropy(model(images), labels)
+    with torch.no_grad():
+        for name, value in model.named_buffers():
+            value.copy_(buffers[name])
+    return sum(found.values())
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error means that a GPU's or the computer's memory ran out."""
+    texts = ("can't allocate memory", "not enough memory")
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
+    )
+
+
+def free_traceback(error: BaseException | None = None) -> None:
+    """Let go of all tensors that the traceback of `error` still holds, so that the notebook can go on.
+
+    A traceback keeps every function that was interrupted, and each function keeps its tensors: after an out-of-memory
+    error nothing is free until the traceback is gone, and a notebook remembers the last one for `%debug`
+    (pytorch/pytorch#27600).
+
+    Args:
+        error: the error; None for the last one that ended a cell.
+    """
+    errors = [error] if error is not None else [getattr(sys, name, None) for name in ("last_exc", "last_value")]
+    seen: set[int] = set()
+    while errors:
+        each = errors.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        traceback.clear_frames(each.__traceback__)
+        errors += [each.__cause__, each.__context__]
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def with_smaller_batches(train: Callable[[int], Result], size: int, smallest: int = 1) -> Result:
+    """Return `train(size)`; each time that memory runs out, free it and try half the size.
+
+    Args:
+        train: takes a batch size; must begin anew when it is called again.
+        size: pictures in a batch at first.
+        smallest: below which it is given up.
+
+    Raises:
+        TrainingError: when memory runs out even at the smallest size; it says what else to try.
+    """
+    while True:
+        try:
+            return train(size)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            free_traceback(error)
+        if size // 2 < smallest:
+            raise TrainingError(advice(size))
+        print(f"Memory ran out with batches of {size}; trying {size // 2}.")
+        size //= 2
+
+
+def advice(size: int) -> str:
+    """Return in one sentence what to do when memory runs out with batches of `size`."""
+    smaller = f"halve the batch size (it is {size})" if size > 1 else "take smaller pictures"
+    return (
+        f"Memory ran out: {smaller}, compute in bfloat16, free what other cells hold (del, then "
+        "free_traceback()), or restart the kernel if another network is still in memory."
+    )
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()

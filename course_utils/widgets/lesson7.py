@@ -1,0 +1,217 @@
+"""Explorations of lesson 7: batch size against speed and memory, and where the time goes on each rung of the ladder."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from course_utils import figures
+from course_utils.acceleration import ladder, timer
+from course_utils.acceleration.devices import TorchDevice, choose
+from course_utils.acceleration.memory import Memory, training_memory
+from course_utils.acceleration.network import SprintNet
+from course_utils.widgets import controls
+from course_utils.widgets.exploration import Canvas, Exploration
+
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+COLOURS = {
+    "data": figures.SKY,
+    "forward": figures.BLUE,
+    "backward": figures.ORANGE,
+    "update": figures.GREEN,
+}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How fast a network trains with batches of each size, and what one of these sizes keeps in memory."""
+
+    chosen: int
+    speeds: dict[int, float]  # pictures a second by batch size
+    memory: Memory
+    available: float  # bytes
+    device: str
+    date: str
+
+
+def batch_size(device: str | TorchDevice = "cpu", sizes: tuple[int, ...] = SIZES, repeats: int = 3) -> Exploration:
+    """Return an exploration of batch sizes, measured on this machine when a width is first chosen.
+
+    Args:
+        device: where to measure.
+        sizes: batch sizes, from small to large.
+        repeats: timings of each, of which the median counts.
+    """
+    import time
+
+    here, today = choose(device) if isinstance(device, str) else device, time.strftime("%Y-%m-%d")
+
+    @functools.cache
+    def measured(width: int) -> tuple[dict[int, float], Memory]:
+        generator = torch.Generator().manual_seed(0)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            net = SprintNet((width,) * 3).to(here.torch)
+        speeds = {}
+        for size in sizes:
+            images = torch.randn(size, 3, 32, 32, generator=generator).to(here.torch)
+            labels = torch.randint(0, 10, (size,), generator=generator).to(here.torch)
+
+            def step(images: torch.Tensor = images, labels: torch.Tensor = labels) -> None:
+                net.zero_grad()
+                F.cross_entropy(net(images), labels).backward()
+
+            speeds[size] = timer.measure(step, here, warmup=0, repeats=repeats).per_second(size)
+        return speeds, training_memory(net, images, labels)
+
+    def compute(size: int, width: int, gigabytes: float) -> Curve:
+        speeds, memory = measured(width)
+        return Curve(size, speeds, memory, gigabytes * 1e9, here.name, today)
+
+    return Exploration(
+        compute,
+        draw_curve,
+        {
+            "size": controls.choice("batch size", list(sizes), sizes[len(sizes) // 2]),
+            "width": controls.choice("channels", [8, 16, 32]),
+            "gigabytes": controls.log_slider("memory in GB", 8.0, -1, 2, ".3g"),
+        },
+        describe=curve_in_words,
+        twin={"8 channels": {}, "32 channels": {"width": 32, "size": sizes[-1]}},
+        columns=1,
+        title="Larger batches: faster up to a point, more memory all the way",
+        alt=f"Two rows, for a narrow and a wider network, measured on {here.name} on {today}. Left: pictures a second "
+        "against the batch size, with a dot at the chosen size. Right: a bar of the memory of a training step, most of "
+        "it activations.",
+        size=(7.6, 3.0),
+    )
+
+
+def curve_in_words(curve: Curve) -> str:
+    """Return speed and memory at the chosen batch size, and the largest batch that the memory holds."""
+    best = max(curve.speeds, key=lambda size: curve.speeds[size])
+    return (
+        f"Batches of {curve.chosen}: {curve.speeds[curve.chosen]:,.0f} pictures a second and "
+        f"{curve.memory.of(curve.chosen) / 1e6:,.1f} MB (fastest: batches of {best}). By this count "
+        f"{curve.available / 1e9:.3g} GB hold batches of up to {curve.memory.largest_batch(curve.available):,}."
+    )
+
+
+def draw_curve(curve: Curve, figure: Canvas) -> None:
+    """Draw speed against batch size on the left, and the memory of the chosen size on the right."""
+    margins = {"left": 0.1, "right": 0.97, "top": 0.85, "bottom": 0.2, "wspace": 0.42, "width_ratios": (1.4, 1)}
+    left, right = figure.subplots(1, 2, gridspec_kw=margins)
+    left.plot(list(curve.speeds), list(curve.speeds.values()), "-", color=figures.BLUE)
+    left.plot(list(curve.speeds), list(curve.speeds.values()), "o", color=figures.BLUE, ms=4)
+    left.plot([curve.chosen], [curve.speeds[curve.chosen]], "o", color=figures.ORANGE, ms=10)
+    left.set_xscale("log", base=2)
+    left.set(ylim=(0, None), xlabel="batch size", ylabel="pictures a second")
+    left.set_xticks(list(curve.speeds), [str(size) for size in curve.speeds])
+    left.set_title(f"{curve.device}, {curve.date}", fontsize=10)
+    kinds = {
+        "weights": curve.memory.weights,
+        "gradients": curve.memory.gradients,
+        "momentum": curve.memory.optimizer,
+        "batch + kept": curve.chosen * curve.memory.per_picture,
+    }
+    bars = right.barh(list(kinds), [value / 1e6 for value in kinds.values()], color=figures.GREEN)
+    right.bar_label(bars, labels=[f"{value / 1e6:.2f}" for value in kinds.values()], padding=3, fontsize=9)
+    right.margins(x=0.28)
+    right.invert_yaxis()
+    most = curve.memory.largest_batch(curve.available)
+    right.set_xlabel(f"MB ({curve.available / 1e9:.3g} GB: batches up to {most:,})")
+    right.set_title(f"{curve.memory.of(curve.chosen) / 1e6:,.1f} MB in all", fontsize=10)
+    right.grid(axis="y", visible=False)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Two rungs of a ladder side by side; None for one that was not measured."""
+
+    names: tuple[str, str]
+    rows: tuple[ladder.Measured | None, ladder.Measured | None]
+    share: bool
+    dates: tuple[str, str]
+
+
+def where_time_goes(*ladders: ladder.Ladder) -> Exploration:
+    """Return an exploration of stored ladders: what each rung spends its time on, two rungs side by side.
+
+    Args:
+        ladders: measured rungs, of a CPU and, where there is one, of a GPU. Those of `ladder.RUNGS` that none of them
+            has can be chosen too, and say that they are open.
+    """
+    names = [rung.name for rung in ladder.RUNGS]
+    climbed = ladders[0]
+    known = {row.rung: (row, each.date) for each in reversed(ladders) for row in each.measured}
+
+    def compute(first: str, second: str, share: bool) -> Compared:
+        pair = [known.get(name, (None, "")) for name in (first, second)]
+        return Compared((first, second), (pair[0][0], pair[1][0]), share, (pair[0][1], pair[1][1]))
+
+    measured = [name for name in names if name in known]
+    device = climbed.measured[0].device
+    return Exploration(
+        compute,
+        draw_compared,
+        {
+            "first": controls.choice("first rung", names, measured[0]),
+            "second": controls.choice("second rung", names, measured[-1]),
+            "share": controls.tick("in per cent"),
+        },
+        describe=compared_in_words,
+        twin=[{"first": a, "second": b} for a, b in zip(measured[::2], measured[1::2])],
+        columns=1,
+        title=f"Where a step's time goes, rung by rung ({device}, {climbed.date})",
+        alt=f"Bars for {len(measured)} rungs measured on {device} on {climbed.date}: the milliseconds of a batch "
+        "for data, forward, backward and update. Forward and backward take nearly all of it.",
+        size=(7.6, 2.3),
+        twin_size=(7.6, 1.9),
+    )
+
+
+def compared_in_words(pair: Compared) -> str:
+    """Return what each of the two rungs takes, or that it is not measured."""
+    parts = []
+    for name, row, date in zip(pair.names, pair.rows, pair.dates):
+        if row is None:
+            parts.append(f"{name}: {ladder.NOT_YET}.")
+            continue
+        longest = max(row.parts, key=lambda part: row.parts[part])
+        total = sum(row.parts.values())
+        parts.append(
+            f"{name} takes {total:,.1f} ms a batch, {row.parts[longest] / total:.0%} of it for {longest} "
+            f"({row.device}, {date})."
+        )
+    return " ".join(parts)
+
+
+def draw_compared(pair: Compared, figure: Canvas) -> None:
+    """Draw a bar in four colours for each of the two rungs."""
+    axes = figure.subplots(gridspec_kw={"left": 0.2, "right": 0.97, "top": 0.8, "bottom": 0.25})
+    for place, row in enumerate(pair.rows):
+        if row is None:
+            axes.text(0.0, place, f" {ladder.NOT_YET}", va="center", fontsize=9, color=figures.GREY)
+            continue
+        total, start = sum(row.parts.values()), 0.0
+        for part, value in row.parts.items():
+            length = 100 * value / total if pair.share else value
+            axes.barh(place, length, left=start, color=COLOURS[part], height=0.6, label=None if place else part)
+            start += length
+    axes.set_yticks([0, 1], pair.names)
+    axes.set_ylim(1.6, -0.6)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("% of a batch's time" if pair.share else "milliseconds a batch")
+    handles = [figure_patch(colour) for colour in COLOURS.values()]
+    axes.legend(handles, list(COLOURS), ncols=4, loc="lower left", bbox_to_anchor=(0, 1.0), fontsize=9, borderpad=0)
+    axes.grid(axis="y", visible=False)
+
+
+def figure_patch(colour: str) -> object:
+    """Return a small field of one colour for a legend."""
+    from matplotlib.patches import Patch
+
+    return Patch(color=colour)

@@ -1,0 +1,485 @@
+"""Device choice, the timer, memory, the profiler, Muon and the sprint, all on the CPU."""
+
+import re
+import threading
+import time
+import weakref
+
+import matplotlib.pyplot as plt
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from course_utils import data
+from course_utils.acceleration import devices, graphs, memory, muon, network, profiling, sprint, timer
+from course_utils.errors import CourseError, SettingError, TrainingError
+
+SMALL = {"epochs": 3, "batch_size": 40, "widths": (8, 8, 16)}
+
+
+@pytest.fixture(scope="module")
+def crops():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COURSE_OFFLINE", "1")
+        patch.delenv("COURSE_DATA_DIR", raising=False)
+        return data.load("photo_crops", seed=0, quiet=True)
+
+
+# --- devices
+
+
+def test_without_a_gpu_the_cpu_is_chosen_and_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    chosen = devices.choose()
+    assert chosen.kind == "cpu" and chosen.name and isinstance(chosen, devices.Device)
+    assert chosen.synchronize() is None and str(chosen) == f"cpu ({chosen.name})"
+
+
+@pytest.mark.parametrize("wanted", ["gpu", "cpu:1", "cuda:x", "mps:0", ""])
+def test_an_unknown_device_is_one_sentence(wanted):
+    with pytest.raises(SettingError, match=r"There is no device .*; choose one of auto, cuda, mps, cpu, or a GPU such"):
+        devices.choose(wanted)
+
+
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(SettingError, match="PyTorch finds 1 GPUs here, so there is no cuda:3"):
+        devices.choose("cuda:3")
+
+
+def test_mps_is_never_chosen_by_itself_and_only_after_it_agreed_with_the_cpu(monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    asked = []
+    monkeypatch.setattr(devices, "require_parity", lambda device: asked.append(device.type))
+    assert devices.choose().kind == "cpu" and asked == []
+    assert devices.choose("mps").kind == "mps" and asked == ["mps"]
+
+
+def test_mps_is_refused_where_there_is_none(monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(SettingError, match="has no MPS; choose auto or cpu"):
+        devices.choose("mps")
+
+
+def test_a_device_that_agrees_passes_and_one_that_computes_differently_is_named():
+    here = torch.device("cpu")
+    assert devices.parity(here) == {}
+    turns = iter([0.0, 0.25])
+    off = {"an addition": lambda device: torch.ones(3, device=device) + next(turns)}
+    with pytest.raises(CourseError, match=r"cpu computes an addition differently from the CPU \(by up to 0.25\)"):
+        devices.require_parity(here, off)
+    values = iter([1.0, float("nan")])
+    assert devices.parity(here, {"a NaN": lambda device: torch.tensor([next(values)])}) == {"a NaN": float("inf")}
+
+
+# --- a device that does not wait
+
+
+def test_the_pretend_gpu_takes_orders_without_waiting_and_does_them_in_order():
+    done, gate = [], threading.Event()
+    with devices.PretendGPU() as gpu:
+        gpu.submit(gate.wait, 10)
+        for i in range(3):
+            gpu.submit(done.append, i)
+        assert done == []  # nothing has happened, and nobody has waited
+        gate.set()
+        gpu.synchronize()
+        assert done == [0, 1, 2]
+    with pytest.raises(CourseError, match="was closed; make another one"):
+        gpu.submit(print)
+
+
+def test_an_error_on_the_pretend_gpu_comes_late_and_stops_what_follows():
+    done = []
+    with devices.PretendGPU() as gpu:
+        gpu.submit(lambda: 1 / 0)
+        gpu.submit(done.append, 1)
+        with pytest.raises(ZeroDivisionError):
+            gpu.synchronize()
+        assert done == []
+        gpu.submit(done.append, 2)
+        gpu.synchronize()
+        assert done == [2]
+
+
+# --- the timer
+
+
+class Counting:
+    """A device without a processor: work makes it busy until a later time of a clock that only tests move."""
+
+    name = "a device of the tests"
+
+    def __init__(self):
+        self.now = self.free_at = 0.0
+        self.waits = 0
+
+    def submit(self, seconds):
+        self.now += 0.001  # giving the order
+        self.free_at = max(self.now, self.free_at) + seconds
+
+    def synchronize(self):
+        self.waits += 1
+        self.now = max(self.now, self.free_at)
+
+    def clock(self):
+        return self.now
+
+
+def test_the_timer_waits_for_an_asynchronous_device():
+    device, seconds = Counting(), iter([9.0, 5.0, 2.0, 1.0, 3.0])
+    taken = timer.measure(lambda: device.submit(next(seconds)), device, warmup=1, repeats=3, clock=device.clock)
+    assert taken.cold == pytest.approx(9.001) and taken.warm == pytest.approx((2.001, 1.001, 3.001))
+    assert taken.median == pytest.approx(2.001) and taken.spread == pytest.approx(2 / 2.001)
+    assert device.waits == 2 * 5 and taken.per_second(4) == pytest.approx(4 / 2.001)
+    assert str(taken).startswith("2001.00 ms (median of 3 calls, spread 100%; first call 9001.00 ms) on a device")
+
+
+def test_work_that_was_there_before_is_not_counted():
+    device = Counting()
+    device.submit(100.0)
+    with timer.stopwatch(device, device.clock) as watch:
+        device.submit(1.0)
+    assert watch.seconds == pytest.approx(1.001)
+
+
+def test_the_timer_waits_for_the_pretend_gpu_in_real_time():
+    with devices.PretendGPU() as gpu:
+        start = time.perf_counter()
+        gpu.submit(time.sleep, 0.05)
+        naive = time.perf_counter() - start
+        honest = timer.measure(lambda: gpu.submit(time.sleep, 0.05), gpu, warmup=0, repeats=2)
+    assert naive < 0.025 < 0.05 <= min(honest.warm) and honest.device.startswith("pretend GPU")
+
+
+@pytest.mark.parametrize("device", [object(), None, 3, type("Deaf", (), {"name": "deaf"})()])
+def test_the_timer_refuses_what_it_cannot_wait_for(device):
+    with pytest.raises(TypeError, match="cannot be waited for, so its times would mean nothing"):
+        timer.measure(lambda: None, device)
+
+
+def test_the_timer_refuses_settings_that_measure_nothing():
+    with pytest.raises(ValueError, match="warmup ≥ 0 and repeats ≥ 1"):
+        timer.measure(lambda: None, repeats=0)
+    with pytest.raises(TypeError, match="needs a function to call, not a int; write lambda"):
+        timer.measure(3)
+
+
+def test_a_race_takes_turns_and_turns_round():
+    order = []
+    works = {name: lambda name=name: order.append(name) for name in "ab"}
+    taken = timer.race(works, torch.device("cpu"), warmup=0, repeats=2)
+    assert "".join(order) == "abbaab" and set(taken) == {"a", "b"} and len(taken["a"].warm) == 2
+
+
+# --- memory
+
+
+def test_activations_are_counted_to_the_byte():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.ReLU(), nn.Linear(5, 3))
+    images, labels = torch.randn(4, 3, 2, 2), torch.tensor([0, 1, 2, 0])
+    counted = memory.training_memory(model, images, labels, moments=2)
+    parameters = 12 * 5 + 5 + 5 * 3 + 3
+    assert counted.weights == counted.gradients == 4 * parameters and counted.optimizer == 8 * parameters
+    relu, probabilities, total = 4 * 5, 4 * 3, 1  # floats that backward needs: ReLU's answer, log-softmax, its weight
+    assert counted.activations == 4 * (relu + probabilities + total)
+    assert counted.fixed == 16 * parameters and counted.pictures == 4 * 48 + 4 * 8
+
+
+def test_twice_the_batch_keeps_twice_as_much_and_half_precision_less():
+    model = network.SprintNet((8, 8, 8))
+    images, labels = torch.randn(8, 3, 32, 32), torch.zeros(8, dtype=torch.int64)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    eight, four = (memory.kept_for_backward(model, images[:n].clone(), labels[:n].clone()) for n in (8, 4))
+    assert eight / four == pytest.approx(2, rel=0.01)
+    assert memory.kept_for_backward(model, images, labels, torch.bfloat16) < 0.7 * eight
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_the_largest_batch_fits_and_one_more_does_not():
+    counted = memory.Memory(100, 100, 100, 4000, 1000, batch=5)
+    assert counted.per_picture == 1000 and counted.of(7) == 7300
+    assert counted.largest_batch(7300) == 7 and counted.largest_batch(7299) == 6 and counted.largest_batch(10) == 0
+
+
+def test_a_traceback_holds_tensors_until_it_is_freed():
+    held = []
+
+    def train():
+        activations = torch.zeros(1000)
+        held.append(weakref.ref(activations))
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 TB")
+
+    try:
+        train()
+    except torch.OutOfMemoryError as error:
+        kept = error
+    assert held[0]() is not None and memory.is_out_of_memory(kept)
+    memory.free_traceback(kept)
+    assert held[0]() is None and kept.__traceback__ is not None
+
+
+def test_the_last_error_of_a_notebook_and_its_causes_are_freed(monkeypatch):
+    held = []
+
+    def inner():
+        tensor = torch.zeros(10)
+        held.append(weakref.ref(tensor))
+        raise ValueError("inner")
+
+    def outer():
+        tensor = torch.zeros(10)
+        held.append(weakref.ref(tensor))
+        try:
+            inner()
+        except ValueError as error:
+            raise RuntimeError("outer") from error
+
+    try:
+        outer()
+    except RuntimeError as error:
+        monkeypatch.setattr("sys.last_value", error, raising=False)
+    memory.free_traceback()
+    assert [each() for each in held] == [None, None]
+
+
+def test_batches_are_halved_until_they_fit(capsys):
+    tried = []
+
+    def train(size):
+        tried.append(size)
+        if size > 20:
+            torch.empty(10**15)  # the CPU's own allocator refuses
+        return size
+
+    assert memory.with_smaller_batches(train, 100) == 12 and tried == [100, 50, 25, 12]
+    assert capsys.readouterr().out.startswith("Memory ran out with batches of 100; trying 50.\n")
+    with pytest.raises(TrainingError, match=r"Memory ran out: halve the batch size \(it is 50\), compute in bfloat16"):
+        memory.with_smaller_batches(train, 100, smallest=30)
+
+
+def test_other_errors_are_let_through_at_once():
+    def train(size):
+        raise RuntimeError("shapes do not fit")
+
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        memory.with_smaller_batches(train, 8)
+
+
+# --- the profiler
+
+
+def test_the_profile_speaks_in_words_and_adds_up():
+    model, images = network.SprintNet((8, 8, 8)), torch.randn(16, 3, 32, 32)
+    labels = torch.zeros(16, dtype=torch.int64)
+    profile = profiling.profiled(lambda: F.cross_entropy(model(images), labels).backward(), calls=2, most=6)
+    names = [row.name for row in profile.rows]
+    assert 2 <= len(names) <= 6 and len(set(names)) == len(names)
+    assert any(name.startswith("convolution") for name in names) and not any("aten" in name for name in names)
+    assert sum(profile.share(name) for name in names) == pytest.approx(1, abs=1e-6)
+    assert all(row.milliseconds > 0 and row.calls > 0 for row in profile.rows)
+    figure = profile.plot()
+    assert "milliseconds in one call, on " in figure.axes[0].get_xlabel() and profile.device
+    plt.close(figure)
+    assert str(profile).splitlines()[0].split() == ["work", "calls", "ms", "share"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("aten::convolution_backward", "convolution, backward"),
+        ("aten::mkldnn_convolution", "convolution, forward"),
+        ("sm90_xmma_fprop_implicit_gemm_bf16", "convolution, forward"),
+        ("aten::native_batch_norm_backward", "batch normalisation, backward"),
+        ("aten::addmm", "matrix products"),
+        ("aten::gelu_backward", "activation, backward"),
+        ("Memcpy HtoD (Pinned -> Device)", "copying"),
+        ("something new", profiling.REST),
+    ],
+)
+def test_operations_have_names_in_words(name, words):
+    assert profiling.in_words(name) == words
+
+
+def test_the_profiler_refuses_to_measure_nothing():
+    with pytest.raises(ValueError, match="calls ≥ 1 and most ≥ 2"):
+        profiling.profiled(lambda: None, calls=0)
+
+
+# --- Muon and the network
+
+
+@pytest.mark.parametrize("shape", [(6, 40), (40, 6), (16, 16)])
+def test_an_orthogonalised_step_keeps_its_directions_and_evens_their_lengths(shape):
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    left, lengths, right = torch.linalg.svd(matrix, full_matrices=False)
+    made = muon.orthogonalised(matrix, steps=5)
+    inside = left.T @ made @ right.T  # in the matrix's own directions
+    torch.testing.assert_close(inside, torch.diag(inside.diagonal()), atol=1e-4, rtol=0)
+    assert inside.diagonal().min() > 0.6 and inside.diagonal().max() < 1.3
+    assert lengths.max() / lengths.min() > 1.3
+
+
+def test_muon_keeps_the_length_of_the_weights_and_turns_them_downhill():
+    weights = nn.Parameter(torch.randn(6, 3, 2, 2, generator=torch.Generator().manual_seed(0)))
+    target = torch.randn(6, 3, 2, 2, generator=torch.Generator().manual_seed(1))
+    optimizer = muon.Muon([weights], lr=0.05)
+    losses = []
+    for _ in range(25):
+        loss = -F.cosine_similarity(weights.flatten(), target.flatten(), dim=0)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] - 0.5
+    assert weights.norm().item() == pytest.approx(6**0.5, rel=0.2)
+
+
+def test_muon_refuses_vectors_and_odd_settings():
+    with pytest.raises(ValueError, match="give vectors, such as biases, to SGD"):
+        muon.Muon([nn.Parameter(torch.zeros(3))])
+    with pytest.raises(ValueError, match="lr > 0 and 0 ≤ momentum < 1"):
+        muon.Muon([nn.Parameter(torch.zeros(3, 3))], momentum=1.0)
+
+
+def test_whitening_makes_patches_of_even_variance_without_correlation(crops):
+    images, _ = next(iter(data.batches(crops.train, 200, shuffle=True)))
+    filters = network.whitening_filters(images, softened=0.0)
+    answers = F.conv2d(images, filters[:12]).transpose(0, 1).flatten(1)  # (12, places)
+    covariance = answers @ answers.T / answers.shape[1]
+    torch.testing.assert_close(covariance, torch.eye(12), atol=2e-2, rtol=0)
+    assert torch.equal(filters[12:], -filters[:12])
+
+
+def test_an_identity_start_passes_its_input_on():
+    net = network.SprintNet((24, 24, 24))
+    net.reset()
+    images = torch.randn(2, 24, 6, 6)
+    torch.testing.assert_close(net.groups[0].conv1(images), images)
+    net.reset(identity=False)
+    assert not torch.allclose(net.groups[0].conv1(images), images)
+
+
+def test_a_network_that_cannot_be_built_is_one_sentence():
+    with pytest.raises(ValueError, match="three widths that 8 divides"):
+        network.SprintNet((8, 9, 8))
+    with pytest.raises(ValueError, match='by "batch" or by "group"'):
+        network.SprintNet(norm="layer")
+
+
+def test_group_normalisation_keeps_pictures_apart():
+    net = network.SprintNet((8, 8, 8), norm="group")
+    images = torch.randn(6, 3, 32, 32)
+    torch.testing.assert_close(net(images)[:2], net(images[:2]), atol=1e-5, rtol=1e-4)
+
+
+# --- the sprint
+
+
+@pytest.fixture(scope="module")
+def sprinted(crops):
+    race = sprint.Sprint(crops.train.take(800), crops.test.take(400), sprint.Settings(**SMALL), "cpu")
+    return [race.run(0), race.run(0), race.run(1)]
+
+
+def test_the_sprint_learns_on_a_few_pictures_and_looks_at_the_test_twice(sprinted):
+    assert all(result.accuracy > 0.45 and result.plain_accuracy > 0.4 for result in sprinted)  # chance: 0.125
+    assert len(sprinted[0].losses) == 60 and sprinted[0].losses[-1] < sprinted[0].losses[0] - 0.5
+    assert sprinted[0].seconds > 0 and sprinted[0].device
+
+
+def test_the_same_seed_runs_the_same_race_and_only_the_first_is_cold(sprinted):
+    first, again, other = sprinted
+    assert first.losses == again.losses and first.accuracy == again.accuracy and first.losses != other.losses
+    assert [each.cold for each in sprinted] == [True, False, False]
+
+
+@pytest.mark.parametrize("trick", sorted(sprint.TRICKS))
+def test_every_trick_can_be_left_out(crops, trick):
+    train, test = crops.train.take(240), crops.test.take(40)
+    small = {"epochs": 1, "batch_size": 20, "widths": (8, 8, 8)}
+    settings = sprint.Settings(**small, leave_out={trick})
+    with_it = sprint.Sprint(train, test, sprint.Settings(**small), "cpu").run(0)
+    result = sprint.Sprint(train, test, settings, "cpu").run(0)
+    assert not settings.uses(trick) and all(map(torch.isfinite, torch.tensor(result.losses)))
+    silent = {"views", "half precision", "channels_last"}  # change no loss: only the answers, or nothing on a CPU
+    assert trick in silent or result.losses != with_it.losses
+
+
+def test_alternating_flips_show_each_picture_both_ways_in_any_two_epochs():
+    first = torch.tensor([True, False, True])
+    for epoch in range(4):
+        assert torch.equal(sprint.alternating(first, epoch), ~sprint.alternating(first, epoch + 1))
+
+
+def test_the_rates_rise_and_fall_in_a_triangle():
+    values = [sprint.rate(step, 100, 0.1) for step in range(100)]
+    assert values[0] == pytest.approx(0.2) and max(values) == values[10] == 1 and values[99] == pytest.approx(1 / 90)
+    assert sprint.rate(0, 10, 0.0) == 1  # no rise: it falls from the start
+    assert values[:11] == sorted(values[:11]) and values[10:] == sorted(values[10:], reverse=True)
+
+
+def test_views_weigh_the_picture_half_and_two_shifts_a_quarter_each():
+    seen = []
+
+    def model(view):
+        seen.append(view)
+        return view[:, :1, 5, 7:8].flatten(1)  # one pixel's value
+
+    image = torch.arange(32 * 32.0).view(1, 1, 32, 32).expand(1, 3, 32, 32)
+    expected = sum(
+        weight / 2 * (image[0, 0, 5 + d, 7 + d] + image[0, 0, 5 + d, 31 - 7 + d])
+        for d, weight in ((0, 0.5), (-1, 0.25), (1, 0.25))
+    )
+    torch.testing.assert_close(sprint.scores(model, image, views=True)[0, 0], expected)
+    assert len(seen) == 6 and all(view.shape == (1, 3, 32, 32) for view in seen)
+
+
+def test_all_pictures_of_an_epoch_come_once_shifted_by_at_most_two_pixels(crops):
+    part = crops.train.take(64)
+    race = sprint.Sprint(part, crops.test.take(16), sprint.Settings(epochs=1, batch_size=16, widths=(8, 8, 8)), "cpu")
+    marks = torch.arange(64.0).view(64, 1, 1, 1).expand(64, 3, 32, 32)
+    seen = torch.cat([images[:, 0, 0, 0] for images, _ in race._batches(marks, seed=0)])
+    assert sorted(seen.tolist()) == list(range(64))
+
+
+def test_a_sprint_that_cannot_start_is_one_sentence(crops):
+    with pytest.raises(SettingError, match="There is no trick 'magic' to leave out; there are whitening"):
+        sprint.Settings(leave_out={"magic"})
+    with pytest.raises(SettingError, match=re.escape("at least one batch (2000) of pictures (3, 32, 32), not 100")):
+        sprint.Sprint(crops.train.take(100), crops.test, device="cpu")
+
+
+# --- CUDA graphs: what can be tested without a GPU
+
+
+def test_a_cuda_graph_needs_a_gpu():
+    model = nn.Linear(2, 2)
+    with pytest.raises(SettingError, match="CUDA graphs need an NVIDIA GPU; on the CPU call the step itself"):
+        graphs.GraphedStep(
+            lambda x, y: x, model, torch.optim.SGD(model.parameters(), 0.1), torch.ones(1, 2), torch.ones(1)
+        )
+
+
+def test_warming_up_is_undone_in_place_so_that_the_next_step_is_the_first():
+    def stepping(warm_ups):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+        optimizer = torch.optim.SGD(model.parameters(), 0.1, 0.9, nesterov=True)
+        places = [value.data_ptr() for value in model.state_dict().values()]
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        for step in range(warm_ups + 2):
+            if step == warm_ups:
+                graphs.put_back(model, optimizer, before)
+            optimizer.zero_grad()
+            model(
+                torch.randn(8, 4, generator=torch.Generator().manual_seed(step - warm_ups + 9))
+            ).square().sum().backward()
+            optimizer.step()
+        assert places == [value.data_ptr() for value in model.state_dict().values()]
+        return model.state_dict()
+
+    for (name, value), other in zip(stepping(3).items(), stepping(0).values()):
+        assert torch.equal(value, other), name

@@ -1,0 +1,120 @@
+"""The ladder: the same training on every rung, measured, stored and drawn; what needs a GPU says so."""
+
+import itertools
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+import torch
+
+from course_utils import data
+from course_utils.acceleration import ladder
+from course_utils.errors import DataError
+
+CPU = {rung.name: rung for rung in ladder.RUNGS if rung.kind == "cpu"}
+STORED = Path(__file__).parent.parent / "results" / "ladder_cpu.json"
+
+
+@pytest.fixture(scope="module")
+def crops():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COURSE_OFFLINE", "1")
+        patch.delenv("COURSE_DATA_DIR", raising=False)
+        return data.load("photo_crops", seed=0, quiet=True)
+
+
+@pytest.fixture(scope="module")
+def climbed(crops):
+    rungs = [CPU["CPU loop"], CPU["CPU: workers"], CPU["CPU: resident"], CPU["CPU: channels_last"], ladder.RUNGS[-1]]
+    train, test = crops.train.take(260), crops.test.take(200)
+    return ladder.climb(train, test, "cpu", rungs=rungs, source="crops", epochs=3, batch=40, widths=(8, 8, 8))
+
+
+def test_all_rungs_train_the_same_network_on_the_same_batches(climbed):
+    loop, workers, resident, last = climbed.measured
+    assert loop.accuracy == workers.accuracy  # the same arithmetic, bit for bit
+    for row in (resident, last):  # rounded elsewhere: within the noise of 200 pictures
+        assert abs(row.accuracy - loop.accuracy) < 4 * (loop.accuracy * (1 - loop.accuracy) / 200) ** 0.5
+    assert loop.accuracy > 0.2
+
+
+def test_every_rung_says_how_fast_how_cold_how_much_and_where(climbed):
+    for row in climbed.measured:
+        assert row.pictures_per_second == pytest.approx(240 / row.warm_seconds)  # whole batches only
+        assert row.cold_seconds > 0 and row.memory_mb > 0 and row.device
+        assert set(row.parts) == set(ladder.PARTS) and min(row.parts.values()) > 0
+    assert climbed.date and climbed.hardware["cores"] and climbed.versions["torch"] and climbed.data == "crops"
+
+
+def test_batches_ready_in_memory_wait_less_for_data(climbed):
+    loop, _, resident, _ = climbed.measured
+    assert resident.parts["data"] < loop.parts["data"] / 2
+
+
+def test_a_rung_of_a_gpu_is_not_measured_without_one_and_says_so(climbed):
+    row = climbed.rows[-1]
+    assert row.missing == "not measured yet: run benchmarks/ladder.py on a GPU" and row.pictures_per_second == 0
+    assert climbed.row(row.rung) is None and climbed.row("CPU loop") is climbed.rows[0]
+    assert row.missing in str(climbed) and str(climbed).endswith(climbed.date)
+
+
+def test_a_ladder_comes_back_from_its_file(climbed, tmp_path):
+    climbed.save(tmp_path / "ladder.json")
+    assert ladder.load(tmp_path / "ladder.json") == climbed
+    assert [path.name for path in tmp_path.iterdir()] == ["ladder.json"]
+    with pytest.raises(DataError, match=r"There is no other\.json; benchmarks/ladder\.py writes it"):
+        ladder.load(tmp_path / "other.json")
+    (tmp_path / "bad.json").write_text('{"rows": [{"speed": 1}]}')
+    with pytest.raises(DataError, match=r"bad\.json holds no ladder"):
+        ladder.load(tmp_path / "bad.json")
+
+
+def test_the_chart_names_device_and_date(climbed):
+    figure = climbed.plot()
+    (axes,) = figure.axes
+    assert climbed.date in axes.get_xlabel() and climbed.measured[0].device in axes.get_xlabel()
+    assert "times as fast as" in axes.get_title("left") and len(axes.patches) == 4
+    plt.close(figure)
+
+
+def test_an_order_is_that_of_the_resident_batches(crops):
+    part = crops.train.take(50)
+    batches = data.batches(part, 16, shuffle=True, seed=3, drop_last=True)
+    order = ladder.Order(50, 16, seed=3)
+    assert len(order) == len(batches) == 3
+    for _ in range(2):  # every epoch has an order of its own
+        for chosen, (_, labels) in zip(order, batches, strict=True):
+            assert torch.equal(part.labels[chosen], labels)
+
+
+def test_one_by_one_gives_the_same_pictures_as_whole_batches(crops):
+    part = crops.train.take(8)
+    images, labels = next(iter(data.batches(part, 8)))
+    single = ladder.OneByOne(part)
+    torch.testing.assert_close(torch.stack([single[i][0] for i in range(8)]), images)
+    assert [int(single[i][1]) for i in range(8)] == labels.tolist()
+
+
+def test_a_missing_compiler_leaves_its_rung_out_in_one_sentence(crops, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    rungs = [CPU["CPU: torch.compile"]]
+    rows = ladder.climb(crops.train.take(20), crops.test, "cpu", rungs=rungs, batch=10, widths=(8, 8, 8)).rows
+    assert rows[0].missing.startswith("torch.compile needs a compiler such as g++, and there is none; install one")
+
+
+def test_a_ladder_needs_a_cold_and_a_warm_epoch(crops):
+    with pytest.raises(ValueError, match="epochs ≥ 2 and a full batch, not 1 epochs of 20 pictures"):
+        ladder.climb(crops.train.take(20), crops.test, "cpu", epochs=1)
+
+
+def test_each_rung_of_a_kind_changes_one_thing_at_a_time():
+    def parts(rung):
+        return (rung.loading, rung.channels_last, rung.half, rung.compiled, rung.graph)
+
+    gpu = [rung for rung in ladder.RUNGS if rung.kind == "cuda"]
+    for below, above in itertools.pairwise(gpu):
+        assert sum(a != b for a, b in zip(parts(below), parts(above))) == 1, above.name
+    cpu = list(CPU.values())
+    for below, above in itertools.pairwise(cpu[:5]):
+        assert sum(a != b for a, b in zip(parts(below), parts(above))) == 1, above.name
+    assert sum(a != b for a, b in zip(parts(cpu[3]), parts(cpu[5]))) == 1  # compared with channels_last, as it says
