@@ -1,4 +1,4 @@
-"""Sphinx's settings for the site. `make site` copies this file to where it puts the pages together, and runs Sphinx there.
+"""Sphinx's settings for the site; `make site` copies this file to where it puts the pages together.
 
 Nothing is executed and nothing is fetched, neither while building nor while reading.
 """

@@ -2,6 +2,7 @@
 
 python tools/make_environment.py           write environment.yml and binder/environment.yml
 python tools/make_environment.py --check   exit 1 when they would change, or constraints.txt leaves a range
+python tools/make_environment.py --oldest  print the core's lowest versions, as constraints for pip
 """
 
 from __future__ import annotations
@@ -127,11 +128,25 @@ def outside(root: Path = ROOT) -> list[str]:
     return problems
 
 
+def oldest(root: Path = ROOT) -> list[str]:
+    """Return the lowest version that the core allows of each package, as constraints for pip."""
+    found = []
+    for wanted in requirements((), root):
+        lowest = [limit.version for limit in wanted.specifier if limit.operator == ">="]
+        found += [f"{wanted.name}=={version}" for version in lowest]
+    return found
+
+
 def main() -> int:
     """Write or check, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
-    check = parser.parse_args().check
+    parser.add_argument("--oldest", action="store_true")
+    arguments = parser.parse_args()
+    check = arguments.check
+    if arguments.oldest:
+        print("\n".join(oldest()))
+        return 0
     wanted, problems = files(), outside()
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     for path in stale:
