@@ -3,6 +3,8 @@
 Nothing is executed and nothing is fetched, neither while building nor while reading.
 """
 
+import re
+
 from course_utils import __version__
 from course_utils.notebooks.stamp import BRANCH, repository
 
@@ -56,3 +58,26 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
+
+FIELD = re.compile(r"(?P<names>\w+(?:, \w+)*): (?P<text>\S.*)")
+
+
+def fields_as_list(app, what, name, obj, options, lines) -> None:
+    """Make a list of a dataclass's fields, which its docstring has as lines of "name: what it is"."""
+    result, inside = [], False
+    for line in lines:
+        field = FIELD.fullmatch(line) if inside or not result or not result[-1] else None
+        if field:
+            result += [f"- `{field['names']}`: {field['text']}"]
+            inside = True
+        elif inside and line.startswith("  "):
+            result.append(f"  {line.strip()}")
+        else:
+            inside = False
+            result.append(line)
+    lines[:] = result
+
+
+def setup(app) -> None:
+    """Let the docstrings pass through `fields_as_list` before napoleon sees them."""
+    app.connect("autodoc-process-docstring", fields_as_list, priority=400)

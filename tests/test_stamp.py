@@ -128,7 +128,7 @@ def bare(tmp_path_factory):
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": f"url.{clone.as_uri()}.insteadOf",
         "GIT_CONFIG_VALUE_0": f"https://github.com/{stamp.repository(ROOT)}",
-        "PIP_NO_BUILD_ISOLATION": "1",  # the tools to build with are here, and nothing is fetched
+        "PIP_NO_BUILD_ISOLATION": "0",  # means "no isolation": the tools to build with are here
         "PIP_NO_INDEX": "1",
         "IPYTHONDIR": str(folder / "ipython"),
     }

@@ -89,7 +89,7 @@ def card(number: str, stem: str, content: dict[str, Any]) -> str:
     """Return the home page's entry of a lesson: title, question, how long it takes."""
     text = "".join(content["cells"][0]["source"])
     title = text.partition("\n")[0].lstrip("# ")
-    label = f"{int(number)}. {title}" if number.isdigit() else title
+    label = f"{int(number)}. {title}" if number.isdigit() else f"Appendix {number}. {title}"
     question = QUESTION.search(text)
     lines = [f'<li><a href="notebooks/{stem}.html">{html.escape(label)}</a>']
     lines += [f"<p>{html.escape(' '.join(question[1].split()))}</p>"] if question else []
