@@ -1,18 +1,22 @@
 # make run    a fresh clone to executed lessons, a report and web pages in runs/latest
 # make test   a fresh clone to a green test run
 # make lab    a fresh clone to JupyterLab
+# make site   a fresh clone to the site in build/site (Python 3.11 or newer)
 # Each makes .venv when it is missing. PYTHON chooses the Python to make it with: make run PYTHON=python3.12
+# CONSTRAINTS= (empty) installs the newest versions that pyproject.toml allows, RUN="3 --profile full" runs less or more.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+CONSTRAINTS ?= constraints.txt
+RUN ?=
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet $(CONSTRAINTS:%=--constraint %)
 
-.PHONY: run test lab lint build clean
+.PHONY: run test lab lint build site clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.lab
-	$(BIN)/course run --html
+	$(BIN)/course run --html $(RUN)
 
 test: $(VENV)/.test lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=90
@@ -27,6 +31,9 @@ lab: $(VENV)/.lab
 build: $(VENV)/.test
 	$(BIN)/course build
 
+site: $(VENV)/.docs
+	$(BIN)/python tools/make_site.py
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -38,7 +45,12 @@ $(VENV)/.lab: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing the course and its test tools into $(VENV) (PyTorch is large: some minutes, once)"
 	$(INSTALL) --editable '.[test]'
-	@touch $@ $(VENV)/.lab
+	@touch $@ $(VENV)/.lab $(VENV)/.docs
+
+$(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing the course and Sphinx into $(VENV) (PyTorch is large: some minutes, once)"
+	$(INSTALL) --editable '.[docs]'
+	@touch $@
 
 clean:
 	rm -rf $(VENV) runs build

@@ -162,6 +162,28 @@ def check(
     raise typer.Exit(OK if results.complete else LESSON_FAILED)
 
 
+@app.command()
+def badges(
+    repo: Annotated[str | None, typer.Option(metavar="OWNER/NAME", help="The repository, if it has moved.")] = None,
+    check_only: Annotated[
+        bool, typer.Option("--check", help="Change nothing; exit code 1 if something would.")
+    ] = False,
+) -> None:
+    """Put the repository's address into all lessons: their links to Colab and Binder, and their first cell.
+
+    Sources, built notebooks, the README and pyproject.toml change together; nothing has to be built again.
+    """
+    from course_utils.notebooks.lessons import find_root
+    from course_utils.notebooks.stamp import repository, stamp_all
+
+    root = find_root()
+    changed = stamp_all(repo, root, check=check_only)
+    for path in changed:
+        typer.echo(f"{'stale' if check_only else 'stamped'}: {path.relative_to(root).as_posix()}")
+    typer.echo(f"{repo or repository(root)}: {len(changed) or 'no'} file{'s' if len(changed) != 1 else ''} changed")
+    raise typer.Exit(LESSON_FAILED if check_only and changed else OK)
+
+
 @data_app.command("list")
 def data_list(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
     """List the data sets: which are complete, where they are, how large."""

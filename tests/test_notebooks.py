@@ -13,6 +13,27 @@ from course_utils.profiles import lesson_profile
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = lessons.notebooks(ROOT)
 MOST_MEMORY = 1536  # MB a kernel may take in the profile quick
+LIMIT = 2 * 1024**3  # bytes of private memory that each process of a quick run gets, where the system can limit it
+
+
+def limited():
+    """Keep this process, and those that it starts, from having more than LIMIT of memory of their own."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_DATA, (LIMIT, LIMIT))
+
+
+CAN_LIMIT = limited if sys.platform == "linux" else None  # elsewhere the recorded peak alone is held to its bar
+
+
+@pytest.mark.skipif(CAN_LIMIT is None, reason="only Linux limits the memory that a process really asks for")
+def test_the_memory_limit_of_the_next_test_does_limit():
+    code = "import numpy; numpy.ones({} << 20, dtype='uint8'); print('fits')"
+    small, large = (
+        subprocess.run([sys.executable, "-c", code.format(size)], capture_output=True, text=True, preexec_fn=limited)
+        for size in (256, 2200)
+    )
+    assert small.stdout == "fits\n" and "MemoryError" in large.stderr
 
 
 def test_every_source_has_a_notebook_and_settings():
@@ -36,7 +57,9 @@ def test_every_recorded_run_of_a_lesson_names_its_machine_versions_and_date(numb
 @pytest.mark.parametrize("number", NOTEBOOKS)
 def test_a_lesson_runs_quickly_from_the_command_line(number, tmp_path):
     command = [sys.executable, "-m", "course_utils.cli", "run", number, "--profile", "quick", "--out", str(tmp_path)]
-    done = subprocess.run([*command, "--timeout", "300"], capture_output=True, text=True, timeout=330, cwd=ROOT)
+    done = subprocess.run(
+        [*command, "--timeout", "300"], capture_output=True, text=True, timeout=330, cwd=ROOT, preexec_fn=CAN_LIMIT
+    )
     assert done.returncode == 0, done.stderr
     (entry,) = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["lessons"]
     assert entry["status"] == "passed" and entry["profile"] == "quick" and entry["lesson"] == number

@@ -121,12 +121,17 @@ def check_pictures(notebook: Mapping[str, Any]) -> list[str]:
 def check_links(notebook: Mapping[str, Any]) -> list[str]:
     """Check that each link inside the notebook leads to a heading, as Jupyter names them (spaces become dashes)."""
     texts = [FENCED.sub("", cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown"]
-    anchors = {heading.replace(" ", "-") for text in texts for heading in HEADING.findall(text)}
+    anchors = {anchor(heading) for text in texts for heading in HEADING.findall(text)}
     links = [unquote(a or b) for text in texts for a, b in LINK_INSIDE.findall(text)]
     problems = [f"The link to #{link} leads to no heading." for link in links if link not in anchors]
     if not links:
         problems.append("There is no table of contents: no link leads to a heading of the notebook.")
     return problems
+
+
+def anchor(heading: str) -> str:
+    """Return the name by which Jupyter links to a heading."""
+    return heading.replace(" ", "-")
 
 
 def check_parameters(path: Path, notebook: Mapping[str, Any], number: str) -> list[str]:

@@ -13,7 +13,7 @@ from course_utils.results import shown
 
 CSS = """
 :root{color-scheme:light dark;--ink:#1b1f24;--soft:#5b6470;--line:#dde1e6;--paper:#fff;--card:#f6f7f9;--link:#0060a8;
---good:#00664b;--bad:#a83c00;--code:#f6f7f9}
+--good:#00664b;--bad:#a83c00;--code:#f8f8f8}
 @media(prefers-color-scheme:dark){:root{--ink:#e6e9ed;--soft:#a3acb8;--line:#343a43;--paper:#14171b;--card:#1c2026;
 --link:#6cb8f2;--good:#4fd0a5;--bad:#ff9d66;--code:#1c2026}img.math{filter:invert(.9)}}
 *{box-sizing:border-box}
@@ -117,6 +117,7 @@ def lesson_page(notebook: Mapping[str, Any], title: str, pages: Collection[str] 
     shown_kinds = ["text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain"]
     config = Config({"NbConvertBase": {"display_data_priority": shown_kinds}})
     body, _ = HTMLExporter(template_name="basic", config=config).from_notebook_node(copy)
+    body = body.replace("<pre>", '<pre tabindex="0">')  # long lines scroll sideways, by keyboard too
     dark = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
     dark = re.sub(r"background: *#[0-9a-fA-F]+;?", "", dark)
     light = re.sub(r"background: *#[0-9a-fA-F]+;?", "", HtmlFormatter(style="default").get_style_defs(".highlight"))

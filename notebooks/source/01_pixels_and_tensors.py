@@ -13,6 +13,11 @@
 # %% [markdown]
 # # Pixels and tensors
 #
+# [Open in Colab][colab] · [Open on Binder][binder]
+#
+# [colab]: https://colab.research.google.com/github/pixels-to-predictions/pixels-to-predictions/blob/main/notebooks/01_pixels_and_tensors.ipynb
+# [binder]: https://mybinder.org/v2/gh/pixels-to-predictions/pixels-to-predictions/main?urlpath=lab%2Ftree%2Fnotebooks%2F01_pixels_and_tensors.ipynb
+#
 # **The question: how is a picture a number?**
 #
 # A computer never sees a cup of coffee. It sees half a million small numbers in a row. Everything in this course
@@ -75,6 +80,19 @@
 # no guess: it shows you exactly what you are about to learn.
 
 # %%
+try:
+    from course_utils import environment
+except ImportError:  # on Colab, for example: install the course, and replace nothing
+    import importlib
+    import subprocess
+    import sys
+
+    course = "git+https://github.com/pixels-to-predictions/pixels-to-predictions"
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", course], check=True)
+    importlib.invalidate_caches()
+    from course_utils import environment
+environment.prepare()  # installs what else is missing, and says so
+
 import numpy as np
 import torch
 from matplotlib import pyplot as plt

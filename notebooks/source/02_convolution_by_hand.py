@@ -13,6 +13,11 @@
 # %% [markdown]
 # # Convolution by hand
 #
+# [Open in Colab][colab] · [Open on Binder][binder]
+#
+# [colab]: https://colab.research.google.com/github/pixels-to-predictions/pixels-to-predictions/blob/main/notebooks/02_convolution_by_hand.ipynb
+# [binder]: https://mybinder.org/v2/gh/pixels-to-predictions/pixels-to-predictions/main?urlpath=lab%2Ftree%2Fnotebooks%2F02_convolution_by_hand.ipynb
+#
 # **The question: how does a network see an edge?**
 #
 # In lesson 1 a picture became a table of numbers. A network has to get from those numbers to "this is a 2".
@@ -57,6 +62,19 @@
 #     [Where the code lives](#Where-the-code-lives) · [What next](#What-next)
 
 # %%
+try:
+    from course_utils import environment
+except ImportError:  # on Colab, for example: install the course, and replace nothing
+    import importlib
+    import subprocess
+    import sys
+
+    course = "git+https://github.com/pixels-to-predictions/pixels-to-predictions"
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", course], check=True)
+    importlib.invalidate_caches()
+    from course_utils import environment
+environment.prepare()  # installs what else is missing, and says so
+
 import time
 from itertools import product
 from statistics import median

@@ -13,6 +13,11 @@
 # %% [markdown]
 # # A first network
 #
+# [Open in Colab][colab] · [Open on Binder][binder]
+#
+# [colab]: https://colab.research.google.com/github/pixels-to-predictions/pixels-to-predictions/blob/main/notebooks/03_fashion_mnist_cnn.ipynb
+# [binder]: https://mybinder.org/v2/gh/pixels-to-predictions/pixels-to-predictions/main?urlpath=lab%2Ftree%2Fnotebooks%2F03_fashion_mnist_cnn.ipynb
+#
 # **The question: can a machine learn to tell a shirt from a coat?**
 #
 # In lesson 1 a picture became numbers, in lesson 2 a filter found edges, and one filter was even *learned*. Now we
@@ -74,6 +79,19 @@
 # - [What next](#What-next)
 
 # %%
+try:
+    from course_utils import environment
+except ImportError:  # on Colab, for example: install the course, and replace nothing
+    import importlib
+    import subprocess
+    import sys
+
+    course = "git+https://github.com/pixels-to-predictions/pixels-to-predictions"
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", course], check=True)
+    importlib.invalidate_caches()
+    from course_utils import environment
+environment.prepare()  # installs what else is missing, and says so
+
 import math
 import tempfile
 import time

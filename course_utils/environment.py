@@ -1,0 +1,100 @@
+"""What a lesson needs around it: each lesson's first cell calls `prepare`, on Colab, on Binder and at home alike."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+import tempfile
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from course_utils.errors import CourseError
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+DISTRIBUTION = "pixels-to-predictions"
+
+
+class PrepareError(CourseError):
+    """A package that the course needs could not be installed."""
+
+
+def prepare() -> None:
+    """Install what the course needs and this Python lacks, and say so; where nothing is missing, do nothing.
+
+    No package that is already here is replaced, neither by a newer nor by an older one: a running kernel may have it
+    loaded, and would then work with two versions at once. One that is older or newer than the course wants is named.
+
+    Raises:
+        PrepareError: when pip cannot install something.
+    """
+    missing, unfit = check()
+    if missing:
+        install(missing)
+        print(
+            f"Installed for the course in {place()}: {', '.join(str(need) for need in missing)}. Nothing was replaced."
+        )
+    for need, version in unfit:
+        print(
+            f"{need.name} {version} is here, and the course was made for {need.name} {need.specifier}: "
+            f"if something fails, install that and restart the kernel."
+        )
+
+
+def place() -> str:
+    """Return where this Python runs, in words: "Colab", "Binder" or "this environment"."""
+    if "COLAB_RELEASE_TAG" in os.environ:
+        return "Colab"
+    return "Binder" if "BINDER_SERVICE_HOST" in os.environ else "this environment"
+
+
+def check() -> tuple[list[Requirement], list[tuple[Requirement, str]]]:
+    """Return which of the course's needs are missing here, and which are here in a version outside their range.
+
+    What counts is what is installed; nothing is imported.
+    """
+    from packaging.requirements import Requirement
+
+    try:
+        texts = metadata.requires(DISTRIBUTION) or []
+    except metadata.PackageNotFoundError:  # used from its folder without being installed: its owner knows
+        return [], []
+    missing, unfit = [], []
+    for need in map(Requirement, texts):
+        if need.marker and not need.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            version = metadata.version(need.name)
+        except metadata.PackageNotFoundError:
+            missing.append(need)
+            continue
+        if not need.specifier.contains(version, prereleases=True):
+            unfit.append((need, version))
+    return missing, unfit
+
+
+def install(missing: list[Requirement]) -> None:
+    """Install packages with pip, and hold every package that is here at its version.
+
+    Raises:
+        PrepareError: when pip fails; what it said is in the message.
+    """
+    held = {f"{package.name}=={package.version}" for package in metadata.distributions() if package.name}
+    held = {line for line in held if not line.lower().startswith(DISTRIBUTION)}
+    with tempfile.TemporaryDirectory(prefix="course-") as folder:
+        constraints = Path(folder) / "held.txt"
+        constraints.write_text("\n".join(sorted(held)), encoding="utf-8")
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        command += ["--constraint", str(constraints), *map(str, missing)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines()[-3:]
+        raise PrepareError(
+            f"pip could not install {', '.join(need.name for need in missing)}, which the course needs: "
+            f"{' '.join(said)} Install it by hand, restart the kernel, and run this cell again."
+        )
+    importlib.invalidate_caches()

@@ -1,0 +1,170 @@
+"""What stands alike at the top of every lesson: links that open it elsewhere, and a first cell that works there too.
+
+The repository's address stands in pyproject.toml alone; `course badges` copies it from there into the lessons and the
+README, into sources and built notebooks alike. No output depends on it, so nothing has to be built again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from course_utils.errors import SettingError
+from course_utils.notebooks.lessons import find_root, notebooks, replace_file, sources
+
+ADDRESS = re.compile(r'^Repository = "https://github\.com/(?P<repository>[^"/]+/[^"/]+)"$', re.MULTILINE)
+REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+")
+BRANCH = "main"
+README_MARKS = re.compile(r"(<!-- badges -->\n).*?(<!-- /badges -->)", re.DOTALL)
+COLAB = "https://colab.research.google.com/github/{repository}/blob/{branch}/notebooks/{file}"
+BINDER = "https://mybinder.org/v2/gh/{repository}/{branch}?urlpath=lab%2Ftree%2Fnotebooks%2F{file}"
+LINKS = """\
+[Open in Colab][colab] · [Open on Binder][binder]
+
+[colab]: {colab}
+[binder]: {binder}
+"""
+OLD_LINKS = re.compile(r"^\[Open in Colab\]\[colab\].*?^\[binder\]: \S+\n\n?", re.MULTILINE | re.DOTALL)
+FIRST_LINES = """\
+try:
+    from course_utils import environment
+except ImportError:  # on Colab, for example: install the course, and replace nothing
+    import importlib
+    import subprocess
+    import sys
+
+    course = "git+https://github.com/{repository}"
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", course], check=True)
+    importlib.invalidate_caches()
+    from course_utils import environment
+environment.prepare()  # installs what else is missing, and says so
+"""
+OLD_LINES = re.compile(
+    r"\Atry:\n    from course_utils import environment\n.*?^environment\.prepare\(\).*?\n+", re.M | re.S
+)
+CELLS = re.compile(r"^(?=# %%)", re.MULTILINE)
+
+
+def repository(root: Path | None = None) -> str:
+    """Return OWNER/NAME of the course's repository, as pyproject.toml has it.
+
+    Raises:
+        SettingError: when pyproject.toml does not say.
+    """
+    found = ADDRESS.search(((root or find_root()) / "pyproject.toml").read_text(encoding="utf-8"))
+    if found is None:
+        raise SettingError(
+            'pyproject.toml needs a line Repository = "https://github.com/OWNER/NAME" in [project.urls].'
+        )
+    return found["repository"]
+
+
+def with_links(text: str, repository: str, file: str) -> str:
+    """Return the first text cell of the lesson `file` with the links below its title.
+
+    Raises:
+        SettingError: when the cell does not begin with a title.
+    """
+    title, line, rest = OLD_LINKS.sub("", text).partition("\n")
+    if not title.startswith("# ") or not line:
+        raise SettingError(
+            f"{file} must begin with a text cell whose first line is the title, # and a space before it."
+        )
+    where = {"repository": repository, "branch": BRANCH, "file": file}
+    links = LINKS.format(colab=COLAB.format(**where), binder=BINDER.format(**where))
+    return f"{title}\n\n{links}\n{rest.lstrip()}"
+
+
+def with_first_lines(code: str, repository: str) -> str:
+    """Return the first code cell of a lesson with the lines that install what is missing before all imports."""
+    rest = OLD_LINES.sub("", code).lstrip("\n")
+    return f"{FIRST_LINES.format(repository=repository)}\n{rest}"
+
+
+def stamped_source(text: str, repository: str, file: str) -> str:
+    """Return the percent script `text` of the notebook `file`, stamped; stamping it again changes nothing.
+
+    Raises:
+        SettingError: when it lacks a text cell or a code cell.
+    """
+    cells, words, code = CELLS.split(text), None, None
+    for position, cell in enumerate(cells):
+        if cell.startswith("# %% [markdown]") and words is None:
+            words = position
+        elif re.match(r"# %%\s*\n", cell) and code is None:
+            code = position
+    if words is None or code is None:
+        raise SettingError(f"The source of {file} needs a text cell and a code cell.")
+    head, _, body = cells[words].partition("\n")
+    plain = "\n".join(
+        line[2:] if line.startswith("# ") else line.removeprefix("#") for line in body.rstrip().split("\n")
+    )
+    lines = with_links(plain, repository, file).rstrip().split("\n")
+    cells[words] = "\n".join([head, *(f"# {line}".rstrip() for line in lines)]) + "\n\n"
+    head, _, body = cells[code].partition("\n")
+    after = body[len(body.rstrip("\n")) :]  # two empty lines where a function follows
+    cells[code] = f"{head}\n{with_first_lines(body.rstrip(), repository)}{after}"
+    return "".join(cells)
+
+
+def stamped_notebook(text: str, repository: str, file: str) -> str:
+    """Return the text of the built notebook `file`, stamped; its outputs and all else stay as they are."""
+    content = json.loads(text)
+
+    def change(kind: str, stamp: Callable[[str], str]) -> None:
+        cell = next((cell for cell in content["cells"] if cell["cell_type"] == kind), None)
+        if cell is None:
+            raise SettingError(f"{file} needs a text cell and a code cell.")
+        cell["source"] = stamp("".join(cell["source"])).rstrip().splitlines(keepends=True)
+
+    change("markdown", lambda source: with_links(source, repository, file))
+    change("code", lambda source: with_first_lines(source, repository))
+    return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"  # as normalise.to_json has it
+
+
+def readme_badges(repository: str, first: str) -> str:
+    """Return the README's line of badges; `first` is the file name of the notebook that they open."""
+    where = {"repository": repository, "branch": BRANCH, "file": first}
+    owner, _, name = repository.partition("/")
+    return (
+        f"[![Open in Colab](docs/pictures/colab.svg)]({COLAB.format(**where)})\n"
+        f"[![Open on Binder](docs/pictures/binder.svg)]({BINDER.format(**where)})\n"
+        f"[![Read the site](docs/pictures/site.svg)](https://{owner.lower()}.github.io/{name}/)\n"
+    )
+
+
+def stamp_all(to: str | None = None, root: Path | None = None, *, check: bool = False) -> list[Path]:
+    """Stamp sources, notebooks and README with the repository's address; return the files that differ from that.
+
+    Args:
+        to: OWNER/NAME of a new repository, which is written to pyproject.toml; None leaves the address as it is.
+        root: the course's folder; found when None.
+        check: write nothing.
+
+    Raises:
+        SettingError: when `to` is no OWNER/NAME, or a lesson has no place for the stamp; nothing is written then.
+    """
+    root = root or find_root()
+    now = repository(root)
+    if to is not None and not REPOSITORY.fullmatch(to):
+        raise SettingError(f"{to!r} is no repository; write OWNER/NAME, such as {now}.")
+    address, wanted = to or now, {}
+    project = root / "pyproject.toml"
+    text = project.read_text(encoding="utf-8")
+    wanted[project] = ADDRESS.sub(f'Repository = "https://github.com/{address}"', text)
+    for path in sources(root).values():
+        wanted[path] = stamped_source(path.read_text(encoding="utf-8"), address, f"{path.stem}.ipynb")
+    built = notebooks(root)
+    for path in built.values():
+        wanted[path] = stamped_notebook(path.read_text(encoding="utf-8"), address, path.name)
+    readme = root / "README.md"
+    if readme.exists() and built:
+        line = readme_badges(address, next(iter(built.values())).name)
+        text = readme.read_text(encoding="utf-8")
+        wanted[readme] = README_MARKS.sub(lambda marks: f"{marks[1]}{line}{marks[2]}", text)
+    changed = [path for path, text in wanted.items() if path.read_text(encoding="utf-8") != text]
+    for path in changed if not check else ():
+        replace_file(path, wanted[path])
+    return changed

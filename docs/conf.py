@@ -1,0 +1,83 @@
+"""Sphinx's settings for the site; `make site` copies this file to where it puts the pages together.
+
+Nothing is executed and nothing is fetched, neither while building nor while reading.
+"""
+
+import re
+
+from course_utils import __version__
+from course_utils.notebooks.stamp import BRANCH, repository
+
+project = "Pixels to Predictions"
+author = "the authors of Pixels to Predictions"
+copyright = "the authors; text and code under the MIT licence"
+version = release = __version__
+language = "en"
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["jupyter_execute"]
+# Lessons put "### Contents" below their title, a level lower than the sections, so that it is no section itself.
+suppress_warnings = ["myst.header"]
+
+nb_execution_mode = "off"
+nb_merge_streams = True
+nb_ipywidgets_js = {}  # the widgets' static twins are shown, so no script is needed
+nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json", None)]
+myst_heading_anchors = 3
+myst_heading_slug_func = "course_utils.notebooks.checks.anchor"  # links inside a lesson are as Jupyter has them
+
+default_role = "code"  # docstrings mark code with single backticks
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 88
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+
+html_theme = "sphinx_book_theme"
+html_title = project
+html_static_path = ["_static"]
+html_css_files = ["course.css"]
+html_js_files = ["course.js"]
+html_copy_source = True
+html_sourcelink_suffix = ""
+html_show_sphinx = False
+html_theme_options = {
+    "repository_url": f"https://github.com/{repository()}",
+    "repository_branch": BRANCH,
+    "path_to_docs": "",
+    "use_repository_button": True,
+    "use_download_button": True,
+    "use_fullscreen_button": False,
+    "launch_buttons": {
+        "colab_url": "https://colab.research.google.com",
+        "binderhub_url": "https://mybinder.org",
+        "notebook_interface": "jupyterlab",
+    },
+    "home_page_in_toc": True,
+    "show_toc_level": 2,
+    "pygments_light_style": "a11y-high-contrast-light",
+    "pygments_dark_style": "a11y-high-contrast-dark",
+}
+
+FIELD = re.compile(r"(?P<names>\w+(?:, \w+)*): (?P<text>\S.*)")
+
+
+def fields_as_list(app, what, name, obj, options, lines) -> None:
+    """Make a list of a dataclass's fields, which its docstring has as lines of "name: what it is"."""
+    result, inside = [], False
+    for line in lines:
+        field = FIELD.fullmatch(line) if inside or not result or not result[-1] else None
+        if field:
+            result += [f"- `{field['names']}`: {field['text']}"]
+            inside = True
+        elif inside and line.startswith("  "):
+            result.append(f"  {line.strip()}")
+        else:
+            inside = False
+            result.append(line)
+    lines[:] = result
+
+
+def setup(app) -> None:
+    """Let the docstrings pass through `fields_as_list` before napoleon sees them."""
+    app.connect("autodoc-process-docstring", fields_as_list, priority=400)

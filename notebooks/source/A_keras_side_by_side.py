@@ -1,0 +1,300 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # The same network in Keras
+#
+# [Open in Colab][colab] · [Open on Binder][binder]
+#
+# [colab]: https://colab.research.google.com/github/pixels-to-predictions/pixels-to-predictions/blob/main/notebooks/A_keras_side_by_side.ipynb
+# [binder]: https://mybinder.org/v2/gh/pixels-to-predictions/pixels-to-predictions/main?urlpath=lab%2Ftree%2Fnotebooks%2FA_keras_side_by_side.ipynb
+#
+# **The question: what does a framework do for you, and what does it hide?**
+#
+# Lesson 3 wrote a network and its training loop in PyTorch. Here stands the same network in Keras 3, cell beside cell.
+# Then its weights are copied over, number by number, and both must say the same about the same pictures. Whoever can
+# do that copy knows what each layer really holds.
+#
+# **After this appendix you will be able to**
+#
+# - read a Keras network as a PyTorch one, and the other way round;
+# - carry weights from one to the other, and prove that nothing was lost;
+# - say which lines of the training loop `compile` and `fit` stand for.
+#
+# **You need** lesson 3. **Time:** on {{cores}} processor cores the cells ran in {{quick.seconds:.0f}} seconds with the
+# profile `quick`.
+#
+# ### Contents
+#
+# - [Two ways to write one network](#Two-ways-to-write-one-network)
+# - [Channels first or last](#Channels-first-or-last)
+# - [The same weights](#The-same-weights)
+# - [The same predictions](#The-same-predictions)
+# - [Five lines or one call](#Five-lines-or-one-call)
+# - [What each hides and shows](#What-each-hides-and-shows)
+# - [Quiz](#Quiz)
+# - [What you learned](#What-you-learned)
+# - [Where the code lives](#Where-the-code-lives)
+# - [What next](#What-next)
+
+# %%
+try:
+    from course_utils import environment
+except ImportError:  # on Colab, for example: install the course, and replace nothing
+    import importlib
+    import subprocess
+    import sys
+
+    course = "git+https://github.com/pixels-to-predictions/pixels-to-predictions"
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", course], check=True)
+    importlib.invalidate_caches()
+    from course_utils import environment
+environment.prepare()  # installs what else is missing, and says so
+
+import os
+
+import torch
+from torch.nn import functional as F
+from torch.testing import assert_close
+
+from course_utils import data, models, profiles, results, training
+from course_utils.exercises import appendix
+
+os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras computes with PyTorch, unless you chose another before
+try:
+    import keras
+except ImportError:
+    keras = None
+    print("Keras is not installed, so its half is skipped: pip install keras, restart the kernel, and run all again.")
+
+# %% [markdown]
+# The settings worth changing. `None` means "as the profile says".
+
+# %% tags=["parameters"]
+profile = "auto"  # "quick" runs anywhere, "full" uses more pictures; "auto" chooses
+seed = None  # start of the random numbers
+epochs = None  # how often each network sees every training picture
+pictures_used = None  # how many training pictures to use
+learning_rate = None  # of Adam, in both
+
+# %%
+settings = profiles.load(
+    "A", profile, seed=seed, epochs=epochs, pictures_used=pictures_used, learning_rate=learning_rate
+)
+clothes = data.load("fashion_mnist", seed=settings.seed)
+train_part = clothes.train.take(min(settings.pictures_used, len(clothes.train)), seed=settings.seed)
+
+# %% [markdown]
+# ## Two ways to write one network
+#
+# Lesson 3's network is three blocks (convolution, pooling, batch normalisation, ReLU) and one dense layer:
+
+# %%
+training.seed_everything(settings.seed)
+net = models.FashionNet(widths=(16, 48, 96))
+print(models.shape_trace(net, (1, 1, 28, 28)))
+
+# %% [markdown]
+# In Keras you say how many channels go *out*; how many come in, it finds out from the picture. "same" padding keeps
+# the size. Two numbers must be given to get PyTorch's batch normalisation, because the defaults differ: `epsilon`
+# (1e-5, not 1e-3), and `momentum`, which is the share of the *old* mean here and of the *new* batch there.
+#
+# **Predict first.** PyTorch's default is `momentum=0.1`. Which number must stand in the Keras network?
+
+
+# %%
+def keras_net():
+    layers = [keras.Input((28, 28, 1))]  # height, width, channels: the channels are last
+    for width in (16, 48, 96):
+        layers += [
+            keras.layers.Conv2D(width, 3, padding="same", use_bias=False),
+            keras.layers.MaxPooling2D(2),
+            keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5),
+            keras.layers.ReLU(),
+        ]
+    return keras.Sequential([*layers, keras.layers.Flatten(), keras.layers.Dense(10)])
+
+
+if keras:
+    twin = keras_net()
+    print(f"{twin.count_params():,} numbers in Keras, {models.count_parameters(net):,} parameters in PyTorch")
+
+# %% [markdown]
+# 0.9: one minus PyTorch's. And the two counts differ, although the networks are the same! Keras also counts what batch
+# normalisation only *remembers*, a mean and a variance for each channel; PyTorch keeps these as buffers and does not
+# call them parameters. That makes 2 · (16 + 48 + 96) = 320:
+
+# %%
+buffers = sum(b.numel() for name, b in net.named_buffers() if not name.endswith("num_batches_tracked"))
+assert buffers == 2 * (16 + 48 + 96) == 320
+if keras:
+    assert twin.count_params() == models.count_parameters(net) + buffers
+results.record(parameters=models.count_parameters(net), remembered=buffers)
+
+# %% [markdown]
+# ## Channels first or last
+#
+# A picture is (channel, height, width) in PyTorch and (height, width, channel) in Keras. A wrong order is often caught:
+
+# %%
+pixels = train_part.images[:256].float() / 255  # (256, 1, 28, 28)
+if keras:
+    try:
+        twin(pixels.numpy())
+    except ValueError as error:
+        print(type(error).__name__, "-", str(error).splitlines()[0][:150])
+
+# %% [markdown]
+# The mend is one `permute`. Beware of pictures whose sides happen to fit: then nobody complains, and nothing is
+# learned.
+
+# %%
+channels_last = pixels.permute(0, 2, 3, 1)  # (N, H, W, C)
+print(tuple(pixels.shape), "→", tuple(channels_last.shape))
+
+# %% [markdown]
+# ## The same weights
+#
+# **Predict first.** A convolution's weights are (out, in, height, width) in PyTorch and (height, width, in, out) in
+# Keras. For a dense layer it is (out, in) against (in, out). Is a transpose all that the dense layer needs?
+#
+# No. Behind `Flatten`, PyTorch's inputs come channel by channel, Keras's pixel by pixel. So the 96·3·3 inputs must be
+# put into the other order first:
+
+
+# %%
+def keras_order(net):
+    """Return the weights of lesson 3's network in the order and the shapes in which Keras wants them."""
+    weights = []
+    for conv, _, norm, _ in net.features:
+        weights.append(conv.weight.permute(2, 3, 1, 0))  # (out, in, h, w) → (h, w, in, out)
+        weights += [norm.weight, norm.bias, norm.running_mean, norm.running_var]
+    dense = net.classifier[1]
+    by_channel = dense.weight.reshape(10, 96, 3, 3)  # what Flatten has lined up: channel, row, column
+    by_pixel = by_channel.permute(2, 3, 1, 0)  # row, column, channel, class
+    return [w.detach().cpu().numpy() for w in (*weights, by_pixel.reshape(-1, 10), dense.bias)]
+
+
+if keras:
+    twin.set_weights(keras_order(net))
+
+# %% [markdown]
+# ## The same predictions
+#
+# Fresh networks agree easily, since fresh biases are all zero. So the PyTorch network is trained first, with lesson 3's
+# `fit`; then the weights are copied, and both are asked about the same 256 pictures.
+
+# %%
+batches = data.batches(train_part, 128, shuffle=True)
+optimizer = torch.optim.Adam(net.parameters(), lr=settings.learning_rate)
+history = training.fit(net, batches, epochs=settings.epochs, optimizer=optimizer, progress=False)
+inputs = next(iter(data.batches(clothes.test.take(256), 256)))[0]  # normalised, (256, 1, 28, 28)
+net.eval()
+with torch.inference_mode():
+    ours = net(inputs)
+
+# %%
+largest = 0.0
+if keras:
+    twin.set_weights(keras_order(net))
+    theirs = torch.as_tensor(twin.predict(inputs.permute(0, 2, 3, 1).numpy(), verbose=0))
+    assert_close(theirs, ours, rtol=1e-4, atol=1e-4)
+    assert torch.equal(theirs.argmax(1), ours.argmax(1))
+    largest = (theirs - ours).abs().max().item()
+    print(f"256 pictures, the same class for each; the logits differ by {largest:.1e} at most")
+
+# %% [markdown]
+# What is left is rounding: sums of the same numbers in another order. What if the dense layer is only transposed?
+
+# %%
+if keras:
+    careless = keras_order(net)
+    careless[-2] = net.classifier[1].weight.detach().T.numpy()
+    twin.set_weights(careless)
+    wrong = torch.as_tensor(twin.predict(inputs.permute(0, 2, 3, 1).numpy(), verbose=0))
+    print(f"same class for {(wrong.argmax(1) == ours.argmax(1)).float().mean():.0%} of the pictures")
+    assert not torch.allclose(wrong, ours, atol=1e-2)
+
+# %% [markdown]
+# Every shape fits, nobody complains, and the answers are wrong. That is why a copy is not done before an assert has
+# seen its predictions.
+#
+# ## Five lines or one call
+#
+# Lesson 3's loop has five lines: predict, measure, clear, slopes, step. Keras has them too, in `fit`; `compile` says
+# which loss and which optimizer they use. Same pictures, same rate, a fresh network each:
+
+# %%
+images, labels = next(iter(data.batches(train_part, len(train_part))))
+if keras:
+    keras.utils.set_random_seed(settings.seed)
+    student = keras_net()
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)  # forget from_logits, and it learns badly
+    student.compile(keras.optimizers.Adam(settings.learning_rate), loss, metrics=["accuracy"])
+    student.fit(images.permute(0, 2, 3, 1).numpy(), labels.numpy(), batch_size=128, epochs=settings.epochs, verbose=0)
+
+# %%
+tests = clothes.test.take(min(2000, len(clothes.test)))
+test_images, test_labels = next(iter(data.batches(tests, len(tests))))
+with torch.inference_mode():
+    accuracy = (net(test_images).argmax(1) == test_labels).float().mean().item()
+results.record(pytorch_accuracy=accuracy)
+if keras:
+    guesses = student.predict(test_images.permute(0, 2, 3, 1).numpy(), batch_size=500, verbose=0).argmax(1)
+    keras_accuracy = (torch.as_tensor(guesses) == test_labels).float().mean().item()
+    results.record(keras_accuracy=keras_accuracy, largest_difference=largest)
+    assert F.cross_entropy(ours, ours.argmax(1)).isfinite()
+
+# %% [markdown]
+# The two do not agree to the last digit, and should not: they started from other random numbers and saw the pictures in
+# another order. One run of each says nothing about which is better (lesson 3: one run is an anecdote).
+#
+# ## What each hides and shows
+#
+# | | PyTorch | Keras 3 |
+# | --- | --- | --- |
+# | the loop | yours: five lines, change any of them | `fit`; to change it, override `train_step` |
+# | train or test mode | `net.train()`, `net.eval()`: easy to forget | chosen by `fit` and `predict` |
+# | clearing the gradient | `zero_grad()`: easy to forget | done for you |
+# | channels that come in | written out, so errors show early | found from the picture |
+# | softmax or logits | logits into the loss | you choose: `from_logits`, False by default |
+# | order of the axes | channels first | channels last by default |
+# | below it | PyTorch | PyTorch, TensorFlow or JAX (`KERAS_BACKEND`) |
+#
+# Neither column is the better one. What is hidden cannot be forgotten, and what is shown can be changed.
+#
+# ## Quiz
+
+# %%
+appendix.quiz.ask(1)
+
+# %%
+appendix.quiz.ask(2)
+
+# %% [markdown]
+# ## What you learned
+#
+# - The same network is the same numbers; frameworks differ in their order, their names and their defaults.
+# - A copy of weights is right when the predictions agree, not when the shapes fit.
+# - `compile` and `fit` are lesson 3's five lines, with the mode and the gradient looked after.
+#
+# ## Where the code lives
+#
+# | what you used | where it lives |
+# | --- | --- |
+# | lesson 3's network | `models.FashionNet` |
+# | the loop | `training.fit` |
+# | whole batches, normalised | `data.batches` |
+#
+# ## What next
+#
+# Go back to [lesson 3](03_fashion_mnist_cnn.ipynb), find its five lines again, and change one that `fit` hides.

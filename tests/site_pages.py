@@ -1,0 +1,91 @@
+"""A folder of pages, served on this machine and looked at in a Chromium that can reach nothing else."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from axe_playwright_python.sync_playwright import Axe
+from lab import FLAGS, chromium
+from playwright.sync_api import BrowserContext, Page, sync_playwright
+
+SERIOUS = ("serious", "critical")
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """A server of files that writes no log."""
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+class Reader:
+    """One who reads the pages: opens them, and notes each request that leaves this machine or is not answered."""
+
+    def __init__(self, url: str, browser: Any) -> None:
+        self.url, self.browser = url, browser
+        self.left: list[str] = []  # requests to elsewhere
+        self.failed: list[str] = []  # requests that were answered with an error
+        self.errors: list[str] = []  # exceptions of scripts
+
+    @contextmanager
+    def open(self, path: str, width: int = 1200, dark: bool = False) -> Iterator[Page]:
+        """Open a page in a fresh window."""
+        window: BrowserContext = self.browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light"
+        )
+        try:
+            window.route("**/*", self._route)
+            page = window.new_page()
+            page.on("pageerror", lambda error: self.errors.append(f"{path}: {error}"))
+            page.on("response", lambda answer: self.failed.append(answer.url) if answer.status >= 400 else None)
+            page.goto(f"{self.url}/{path}", wait_until="load")
+            yield page
+        finally:
+            window.close()
+
+    def _route(self, route: Any) -> None:
+        address = route.request.url
+        if address.startswith((self.url, "data:", "blob:")):
+            route.continue_()
+        else:
+            self.left.append(address)
+            route.abort()
+
+
+@contextmanager
+def reader(folder: Path) -> Iterator[Reader]:
+    """Serve `folder` and start a browser, both until the end of the `with` block."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+            try:
+                yield Reader(f"http://127.0.0.1:{server.server_port}", browser)
+            finally:
+                browser.close()
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def barriers(page: Page) -> list[str]:
+    """Return axe-core's serious and critical findings on a page, one line each."""
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{rule['id']} ({rule['impact']}): {node['html'][:160]}"
+        for rule in found
+        if rule["impact"] in SERIOUS
+        for node in rule["nodes"][:3]
+    ]
+
+
+def too_wide(page: Page) -> int:
+    """Return by how many pixels a page can be scrolled sideways."""
+    return page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")

@@ -1,0 +1,53 @@
+"""The pages of `course run --html` keep nobody out: axe-core finds nothing serious, in light and in dark."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from course_utils.notebooks import lessons
+from course_utils.notebooks.pages import lesson_page, page
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = lessons.notebooks(ROOT)
+
+
+@pytest.fixture(scope="module")
+def visit(tmp_path_factory):
+    from lab import NONE_FOUND, chromium
+    from site_pages import reader
+
+    if chromium() is None and not os.environ.get("COURSE_NEEDS_BROWSER"):
+        pytest.skip(NONE_FOUND)
+    folder = tmp_path_factory.mktemp("pages")
+    for path in NOTEBOOKS.values():
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        text = lesson_page(notebook, path.stem, [other.stem for other in NOTEBOOKS.values()])
+        (folder / f"{path.stem}.html").write_text(text, encoding="utf-8")
+    planted = '<h1>Planted</h1><p style="color:#ccc">Too pale to read.</p><img src="data:,">'
+    (folder / "planted.html").write_text(page("Planted", planted), encoding="utf-8")
+    with reader(folder) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("number", NOTEBOOKS)
+def test_a_lessons_page_has_no_barrier_fits_a_telephone_and_fetches_nothing(number, visit):
+    from site_pages import barriers, too_wide
+
+    place = f"{NOTEBOOKS[number].stem}.html"
+    for dark in (False, True):
+        with visit.open(place, dark=dark) as opened:
+            assert barriers(opened) == []
+    with visit.open(place, width=400) as opened:
+        assert too_wide(opened) <= 0
+    assert (visit.left, visit.errors) == ([], [])
+
+
+def test_a_planted_barrier_is_found(visit):
+    from site_pages import barriers
+
+    with visit.open("planted.html") as opened:
+        found = barriers(opened)
+    assert any(line.startswith("color-contrast") for line in found)
+    assert any(line.startswith("image-alt (critical)") for line in found)

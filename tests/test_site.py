@@ -1,0 +1,151 @@
+"""The site: built strictly from the committed notebooks, open to everybody, with nothing on it from elsewhere."""
+
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from course_utils.notebooks import lessons
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = lessons.notebooks(ROOT)
+pytestmark = pytest.mark.skipif(sys.version_info < (3, 11), reason="the site is built with Python 3.11 or newer")
+LESSONS = [f"notebooks/{path.stem}.html" for path in NOTEBOOKS.values()]
+
+
+class Links(HTMLParser):
+    """What a page has of links, names and pictures."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.links, self.names, self.bare = [], set(), []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        self.names |= {found[key] for key in ("id", "name") if found.get(key)}
+        if tag == "img" and len((found.get("alt") or "").strip()) < 3:
+            self.bare.append(found.get("src", "")[:80])
+        for key in ("href", "src"):
+            if found.get(key):
+                self.links.append((tag, found[key]))
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """The site, built as `make site` does."""
+    folder = tmp_path_factory.mktemp("site") / "site"
+    command = [sys.executable, str(ROOT / "tools" / "make_site.py"), "--out", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, cwd=ROOT)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    assert "WARNING" not in done.stderr, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pages(site):
+    """Each page's content, by its path in the site."""
+    return {p.relative_to(site).as_posix(): Links(p.read_text(encoding="utf-8")) for p in site.rglob("*.html")}
+
+
+def test_every_lesson_and_every_module_has_a_page(site, pages):
+    assert set(LESSONS) <= set(pages)
+    home = (site / "index.html").read_text(encoding="utf-8")
+    places = [home.index(f'href="{lesson}"') for lesson in LESSONS]
+    assert places == sorted(places)
+    for module in ("training", "convolution", "data"):
+        assert "course_utils" in (site / "api" / f"{module}.html").read_text(encoding="utf-8")
+    assert "training.fit" in (site / "api" / "training.html").read_text(encoding="utf-8")
+
+
+def test_no_link_inside_the_site_is_broken(site, pages):
+    broken = []
+    for path, page in pages.items():
+        for _, link in page.links:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                continue
+            target = (site / path).parent / unquote(parts.path) if parts.path else site / path
+            if not target.exists():
+                broken.append(f"{path}: {link}")
+            elif parts.fragment and target.suffix == ".html":
+                names = pages[os.path.relpath(target.resolve(), site.resolve()).replace(os.sep, "/")].names
+                if unquote(parts.fragment) not in names:
+                    broken.append(f"{path}: {link}")
+    assert broken == []
+
+
+def test_every_picture_says_what_it_shows(pages):
+    assert {path: page.bare for path, page in pages.items() if page.bare} == {}
+
+
+def test_nothing_on_a_page_comes_from_elsewhere_by_its_text(pages):
+    for path, page in pages.items():
+        loaded = [link for tag, link in page.links if tag in ("script", "img", "link", "iframe")]
+        assert [link for link in loaded if re.match(r"(https?:)?//", link)] == [], path
+
+
+def test_a_lesson_can_be_downloaded_as_it_is_committed_and_opened_elsewhere(site, pages):
+    for path in NOTEBOOKS.values():
+        assert (site / "_sources" / "notebooks" / path.name).read_bytes() == path.read_bytes()
+        links = [link for _, link in pages[f"notebooks/{path.stem}.html"].links]
+        assert f"../_sources/notebooks/{path.name}" in links
+        for host in ("https://colab.research.google.com/github/", "https://mybinder.org/v2/gh/"):
+            assert any(link.startswith(host) and path.name in unquote(link) for link in links)
+
+
+@pytest.fixture(scope="module")
+def visit(site):
+    from lab import NONE_FOUND, chromium
+    from site_pages import reader
+
+    if chromium() is None and not os.environ.get("COURSE_NEEDS_BROWSER"):
+        pytest.skip(NONE_FOUND)
+    with reader(site) as opened:
+        yield opened
+
+
+PLACES = ["index.html", *LESSONS, "start.html", "api/training.html", "search.html?q=convolution"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_page_needs_nothing_from_elsewhere_fits_a_telephone_and_has_no_barrier(place, visit):
+    from site_pages import barriers, too_wide
+
+    for dark in (False, True):
+        with visit.open(place, dark=dark) as page:
+            assert page.locator("h1").count() >= 1
+            assert barriers(page) == []
+    with visit.open(place, width=400) as page:
+        assert too_wide(page) <= 0
+    assert (visit.left, visit.errors, visit.failed) == ([], [], [])
+
+
+def test_the_site_is_dark_where_the_reader_wants_it_dark(visit):
+    def paper(dark):
+        with visit.open("index.html", dark=dark) as page:
+            colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+            return sum(int(part) for part in re.findall(r"\d+", colour)[:3])
+
+    assert paper(dark=True) < 150 and paper(dark=False) > 700
+
+
+def test_quiz_answers_unfold_by_keyboard(visit):
+    with visit.open(LESSONS[0]) as page:
+        folded = page.locator(".cell_output details").first
+        answer = folded.locator("li").first
+        assert not answer.is_visible()
+        folded.locator("summary").focus()
+        page.keyboard.press("Enter")
+        assert answer.is_visible()
+
+
+def test_a_word_of_a_lesson_is_found_by_the_search(visit):
+    with visit.open("search.html?q=stride") as page:
+        page.wait_for_selector("#search-results li a", timeout=20_000)
+        assert any("02_" in (a.get_attribute("href") or "") for a in page.locator("#search-results li a").all())

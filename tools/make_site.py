@@ -1,0 +1,166 @@
+"""Make the site from the committed notebooks, the README and the package's docstrings: `make site`.
+
+python tools/make_site.py [--out build/site]
+
+Sources are put together beside the result, and Sphinx builds them with warnings as errors. Nothing is executed and
+nothing is fetched. Lessons, sections and modules are found, not listed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import html
+import json
+import pkgutil
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import course_utils  # noqa: E402
+from course_utils.notebooks import lessons, stamp  # noqa: E402
+from course_utils.notebooks.pages import with_formulas  # noqa: E402
+
+PICTURES = {"image/png": "png", "image/jpeg": "jpg", "image/svg+xml": "svg"}
+SECTIONS = {  # pages made of the README's sections
+    "start": ("Start", ["Start", "Elsewhere", "For learners"]),
+    "instructors": ("For instructors", ["For instructors", "Data", "Tests and CI", "Licences"]),
+}
+QUESTION = re.compile(r"\*\*The question: (.+?)\*\*", re.DOTALL)
+HIDDEN = ("cli", "notebooks")  # what the command is made of: no part of the package that lessons use
+
+
+def main() -> int:
+    """Build the site, and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "site")
+    out = parser.parse_args().out.resolve()
+    source = out.with_name(f"{out.name}-source")
+    for folder in (source, out):
+        shutil.rmtree(folder, ignore_errors=True)
+    put_together(source)
+    command = [sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-q", "-d", f"{out}-doctrees"]
+    code = subprocess.run([*command, str(source), str(out)], check=False).returncode
+    if code == 0:
+        for path in lessons.notebooks(ROOT).values():  # what the download button gives: the lesson as it is committed
+            shutil.copy(path, out / "_sources" / "notebooks" / path.name)
+        print(f"The site: {out / 'index.html'}")
+    return code
+
+
+def put_together(source: Path) -> None:
+    """Write all that Sphinx needs into the folder `source`."""
+    shutil.copytree(ROOT / "docs", source, ignore=shutil.ignore_patterns("__pycache__"))
+    pictures = source / "_static" / "pictures"
+    for folder in (pictures, source / "notebooks", source / "api"):
+        folder.mkdir(parents=True)
+    notebooks = lessons.notebooks(ROOT)
+    cards = []
+    for number, path in notebooks.items():
+        content = json.loads(path.read_text(encoding="utf-8"))
+        cards.append(card(number, path.stem, content))
+        prepared(content, pictures)
+        (source / "notebooks" / path.name).write_text(json.dumps(content), encoding="utf-8")
+    index = (source / "index.md").read_text(encoding="utf-8")
+    index = index.replace("<!-- lessons -->", f'<ol class="lessons">\n{"".join(cards)}</ol>')
+    files = "\n".join(f"notebooks/{path.stem}" for path in notebooks.values())
+    (source / "index.md").write_text(index.replace("<!-- lesson files -->", files), encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name, (title, wanted) in SECTIONS.items():
+        parts = [f"## {part}" for part in re.split(r"^## ", readme, flags=re.MULTILINE)]
+        chosen = [part for part in parts if part.partition("\n")[0].removeprefix("## ") in wanted]
+        text = "\n".join(chosen).replace(f"## {title}\n", "", 1)
+        (source / f"{name}.md").write_text(f"# {title}\n\n{with_links(text)}", encoding="utf-8")
+    guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (source / "contributing.md").write_text(with_links(guide), encoding="utf-8")
+    for name, text in reference():
+        (source / "api" / f"{name}.md").write_text(text, encoding="utf-8")
+
+
+def card(number: str, stem: str, content: dict[str, Any]) -> str:
+    """Return the home page's entry of a lesson: title, question, how long it takes."""
+    text = "".join(content["cells"][0]["source"])
+    title = text.partition("\n")[0].lstrip("# ")
+    label = f"{int(number)}. {title}" if number.isdigit() else f"Appendix {number}. {title}"
+    question = QUESTION.search(text)
+    lines = [f'<li><a href="notebooks/{stem}.html">{html.escape(label)}</a>']
+    lines += [f"<p>{html.escape(' '.join(question[1].split()))}</p>"] if question else []
+    record = ROOT / "results" / f"{number}_quick.json"
+    if record.exists():
+        run = json.loads(record.read_text(encoding="utf-8"))
+        lines += [f'<p class="facts">{run["seconds"]:.0f} s on {run["hardware"]["cores"]} cores, profile quick</p>']
+    return "".join(lines) + "</li>\n"
+
+
+def prepared(content: dict[str, Any], folder: Path) -> None:
+    """Change a notebook for the site: pictures into `folder`, with their words; formulas as pictures."""
+    for cell in content["cells"]:
+        if cell["cell_type"] == "markdown":
+            cell["source"] = with_formulas("".join(cell["source"]))
+        for output in cell.get("outputs", ()):
+            data = output.get("data", {})
+            for kind in [kind for kind in data if kind.startswith("application/")]:
+                del data[kind]
+            kind = next((kind for kind in PICTURES if kind in data), None)
+            if kind is None:
+                continue
+            raw = "".join(data[kind])
+            picture = raw.encode() if kind == "image/svg+xml" else base64.b64decode(raw)
+            name = f"{hashlib.sha256(picture).hexdigest()[:16]}.{PICTURES[kind]}"
+            (folder / name).write_bytes(picture)
+            about = output.get("metadata", {}).get(kind, {})
+            alt = html.escape(about.get("alt") or "".join(data.get("text/plain", "")))
+            size = "".join(f' {side}="{about[side]}"' for side in ("width", "height") if side in about)
+            if "text/html" not in data:
+                data["text/html"] = f'<img class="figure" alt="{alt}"{size} src="../_static/pictures/{name}">'
+            del data[kind]
+
+
+def with_links(text: str) -> str:
+    """Return the README's or CONTRIBUTING's text with links that hold on the site; other files are the repository's."""
+    repository = f"https://github.com/{stamp.repository(ROOT)}/blob/{stamp.BRANCH}/"
+
+    def moved(link: re.Match[str]) -> str:
+        target = link[1]
+        if re.match(r"https?:|#", target):
+            return link[0]
+        if target.startswith("docs/"):
+            return f"]({target.removeprefix('docs/')})"
+        if target in ("README.md", "CONTRIBUTING.md"):
+            return f"]({'start' if target.startswith('R') else 'contributing'}.md)"
+        return link[0] if target.startswith("notebooks/") else f"]({repository}{target})"
+
+    return re.sub(r"\]\(([^)\s]+)\)", moved, text)
+
+
+def reference() -> Iterator[tuple[str, str]]:
+    """Give name and text of each page about the package: one for each module or folder of modules, and the index."""
+    pages: dict[str, list[str]] = {}
+    for module in pkgutil.walk_packages(course_utils.__path__, "course_utils."):
+        name = module.name.removeprefix("course_utils.")
+        page = name.partition(".")[0]
+        if page not in HIDDEN and not any(part.startswith("_") for part in name.split(".")):
+            pages.setdefault(page, []).append(module.name)
+    for page, modules in pages.items():
+        blocks = [f"# `{page}`\n"]
+        for module in modules:
+            blocks += [f"## `{module}`\n"] if len(modules) > 1 else []
+            blocks.append(f"```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n   :ignore-module-all:\n```\n")
+        yield page, "\n".join(blocks)
+    names = "\n".join(pages)
+    yield (
+        "index",
+        f"# The package\n\nOne module for each idea, made from its docstrings.\n\n```{{toctree}}\n\n{names}\n```\n",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
