@@ -122,7 +122,7 @@ def draw_curve(curve: Curve, figure: Canvas) -> None:
     right.margins(x=0.28)
     right.invert_yaxis()
     most = curve.memory.largest_batch(curve.available)
-    right.set_xlabel(f"MB ({curve.available / 1e9:.3g} GB: batches up to {most:,})")
+    right.set_xlabel(f"MB ({curve.available / 1e9:.3g} GB: up to {most:,})", fontsize=9)
     right.set_title(f"{curve.memory.of(curve.chosen) / 1e6:,.1f} MB in all", fontsize=10)
     right.grid(axis="y", visible=False)
 

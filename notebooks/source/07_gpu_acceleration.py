@@ -561,9 +561,10 @@ assert warm.accuracy > 2.5 / len(cifar.classes)  # far above chance
 
 # %% [markdown]
 # {{sprint_accuracy:.1%}} after {{sprint_steps}} steps on {{sprint_used:,}} pictures ({{pictures}}, source: {{data}}),
-# {{sprint_warm:.1f}} seconds warm and {{sprint_cold:.1f}} cold, on *{{device_name}}*. On a CPU this is a miniature:
-# fewer pictures, a narrow network, and no claim to any record. The same code with the settings of the profile `full`
-# is made for a GPU.
+# {{sprint_warm:.1f}} seconds warm and {{sprint_cold:.1f}} cold, on *{{device_name}}*. If you guessed that warm is
+# much faster, you thought of a GPU, which chooses kernels and fetches memory in its first run; on a CPU there is
+# little to warm up, and the two differ by chance. On a CPU this is a miniature: fewer pictures, a narrow network, and
+# no claim to any record. The same code with the settings of the profile `full` is made for a GPU.
 
 # %%
 with figures.style():
@@ -603,7 +604,8 @@ with figures.style():
 figures.show(fig, alt="; ".join(f"{name}: {value:.1%}" for name, value in worth.items()) + ", as bars.")
 
 # %% [markdown]
-# In this run the accuracy was lowest *{{most_missed}}*, by {{most_lost:.1%}} of the pictures. With one seed and
+# In this run the accuracy was lowest *{{most_missed}}*: {{most_lost:.1%}} of the pictures fewer than with all
+# tricks. With one seed and
 # few test pictures, a difference of a few per cent can be luck.
 #
 # ## Many processes, one result
