@@ -151,7 +151,7 @@ if keras:
     try:
         twin(pixels.numpy())
     except ValueError as error:
-        print(type(error).__name__, "-", " ".join(str(error).split())[:240])
+        print(type(error).__name__, "-", str(error).splitlines()[0][:150])
 
 # %% [markdown]
 # The mend is one `permute`. Beware of pictures whose sides happen to fit: then nobody complains, and nothing is
