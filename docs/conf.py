@@ -29,7 +29,6 @@ default_role = "code"  # docstrings mark code with single backticks
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 python_use_unqualified_type_names = True
-python_maximum_signature_line_length = 88
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 
@@ -54,12 +53,13 @@ html_theme_options = {
         "notebook_interface": "jupyterlab",
     },
     "home_page_in_toc": True,
+    "navbar_persistent": [],  # one field for the search, in the sidebar
     "show_toc_level": 2,
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
 
-FIELD = re.compile(r"(?P<names>\w+(?:, \w+)*): (?P<text>\S.*)")
+FIELD = re.compile(r"(?P<names>[a-z_]\w*(?:, [a-z_]\w*)*): (?P<text>\S.*)")
 
 
 def fields_as_list(app, what, name, obj, options, lines) -> None:
@@ -73,8 +73,8 @@ def fields_as_list(app, what, name, obj, options, lines) -> None:
         elif inside and line.startswith("  "):
             result.append(f"  {line.strip()}")
         else:
+            result += ["", line] if inside and line else [line]
             inside = False
-            result.append(line)
     lines[:] = result
 
 

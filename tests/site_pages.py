@@ -42,6 +42,7 @@ class Reader:
         try:
             window.route("**/*", self._route)
             page = window.new_page()
+            page.set_default_timeout(120_000)  # a busy machine takes its time
             page.on("pageerror", lambda error: self.errors.append(f"{path}: {error}"))
             page.on("response", lambda answer: self.failed.append(answer.url) if answer.status >= 400 else None)
             page.goto(f"{self.url}/{path}", wait_until="load")

@@ -50,10 +50,18 @@ def main() -> int:
     command = [sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-q", "-d", f"{out}-doctrees"]
     code = subprocess.run([*command, str(source), str(out)], check=False).returncode
     if code == 0:
+        mend_theme(out / "_static" / "styles")
         for path in lessons.notebooks(ROOT).values():  # what the download button gives: the lesson as it is committed
             shutil.copy(path, out / "_sources" / "notebooks" / path.name)
         print(f"The site: {out / 'index.html'}")
     return code
+
+
+def mend_theme(styles: Path) -> None:
+    """Let the theme find Sphinx's own style sheet, one folder up from its own (sphinx-book-theme 1.4 looks two up)."""
+    for path in styles.glob("*.css"):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace("../../basic.css", "../basic.css"), encoding="utf-8")
 
 
 def put_together(source: Path) -> None:

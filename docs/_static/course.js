@@ -8,3 +8,8 @@ function reachable() {
 }
 addEventListener("load", reachable);
 addEventListener("resize", reachable);
+// The theme's sidebar folds by a sign without words.
+addEventListener("DOMContentLoaded", () => {
+  for (const fold of document.querySelectorAll("summary"))
+    if (!fold.textContent.trim()) fold.setAttribute("aria-label", "Show or hide the pages below");
+});
