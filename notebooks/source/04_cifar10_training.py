@@ -13,6 +13,11 @@
 # %% [markdown]
 # # Training for real: CIFAR-10
 #
+# [Open in Colab][colab] · [Open on Binder][binder]
+#
+# [colab]: https://colab.research.google.com/github/pixels-to-predictions/pixels-to-predictions/blob/main/notebooks/04_cifar10_training.ipynb
+# [binder]: https://mybinder.org/v2/gh/pixels-to-predictions/pixels-to-predictions/main?urlpath=lab%2Ftree%2Fnotebooks%2F04_cifar10_training.ipynb
+#
 # **The question: how do you train a network on colour photographs so that it is good at *new* ones?**
 #
 # Clothes on white ground were kind to us. Now the pictures are photographs: small, in colour, taken from any side,
@@ -69,6 +74,19 @@
 # - [What next](#What-next)
 
 # %%
+try:
+    from course_utils import environment
+except ImportError:  # on Colab, for example: install the course, and replace nothing
+    import importlib
+    import subprocess
+    import sys
+
+    course = "git+https://github.com/pixels-to-predictions/pixels-to-predictions"
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", course], check=True)
+    importlib.invalidate_caches()
+    from course_utils import environment
+environment.prepare()  # installs what else is missing, and says so
+
 import functools
 import itertools
 import tempfile

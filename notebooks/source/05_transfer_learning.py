@@ -13,6 +13,11 @@
 # %% [markdown]
 # # Transfer learning: standing on ImageNet
 #
+# [Open in Colab][colab] · [Open on Binder][binder]
+#
+# [colab]: https://colab.research.google.com/github/pixels-to-predictions/pixels-to-predictions/blob/main/notebooks/05_transfer_learning.ipynb
+# [binder]: https://mybinder.org/v2/gh/pixels-to-predictions/pixels-to-predictions/main?urlpath=lab%2Ftree%2Fnotebooks%2F05_transfer_learning.ipynb
+#
 # **The question: can a network learn from a few dozen pictures what usually takes a million?**
 #
 # In lessons 3 and 4 every network began with random numbers. But somebody has already trained networks for weeks on
@@ -69,6 +74,19 @@
 # - [What next](#What-next)
 
 # %%
+try:
+    from course_utils import environment
+except ImportError:  # on Colab, for example: install the course, and replace nothing
+    import importlib
+    import subprocess
+    import sys
+
+    course = "git+https://github.com/pixels-to-predictions/pixels-to-predictions"
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", course], check=True)
+    importlib.invalidate_caches()
+    from course_utils import environment
+environment.prepare()  # installs what else is missing, and says so
+
 import math
 import tempfile
 import time

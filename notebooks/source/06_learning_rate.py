@@ -13,6 +13,11 @@
 # %% [markdown]
 # # The learning rate
 #
+# [Open in Colab][colab] · [Open on Binder][binder]
+#
+# [colab]: https://colab.research.google.com/github/pixels-to-predictions/pixels-to-predictions/blob/main/notebooks/06_learning_rate.ipynb
+# [binder]: https://mybinder.org/v2/gh/pixels-to-predictions/pixels-to-predictions/main?urlpath=lab%2Ftree%2Fnotebooks%2F06_learning_rate.ipynb
+#
 # **The question: how large should a step be, and should it stay that large?**
 #
 # Every network of this course had a number that somebody chose: the learning rate. Too small, and training crawls.
@@ -64,6 +69,19 @@
 # - [What next](#What-next)
 
 # %%
+try:
+    from course_utils import environment
+except ImportError:  # on Colab, for example: install the course, and replace nothing
+    import importlib
+    import subprocess
+    import sys
+
+    course = "git+https://github.com/pixels-to-predictions/pixels-to-predictions"
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", course], check=True)
+    importlib.invalidate_caches()
+    from course_utils import environment
+environment.prepare()  # installs what else is missing, and says so
+
 import itertools
 import math
 import statistics

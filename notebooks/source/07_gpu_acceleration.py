@@ -13,6 +13,11 @@
 # %% [markdown]
 # # GPU acceleration
 #
+# [Open in Colab][colab] · [Open on Binder][binder]
+#
+# [colab]: https://colab.research.google.com/github/pixels-to-predictions/pixels-to-predictions/blob/main/notebooks/07_gpu_acceleration.ipynb
+# [binder]: https://mybinder.org/v2/gh/pixels-to-predictions/pixels-to-predictions/main?urlpath=lab%2Ftree%2Fnotebooks%2F07_gpu_acceleration.ipynb
+#
 # **The question: where do the minutes go, and how do they become seconds?**
 #
 # The same network, the same pictures, the same accuracy: one loop takes minutes, another takes seconds. This lesson
@@ -76,6 +81,19 @@
 # - [What next](#What-next)
 
 # %%
+try:
+    from course_utils import environment
+except ImportError:  # on Colab, for example: install the course, and replace nothing
+    import importlib
+    import subprocess
+    import sys
+
+    course = "git+https://github.com/pixels-to-predictions/pixels-to-predictions"
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", course], check=True)
+    importlib.invalidate_caches()
+    from course_utils import environment
+environment.prepare()  # installs what else is missing, and says so
+
 import gc
 import statistics
 import tempfile
