@@ -31,6 +31,8 @@ FINDINGS = {  # what the README says of each lesson, from its recorded run
     "a new head; on small pictures, from scratch {f[scratch_accuracy]:.1%}, frozen "
     "{f[small_frozen_accuracy]:.1%}, fine-tuned {f[tuned_accuracy]:.1%}",
     "06": "a range test that puts everything back; in a race over {f[runs]} seeds {f[finding]}",
+    "07": "the ladder from a plain loop upwards, a sprint with each trick left out once, and two processes that "
+    "train as one; measured on a processor so far, not on a GPU",
 }
 
 

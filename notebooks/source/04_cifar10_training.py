@@ -962,5 +962,5 @@ exercises.lesson4.quiz.ask(4)
 # ## What next
 #
 # Ten minutes of training from scratch need tens of thousands of labelled pictures. What if you have two hundred?
-# Lesson 5 stands on a network that has already seen a million. Until then, go back to [lesson
+# [Lesson 5](05_transfer_learning.ipynb) stands on a network that has already seen a million. Or go back to [lesson
 # 3](03_fashion_mnist_cnn.ipynb) and give its network a residual block and augmentation: does it help there?
