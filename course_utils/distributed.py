@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -288,7 +289,7 @@ def launch(
         threads: of each process.
 
     Raises:
-        RunError: when it fails or takes too long; the message holds the last lines of what it printed.
+        RunError: when it fails or takes too long; the message holds the first error of a process.
     """
     options = [f"--{name.replace('_', '-')}={value}" for name, value in asdict(plan).items()]
     command = [
@@ -307,9 +308,15 @@ def launch(
         if running.poll() is None:
             _end(running)
     if running.returncode != 0 or not (out / REPORT).exists():
-        last = " / ".join(line for line in printed.splitlines()[-40:] if "Error" in line or "error" in line)[-600:]
-        raise RunError(f"torchrun ended with {running.returncode}: {last or printed[-600:]}")
+        raise RunError(f"torchrun ended with {running.returncode}: {_first_error(printed)}")
     return read_report(out)
+
+
+def _first_error(printed: str) -> str:
+    """Return what the first process that failed said, or the end of what was printed."""
+    errors = re.findall(r"^\S*?([\w.]+(?:Error|Exception|Interrupt): .+)$", printed, re.MULTILINE)
+    own = [error for error in errors if "ChildFailedError" not in error]
+    return own[0] if own else printed[-600:]
 
 
 def _end(running: subprocess.Popen[str]) -> None:

@@ -43,7 +43,7 @@ def left_behind(out):
 
 def test_two_processes_equal_one_though_one_is_killed_in_the_middle_of_an_epoch(alone, tmp_path):
     plan = Plan(**SMALL, kill_rank=1, kill_step=5)  # the second of four steps of epoch 2; saved after steps 3 and 4
-    report = distributed.launch(plan, 2, tmp_path, max_restarts=1, timeout=150)
+    report = distributed.launch(plan, 2, tmp_path, max_restarts=1, timeout=400)
     assert (report.processes, report.backend, report.restarts, report.resumed_at) == (2, "gloo", 1, 4)
     assert len(report.losses) == len(alone.losses) == 8
     for ours, theirs in zip(report.losses, alone.losses):
@@ -130,7 +130,7 @@ def test_a_plan_that_makes_no_sense_is_refused(change, message):
 
 def test_a_failure_in_a_process_is_told(tmp_path):
     with pytest.raises(RunError, match=r"torchrun ended with 1: .*There is no data set 'nothing'"):
-        distributed.launch(Plan(data="nothing"), 2, tmp_path, timeout=100)
+        distributed.launch(Plan(data="nothing"), 2, tmp_path, timeout=200)
 
 
 def test_data_of_the_sample_is_what_the_report_names(alone):
