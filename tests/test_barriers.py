@@ -1,9 +1,9 @@
 """The pages of `course run --html` keep nobody out: axe-core finds nothing serious, in light and in dark."""
 
-import json
 import os
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from course_utils.notebooks import lessons
@@ -22,8 +22,7 @@ def visit(tmp_path_factory):
         pytest.skip(NONE_FOUND)
     folder = tmp_path_factory.mktemp("pages")
     for path in NOTEBOOKS.values():
-        notebook = json.loads(path.read_text(encoding="utf-8"))
-        text = lesson_page(notebook, path.stem, [other.stem for other in NOTEBOOKS.values()])
+        text = lesson_page(nbformat.read(path, as_version=4), path.stem, [other.stem for other in NOTEBOOKS.values()])
         (folder / f"{path.stem}.html").write_text(text, encoding="utf-8")
     planted = '<h1>Planted</h1><p style="color:#ccc">Too pale to read.</p><img src="data:,">'
     (folder / "planted.html").write_text(page("Planted", planted), encoding="utf-8")

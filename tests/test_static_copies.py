@@ -71,7 +71,7 @@ def test_every_widget_of_a_committed_lesson_has_its_picture(path):
         for cell in notebook["cells"]
         if cell["cell_type"] == "code" and re.search(r"^widgets\.lesson\d\.", "".join(cell["source"]), re.MULTILINE)
     ]
-    assert len(panels) >= 2
+    assert len(panels) >= (2 if path.name[0].isdigit() else 0)  # an appendix may have none
     for outputs in panels:
         data = outputs[-1]["data"]
         assert len(set(picture_in(data).tobytes())) > 20
