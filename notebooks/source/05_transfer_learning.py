@@ -979,6 +979,6 @@ exercises.lesson5.quiz.ask(4)
 #
 # ## What next
 #
-# You have used learning rates all along without asking where they come from. [Lesson
-# 6](06_learning_rate.ipynb) finds them by measuring. But first: make a folder with two sub-folders and twenty photographs in each, put its path into
+# You have used learning rates all along without asking where they come from. [Lesson 6](06_learning_rate.ipynb) finds
+# them by measuring. But first: make a folder with two sub-folders and twenty photographs in each, put its path into
 # `pictures` at the top, and run this lesson again. It is your classifier now.
