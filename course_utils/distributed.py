@@ -314,7 +314,7 @@ def launch(
 
 def _first_error(printed: str) -> str:
     """Return what the first process that failed said, or the end of what was printed."""
-    errors = re.findall(r"^\S*?([\w.]+(?:Error|Exception|Interrupt): .+)$", printed, re.MULTILINE)
+    errors = re.findall(r"^(?:\[rank\d+\]: )?([\w.]+(?:Error|Exception|Interrupt): .+)$", printed, re.MULTILINE)
     own = [error for error in errors if "ChildFailedError" not in error]
     return own[0] if own else printed[-600:]
 
