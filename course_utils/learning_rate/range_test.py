@@ -153,7 +153,7 @@ def range_test(
         steps: batches, at most, and rungs of the ladder.
         beta: of the smoothing, from 0 (none) to below 1. A large one makes the curve calm, and late.
         threshold: stop when the smoothed loss exceeds this many times its lowest value; `math.inf` never stops. (A
-            lowest loss below zero counts by its size: the rise allowed is `threshold` − 1 times |lowest|.)
+            lowest loss below zero counts by its size: the rise allowed is `threshold` − 1 times its size.)
         autocast: `torch.bfloat16` or `torch.float16`, as for `training.fit`.
 
     Returns:
