@@ -81,3 +81,6 @@ def fields_as_list(app, what, name, obj, options, lines) -> None:
 def setup(app) -> None:
     """Let the docstrings pass through `fields_as_list` before napoleon sees them."""
     app.connect("autodoc-process-docstring", fields_as_list, priority=400)
+
+
+html_domain_indices = False  # the list of modules would repeat the reference, with pictures without words

@@ -256,7 +256,7 @@ class Control:
         (self.place if self.kind == "field" else self.place.locator(beside)).focus()
         keyboard = self.panel.notebook.page.keyboard
         keyboard.press("Control+A")
-        keyboard.type(text)
+        keyboard.type(text.replace("−", "-"))  # a readout writes the sign of mathematics, which nobody can type
         keyboard.press("Enter")
         return self._seen()
 

@@ -627,22 +627,10 @@ def test_an_answer_that_spoils_its_inputs_fools_no_check_and_harms_no_later_one(
         spoil(*arguments)
         return result
 
-    tensors = exercise.name not in {
-        "from_hex", "dense_megabytes", "perfect_rate", "same_padding", "flat_size",
-        "rate_ladder", "cycle_steps", "one_cycle_rate",
+    plain = {  # answers whose arguments are numbers, texts and other things that cannot be spoiled
+        "from_hex", "dense_megabytes", "perfect_rate", "same_padding", "flat_size", "head_parameters", "prepare",
+        "layer_rates", "rate_ladder", "cycle_steps", "one_cycle_rate", "amdahl", "batch_bytes", "slices",
     }  # fmt: skip
-    tensors = exercise.name not in {"from_hex", "dense_megabytes", "perfect_rate", "same_padding", "flat_size"}
-    tensors &= exercise.name not in {"head_parameters", "prepare", "layer_rates"}
-    plain = {
-        "from_hex",
-        "dense_megabytes",
-        "perfect_rate",
-        "same_padding",
-        "flat_size",
-        "amdahl",
-        "batch_bytes",
-        "slices",
-    }
     tensors = exercise.name not in plain
     outcome = exercise.check(spoiling)
     assert outcome.outcome == ("wrong" if tensors else "correct")

@@ -189,6 +189,7 @@ def test_a_folder_with_hostile_notebooks_gets_a_complete_table_with_right_verdic
     folder, temporary = tmp_path / "learners", tmp_path / "tmp"
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setenv("COLUMNS", "400")  # no name is broken into two lines
     monkeypatch.setattr("tempfile.tempdir", None)
     expected = {}
     for name, (cells, *wanted) in (HONEST | HOSTILE).items():

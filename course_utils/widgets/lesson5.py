@@ -63,6 +63,7 @@ def own_picture(networks: Mapping[str, Network], photographs: Sequence[str] = ("
 
     chooser = controls.upload("Your picture", ENDINGS)
     choice = controls.choice("picture", [*photographs, UPLOADED])
+    network = controls.choice("network", list(networks))
 
     def arrived(change: object = None) -> None:
         if transfer.uploads(chooser.value):
@@ -71,7 +72,8 @@ def own_picture(networks: Mapping[str, Network], photographs: Sequence[str] = ("
     made = Exploration(
         compute,
         draw_classified,
-        {"network": controls.choice("network", list(networks)), "picture": choice, "file": chooser},
+        {"network": network, "picture": choice, "file": chooser},
+        arrangement=controls.row(*([network] if len(networks) > 1 else []), choice, chooser),
         describe=described_guesses,
         twin=[{"network": name, "picture": each} for name in networks for each in photographs[:2]],
         columns=2,
