@@ -6,7 +6,12 @@ import textwrap
 
 from course_utils.exercises.checking import Exercise
 
-IMPORTS = "import math\nimport torch\nfrom torch import nn\nfrom torch.nn import functional as F\nfrom course_utils import exercises"
+IMPORTS = """\
+import math
+import torch
+from torch import nn
+from torch.nn import functional as F
+from course_utils import exercises"""
 
 
 def reference(exercise: Exercise) -> str:
