@@ -58,10 +58,12 @@ def main() -> int:
 
 
 def mend_theme(styles: Path) -> None:
-    """Let the theme find Sphinx's own style sheet, one folder up from its own (sphinx-book-theme 1.4 looks two up)."""
+    """Put Sphinx's own style sheet into the theme's, which looks for it in a wrong folder (sphinx-book-theme 1.4)."""
+    basic = (styles.parent / "basic.css").read_text(encoding="utf-8").replace("url(", "url(../")
     for path in styles.glob("*.css"):
         text = path.read_text(encoding="utf-8")
-        path.write_text(text.replace("../../basic.css", "../basic.css"), encoding="utf-8")
+        text = re.sub(r"""@import\s*(?:url\()?["'](?:\.\./)+basic\.css["']\)?;?""", lambda _: basic, text)
+        path.write_text(text, encoding="utf-8")
 
 
 def put_together(source: Path) -> None:
