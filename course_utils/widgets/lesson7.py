@@ -16,7 +16,7 @@ from course_utils.acceleration.network import SprintNet
 from course_utils.widgets import controls
 from course_utils.widgets.exploration import Canvas, Exploration
 
-SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+SIZES = {"cpu": (1, 2, 4, 8, 16, 32, 64), "cuda": (1, 4, 16, 64, 256, 1024, 4096)}
 COLOURS = {
     "data": figures.SKY,
     "forward": figures.BLUE,
@@ -37,17 +37,20 @@ class Curve:
     date: str
 
 
-def batch_size(device: str | TorchDevice = "cpu", sizes: tuple[int, ...] = SIZES, repeats: int = 3) -> Exploration:
+def batch_size(
+    device: str | TorchDevice = "cpu", sizes: tuple[int, ...] | None = None, repeats: int = 3
+) -> Exploration:
     """Return an exploration of batch sizes, measured on this machine when a width is first chosen.
 
     Args:
         device: where to measure.
-        sizes: batch sizes, from small to large.
+        sizes: batch sizes, from small to large; those of `SIZES` when None.
         repeats: timings of each, of which the median counts.
     """
     import time
 
     here, today = choose(device) if isinstance(device, str) else device, time.strftime("%Y-%m-%d")
+    sizes = sizes or SIZES.get(here.kind, SIZES["cpu"])
 
     @functools.cache
     def measured(width: int) -> tuple[dict[int, float], Memory]:

@@ -291,7 +291,7 @@ gpu.close()
 # choose a width for the first time. Right: what a training step keeps in memory. The slider asks how large a batch
 # some memory would hold.
 #
-# **Predict first.** Does a batch of 128 train 128 times as many pictures a second as a batch of 1?
+# **Predict first.** Does a batch of 64 train 64 times as many pictures a second as a batch of 1?
 
 # %%
 widgets.lesson7.batch_size(device)
@@ -462,7 +462,7 @@ for trick, what in sprint.TRICKS.items():
 # directions are the eigenvectors of the covariance:
 
 # %%
-images, _ = next(iter(data.batches(cifar.train, 500, shuffle=True, seed=settings.seed)))
+images, _ = next(iter(data.batches(cifar.train, 200, shuffle=True, seed=settings.seed)))
 patches = F.unfold(images, 2).transpose(1, 2).reshape(-1, 12)  # (patches, 12)
 covariance = patches.T @ patches / len(patches)  # (12, 12)
 variances, directions = torch.linalg.eigh(covariance)
@@ -493,6 +493,7 @@ figures.show(
 )
 worst = (correlations(answers) - torch.eye(12)).abs().max()
 assert worst < 0.2
+del patches, answers  # large tables; nothing below needs them
 
 # %% [markdown]
 # On the left, every number of a patch tells nearly the same. On the right, each filter tells something of its own.
