@@ -20,6 +20,7 @@ SLOW = 600  # milliseconds from a key to its picture that nobody should wait, on
 LIVELY = ("01", "02")  # lessons whose figures answer at once; those of others compute for longer
 WIDE, NARROW = 1400, 600
 
+MODULES = {module.LESSON: module for module in map(exercises.__dict__.get, exercises.__all__)}
 # In each lesson one exercise, a wrong answer to it, and what the check says to that.
 WRONG = {
     "01": (
@@ -49,6 +50,11 @@ WRONG = {
         "cycle_steps(60000, 256, 5): got 1170, expected 1175",
     ),
     "07": ("amdahl", "def amdahl(fixed, factor): return factor", "amdahl(0.5, 2): got 2, expected 1.333333"),
+    "A": (
+        "kernel_to_pytorch",
+        "def kernel_to_pytorch(kernel): return kernel.permute(3, 2, 1, 0)",
+        "kernel_to_pytorch(<float32 tensor, shape (3, 3, 1, 4)>): at [0, 0, 0, 1], got 12, expected 4",
+    ),
 }
 
 SETUP = """\
@@ -105,9 +111,7 @@ def lab():
         yield running
 
 
-@pytest.fixture(
-    scope="module", params=[number for number in NOTEBOOKS if number.isdigit()]
-)  # an appendix has no panels
+@pytest.fixture(scope="module", params=list(NOTEBOOKS))
 def lesson(lab, request):
     """A committed notebook after "Run All", with its number; one window for all tests of a lesson."""
     with lab.open(NOTEBOOKS[request.param]) as notebook:
@@ -268,7 +272,7 @@ def test_everything_can_be_read_in_wide_and_narrow_windows(lesson):
 
 def test_an_exercise_says_what_is_wrong_and_then_that_it_is_right(lesson):
     name, wrong, difference = WRONG[lesson.number]
-    module = getattr(exercises, f"lesson{int(lesson.number)}")
+    module = MODULES[lesson.number]
     stub, check = lesson.cell(f"def {name}("), lesson.cell(f".{name}.check({name})")
     assert f"○ not attempted: {name} is still blank." in lesson.output(check)
     lesson.write(stub, wrong, key_by_key=True)
@@ -281,7 +285,7 @@ def test_an_exercise_says_what_is_wrong_and_then_that_it_is_right(lesson):
 
 
 def test_a_quiz_explains_each_answer_that_the_keys_choose(lesson):
-    asked = getattr(exercises, f"lesson{int(lesson.number)}").quiz.questions
+    asked = MODULES[lesson.number].quiz.questions
     places = lesson.questions()
     assert len(places) == len(asked) > 0
     for place, question in zip(places, asked):

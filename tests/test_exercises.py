@@ -15,10 +15,9 @@ from torch.utils.data import DataLoader
 from course_utils import exercises, learning_rate
 from course_utils.exercises.checking import EXERCISE, Exercise, call, is_untouched
 from course_utils.exercises.differences import described, first_difference
+from course_utils.notebooks import lessons
 
-SOURCES = {
-    path.name[:2]: path for path in sorted((Path(__file__).parent.parent / "notebooks" / "source").glob("0*.py"))
-}
+SOURCES = lessons.sources(Path(__file__).resolve().parent.parent)
 MODULES = [getattr(exercises, name) for name in exercises.__all__]
 ALL = {each.name: each for module in MODULES for each in vars(module).values() if isinstance(each, Exercise)}
 every_exercise = pytest.mark.parametrize("exercise", ALL.values(), ids=ALL)
@@ -349,6 +348,18 @@ def slices_that_drop_the_rest(count, processes):
     return [(rank * size, (rank + 1) * size) for rank in range(processes)]
 
 
+# --- plausible mistakes, appendix A
+
+
+def keras_count_of_pytorch(channels, widths, flat, classes):
+    ins = (channels, *widths)
+    return sum(9 * i * o + 2 * o for i, o in zip(ins, widths)) + flat * classes + classes
+
+
+def keras_count_from_one_picture(channels, widths, flat, classes):
+    return sum(9 * channels * width + 4 * width for width in widths) + flat * classes + classes
+
+
 WRONG = [
     ("from_hex", hex_in_decimal, "from_hex('#66FF66') raised ValueError: invalid literal for int() with base 10: 'FF'"),
     ("from_hex", hex_with_capitals_only, "from_hex('#ffa07a') raised ValueError: substring not found"),
@@ -487,6 +498,18 @@ WRONG = [
     ("batch_bytes", lambda shape, bits: torch.Size(shape).numel() * bits, "got 25165824, expected 3145728"),
     ("alternating", lambda first, epoch: first, "1): at [0], got True, expected False"),
     ("alternating", lambda first, epoch: torch.rand(len(first)) < 0.5, "alternating("),
+    ("kernel_to_pytorch", lambda kernel: kernel.permute(3, 2, 1, 0), "at [0, 0, 0, 1], got 12, expected 4"),
+    ("kernel_to_pytorch", lambda kernel: kernel.permute(2, 3, 0, 1), "shape (1, 4, 3, 3), expected shape (4, 1, 3, 3)"),
+    ("dense_to_pytorch", lambda kernel, c, h, w: kernel.T, "2, 2, 2): at [0, 1], got 3, expected 6"),
+    (
+        "dense_to_pytorch",
+        lambda kernel, c, h, w: kernel.reshape(c, h, w, -1).permute(3, 0, 1, 2).flatten(1),
+        "2, 2, 2): at [0, 1], got 3, expected 6",
+    ),
+    ("keras_mean", lambda old, x, m: (1 - m) * old + m * x.mean(dim=(0, 2, 3)), "at [0], got 0.375, expected 0.125"),
+    ("keras_mean", lambda old, x, m: m * old + (1 - m) * x.mean(dim=0), "shape (2, 1, 2), expected shape (2,)"),
+    ("keras_count", keras_count_of_pytorch, "got 57498, expected 57818"),
+    ("keras_count", keras_count_from_one_picture, "got 10730, expected 57818"),
 ]
 
 RIGHT = [
@@ -629,7 +652,7 @@ def test_an_answer_that_spoils_its_inputs_fools_no_check_and_harms_no_later_one(
 
     plain = {  # answers whose arguments are numbers, texts and other things that cannot be spoiled
         "from_hex", "dense_megabytes", "perfect_rate", "same_padding", "flat_size", "head_parameters", "prepare",
-        "layer_rates", "rate_ladder", "cycle_steps", "one_cycle_rate", "amdahl", "batch_bytes", "slices",
+        "layer_rates", "rate_ladder", "cycle_steps", "one_cycle_rate", "amdahl", "batch_bytes", "slices", "keras_count",
     }  # fmt: skip
     tensors = exercise.name not in plain
     outcome = exercise.check(spoiling)

@@ -232,7 +232,7 @@ def test_every_reference_is_correct_and_every_stub_blank(tmp_path, course):
         mine = [each for each in vars(module).values() if isinstance(each, exercises.checking.Exercise)]
         write(tmp_path / f"{module.LESSON}.ipynb", *map(reference, mine), lesson=module.LESSON)
         stubs = [f"def {each.name}(*values): ..." for each in mine]
-        write(tmp_path / f"{module.LESSON} blank.ipynb", *stubs, lesson=int(module.LESSON))
+        write(tmp_path / f"{module.LESSON} blank.ipynb", *stubs, lesson=module.LESSON.lstrip("0"))
     code, output, _ = course("check", tmp_path, "--json")
     found = json.loads(output)
     assert code == 0 and found["counts"]["wrong"] == found["counts"]["error"] == 0

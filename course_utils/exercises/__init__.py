@@ -3,6 +3,6 @@
 exercises.lesson1.from_hex.check(from_hex)
 """
 
-from course_utils.exercises import lesson1, lesson2, lesson3, lesson4, lesson5, lesson6, lesson7
+from course_utils.exercises import appendix, lesson1, lesson2, lesson3, lesson4, lesson5, lesson6, lesson7
 
-__all__ = ["lesson1", "lesson2", "lesson3", "lesson4", "lesson5", "lesson6", "lesson7"]
+__all__ = ["appendix", "lesson1", "lesson2", "lesson3", "lesson4", "lesson5", "lesson6", "lesson7"]

@@ -149,8 +149,8 @@ def _lesson(notebook: Mapping[str, Any], cells: Iterable[tuple[int, str]], lesso
         if number in lessons:
             return number
     code = "\n".join(source for _, source in cells)
-    numbers = {lesson.lstrip("0"): lesson for lesson in lessons}
-    asked = Counter(numbers[found] for found in re.findall(r"\bexercises\.lesson(\w+)\.", code) if found in numbers)
+    modules = {"appendix" if lesson == "A" else f"lesson{lesson.lstrip('0')}": lesson for lesson in lessons}
+    asked = Counter(modules[found] for found in re.findall(r"\bexercises\.(\w+)\.", code) if found in modules)
     defined = Counter()
     for lesson, names in lessons.items():
         pattern = rf"^(?:def +(?:{'|'.join(map(re.escape, names))}) *\(|(?:{'|'.join(map(re.escape, names))}) *=)"

@@ -41,6 +41,7 @@
 # - [The same predictions](#The-same-predictions)
 # - [Five lines or one call](#Five-lines-or-one-call)
 # - [What each hides and shows](#What-each-hides-and-shows)
+# - [Exercises](#Exercises)
 # - [Quiz](#Quiz)
 # - [What you learned](#What-you-learned)
 # - [Where the code lives](#Where-the-code-lives)
@@ -61,13 +62,13 @@ except ImportError:  # on Colab, for example: install the course, and replace no
 environment.prepare()  # installs what else is missing, and says so
 
 import os
+import re
 
 import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from course_utils import data, models, profiles, results, training
-from course_utils.exercises import appendix
+from course_utils import data, exercises, models, profiles, results, training
 
 os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras computes with PyTorch, unless you chose another before
 try:
@@ -151,7 +152,8 @@ if keras:
     try:
         twin(pixels.numpy())
     except ValueError as error:
-        print(type(error).__name__, "-", str(error).splitlines()[0][:150])
+        complaint = re.search(r"expected axis.*?\)", str(error))  # the telling part of a long message
+        print(type(error).__name__, "-", complaint[0] if complaint else error)
 
 # %% [markdown]
 # The mend is one `permute`. Beware of pictures whose sides happen to fit: then nobody complains, and nothing is
@@ -272,13 +274,77 @@ if keras:
 #
 # Neither column is the better one. What is hidden cannot be forgotten, and what is shown can be changed.
 #
+# ## Exercises
+#
+# The way back: from Keras to PyTorch. Replace the dots and run the cells; none of them needs Keras. Each stub runs as
+# it is, and the cell after it checks your answer: ✓ correct, ✗ wrong, with the first difference, or ○ not attempted.
+#
+# **1. A kernel's axes.** Given a convolution's `kernel` from Keras, (height, width, in, out), return the weights for
+# `nn.Conv2d`.
+
+
+# %%
+def kernel_to_pytorch(kernel): ...
+
+
+# %%
+# Stuck? exercises.appendix.kernel_to_pytorch.hint() helps a little, .solution() shows one way to do it
+exercises.appendix.kernel_to_pytorch.check(kernel_to_pytorch)
+
+# %% [markdown]
+# **2. Behind Flatten.** Given the `kernel` of a dense layer behind Keras's `Flatten`, (height · width · channels, out),
+# return the weights for `nn.Linear` behind `nn.Flatten`: (out, channels · height · width).
+
+
+# %%
+def dense_to_pytorch(kernel, channels, height, width): ...
+
+
+# %%
+# Stuck? exercises.appendix.dense_to_pytorch.hint() helps a little, .solution() shows one way to do it
+exercises.appendix.dense_to_pytorch.check(dense_to_pytorch)
+
+# %% [markdown]
+# **3. What is remembered.** `old`, of shape (C,), is batch normalisation's running mean; then comes a batch (N, C, H,
+# W). Return the new running mean, with `momentum` as *Keras* means it.
+
+
+# %%
+def keras_mean(old, batch, momentum): ...
+
+
+# %%
+# Stuck? exercises.appendix.keras_mean.hint() helps a little, .solution() shows one way to do it
+exercises.appendix.keras_mean.check(keras_mean)
+
+# %% [markdown]
+# **4. What Keras counts.** A picture of `channels` goes through one block for each number of `widths`: a 3×3
+# convolution without bias to so many channels, and batch normalisation. What is left, `flat` numbers, goes into a
+# dense layer for `classes`. Return what `count_params` says. (For the network above: 57,818.)
+
+
+# %%
+def keras_count(channels, widths, flat, classes): ...
+
+
+# %%
+# Stuck? exercises.appendix.keras_count.hint() helps a little, .solution() shows one way to do it
+exercises.appendix.keras_count.check(keras_count)
+
+# %% [markdown]
 # ## Quiz
+#
+# Choose an answer, and read why it is right or wrong; then read the others too. (In a copy without a kernel, unfold
+# *Answers* below each question.)
 
 # %%
-appendix.quiz.ask(1)
+exercises.appendix.quiz.ask(1)
 
 # %%
-appendix.quiz.ask(2)
+exercises.appendix.quiz.ask(2)
+
+# %%
+exercises.appendix.quiz.ask(3)
 
 # %% [markdown]
 # ## What you learned
@@ -294,6 +360,7 @@ appendix.quiz.ask(2)
 # | lesson 3's network | `models.FashionNet` |
 # | the loop | `training.fit` |
 # | whole batches, normalised | `data.batches` |
+# | the checks of your answers | `exercises.appendix` |
 #
 # ## What next
 #
