@@ -17,7 +17,7 @@ from course_utils.notebooks.lessons import find_root, notebooks, replace_file, s
 ADDRESS = re.compile(r'^Repository = "https://github\.com/(?P<repository>[^"/]+/[^"/]+)"$', re.MULTILINE)
 REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+")
 BRANCH = "main"
-README_MARKS = re.compile(r"(<!-- badges -->\n).*?(<!-- /badges -->)", re.DOTALL)
+README_PARTS = re.compile(r"<!-- (?P<part>badges|clone) -->\n.*?<!-- /(?P=part) -->", re.DOTALL)
 COLAB = "https://colab.research.google.com/github/{repository}/blob/{branch}/notebooks/{file}"
 BINDER = "https://mybinder.org/v2/gh/{repository}/{branch}?urlpath=lab%2Ftree%2Fnotebooks%2F{file}"
 LINKS = """\
@@ -135,6 +135,17 @@ def readme_badges(repository: str, first: str) -> str:
     )
 
 
+def readme_clone(repository: str) -> str:
+    """Return the README's lines that take a newcomer from nothing to open lessons."""
+    lines = [
+        f"git clone https://github.com/{repository}",
+        f"cd {repository.partition('/')[2]}",
+        "make run     # installs into .venv, runs all lessons, writes notebooks, a report and pages to runs/latest",
+        "make lab     # opens the lessons in JupyterLab",
+    ]
+    return "\n".join(["```", *lines, "```", ""])
+
+
 def stamp_all(to: str | None = None, root: Path | None = None, *, check: bool = False) -> list[Path]:
     """Stamp sources, notebooks and README with the repository's address; return the files that differ from that.
 
@@ -161,9 +172,11 @@ def stamp_all(to: str | None = None, root: Path | None = None, *, check: bool = 
         wanted[path] = stamped_notebook(path.read_text(encoding="utf-8"), address, path.name)
     readme = root / "README.md"
     if readme.exists() and built:
-        line = readme_badges(address, next(iter(built.values())).name)
+        parts = {"badges": readme_badges(address, next(iter(built.values())).name), "clone": readme_clone(address)}
         text = readme.read_text(encoding="utf-8")
-        wanted[readme] = README_MARKS.sub(lambda marks: f"{marks[1]}{line}{marks[2]}", text)
+        wanted[readme] = README_PARTS.sub(
+            lambda found: f"<!-- {found['part']} -->\n{parts[found['part']]}<!-- /{found['part']} -->", text
+        )
     changed = [path for path, text in wanted.items() if path.read_text(encoding="utf-8") != text]
     for path in changed if not check else ():
         replace_file(path, wanted[path])
