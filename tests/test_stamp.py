@@ -68,7 +68,8 @@ def test_another_repository_reaches_every_file_and_leaves_the_notebooks_fresh(co
     for path in changed:
         text = path.read_text(encoding="utf-8")
         assert "someone/else.1" in text and before not in text, path
-    assert "git clone https://github.com/someone/else.1\ncd else.1\n" in (copy / "README.md").read_text(encoding="utf-8")
+    readme = (copy / "README.md").read_text(encoding="utf-8")
+    assert "git clone https://github.com/someone/else.1\ncd else.1\n" in readme
     assert stamp.stamp_all(root=copy) == [] and stamp.repository(copy) == "someone/else.1"
     path = next(iter(lessons.notebooks(copy).values()))
     assert check_all(path, copy) == []
