@@ -118,10 +118,10 @@ def train(plan: Plan, world: World, out: Path) -> Report:
     pictures = data.load(plan.data, seed=plan.seed, quiet=world.rank > 0)
     part = pictures.train.take(plan.pictures, plan.seed) if plan.pictures else pictures.train
     training.seed_everything(plan.seed)
-    net = SprintNet((plan.width,) * 3, len(part.classes), norm="group").to(world.device)
+    net = SprintNet((plan.width,) * 3, len(part.classes), norm="group")
     net.reset()
-    net.whitening(next(iter(data.batches(part, min(len(part), 500), device=world.device)))[0])
-    net.to(getattr(torch, plan.precision))
+    net.whitening(next(iter(data.batches(part, min(len(part), 500))))[0])
+    net.to(world.device, getattr(torch, plan.precision))  # only now: the same first weights on every device
     together: nn.Module = net
     if world.size > 1:
         together = DistributedDataParallel(net, device_ids=[world.device] if world.device.type == "cuda" else None)
@@ -297,6 +297,8 @@ def launch(
         f"--max-restarts={max_restarts}", "-m", "course_utils.distributed", f"--out={out}", *options,
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    if processes > torch.cuda.device_count():  # nccl wants a GPU for each process, so all of them take the CPU
+        environment["CUDA_VISIBLE_DEVICES"] = ""
     running = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True
     )

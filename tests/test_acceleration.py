@@ -4,11 +4,13 @@ import re
 import threading
 import time
 import weakref
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import pytest
 import torch
 from torch import nn
+from torch.autograd import DeviceType
 from torch.nn import functional as F
 
 from course_utils import data
@@ -284,6 +286,34 @@ def test_the_profile_speaks_in_words_and_adds_up():
     assert "milliseconds in one call, on " in figure.axes[0].get_xlabel() and profile.device
     plt.close(figure)
     assert str(profile).splitlines()[0].split() == ["work", "calls", "ms", "share"]
+
+
+def test_on_a_gpu_the_time_of_a_kernel_counts_once(monkeypatch):
+    def event(key, device_type, microseconds):
+        return SimpleNamespace(key=key, device_type=device_type, count=2, self_device_time_total=microseconds)
+
+    class Recorded:
+        def __init__(self, activities): ...
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_): ...
+        def key_averages(self):
+            return events
+
+    events = [
+        event("aten::cudnn_convolution", DeviceType.CPU, 100.0),
+        event("sm90_xmma_fprop_implicit_gemm", DeviceType.CUDA, 100.0),  # the kernel that the operation above started
+        event("aten::addmm", DeviceType.CPU, 20.0),
+        event("Optimizer.step#SGD.step", DeviceType.CUDA, 500.0),
+    ]
+    gpu = SimpleNamespace(kind="cuda", name="a GPU", synchronize=lambda: None)
+    monkeypatch.setattr(profiling, "profile", Recorded)
+    profile = profiling.profiled(lambda: None, gpu, calls=2)
+    assert profile.milliseconds == pytest.approx(0.06) and profile.share("convolution") == pytest.approx(5 / 6)
+    events.clear()
+    with pytest.raises(CourseError, match="The profiler recorded nothing; ask for access"):
+        profiling.profiled(lambda: None, gpu)
 
 
 @pytest.mark.parametrize(

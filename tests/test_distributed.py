@@ -53,6 +53,14 @@ def test_two_processes_equal_one_though_one_is_killed_in_the_middle_of_an_epoch(
     assert left_behind(tmp_path) == []
 
 
+def test_in_float32_two_processes_agree_until_rounding_has_grown(tmp_path):
+    plan = Plan(**{**SMALL, "precision": "float32"})
+    together = distributed.launch(plan, 2, tmp_path / "two", timeout=400)
+    (tmp_path / "one").mkdir()
+    alone = distributed.train(plan, World(), tmp_path / "one")
+    assert together.losses == pytest.approx(alone.losses, rel=1e-4)
+
+
 def test_a_run_that_takes_too_long_is_ended_with_all_its_processes(tmp_path):
     plan = Plan(epochs=500, width=8, batch=50)
     with pytest.raises(RunError, match="2 processes did not end within 12 s; they were ended"):

@@ -55,7 +55,7 @@ def test_a_rung_of_a_gpu_is_not_measured_without_one_and_says_so(climbed):
     row = climbed.rows[-1]
     assert row.missing == "not measured yet: run benchmarks/ladder.py on a GPU" and row.pictures_per_second == 0
     assert climbed.row(row.rung) is None and climbed.row("CPU loop") is climbed.rows[0]
-    assert row.missing in str(climbed) and str(climbed).endswith(climbed.date)
+    assert row.missing in str(climbed) and str(climbed).endswith(f"{climbed.date}; crops")
 
 
 def test_a_ladder_comes_back_from_its_file(climbed, tmp_path):
@@ -100,6 +100,20 @@ def test_a_missing_compiler_leaves_its_rung_out_in_one_sentence(crops, monkeypat
     rungs = [CPU["CPU: torch.compile"]]
     rows = ladder.climb(crops.train.take(20), crops.test, "cpu", rungs=rungs, batch=10, widths=(8, 8, 8)).rows
     assert rows[0].missing.startswith("torch.compile needs a compiler such as g++, and there is none; install one")
+
+
+def test_a_rung_whose_compiler_fails_says_so_and_loses_no_other(crops, monkeypatch):
+    def broken(net):
+        raise RuntimeError("no Python.h")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    monkeypatch.setattr(ladder, "compiler_missing", lambda kind: "")
+    rungs = [CPU["CPU: torch.compile"], CPU["CPU: resident"]]
+    rows = ladder.climb(crops.train.take(20), crops.test, "cpu", rungs=rungs, batch=10, widths=(8, 8, 8)).rows
+    assert [row.missing for row in rows] == ["failed: RuntimeError: no Python.h", ""]
+    monkeypatch.setattr(ladder, "SprintNet", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        ladder.climb(crops.train.take(20), crops.test, "cpu", rungs=rungs, batch=10)
 
 
 def test_a_ladder_needs_a_cold_and_a_warm_epoch(crops):

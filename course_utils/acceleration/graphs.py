@@ -35,16 +35,17 @@ class GraphedStep:
             raise SettingError("CUDA graphs need an NVIDIA GPU; on the CPU call the step itself.")
         self.images, self.labels = images.clone(), labels.clone()  # clone keeps channels_last
         before = {name: value.clone() for name, value in model.state_dict().items()}
-        side = torch.cuda.Stream()  # warming up on the default stream would make its work part of no graph
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(WARM_UPS):
-                step(self.images, self.labels)
-        torch.cuda.current_stream().wait_stream(side)
-        optimizer.zero_grad(set_to_none=True)  # so that the graph makes the gradients, in its own memory
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
-            self.loss = step(self.images, self.labels)
+        with torch.cuda.device(images.device):
+            side = torch.cuda.Stream()  # warmed up and recorded on the same one: gradients remember theirs
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                for _ in range(WARM_UPS):
+                    step(self.images, self.labels)
+            torch.cuda.current_stream().wait_stream(side)
+            optimizer.zero_grad(set_to_none=True)  # so that the graph makes the gradients, in its own memory
+            with torch.cuda.graph(self.graph, stream=side, capture_error_mode="thread_local"):
+                self.loss = step(self.images, self.labels)
         put_back(model, optimizer, before)
 
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:

@@ -114,7 +114,7 @@ class Ladder:
         head = f"{'rung':<22}{'pictures/s':>11}{'accuracy':>10}{'cold s':>8}{'warm s':>8}{'MB':>7}"
         lines = [head, *(_line(row) for row in self.rows)]
         devices = ", ".join(sorted({row.device for row in self.measured}))
-        return "\n".join([*lines, f"measured on {devices}, {self.date}"])
+        return "\n".join([*lines, f"measured on {devices}, {self.date}" + (f"; {self.data}" if self.data else "")])
 
     def save(self, path: Path) -> None:
         """Write the ladder as JSON, all of it or nothing."""
@@ -258,7 +258,7 @@ def climb(
         if missing:
             rows.append(Measured(rung.name, "", missing=missing))
         else:
-            rows.append(_climb_one(rung, start, train, test, where, epochs, batch, rate, seed))
+            rows.append(_climb_or_tell(rung, start, train, test, where, epochs, batch, rate, seed))
         on_rung(rows[-1])
     settings = {
         "epochs": epochs, "batch": batch, "widths": list(widths), "rate": rate, "seed": seed,
@@ -266,6 +266,16 @@ def climb(
     }  # fmt: skip
     versions = machine.versions("torch", "torchvision", "numpy")
     return Ladder(tuple(rows), time.strftime("%Y-%m-%d"), machine.describe_machine(), versions, source, settings)
+
+
+def _climb_or_tell(rung: Rung, *given: Any) -> Measured:
+    """Climb a rung; a compiler or a graph that fails is told in its row, and loses no other rung."""
+    try:
+        return _climb_one(rung, *given)
+    except Exception as error:
+        if not (rung.compiled or rung.graph):
+            raise
+        return Measured(rung.name, "", missing=f"failed: {type(error).__name__}: {str(error).strip()[:80]}")
 
 
 def _climb_one(
@@ -306,11 +316,10 @@ def _climb_one(
         seconds.append(watch.seconds)
     count = len(train) // batch * batch
     warm = statistics.median(seconds[1:])
+    memory = torch.cuda.max_memory_allocated(device.torch) if device.kind == "cuda" else 0
     answered = 1000 if device.kind == "cuda" else 200  # pictures at a time
     accuracy = training.evaluate(net, data.batches(test, answered, device=device.torch)).accuracy
-    if device.kind == "cuda":
-        memory = torch.cuda.max_memory_allocated(device.torch)
-    else:
+    if device.kind != "cuda":
         memory = kept_for_backward(net, images, labels, torch.bfloat16 if rung.half else None)
     parts = _parts(loader, device, layout, loss_of, optimizer, replayed)
     return Measured(

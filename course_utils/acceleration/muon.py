@@ -28,7 +28,8 @@ def orthogonalised(matrix: Tensor, steps: int = 3) -> Tensor:
     a, b, c = COEFFICIENTS
     for _ in range(steps):
         squares = x @ x.T  # (short, short)
-        x = a * x + (b * squares + c * squares @ squares) @ x
+        lift = torch.addmm(squares, squares, squares, beta=b, alpha=c)  # b · squares + c · squares²
+        x = torch.addmm(x, lift, x, beta=a)  # a · x + lift · x
     return (x.T if tall else x).to(matrix.dtype)
 
 

@@ -97,6 +97,7 @@ def whitening_filters(images: Tensor, softened: float = 5e-4) -> Tensor:
     """
     patches = F.unfold(images, KERNEL).transpose(1, 2).reshape(-1, 3 * KERNEL**2)  # (patches, 12)
     covariance = patches.T @ patches / len(patches)  # (12, 12)
-    variances, directions = torch.linalg.eigh(covariance)  # directions in columns
+    solved = torch.linalg.eigh(covariance.cpu())  # a 12 × 12 table: not worth loading a GPU's solver
+    variances, directions = (each.to(images.device) for each in solved)  # directions in columns
     filters = (directions / (variances + softened).sqrt()).T.reshape(-1, 3, KERNEL, KERNEL)
     return torch.cat([filters, -filters])

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from course_utils import figures
 from course_utils.acceleration.devices import Device
 from course_utils.acceleration.timer import waitable
+from course_utils.errors import CourseError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -81,8 +83,11 @@ class Profile:
             colours = [figures.ORANGE if "backward" in row.name else figures.BLUE for row in rows]
             bars = axes.barh([row.name for row in rows], [row.milliseconds for row in rows], color=colours)
             axes.bar_label(bars, labels=[f"{row.milliseconds / self.milliseconds:.0%}" for row in rows], padding=3)
-            title = f"{self.rows[0].name}: {self.rows[0].milliseconds / self.milliseconds:.0%} of the time"
-            axes.set(xlabel=f"milliseconds in one call, on {self.device}", title=title)
+            longest = self.rows[0].name
+            title = (
+                f"{longest[:1].upper()}{longest[1:]}: {self.rows[0].milliseconds / self.milliseconds:.0%} of the time"
+            )
+            axes.set(xlabel=f"milliseconds in one call, on {self.device} (orange: backward)", title=title)
             axes.margins(x=0.1)
             axes.grid(axis="y", visible=False)
         return figure
@@ -100,6 +105,7 @@ def profiled(
         most: kinds of work to list; the others are added up.
 
     Raises:
+        CourseError: when the profiler may not look into the GPU.
         ValueError: when `calls` is below 1 or `most` below 2.
     """
     if calls < 1 or most < 2:
@@ -115,11 +121,15 @@ def profiled(
         waited.synchronize()
     spent: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     for event in record.key_averages():
+        if on_gpu and event.device_type != DeviceType.CPU:  # the kernels once more: their operations count them
+            continue
         own = event.self_device_time_total if on_gpu else event.self_cpu_time_total  # microseconds
         if own > 0:
             entry = spent[in_words(event.key)]
             entry[0] += event.count / calls
             entry[1] += own / calls / 1000
+    if not spent:
+        raise CourseError("The profiler recorded nothing; ask for access to the GPU's counters, or take the CPU.")
     rows = sorted((Row(name, *entry) for name, entry in spent.items()), key=lambda row: -row.milliseconds)
     named = [row for row in rows if row.name != REST]
     shown, others = named[: most - 1], [*named[most - 1 :], *(row for row in rows if row.name == REST)]

@@ -134,7 +134,7 @@ def waitable(device: Device | torch.device | str) -> Device:
         return TorchDevice(device, str(device))
     if not callable(getattr(device, "synchronize", None)) or not isinstance(getattr(device, "name", None), str):
         raise TypeError(
-            f"A {type(device).__name__} cannot be waited for, so its times would mean nothing: give a name such as "
-            '"cuda", a torch.device, or an object with a name and synchronize().'
+            f"An object of type {type(device).__name__} cannot be waited for, so its times would mean nothing: give a "
+            'name such as "cuda", a torch.device, or an object with a name and synchronize().'
         )
     return device

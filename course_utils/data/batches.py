@@ -69,7 +69,7 @@ def shifted(images: Tensor, offsets: Tensor, padding: int) -> Tensor:
     padded = F.pad(images, (padding,) * 4)  # (N, C, H + 2p, W + 2p)
     tall, wide = padded.shape[2:]
     # A row of a cut is `width` neighbours in memory: find where each of the N·C·H rows begins, then copy whole rows.
-    top, left = offsets.to(images.device).view(n, 2, 1, 1).unbind(1)  # (N, 1, 1) each
+    top, left = offsets.to(images.device, non_blocking=True).view(n, 2, 1, 1).unbind(1)  # (N, 1, 1) each
     picture = torch.arange(n, device=images.device).view(n, 1, 1) * channels
     channel = torch.arange(channels, device=images.device).view(channels, 1)
     row = torch.arange(height, device=images.device)
@@ -80,7 +80,7 @@ def shifted(images: Tensor, offsets: Tensor, padding: int) -> Tensor:
 
 def flipped(images: Tensor, chosen: Tensor) -> Tensor:
     """Return the pictures (N, C, H, W), mirrored left to right where `chosen`, bool (N,), is true."""
-    which = chosen.nonzero().flatten().to(images.device)
+    which = chosen.nonzero().flatten().to(images.device, non_blocking=True)
     return images.index_copy(0, which, images.index_select(0, which).flip(3))
 
 
@@ -93,7 +93,8 @@ def painted(images: Tensor, centres: Tensor, side: int, fill: Tensor | float = 0
         side: of the square, in pixels.
         fill: one value, or one for each channel, (C, 1, 1).
     """
-    row, column = (centres - side // 2).to(images.device).unbind(1)  # first row and column of each square
+    corners = (centres - side // 2).to(images.device, non_blocking=True)
+    row, column = corners.unbind(1)  # first row and column of each square
     y = torch.arange(images.shape[2], device=images.device)
     x = torch.arange(images.shape[3], device=images.device)
     in_rows = (y >= row[:, None]) & (y < row[:, None] + side)  # (N, H)
@@ -166,6 +167,7 @@ class Batches:
         order, draws = generators(self.seed, epoch)
         n = len(self.part)
         indices = torch.randperm(n, generator=order) if self.shuffle else torch.arange(n)
+        indices = indices.to(self.images.device)  # once: each copy from the CPU would make a GPU wait
         for chosen in indices[: self.count].split(self.size):
             yield self.batch(chosen, draws)
         self.epoch = epoch + 1

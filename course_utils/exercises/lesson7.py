@@ -184,7 +184,10 @@ quiz = Quiz(
                     "Each slice must count by its pictures: divide the sums by the whole batch, not by the slice.",
                 ),
                 wrong("nothing, an average is an average", "An average of averages is one only for equal slices."),
-                wrong("gradients must be added, not averaged", "Added, they would be too long by a factor of two."),
+                wrong(
+                    "gradients must be added, not averaged",
+                    "That would be twice the plain average, and not weighted either.",
+                ),
                 wrong("the processes have different weights", "They start alike and take the same steps."),
             ],
         ),

@@ -23,6 +23,15 @@ COLOURS = {
     "backward": figures.ORANGE,
     "update": figures.GREEN,
 }
+# Rungs that a copy without a kernel shows side by side.
+NEIGHBOURS = (
+    ("CPU loop", "CPU: workers"),
+    ("CPU: resident", "CPU: torch.compile"),
+    ("CPU: channels_last", "CPU: bf16"),
+    ("GPU loop", "GPU: workers, pinned"),
+    ("GPU: resident", "GPU: channels_last"),
+    ("GPU: bf16", "GPU: CUDA graph"),
+)
 
 
 @dataclass(frozen=True)
@@ -85,7 +94,7 @@ def batch_size(
         describe=curve_in_words,
         twin={"8 channels": {}, "32 channels": {"width": 32, "size": sizes[-1]}},
         columns=1,
-        title="Larger batches: faster up to a point, more memory all the way",
+        title="Larger batches: faster up to a point, and every picture takes memory",
         alt=f"Two rows, for a narrow and a wider network, measured on {here.name} on {today}. Left: pictures a second "
         "against the batch size, with a dot at the chosen size. Right: a bar of the memory of a training step, most of "
         "it activations.",
@@ -118,15 +127,15 @@ def draw_curve(curve: Curve, figure: Canvas) -> None:
         "weights": curve.memory.weights,
         "gradients": curve.memory.gradients,
         "momentum": curve.memory.optimizer,
-        "batch + kept": curve.chosen * curve.memory.per_picture,
+        "activations": curve.chosen * curve.memory.per_picture,
     }
     bars = right.barh(list(kinds), [value / 1e6 for value in kinds.values()], color=figures.GREEN)
     right.bar_label(bars, labels=[f"{value / 1e6:.2f}" for value in kinds.values()], padding=3, fontsize=9)
     right.margins(x=0.28)
     right.invert_yaxis()
     most = curve.memory.largest_batch(curve.available)
-    right.set_xlabel(f"MB ({curve.available / 1e9:.3g} GB: up to {most:,})", fontsize=9)
-    right.set_title(f"{curve.memory.of(curve.chosen) / 1e6:,.1f} MB in all", fontsize=10)
+    right.set_xlabel(f"MB; {curve.available / 1e9:.3g} GB hold batches up to {most:,}", fontsize=9)
+    right.set_title(f"a batch of {curve.chosen}: {curve.memory.of(curve.chosen) / 1e6:,.1f} MB", fontsize=10)
     right.grid(axis="y", visible=False)
 
 
@@ -138,6 +147,7 @@ class Compared:
     rows: tuple[ladder.Measured | None, ladder.Measured | None]
     share: bool
     dates: tuple[str, str]
+    longest: float  # milliseconds of the slowest rung there is, so that all pictures have the same scale
 
 
 def where_time_goes(*ladders: ladder.Ladder) -> Exploration:
@@ -153,9 +163,15 @@ def where_time_goes(*ladders: ladder.Ladder) -> Exploration:
 
     def compute(first: str, second: str, share: bool) -> Compared:
         pair = [known.get(name, (None, "")) for name in (first, second)]
-        return Compared((first, second), (pair[0][0], pair[1][0]), share, (pair[0][1], pair[1][1]))
+        return Compared((first, second), (pair[0][0], pair[1][0]), share, (pair[0][1], pair[1][1]), longest)
 
     measured = [name for name in names if name in known]
+    totals = {name: sum(known[name][0].parts.values()) for name in measured}
+    longest = max(totals.values())
+    passes = min(
+        sum(known[name][0].parts.get(part, 0.0) for part in ("forward", "backward")) / totals[name] for name in measured
+    )
+    pairs = [pair for pair in NEIGHBOURS if set(pair) <= known.keys()] or [(measured[0], measured[-1])]
     device = climbed.measured[0].device
     return Exploration(
         compute,
@@ -166,11 +182,11 @@ def where_time_goes(*ladders: ladder.Ladder) -> Exploration:
             "share": controls.tick("in per cent"),
         },
         describe=compared_in_words,
-        twin=[{"first": a, "second": b} for a, b in zip(measured[::2], measured[1::2])],
+        twin=[{"first": first, "second": second} for first, second in pairs],
         columns=1,
-        title=f"Where a step's time goes, rung by rung ({device}, {climbed.date})",
+        title=f"Forward and backward take at least {passes:.0%} of the time ({device}, {climbed.date})",
         alt=f"Bars for {len(measured)} rungs measured on {device} on {climbed.date}: the milliseconds of a batch "
-        "for data, forward, backward and update. Forward and backward take nearly all of it.",
+        f"for data, forward, backward and update. Forward and backward take at least {passes:.0%} of it.",
         size=(7.6, 2.3),
         twin_size=(7.6, 1.9),
     )
@@ -206,7 +222,7 @@ def draw_compared(pair: Compared, figure: Canvas) -> None:
             start += length
     axes.set_yticks([0, 1], pair.names)
     axes.set_ylim(1.6, -0.6)
-    axes.set_xlim(left=0)
+    axes.set_xlim(0, 100 if pair.share else 1.03 * pair.longest)
     axes.set_xlabel("% of a batch's time" if pair.share else "milliseconds a batch")
     handles = [figure_patch(colour) for colour in COLOURS.values()]
     axes.legend(handles, list(COLOURS), ncols=4, loc="lower left", bbox_to_anchor=(0, 1.0), fontsize=9, borderpad=0)

@@ -15,8 +15,10 @@
 #
 # [Open in Colab][colab] · [Open on Binder][binder]
 #
-# [colab]: https://colab.research.google.com/github/pixels-to-predictions/pixels-to-predictions/blob/main/notebooks/07_gpu_acceleration.ipynb
-# [binder]: https://mybinder.org/v2/gh/pixels-to-predictions/pixels-to-predictions/main?urlpath=lab%2Ftree%2Fnotebooks%2F07_gpu_acceleration.ipynb
+# [colab]:
+# https://colab.research.google.com/github/pixels-to-predictions/pixels-to-predictions/blob/main/notebooks/07_gpu_acceleration.ipynb
+# [binder]:
+# https://mybinder.org/v2/gh/pixels-to-predictions/pixels-to-predictions/main?urlpath=lab%2Ftree%2Fnotebooks%2F07_gpu_acceleration.ipynb
 #
 # **The question: where do the minutes go, and how do they become seconds?**
 #
@@ -38,7 +40,7 @@
 #
 # **What ran here, and what did not.** This copy was run on *{{processor}}*; GPU in that machine: *{{gpu}}*. No figure
 # below comes from another machine unless its source is named. Where a GPU would be needed, the text says so, and the
-# place for its figure stays open until somebody measures it.
+# place for its figure stays open until somebody measures it. So read the GPU parts as instructions, not as results.
 #
 # ### Contents
 #
@@ -172,9 +174,10 @@ for name, timing in raced.items():
 results.record(at_once=raced["one by one"].median / raced["all at once"].median)
 
 # %% [markdown]
-# {{at_once:.0f}} times in this run. Nothing was saved but the cost of giving orders. If you guessed "no difference",
-# you counted sums; but a computer also has to be *told*. On a GPU each order is dearer still, and the hunger for
-# large ones is greater.
+# {{at_once:.0f}} times in this run. (The *spread* is the distance from the fastest call to the slowest, as a share of
+# the median. The shorter a call, the larger it gets.) Nothing was saved but the cost of giving orders. If you guessed
+# "no difference", you counted sums; but a computer also has to be *told*. On a GPU each order is dearer still, so large
+# orders matter even more.
 #
 # ## Moving tensors
 #
@@ -188,7 +191,8 @@ except RuntimeError as error:
     print(type(error).__name__, "-", str(error).splitlines()[0])
 
 # %% [markdown]
-# The mend is the missing `.to(device)`. And moving costs time, so move little, and seldom.
+# With a GPU the message reads "Expected all tensors to be on the same device, but found at least two devices, cuda:0
+# and cpu!". The mend is the missing `.to(device)`. And moving costs time, so move little, and seldom.
 #
 # **Predict first.** A batch of 256 pictures as floats, or as bytes that become floats *on the other side*: what is
 # the difference?
@@ -201,8 +205,10 @@ print(f"as bytes {as_bytes:,}, as floats {as_floats:,}")
 assert as_floats == 4 * as_bytes == 256 * 3 * 32 * 32 * 4
 
 # %% [markdown]
-# Four times. All of CIFAR-10 as bytes takes 184 MB (60,000 · 3 · 32 · 32): it fits on any GPU, so it is moved *once*,
-# and cut into batches there. That is what `data.batches(..., device=device)` does.
+# Four times. As an estimate: a GPU in a PCIe 4.0 slot fetches some 20 GB a second at best, so these floats would take
+# about 0.16 ms each time, and the bytes 0.04 ms; and the CPU must first have prepared them. All of CIFAR-10 as bytes
+# takes 184 MB (60,000 · 3 · 32 · 32): it fits on any GPU, so it is moved *once*, and cut into batches there. That is
+# what `data.batches(..., device=device)` does.
 #
 # ## A stopwatch that lies
 #
@@ -294,17 +300,22 @@ gpu.close()
 # **Predict first.** Does a batch of 64 train 64 times as many pictures a second as a batch of 1?
 
 # %%
-widgets.lesson7.batch_size(device)
+sizes = widgets.lesson7.batch_size(device)
+speeds = list(sizes.compute(1, 8, 8.0).speeds.values())  # pictures a second, from batches of 1 upwards
+results.record(batch_gain=max(speeds) / speeds[0])
+sizes
 
 # %% [markdown]
-# No: at first the fixed cost of each order is shared by more pictures, and the curve rises; then the processor is
-# busy, and it stays level. On a GPU it levels off much later. Memory grows all the way, and almost all of it is what
-# the forward pass *keeps for the backward pass*: the activations. Weights hardly matter here.
+# No: at first the fixed cost of each order is shared by more pictures, and the curve rises; then the processor is busy,
+# and it stays level. Here, with the narrow network, the best size was {{batch_gain:.1f}} times as fast as single
+# pictures, not 64 times. On a GPU the curve levels off much later. Memory grows all the way, and almost all of it is
+# what the forward pass *keeps for the backward pass*: the activations. Weights hardly matter here.
 #
 # ## Inside a step
 #
-# What does a step spend its time on? PyTorch's profiler notes every operation; `profiling.profiled` adds them up by
-# what they do.
+# What do the forward and the backward pass spend their time on? PyTorch's profiler notes every operation;
+# `profiling.profiled` adds them up by what they do. (A layer gives several orders, so there are more calls than
+# layers.) The network is the one that will sprint later; its layer `whiten` is explained there.
 
 # %%
 torch.manual_seed(settings.seed)
@@ -344,10 +355,46 @@ for rung in ladder.RUNGS:
     print(f"{rung.name:<22}{rung.change}")
 
 # %% [markdown]
-# Here run the rungs of the CPU that need no compiler and no special arithmetic, and with a GPU those of the GPU too.
+# In code, each rung is a line or two:
+#
+# | rung | the lines |
+# | --- | --- |
+# | workers, pinned | `DataLoader(…, num_workers=2, pin_memory=True)`, then `images.to(device, non_blocking=True)` |
+# | resident | `images = images.to(device)` once; a batch is `images[chosen]` |
+# | channels_last | `model.to(memory_format=torch.channels_last)`, and the same for the pictures |
+# | bf16 | `with torch.autocast(device_type, dtype=torch.bfloat16):` around forward pass and loss |
+# | torch.compile | `model = torch.compile(model)` |
+# | CUDA graph | see [below](#Compiled-code-and-recorded-steps) |
+#
+# *Pinned* memory is memory that the system may not move, so that the GPU can fetch from it while Python goes on.
+# *channels_last* changes no shape, only the order in memory. *bfloat16* has 16 bits: the range of float32, and three
+# of its seven digits. **Autocast** chooses for each operation: products of many numbers in 16 bits, sums that need
+# their digits in 32.
+#
+# **Predict first.** In the next cell, which of these will be bfloat16: the logits, the loss, the gradient of a weight?
+
+# %%
+step_net = network.SprintNet((16, 32, 32), len(cifar.classes)).to(device.torch, memory_format=torch.channels_last)
+with torch.autocast(device.kind, dtype=torch.bfloat16):
+    logits = step_net(images.to(memory_format=torch.channels_last))
+    loss = F.cross_entropy(logits, labels)
+loss.backward()  # outside: the backward pass takes the types of the forward pass
+kinds = {"logits": logits, "loss": loss, "gradient": step_net.head.weight.grad}
+print(", ".join(f"{name} {tensor.dtype}" for name, tensor in kinds.items()).replace("torch.", ""))
+assert [each.dtype for each in kinds.values()] == [torch.bfloat16, torch.float32, torch.float32]
+
+# %% [markdown]
+# Only the logits. The loss needs its digits, so autocast computes it in float32; and a gradient has the type of its
+# weight, which never left float32.
+#
+# Now the measurement. Here run the rungs of the CPU that need no compiler and no special arithmetic, and with a GPU
+# those of the GPU too.
 #
 # **Predict first.** Two more processes that prepare the pictures: is that twice as fast? And will the accuracy
 # change?
+
+# (In the table, *cold* is the first epoch, with everything that happens only once, and *warm* the median of the others.
+# *MB* is what the forward pass keeps for the backward pass; on a GPU, the most memory in use.)
 
 # %%
 here = [rung for rung in ladder.RUNGS if not rung.compiled and (rung.kind == "cuda" or not rung.half)]
@@ -386,26 +433,37 @@ results.record(ladder_widest=widest, ladder_noise=noise)
 assert widest <= noise
 
 # %% [markdown]
-# They differ by {{ladder_widest:.2%}} at most, and {{ladder_noise:.1%}} would still be chance with so few test
-# pictures. The rungs are not bit for bit the same: sums are added in another order, and floats round. They are *as
-# good*.
+# The share of right answers differs by {{ladder_widest:.2%}} at most, and {{ladder_noise:.1%}} could still be chance
+# with so few test pictures. So no difference is larger than chance can make it; a small loss would not be noticed
+# here. The rungs are not bit for bit the same: sums are added in another order, and floats round.
 #
 # ## Explore where the time goes
 #
 # The remaining rungs take longer than anybody wants to wait in a lesson, `torch.compile` above all. So they were
 # measured beforehand with `benchmarks/ladder.py`, and stored with the name of the device and the date. Rungs of a GPU
-# that nobody has measured yet say so.
+# that nobody has measured yet say so. (More pictures and another day: compare within one table only.)
 
 # %%
 kept = [each for each in (ladder.stored("cpu"), ladder.stored("cuda")) if each is not None] or [climbed]
 for each in kept:
     print(each, end="\n\n")
+compiled, plain = kept[0].row("CPU: torch.compile"), kept[0].row("CPU: channels_last")
+if compiled and plain:
+    saved = plain.warm_seconds - compiled.warm_seconds
+    results.record(
+        compile_cold=compiled.cold_seconds, compile_saved=saved, compile_epochs=compiled.cold_seconds / max(saved, 1e-9)
+    )
+
+# %%
 widgets.lesson7.where_time_goes(*kept)
 
 # %% [markdown]
+# The parts were measured apart, with waiting in between, so they show the shares, and the table shows the speed.
 # Choose *CPU: channels_last* and *CPU: bf16*. Sixteen bits instead of 32 halve the memory, but speed comes only from
 # hardware that can multiply in that format. A CPU without it has to imitate it, and every picture pays. Then look at
-# the cold seconds of *torch.compile* in the table, and ask how many epochs they are worth.
+# the cold seconds of *torch.compile* in the table: {{compile_cold:.0f}} seconds once, and {{compile_saved:.2f}} seconds
+# saved in each epoch against *channels_last*. It takes {{compile_epochs:,.0f}} epochs of so few pictures until that
+# has paid.
 #
 # ## Compiled code and recorded steps
 #
@@ -417,9 +475,10 @@ missing = ladder.compiler_missing(device.kind)
 print(missing or "A compiler is there: torch.compile(model) would work.")
 
 # %% [markdown]
-# A **CUDA graph** goes further. The small kernels of a step can be done before Python has ordered the next ones, and
-# the GPU idles. A graph records all orders of a step once, and replays them with a single one. The price: same
-# shapes, same places in memory, no look at a value on the way. The heart of `graphs.GraphedStep` is two lines:
+# A **CUDA graph** goes further. The small programs that a step runs on the GPU (also called *kernels*) can be done
+# before Python has ordered the next ones, and the GPU idles. A graph records all orders of a step once, and replays
+# them with a single one. The price: same shapes, same places in memory, no look at a value on the way. The heart of
+# `graphs.GraphedStep` is two lines:
 #
 # ```python
 # with torch.cuda.graph(graph):        # record
@@ -456,10 +515,12 @@ for trick, what in sprint.TRICKS.items():
 #
 # ## Eyes that need no training
 #
-# The first filters of every network learn much the same: brightness, edges, colour contrasts. Then why learn them?
-# Cut all 2×2 patches out of the pictures: 12 numbers each. Neighbouring pixels are alike, so these numbers are
-# strongly correlated. **Whitening** turns and stretches them until all 12 are uncorrelated with variance 1. The
-# directions are the eigenvectors of the covariance:
+# The first filters of every network learn much the same: brightness, edges, colour contrasts. Then why learn them? Cut
+# all 2×2 patches out of the pictures: 12 numbers each. Neighbouring pixels are alike, so these numbers are strongly
+# correlated. **Whitening** turns and stretches them until all 12 are uncorrelated with variance 1. Which way to turn,
+# the table of covariances knows: for each pair of numbers, the mean of their product. (No mean is subtracted first,
+# because the pictures are normalised.) Its *eigenvectors* are the directions that the table only stretches, and the
+# stretch is how much the patches vary in that direction:
 
 # %%
 images, _ = next(iter(data.batches(cifar.train, 200, shuffle=True, seed=settings.seed)))
@@ -472,18 +533,15 @@ print("variances, from", f"{variances[0].item():.5f} to {variances[-1].item():.2
 
 
 # %%
-def correlations(numbers):
-    return torch.corrcoef(numbers)
-
-
 answers = F.conv2d(images, filters).transpose(0, 1).flatten(1)  # (12, places)
 with figures.style():
     fig, axes = plt.subplots(1, 2, figsize=(7.6, 3.2))
-    for ax, table, title in zip(
-        axes, (correlations(patches.T), correlations(answers)), ("Numbers of a patch", "Answers of the filters")
+    for ax, numbers, title, label in (
+        (axes[0], patches.T, "Neighbouring numbers tell the same", "number in the patch"),
+        (axes[1], answers, "Each filter tells its own", "filter"),
     ):
-        shown = ax.imshow(table, cmap=figures.DIVERGING, vmin=-1, vmax=1)
-        ax.set(title=title, xlabel="number", ylabel="number")
+        shown = ax.imshow(torch.corrcoef(numbers), cmap=figures.DIVERGING, vmin=-1, vmax=1)
+        ax.set(title=title, xlabel=label, ylabel=label, xticks=range(0, 12, 2), yticks=range(0, 12, 2))
         ax.grid(visible=False)
     fig.colorbar(shown, ax=axes, label="correlation")
 figures.show(
@@ -491,20 +549,22 @@ figures.show(
     alt="Two tables of 12 by 12 correlations. Left, the numbers of a patch: dark red everywhere, all alike. Right, the "
     "answers of the whitening filters: white everywhere but on the diagonal.",
 )
-worst = (correlations(answers) - torch.eye(12)).abs().max()
+worst = (torch.corrcoef(answers) - torch.eye(12)).abs().max()
 assert worst < 0.2
 del patches, answers  # large tables; nothing below needs them
 
 # %% [markdown]
 # On the left, every number of a patch tells nearly the same. On the right, each filter tells something of its own.
-# These filters are computed in a blink and stay fixed; the network begins where others arrive after an epoch. The 12
-# negatives are there because an activation such as GELU lets only one sign through.
+# These filters are computed in a blink and stay fixed, so the first layer has nothing to learn; what that is worth, we
+# measure below. (The `5e-4` keeps patterns that hardly occur from being blown up to noise.) The 12 negatives are there
+# because the activation behind them lets hardly anything negative through: here it is **GELU**, a rounded ReLU.
 #
 # ## Steps in all directions
 #
 # A gradient is usually dominated by a few directions, so a step of SGD moves the weights much in these and hardly in
 # the others. **Muon** (Jordan 2024) keeps the directions and makes the step equally long in all of them. Exactly,
-# that would be a singular value decomposition, G = U S Vᵀ, with S replaced by 1. That is slow on a GPU; a polynomial,
+# that would be a singular value decomposition, G = U S Vᵀ (every matrix is a turn, a stretch along the axes, S, and
+# another turn), with S replaced by 1. That is slow on a GPU; a polynomial,
 # applied a few times, does nearly the same with matrix products alone:
 
 # %%
@@ -589,7 +649,11 @@ assert warm.accuracy > 2.5 / len(cifar.classes)  # far above chance
 with figures.style():
     fig, ax = plt.subplots(figsize=(6.5, 2.8))
     ax.plot(range(1, len(warm.losses) + 1), warm.losses, color=figures.BLUE)
-    ax.set(xlabel="step", ylabel="training loss", title=f"From {warm.losses[0]:.2f} to {warm.losses[-1]:.2f}")
+    ax.set(
+        xlabel="step",
+        ylabel="training loss",
+        title=f"The loss falls from {warm.losses[0]:.2f} to {warm.losses[-1]:.2f}",
+    )
 figures.show(fig, alt=f"The training loss falls over {len(warm.losses)} steps to {warm.losses[-1]:.2f}.")
 
 # %% [markdown]
@@ -609,7 +673,11 @@ for trick in settings.left_out:
 for name, accuracy in worth.items():
     print(f"{name:<28}{accuracy:6.1%}")
 lost = {name: warm.accuracy - accuracy for name, accuracy in worth.items() if name != "all tricks"}
-results.record(most_missed=max(lost, key=lost.get), most_lost=max(lost.values()))
+noise = (warm.accuracy * (1 - warm.accuracy) / len(test_part)) ** 0.5  # one standard error
+results.record(
+    most_missed=max(lost, key=lost.get), most_lost=max(lost.values()), least_lost=min(lost.values()),
+    worth_noise=noise, worth_tests=len(test_part),
+)  # fmt: skip
 
 # %%
 with figures.style():
@@ -617,15 +685,18 @@ with figures.style():
     bars = ax.barh(list(worth), [100 * value for value in worth.values()], color=figures.BLUE)
     bars[0].set_color(figures.ORANGE)
     ax.bar_label(bars, labels=[f"{value:.1%}" for value in worth.values()], padding=3)
-    ax.set(xlabel="accuracy in %", xlim=(0, 108), title=f"Left out: {max(lost, key=lost.get)[8:]} is missed most")
+    title = f"One seed, {len(test_part):,} pictures: lowest {min(worth, key=worth.get)}"
+    ax.set(xlabel="accuracy in %", title=title)
+    ax.margins(x=0.12)
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
 figures.show(fig, alt="; ".join(f"{name}: {value:.1%}" for name, value in worth.items()) + ", as bars.")
 
 # %% [markdown]
-# In this run the accuracy was lowest *{{most_missed}}*: {{most_lost:.1%}} of the pictures fewer than with all
-# tricks. With one seed and
-# few test pictures, a difference of a few per cent can be luck.
+# Of the tricks left out, the accuracy was lowest *{{most_missed}}*: right in {{most_lost:.1%}} of the pictures fewer
+# than with all tricks. Without another one it was {{least_lost:+.1%}} (a minus means that the run was *better* without
+# it). Chance alone moves such a figure by {{worth_noise:.1%}} or so (one standard error of {{worth_tests:,}} pictures),
+# and another seed moves it too. So a result needs many seeds: `benchmarks/sprint.py --leave-out whitening` uses ten.
 #
 # ## Many processes, one result
 #
@@ -648,14 +719,23 @@ print(f"plain average off by up to {(plain - whole).abs().max():.1e}, weighted {
 assert (plain - whole).abs().max() > 1e3 * (weighted - whole).abs().max()
 
 # %% [markdown]
-# Only when each slice counts by its pictures: the averages of ragged batches from lesson 3, in another dress.
+# No. Each slice must count by its pictures: the averages of ragged batches from lesson 3, in another dress.
 #
 # And a trap: with *batch normalisation* each process would normalise with its own slice, and the result would depend
 # on the number of processes. `SyncBatchNorm` shares the statistics, but works on GPUs only. So the network here uses
 # *group normalisation*, which looks at one picture at a time.
 #
 # PyTorch's tool is `DistributedDataParallel`: one process for each GPU, started by `torchrun`; gradients are averaged
-# while the backward pass still runs. There is an older one, `DataParallel`: one process with a thread for each GPU.
+# while the backward pass still runs. It takes the *plain* average; so the script multiplies the *summed* loss of each
+# slice by processes / batch size, and then the plain average is the gradient of the whole batch, whatever the slices:
+#
+# ```python
+# net = DistributedDataParallel(net)                            # once
+# summed = F.cross_entropy(net(images), labels, reduction="sum")  # of this process's slice
+# (summed * processes / batch_size).backward()                    # here the gradients are averaged
+# ```
+#
+# There is an older one, `DataParallel`: one process with a thread for each GPU.
 # It copies the network in every step, and its threads wait for each other in Python. PyTorch's own documentation
 # advises against it, even on one machine.
 #
@@ -745,7 +825,8 @@ results.record(activation_share=need.activations / need.of(64), mb_per_picture=n
 # Activations are {{activation_share:.0%}} of it: {{mb_per_picture:.2f}} MB for each picture of the batch. So the
 # first thing to try is a smaller batch, and the second is bfloat16, which halves most of them.
 #
-# When memory does run out, the message is clear (this one is the CPU's own), but a trap follows:
+# When memory does run out, the message is clear: "CUDA out of memory. Tried to allocate …" on a GPU, and below the
+# CPU's own. But a trap follows. (A *weak reference* tells whether a tensor is still there without keeping it there.)
 
 
 # %%
@@ -760,7 +841,7 @@ try:
     train_too_much()
 except RuntimeError as error:
     kept_error = error
-    print(type(error).__name__, "-", str(error).splitlines()[0].partition("] ")[2] or str(error).splitlines()[0])
+    print(type(error).__name__, "-", str(error).splitlines()[0])
 gc.collect()
 print("still in memory:", watched[0]() is not None)
 assert watched[0]() is not None
@@ -811,8 +892,9 @@ assert devices.parity(torch.device("cpu")) == {}
 #
 # The cell after each stub checks your answer: ✓ correct, ✗ wrong, with the first difference, or ○ not attempted.
 #
-# **1. A figure to believe.** From the seconds of several calls, leave out the first `warmup`, and return two numbers:
-# pictures a second by the *median*, and the spread, (slowest − fastest) / median.
+# **1. A figure to believe.** Each call trained `pictures` pictures. From the seconds of several calls, leave out the
+# first `warmup`, and return two numbers: pictures a second by the *median*, and the spread, (slowest − fastest) /
+# median.
 
 
 # %%
