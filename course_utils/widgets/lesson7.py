@@ -134,7 +134,7 @@ def draw_curve(curve: Curve, figure: Canvas) -> None:
     right.margins(x=0.28)
     right.invert_yaxis()
     most = curve.memory.largest_batch(curve.available)
-    right.set_xlabel(f"MB; {curve.available / 1e9:.3g} GB hold batches up to {most:,}", fontsize=9)
+    right.set_xlabel(f"MB; {curve.available / 1e9:.3g} GB: batches up to {most:,}", fontsize=8.5)
     right.set_title(f"a batch of {curve.chosen}: {curve.memory.of(curve.chosen) / 1e6:,.1f} MB", fontsize=10)
     right.grid(axis="y", visible=False)
 

@@ -537,7 +537,7 @@ answers = F.conv2d(images, filters).transpose(0, 1).flatten(1)  # (12, places)
 with figures.style():
     fig, axes = plt.subplots(1, 2, figsize=(7.6, 3.2))
     for ax, numbers, title, label in (
-        (axes[0], patches.T, "Neighbouring numbers tell the same", "number in the patch"),
+        (axes[0], patches.T, "Neighbours tell the same", "number in the patch"),
         (axes[1], answers, "Each filter tells its own", "filter"),
     ):
         shown = ax.imshow(torch.corrcoef(numbers), cmap=figures.DIVERGING, vmin=-1, vmax=1)

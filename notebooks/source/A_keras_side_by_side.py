@@ -15,8 +15,10 @@
 #
 # [Open in Colab][colab] · [Open on Binder][binder]
 #
-# [colab]: https://colab.research.google.com/github/pixels-to-predictions/pixels-to-predictions/blob/main/notebooks/A_keras_side_by_side.ipynb
-# [binder]: https://mybinder.org/v2/gh/pixels-to-predictions/pixels-to-predictions/main?urlpath=lab%2Ftree%2Fnotebooks%2FA_keras_side_by_side.ipynb
+# [colab]:
+# https://colab.research.google.com/github/pixels-to-predictions/pixels-to-predictions/blob/main/notebooks/A_keras_side_by_side.ipynb
+# [binder]:
+# https://mybinder.org/v2/gh/pixels-to-predictions/pixels-to-predictions/main?urlpath=lab%2Ftree%2Fnotebooks%2FA_keras_side_by_side.ipynb
 #
 # **The question: what does a framework do for you, and what does it hide?**
 #
@@ -65,7 +67,6 @@ import os
 import re
 
 import torch
-from torch.nn import functional as F
 from torch.testing import assert_close
 
 from course_utils import data, exercises, models, profiles, results, training
@@ -107,7 +108,7 @@ print(models.shape_trace(net, (1, 1, 28, 28)))
 # %% [markdown]
 # In Keras you say how many channels go *out*; how many come in, it finds out from the picture. "same" padding keeps
 # the size. Two numbers must be given to get PyTorch's batch normalisation, because the defaults differ: `epsilon`
-# (1e-5, not 1e-3), and `momentum`, which is the share of the *old* mean here and of the *new* batch there.
+# (1e-5, not 1e-3), and `momentum`, which in Keras is the share of the *old* mean, in PyTorch of the *new* batch.
 #
 # **Predict first.** PyTorch's default is `momentum=0.1`. Which number must stand in the Keras network?
 
@@ -126,6 +127,7 @@ def keras_net():
 
 
 if keras:
+    print("Keras computes with", keras.backend.backend())
     twin = keras_net()
     print(f"{twin.count_params():,} numbers in Keras, {models.count_parameters(net):,} parameters in PyTorch")
 
@@ -156,8 +158,8 @@ if keras:
         print(type(error).__name__, "-", complaint[0] if complaint else error)
 
 # %% [markdown]
-# The mend is one `permute`. Beware of pictures whose sides happen to fit: then nobody complains, and nothing is
-# learned.
+# The mend is one `permute`. Beware of `reshape`, which gives the same shape: nobody complains, and for pictures with
+# several channels it scrambles the pixels.
 
 # %%
 channels_last = pixels.permute(0, 2, 3, 1)  # (N, H, W, C)
@@ -167,8 +169,16 @@ print(tuple(pixels.shape), "→", tuple(channels_last.shape))
 # ## The same weights
 #
 # **Predict first.** A convolution's weights are (out, in, height, width) in PyTorch and (height, width, in, out) in
-# Keras. For a dense layer it is (out, in) against (in, out). Is a transpose all that the dense layer needs?
-#
+# Keras. For a dense layer it is (out, in) against (in, out). Is a transpose all that the dense layer needs? Try it with
+# a picture of two channels and two by two pixels, flattened both ways:
+
+# %%
+# NBVAL_CHECK_OUTPUT
+tiny = torch.arange(8).reshape(2, 2, 2)  # channel, row, column: channel 0 holds 0 to 3, channel 1 holds 4 to 7
+print("PyTorch:", tiny.flatten().tolist())
+print("Keras:  ", tiny.permute(1, 2, 0).flatten().tolist())
+
+# %% [markdown]
 # No. Behind `Flatten`, PyTorch's inputs come channel by channel, Keras's pixel by pixel. So the 96·3·3 inputs must be
 # put into the other order first:
 
@@ -192,8 +202,9 @@ if keras:
 # %% [markdown]
 # ## The same predictions
 #
-# Fresh networks agree easily, since fresh biases are all zero. So the PyTorch network is trained first, with lesson 3's
-# `fit`; then the weights are copied, and both are asked about the same 256 pictures.
+# Fresh networks hide mistakes: all running means are 0, all variances and scales 1, all shifts 0, so a mix-up among
+# them would change nothing. So the PyTorch network is trained first, with lesson 3's `fit`; then the weights are
+# copied, and both are asked about the same 256 pictures.
 
 # %%
 batches = data.batches(train_part, 128, shuffle=True)
@@ -234,6 +245,8 @@ if keras:
 #
 # Lesson 3's loop has five lines: predict, measure, clear, slopes, step. Keras has them too, in `fit`; `compile` says
 # which loss and which optimizer they use. Same pictures, same rate, a fresh network each:
+#
+# **Predict first.** Same network, same data: will the two accuracies be equal?
 
 # %%
 images, labels = next(iter(data.batches(train_part, len(train_part))))
@@ -254,11 +267,13 @@ if keras:
     guesses = student.predict(test_images.permute(0, 2, 3, 1).numpy(), batch_size=500, verbose=0).argmax(1)
     keras_accuracy = (torch.as_tensor(guesses) == test_labels).float().mean().item()
     results.record(keras_accuracy=keras_accuracy, largest_difference=largest)
-    assert F.cross_entropy(ours, ours.argmax(1)).isfinite()
+    assert min(accuracy, keras_accuracy) > 0.6
 
 # %% [markdown]
 # The two do not agree to the last digit, and should not: they started from other random numbers and saw the pictures in
-# another order. One run of each says nothing about which is better (lesson 3: one run is an anecdote).
+# another order. The defaults differ further: how fresh weights are drawn, Adam's epsilon (1e-8 and 1e-7), and whether
+# the remembered variance is divided by n or by n − 1. One run of each says nothing about which is better (lesson 3: one
+# run is an anecdote).
 #
 # ## What each hides and shows
 #
