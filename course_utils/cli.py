@@ -184,6 +184,19 @@ def badges(
     raise typer.Exit(LESSON_FAILED if check_only and changed else OK)
 
 
+@app.command("new-lesson")
+def new_lesson_command(title: Annotated[str, typer.Argument(help='In words, such as "Attention by hand".')]) -> None:
+    """Begin a lesson: its source, which runs as it is, and its settings; CONTRIBUTING.md says how to go on."""
+    from course_utils.notebooks.lessons import find_root
+    from course_utils.notebooks.skeleton import PROFILES, new_lesson
+
+    root = find_root()
+    path = new_lesson(title, root)
+    number = path.name.partition("_")[0]
+    typer.echo(f"written: {path.relative_to(root).as_posix()}, and its settings in {PROFILES.as_posix()}")
+    typer.echo(f"next: edit it, then course build {number} --profile quick")
+
+
 @data_app.command("list")
 def data_list(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
     """List the data sets: which are complete, where they are, how large."""

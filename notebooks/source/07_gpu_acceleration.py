@@ -15,10 +15,8 @@
 #
 # [Open in Colab][colab] · [Open on Binder][binder]
 #
-# [colab]:
-# https://colab.research.google.com/github/pixels-to-predictions/pixels-to-predictions/blob/main/notebooks/07_gpu_acceleration.ipynb
-# [binder]:
-# https://mybinder.org/v2/gh/pixels-to-predictions/pixels-to-predictions/main?urlpath=lab%2Ftree%2Fnotebooks%2F07_gpu_acceleration.ipynb
+# [colab]: https://colab.research.google.com/github/pixels-to-predictions/pixels-to-predictions/blob/main/notebooks/07_gpu_acceleration.ipynb
+# [binder]: https://mybinder.org/v2/gh/pixels-to-predictions/pixels-to-predictions/main?urlpath=lab%2Ftree%2Fnotebooks%2F07_gpu_acceleration.ipynb
 #
 # **The question: where do the minutes go, and how do they become seconds?**
 #

@@ -15,10 +15,8 @@
 #
 # [Open in Colab][colab] · [Open on Binder][binder]
 #
-# [colab]:
-# https://colab.research.google.com/github/pixels-to-predictions/pixels-to-predictions/blob/main/notebooks/A_keras_side_by_side.ipynb
-# [binder]:
-# https://mybinder.org/v2/gh/pixels-to-predictions/pixels-to-predictions/main?urlpath=lab%2Ftree%2Fnotebooks%2FA_keras_side_by_side.ipynb
+# [colab]: https://colab.research.google.com/github/pixels-to-predictions/pixels-to-predictions/blob/main/notebooks/A_keras_side_by_side.ipynb
+# [binder]: https://mybinder.org/v2/gh/pixels-to-predictions/pixels-to-predictions/main?urlpath=lab%2Ftree%2Fnotebooks%2FA_keras_side_by_side.ipynb
 #
 # **The question: what does a framework do for you, and what does it hide?**
 #
