@@ -64,9 +64,8 @@ class Exploration(LivePanel):
         self.controls = dict(controls)
         self.first_values = self.values
         self._twin = list(twin.items()) if isinstance(twin, Mapping) else [("", settings) for settings in twin]
-        self._alt, self._columns, self._title = alt, columns, title
+        self._alt, self._columns, self._title, self._shareable = alt, columns, title, shareable
         self._draw_twin, self._twin_size = draw_twin or draw, twin_size or size
-        self._size, self._photograph, self._shareable = size, photograph, shareable
         self.waiting = 0  # how many `together` blocks are open; nothing is drawn meanwhile
         self._drawing = threading.RLock()  # a cell and a slider may set values at the same time
         super().__init__(arrangement or _rows(list(self.controls.values())), size, photograph)
@@ -109,12 +108,7 @@ class Exploration(LivePanel):
 
     def _refresh(self) -> None:
         result = self.compute(**self.values)
-        with figures.style():
-            # No automatic layout: it takes longer than everything else together.
-            figure = Figure(figsize=self._size, layout="none")
-            self.draw(result, figure)
-            image = figures.to_live_image(figure, self._photograph)
-        self.show(image, self.describe(result))
+        self.redraw(lambda figure: self.draw(result, figure), self.describe(result))
 
     def twin(self) -> Figure:
         """Return the static picture: the same `compute` and `draw` over the chosen settings."""

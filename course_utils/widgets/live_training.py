@@ -4,49 +4,24 @@ from __future__ import annotations
 
 import copy
 import itertools
-import math
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
 from course_utils import figures
 from course_utils.training.predictions import evaluate
 from course_utils.widgets import controls
+from course_utils.widgets.background import BackgroundRun, Batches, Record, one_step
 from course_utils.widgets.exploration import Canvas
-from course_utils.widgets.panel import LivePanel, sentence_of, strict
 
-Batches = Iterable[tuple[Tensor, Tensor]]
 SIZE = (7.6, 3.2)
 CHECK_EVERY = 25  # steps between two looks at the validation pictures
-DRAW_EVERY = 0.3  # seconds between two drawings, so that the steps get most of the time
-SMOOTHING = 0.9  # how much of the old average a new loss leaves
 CEILING = 4.0  # the highest loss drawn; guessing among ten classes costs 2.3
-
-
-@dataclass
-class Record:
-    """What a training run did so far: one loss and one rate a step, an accuracy now and then."""
-
-    losses: list[float] = field(default_factory=list)
-    rates: list[float] = field(default_factory=list)
-    checks: list[tuple[int, float]] = field(default_factory=list)  # (steps done, validation accuracy from 0 to 1)
-    broken: bool = False  # the last loss was no longer a number
-
-    def smoothed(self) -> list[float]:
-        """Return the losses as a moving average that starts without a bias."""
-        average, result = 0.0, []
-        for step, loss in enumerate(self.losses, start=1):
-            average = SMOOTHING * average + (1 - SMOOTHING) * loss
-            result.append(average / (1 - SMOOTHING**step))
-        return result
 
 
 def steps_of(
@@ -63,18 +38,9 @@ def steps_of(
     """
     optimizer = torch.optim.SGD(model.parameters(), lr=rate(), momentum=0.9)
     for images, labels in itertools.chain.from_iterable(itertools.repeat(batches)):
-        model.train()
         optimizer.param_groups[0]["lr"] = rate()
-        loss = F.cross_entropy(model(images), labels)
-        record.rates.append(optimizer.param_groups[0]["lr"])
-        record.losses.append(loss.item())
-        if not math.isfinite(record.losses[-1]):
-            record.losses.pop()
-            record.broken = True
+        if not one_step(model, optimizer, images, labels, record):
             return
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
         if len(record.losses) % CHECK_EVERY == 0:
             record.checks.append((len(record.losses), evaluate(model, validation).accuracy))
         yield
@@ -89,7 +55,7 @@ def run(model: nn.Module, batches: Batches, validation: Batches, rate: float, st
     return record
 
 
-class LiveTraining(LivePanel):
+class LiveTraining(BackgroundRun[Record]):
     """A panel that trains a copy of a network in a thread of its own, so that the kernel stays free.
 
     Start trains from the same first weights each time; Pause holds; Stop ends. The learning rate counts from the next
@@ -119,107 +85,55 @@ class LiveTraining(LivePanel):
         self.most_steps, self._compared, self._compared_steps = most_steps, tuple(compared), compared_steps
         self.record = Record()
         self.rate = controls.log_slider("learning rate", rate, -4, 1)
-        self.start_button = controls.button("Start", lambda: self.attempt(self.start), "play")
         self.pause_button = controls.button("Pause", lambda: self.attempt(self.pause), "pause")
-        self.stop_button = controls.button("Stop", lambda: self.attempt(self.stop), "stop")
-        self._lock = threading.Lock()  # guards the four below
-        self._thread: threading.Thread | None = None
-        self._stopping, self._going = threading.Event(), threading.Event()
-        self._closed = False
-        super().__init__(controls.row(self.rate, self.start_button, self.pause_button, self.stop_button), SIZE)
+        self._going = threading.Event()  # cleared while a run is paused
+        self._going.set()
+        super().__init__(lambda start, stop: controls.row(self.rate, start, self.pause_button, stop), SIZE)
         self._draw(self.record)
-        self._offer()
-
-    @property
-    def running(self) -> bool:
-        """Whether a run is going on or paused."""
-        return self._thread is not None and self._thread.is_alive()
 
     @property
     def paused(self) -> bool:
         """Whether a run waits to go on."""
         return self.running and not self._going.is_set()
 
-    def start(self) -> None:
-        """Begin a run from the first weights; does nothing while one is going on."""
-        with self._lock:
-            if self.running or self._closed:
-                return
-            self.error, self.record = None, Record()
-            self._stopping.clear()
-            self._going.set()
-            self._thread = threading.Thread(target=self._train, args=(self.record,), daemon=True)
-            self._thread.start()
-        self._offer()
-
     def pause(self) -> None:
         """Hold the run after its present step, or let it go on."""
-        if self.running:
-            (self._going.clear if self._going.is_set() else self._going.set)()
-            self._offer()
+        with self._lock:
+            if self.running:
+                (self._going.clear if self._going.is_set() else self._going.set)()
+                self._offer(running=True)
 
     def stop(self) -> None:
-        """End the run after its present step."""
-        self._stopping.set()
+        """End the run after its present step, or where it is held."""
+        super().stop()
         self._going.set()
 
-    def wait(self, seconds: float | None = None) -> bool:
-        """Wait for the run to end; return whether it has.
+    def _prepare(self) -> Record:
+        self._going.set()
+        self.record = Record()
+        return self.record
 
-        Raises:
-            Exception: what ended the run, in tests (COURSE_STRICT=1).
-        """
-        if self._thread is not None:
-            self._thread.join(seconds)
-        if self.error is not None and strict():
-            raise self.error
-        return not self.running
+    def _steps(self, record: Record) -> Iterator[None]:
+        _from_the_start(self.batches)
+        model = copy.deepcopy(self.model)
+        steps = steps_of(model, self.batches, self.validation, lambda: self.rate.value, record)
+        for _ in itertools.islice(steps, self.most_steps):
+            if not self._going.is_set():
+                self._draw(record)
+                self._going.wait()
+            yield
 
-    def close(self) -> None:
-        """End the run and take the panel away."""
-        self._closed = True
-        self.stop()
-        super().close()
+    def _paint(self, record: Record, figure: Figure) -> None:
+        draw_record(record, figure)
 
-    def _train(self, record: Record) -> None:
-        """Run in the thread: step by step, with a drawing now and then."""
-        drawn = 0.0
-        try:
-            _from_the_start(self.batches)
-            model = copy.deepcopy(self.model)
-            steps = steps_of(model, self.batches, self.validation, lambda: self.rate.value, record)
-            for _ in itertools.islice(steps, self.most_steps):
-                if self._stopping.is_set():
-                    break
-                if not self._going.is_set():
-                    self._draw(record)
-                    self._going.wait()
-                elif time.monotonic() - drawn > DRAW_EVERY:
-                    self._draw(record)
-                    drawn = time.monotonic()
-            self._draw(record)
-        except Exception as error:  # noqa: BLE001 - nobody else would see it: the thread belongs to no cell
-            self.error = error
-            self.say(sentence_of(error))
-        finally:
-            self._offer(ended=True)
+    def _words(self, record: Record) -> str:
+        return sentence(record)
 
-    def _offer(self, ended: bool = False) -> None:
-        """Let the buttons offer what makes sense now."""
-        running = self.running and not ended
-        self.start_button.disabled = running
-        self.pause_button.disabled = self.stop_button.disabled = not running
-        going_on = not running or self._going.is_set()
-        self.pause_button.description, self.pause_button.icon = ("Pause", "pause") if going_on else ("Go on", "play")
-
-    def _draw(self, record: Record) -> None:
-        if self._closed:
-            return
-        with figures.style():
-            figure = Figure(figsize=SIZE, layout="none")
-            draw_record(record, figure)
-            image = figures.to_live_image(figure)
-        self.show(image, sentence(record))
+    def _offer(self, running: bool) -> None:
+        super()._offer(running)
+        self.pause_button.disabled = not running
+        held = running and not self._going.is_set()
+        self.pause_button.description, self.pause_button.icon = ("Go on", "play") if held else ("Pause", "pause")
 
     def _static(self) -> tuple[dict[str, Any], dict[str, Any]]:
         records = {

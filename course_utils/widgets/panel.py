@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import ipywidgets
+from matplotlib.figure import Figure
 
 from course_utils import figures
 from course_utils.errors import CourseError
@@ -25,12 +26,13 @@ LOOK = (
 class LivePanel(ipywidgets.VBox):
     """Controls above a picture, a sentence below it, and a place for an error.
 
-    A subclass calls `show` with a new picture, wraps what a control sets off in `attempt`, and gives the static copy.
+    A subclass calls `redraw`, wraps what a control sets off in `attempt`, and gives the static copy.
     """
 
     def __init__(self, controls: ipywidgets.Widget, size: tuple[float, float], photograph: bool = False) -> None:
         width = f"{round(size[0] * figures.SHOWN_DPI)}px"
         layout = {"width": width, "max_width": "100%", "height": "auto", "align_self": "flex-start", "margin": "4px 0"}
+        self._size, self._photograph = size, photograph
         self.error: Exception | None = None  # what went wrong at the last move, if anything did
         self.picture = ipywidgets.Image(format="jpeg" if photograph else "png", layout=layout)
         self.picture.add_class("course-picture")
@@ -42,6 +44,15 @@ class LivePanel(ipywidgets.VBox):
         look = ipywidgets.HTML(LOOK, layout={"display": "none"})
         super().__init__([look, controls, self.alert, self.picture, self.caption], layout={"width": "100%"})
         self.add_class("course-panel")
+
+    def redraw(self, draw: Callable[[Figure], None], sentence: str) -> None:
+        """Show what `draw` draws into an empty figure of the panel's size, and what it shows in words."""
+        with figures.style():
+            # No automatic layout: it takes longer than everything else together.
+            figure = Figure(figsize=self._size, layout="none")
+            draw(figure)
+            image = figures.to_live_image(figure, self._photograph)
+        self.show(image, sentence)
 
     def show(self, image: bytes, sentence: str) -> None:
         """Show a new picture and what it shows in words, and take a shown error away."""

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import copy
 import itertools
-import math
-import threading
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from course_utils import figures, learning_rate
 from course_utils.learning_rate.schedules import Maker
 from course_utils.training.predictions import evaluate
 from course_utils.widgets import controls
+from course_utils.widgets.background import BackgroundRun, Batches, Record, one_step
 from course_utils.widgets.exploration import Canvas
-from course_utils.widgets.live_training import DRAW_EVERY, Record
-from course_utils.widgets.panel import LivePanel, sentence_of, strict
 
-Batches = Iterable[tuple[Tensor, Tensor]]
 SIZE = (7.6, 3.1)
 CHECKS = 8  # looks at the validation pictures in a race
 KNOTS = 6
@@ -51,52 +45,42 @@ class Length:
 
 @dataclass
 class Lane:
-    """One of the two in the race: what is planned and what has happened."""
+    """One of the two in the race: what is planned, what makes the schedule, and what has happened."""
 
     name: str
     planned: tuple[float, ...]
+    make: Maker
     record: Record = field(default_factory=Record)
 
 
-def lane_of(name: str, rates: Sequence[float], highest: float, steps: int) -> tuple[Lane, Maker]:
-    """Return a lane and the schedule that it runs under: one-cycle, or one drawn through `rates`."""
+def lane_of(name: str, rates: Sequence[float], highest: float, steps: int) -> Lane:
+    """Return a lane under one-cycle, or under a schedule drawn through `rates`."""
 
     def make(optimizer: torch.optim.Optimizer, batches: Length, epochs: int) -> learning_rate.schedules.Scheduler:
         if name == ONE_CYCLE:
             return learning_rate.one_cycle(optimizer, batches, epochs, highest=highest)
         return learning_rate.drawn(optimizer, batches, epochs, rates=rates)
 
-    return Lane(name, learning_rate.preview(make, Length(steps), 1, rate=highest).rates), make
+    return Lane(name, learning_rate.preview(make, Length(steps), 1, rate=highest).rates, make)
 
 
-def steps_of(
-    lane: Lane, make: Maker, model: nn.Module, batches: Batches, validation: Batches, steps: int
-) -> Iterator[None]:
-    """Train a copy of `model` under a schedule, one batch for each `next`, and write what happens into the lane."""
+def steps_of(lane: Lane, model: nn.Module, batches: Batches, validation: Batches, steps: int) -> Iterator[None]:
+    """Train a copy of `model` in a lane, one batch for each `next`, and write into the lane what happens."""
     model, record = copy.deepcopy(model), lane.record
     optimizer = torch.optim.SGD(model.parameters(), lr=lane.planned[0], momentum=0.9)
-    schedule = make(optimizer, Length(steps), 1)
+    schedule = lane.make(optimizer, Length(steps), 1)
     every = max(1, steps // CHECKS)
     stream = itertools.chain.from_iterable(itertools.repeat(batches))
     for step, (images, labels) in enumerate(itertools.islice(stream, steps), start=1):
-        model.train()
-        loss = F.cross_entropy(model(images), labels)
-        value = loss.item()
-        if not math.isfinite(value):
-            record.broken = True
+        if not one_step(model, optimizer, images, labels, record):
             return
-        record.rates.append(optimizer.param_groups[0]["lr"])
-        record.losses.append(value)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
         schedule.step()
         if step % every == 0 or step == steps:
             record.checks.append((step, evaluate(model, validation).accuracy))
         yield
 
 
-class ScheduleRace(LivePanel):
+class ScheduleRace(BackgroundRun[dict[str, Lane]]):
     """A panel with a schedule to draw, by six sliders, and a race of it against one-cycle.
 
     Start trains two copies of the network in turn, batch by batch, in a thread of its own, so that the kernel stays
@@ -119,9 +103,7 @@ class ScheduleRace(LivePanel):
         highest: float = 0.1,
         steps: int = 150,
     ) -> None:
-        self._stopping = threading.Event()  # first, for `close` may be called on a panel that was refused
         if not 1e-4 < highest <= 1:
-            self._closed = True
             raise ValueError(f"The highest rate must be above 0.0001 and at most 1 for this race, not {highest}.")
         self.model, self.batches, self.validation = model, batches, validation
         self.highest, self.steps = highest, steps
@@ -130,64 +112,18 @@ class ScheduleRace(LivePanel):
             for i, rate in enumerate(self._shape("level"))
         ]
         self.shape = controls.choice("begin with", list(SHAPES))
-        self.start_button = controls.button("Start", lambda: self.attempt(self.start), "play")
-        self.stop_button = controls.button("Stop", lambda: self.attempt(self.stop), "stop")
         self.lanes: dict[str, Lane] = {}
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._closed = self._moving = False
-        buttons = controls.row(self.start_button, self.stop_button)
-        super().__init__(controls.row(self.shape, *self.knots, buttons), SIZE)
+        self._moving = False
+        super().__init__(lambda *buttons: controls.row(self.shape, *self.knots, controls.row(*buttons)), SIZE)
         for knot in self.knots:
             knot.observe(lambda change: self._moved(), "value")
         self.shape.observe(lambda change: self.attempt(self._take_shape), "value")
         self._moved()
-        self._offer()
 
     @property
     def rates(self) -> list[float]:
         """The rates of the six knots."""
         return [knot.value for knot in self.knots]
-
-    @property
-    def running(self) -> bool:
-        """Whether a race is going on."""
-        return self._thread is not None and self._thread.is_alive()
-
-    def start(self) -> None:
-        """Begin a race from the first weights, with the schedule as it is drawn now; nothing while one is going on."""
-        with self._lock:
-            if self.running or self._closed:
-                return
-            self.error = None
-            self._stopping.clear()
-            pairs = [lane_of(name, self.rates, self.highest, self.steps) for name in (OWN, ONE_CYCLE)]
-            self.lanes = {lane.name: lane for lane, _ in pairs}
-            self._thread = threading.Thread(target=self._run, args=(pairs,), daemon=True)
-            self._thread.start()
-        self._offer()
-
-    def stop(self) -> None:
-        """End the race after its present step."""
-        self._stopping.set()
-
-    def wait(self, seconds: float | None = None) -> bool:
-        """Wait for the race to end; return whether it has.
-
-        Raises:
-            Exception: what ended the race, in tests (COURSE_STRICT=1).
-        """
-        if self._thread is not None:
-            self._thread.join(seconds)
-        if self.error is not None and strict():
-            raise self.error
-        return not self.running
-
-    def close(self) -> None:
-        """End the race and take the panel away."""
-        self._closed = True
-        self.stop()
-        super().close()
 
     def _shape(self, name: str) -> list[float]:
         return [min(1.0, max(1e-5, self.highest * 10**power)) for power in SHAPES[name]]
@@ -205,56 +141,41 @@ class ScheduleRace(LivePanel):
         """Draw the new schedule; a race that goes on keeps the one it began with."""
         if self._moving or self.running:
             return
-        pairs = [lane_of(name, self.rates, self.highest, self.steps) for name in (OWN, ONE_CYCLE)]
-        self.lanes = {lane.name: lane for lane, _ in pairs}
-        self.attempt(lambda: self._draw(self.lanes))
+        lanes = self._prepare()
+        self.attempt(lambda: self._draw(lanes))
 
-    def _run(self, pairs: Sequence[tuple[Lane, Maker]]) -> None:
-        """Run in the thread: a step of each in turn, with a drawing now and then."""
-        lanes, drawn = {lane.name: lane for lane, _ in pairs}, 0.0
-        try:
-            streams = [
-                steps_of(lane, make, self.model, self.batches, self.validation, self.steps) for lane, make in pairs
-            ]
-            for _ in itertools.zip_longest(*streams):
-                if self._stopping.is_set():
-                    break
-                if time.monotonic() - drawn > DRAW_EVERY:
-                    self._draw(lanes)
-                    drawn = time.monotonic()
-            self._draw(lanes)
-        except Exception as error:  # noqa: BLE001 - nobody else would see it: the thread belongs to no cell
-            self.error = error
-            self.say(sentence_of(error))
-        finally:
-            self._offer(ended=True)
+    def _prepare(self) -> dict[str, Lane]:
+        self.lanes = self._lanes(self.rates)
+        return self.lanes
 
-    def _offer(self, ended: bool = False) -> None:
-        running = self.running and not ended
-        self.start_button.disabled, self.stop_button.disabled = running, not running
+    def _lanes(self, rates: Sequence[float]) -> dict[str, Lane]:
+        return {name: lane_of(name, rates, self.highest, self.steps) for name in (OWN, ONE_CYCLE)}
+
+    def _steps(self, lanes: Mapping[str, Lane]) -> Iterator[None]:
+        streams = [steps_of(lane, self.model, self.batches, self.validation, self.steps) for lane in lanes.values()]
+        for _ in itertools.zip_longest(*streams):  # a step of each in turn
+            yield
+
+    def _paint(self, lanes: Mapping[str, Lane], figure: Figure) -> None:
+        draw_lanes(lanes, figure)
+
+    def _words(self, lanes: Mapping[str, Lane]) -> str:
+        return told(lanes, self.steps)
+
+    def _offer(self, running: bool) -> None:
+        super()._offer(running)
         for control in (*self.knots, self.shape):
             control.disabled = running
 
-    def _draw(self, lanes: Mapping[str, Lane]) -> None:
-        if self._closed:
-            return
-        with figures.style():
-            figure = Figure(figsize=SIZE, layout="none")
-            draw_lanes(lanes, figure)
-            image = figures.to_live_image(figure)
-        self.show(image, told(lanes, self.steps))
-
     def _static(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        races = {}
+        races: dict[str, dict[str, Lane]] = {}
         for shape in ("level", "up and down", "upside down"):
-            pairs = [lane_of(name, self._shape(shape), self.highest, self.steps) for name in (OWN, ONE_CYCLE)]
+            lanes, asked = self._lanes(self._shape(shape)), (OWN, ONE_CYCLE)
             if races:  # one-cycle is the same each time
-                pairs[1] = (next(iter(races.values()))[ONE_CYCLE], pairs[1][1])
-            for lane, make in pairs:
-                if not lane.record.losses:
-                    for _ in steps_of(lane, make, self.model, self.batches, self.validation, self.steps):
-                        pass
-            races[shape] = {lane.name: lane for lane, _ in pairs}
+                lanes[ONE_CYCLE], asked = races["level"][ONE_CYCLE], (OWN,)
+            for _ in self._steps({name: lanes[name] for name in asked}):
+                pass
+            races[shape] = lanes
         words = " ".join(f"{shape}: {told(lanes, self.steps)}" for shape, lanes in races.items())
         with figures.style():
             figure = draw_races(races)
@@ -284,13 +205,11 @@ def draw_lanes(lanes: Mapping[str, Lane], figure: Canvas) -> None:
     _draw_rates(lanes, rates)
     end = len(lanes[OWN].planned)
     for name, lane in lanes.items():
-        record = lane.record
-        losses.plot(range(1, len(record.losses) + 1), record.smoothed(), color=COLOURS[name])
-        percent = [100 * accuracy for _, accuracy in record.checks]
-        accuracies.plot([step for step, _ in record.checks], percent, "o-", color=COLOURS[name], markersize=3)
+        losses.plot(range(1, len(lane.record.losses) + 1), lane.record.smoothed(), color=COLOURS[name])
     losses.set(xlim=(0, end), ylim=(0, 3), xlabel="step")
     losses.set_title("training loss", fontsize=10)
-    accuracies.set(xlim=(0, end), ylim=(0, 100), xlabel="step")
+    _draw_accuracies(lanes, accuracies)
+    accuracies.set(xlim=(0, end))
     accuracies.set_title("validation accuracy, %", fontsize=10)
 
 
@@ -301,11 +220,7 @@ def draw_races(races: Mapping[str, Mapping[str, Lane]]) -> Figure:
     for column, (shape, lanes) in enumerate(races.items()):
         _draw_rates(lanes, axes[0][column], legend=column == 0)
         axes[0][column].set_title(f"yours: {shape}", fontsize=10)
-        for name, lane in lanes.items():
-            percent = [100 * accuracy for _, accuracy in lane.record.checks]
-            steps = [step for step, _ in lane.record.checks]
-            axes[1][column].plot(steps, percent, "o-", color=COLOURS[name], markersize=3)
-        axes[1][column].set(xlabel="step", ylim=(0, 100))
+        _draw_accuracies(lanes, axes[1][column])
     axes[0][0].set_ylabel("learning rate")
     axes[1][0].set_ylabel("validation accuracy, %")
     best = max(races, key=lambda shape: _last(races[shape][OWN]))
@@ -330,3 +245,10 @@ def _draw_rates(lanes: Mapping[str, Lane], axes: Any, legend: bool = True) -> No
     axes.set_title("learning rate", fontsize=10)
     if legend:
         axes.legend(loc="lower left", fontsize=8.5)
+
+
+def _draw_accuracies(lanes: Mapping[str, Lane], axes: Any) -> None:
+    for name, lane in lanes.items():
+        percent = [100 * accuracy for _, accuracy in lane.record.checks]
+        axes.plot([step for step, _ in lane.record.checks], percent, "o-", color=COLOURS[name], markersize=3)
+    axes.set(ylim=(0, 100), xlabel="step")
