@@ -29,6 +29,7 @@ SHAPES = {  # shares of the highest rate, as powers of ten
     "falling": (0.0, -0.5, -1.0, -1.5, -2.0, -3.0),
     "two steps down": (0.0, 0.0, 0.0, -1.0, -1.0, -2.0),
     "up and down": (-1.4, -0.4, 0.0, -0.3, -1.0, -3.0),
+    "rising": (-3.0, -2.0, -1.5, -1.0, -0.5, 0.0),  # the one that falls, the other way round
     "upside down": (0.0, -1.0, -2.0, -2.0, -1.0, 0.0),
 }
 
@@ -169,10 +170,10 @@ class ScheduleRace(BackgroundRun[dict[str, Lane]]):
 
     def _static(self) -> tuple[dict[str, Any], dict[str, Any]]:
         races: dict[str, dict[str, Lane]] = {}
-        for shape in ("level", "up and down", "upside down"):
+        for shape in ("falling", "up and down", "rising"):
             lanes, asked = self._lanes(self._shape(shape)), (OWN, ONE_CYCLE)
             if races:  # one-cycle is the same each time
-                lanes[ONE_CYCLE], asked = races["level"][ONE_CYCLE], (OWN,)
+                lanes[ONE_CYCLE], asked = races["falling"][ONE_CYCLE], (OWN,)
             for _ in self._steps({name: lanes[name] for name in asked}):
                 pass
             races[shape] = lanes
