@@ -91,7 +91,7 @@ def main():
     print(f"{ratio:.1f} times faster (bar: {BAR})")
     if options.record:
         record = {
-            "pictures": {"training": len(train), "final": len(final), "source": own.source.description},
+            "pictures": {"training": len(train), "final": len(final)},
             "epochs": EPOCHS,
             "sides": rows,
             "ratio": round(ratio, 2),
@@ -100,6 +100,7 @@ def main():
             "hardware": describe_machine(),
             "versions": versions("torch", "torchvision", "timm"),
             "date": time.strftime("%Y-%m-%d"),
+            "data": own.source.description,
         }
         path = Path(__file__).resolve().parent.parent / "results" / "benchmark_features.json"
         path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

@@ -162,7 +162,7 @@ def _split(counts: list[int], fraction: float) -> Check:
 stratified_split = Exercise(
     lesson=LESSON,
     name="stratified_split",
-    question="Split pictures at random into indices to keep and to set aside, the same fraction of every class.",
+    question="Split pictures at random into indices to keep and to set aside; `fraction` of every class is set aside.",
     checks=[_split([20, 20], 0.25), _split([60, 8, 32], 0.25), _split([40, 10], 0.5)],
     hints=[
         "Go class by class: (labels == label).nonzero().flatten() are the indices of one class.",

@@ -59,6 +59,7 @@ def own_picture(networks: Mapping[str, Network], photographs: Sequence[str] = ("
             image = pictures.photograph(title)
         net = networks[network]
         missing = picture == UPLOADED and not found
+        title = f"{network}: {title}" if len(networks) > 1 else title
         return Classified(title, net.preprocess.cut(image), net.predict(image, SHOWN), missing)
 
     chooser = controls.upload("Your picture", ENDINGS)
@@ -110,11 +111,16 @@ def draw_classified(result: Classified, figure: Canvas, alone: bool = True) -> N
     places = range(len(names))  # two classes may be shortened to the same name
     colours = [figures.SKY] * (len(names) - 1) + [figures.BLUE]
     bars = right.barh(places, shares, color=colours)
-    right.bar_label(bars, labels=[f"{share:.0f} %" for share in shares], padding=3, fontsize=9)
+    right.bar_label(bars, labels=[percent(share) for share in shares], padding=3, fontsize=9)
     right.set_yticks(places, names)
     right.set(xlim=(0, 118), xlabel="probability in %")
     right.set_xticks((0, 50, 100))
     right.grid(axis="y", visible=False)
+
+
+def percent(share: float) -> str:
+    """Return a share of 100 in words: "<1 %" for one that rounding would make nothing."""
+    return "<1 %" if 0 < share < 0.5 else f"{share:.0f} %"
 
 
 def short(text: str, most: int = 22) -> str:
@@ -170,7 +176,7 @@ def layers_that_learn(trials: Sequence[Trial]) -> Exploration:
     if len(trials) < 2:
         raise ValueError(f"There must be at least two trainings to compare, not {len(trials)}.")
     trials = list(trials)
-    best = max(trials, key=lambda trial: trial.mean)
+    second, best = sorted(trials, key=lambda trial: trial.mean)[-2:]
     return Exploration(
         lambda number, measure: Chosen(trials, number - 1, measure),
         draw_trials,
@@ -182,7 +188,7 @@ def layers_that_learn(trials: Sequence[Trial]) -> Exploration:
         twin=[{"number": trials.index(best) + 1, "measure": measure} for measure in MEASURES],
         columns=1,
         twin_size=(7.6, 2.3),
-        title=f"Best here: {best.name}, {best.mean:.1%} right on average",
+        title=f"Highest here: {best.name}, {best.mean:.1%}, by {100 * (best.mean - second.mean):.1f} points",
         alt="Three bar charts over the same trainings: "
         + ", ".join(f"{trial.name} ({trial.mean:.0%} right)" for trial in trials)
         + ": accuracy with a dot for each seed, parameters that learn, and seconds.",
@@ -313,7 +319,7 @@ def where_it_looks(net: Network, photographs: Sequence[str] = ("cat", "coffee", 
         {
             "picture": controls.choice("picture", list(photographs)),
             "rank": controls.whole_slider("guess number", 1, 1, most),
-            "strength": controls.slider("strength", 0.6, 0.0, 1.0, 0.1, ".1f"),
+            "strength": controls.slider("strength", 0.8, 0.0, 1.0, 0.1, ".1f"),
         },
         describe=lambda result: (
             f"Bright places speak for {result[0].name}, to which the network gives {result[0].probability:.1%}."
@@ -323,15 +329,15 @@ def where_it_looks(net: Network, photographs: Sequence[str] = ("cat", "coffee", 
         twin_size=(2.6, 2.6),
         columns=2,
         title="Where the evidence for a guess lies",
-        alt=f"The photographs {', '.join(photographs)}, each twice, with a bright veil over the places that speak for "
-        "the network's first guess and for its second.",
+        alt=f"The photographs {', '.join(photographs)}, each twice, dark but for the places that speak for the "
+        "network's first guess and for its second.",
         size=(7.6, 3.6),
         photograph=True,
     )
 
 
 def draw_attention(found: Attention, strength: float, figure: Canvas, alone: bool = False) -> None:
-    """Draw the picture, and the same with the map laid over it."""
+    """Draw the picture, and the same, dark where nothing speaks for the answer."""
     margins = {"left": 0.01, "right": 0.99, "top": 0.88, "bottom": 0.01, "wspace": 0.03}
     axes = figure.subplots(1, 1 if alone else 2, squeeze=False, gridspec_kw=margins)[0]
     image = found.image.permute(1, 2, 0).numpy()
@@ -340,7 +346,8 @@ def draw_attention(found: Attention, strength: float, figure: Canvas, alone: boo
     for ax in axes:
         ax.imshow(image)
         ax.axis("off")
-    axes[-1].imshow(heat.numpy(), cmap="inferno", alpha=(strength * heat).numpy(), vmin=0, vmax=1)
+    light = 1 - strength + strength * heat.clamp(0, 1)  # what does not speak for the answer becomes dark
+    axes[-1].imshow((image * light[..., None].numpy()).astype("uint8"))
     axes[-1].set_title(f"{short(found.name, 26)}, {found.probability:.1%}", fontsize=10)
     if not alone:
         axes[0].set_title("what the network sees", fontsize=10)

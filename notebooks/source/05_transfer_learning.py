@@ -95,9 +95,11 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
+import torchvision
 from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
+from torchvision.transforms import v2
 
 from course_utils import data, diagnosis, exercises, figures, models, profiles, results, training, transfer, widgets
 from course_utils.errors import DataError
@@ -134,7 +136,7 @@ print(f"The networks will live on: {device}")
 # **ImageNet** is a collection of photographs in categories. The part that everybody trains on has 1.28 million
 # training pictures in 1,000 categories (Russakovsky and others 2015, arXiv:1409.0575). **EfficientNet-Lite0** is a
 # small network for telephones, trained on it (Tan and Le 2019, arXiv:1905.11946, in its "lite" version). Its weights
-# come with this course's packages, so the next cell works without a network.
+# come with this course's packages, so the next cell works without an internet connection.
 
 # %%
 imagenet = transfer.backbone("efficientnet_lite0")
@@ -183,15 +185,45 @@ print(cat.size, "→", resized.size, "→", tuple(square.shape), f"from {by_hand
 
 # %% [markdown]
 # `backbone` brings each network's own numbers with it: take them from the network, never from memory. Other families
-# use other numbers.
+# use other numbers, and Inception wants larger pictures. (`weights=None` builds a network without its weights, and the
+# device `"meta"` without any numbers: only names and shapes. That costs neither time nor memory, and is all we need to
+# look at it.)
 
 # %%
 for name in ("efficientnet_lite0", "resnet18", "inception_v3"):
     print(f"{name:<20}", transfer.backbone(name, weights=None, device="meta").preprocess.describe())
 
 # %% [markdown]
-# (`weights=None` builds a network without its weights, and the device `"meta"` without any numbers: only names and
-# shapes. That costs neither time nor memory, and is all we need to look at it.)
+# torchvision keeps these numbers with its weights. `weights=` takes a member of an *enum*, a list of names; naming one
+# downloads nothing, and it knows its way of looking and its categories:
+
+# %%
+weights = torchvision.models.ResNet18_Weights.DEFAULT  # the best weights there are for this network
+theirs = weights.transforms()
+print(f"{weights.name}: {theirs.resize_size} → {theirs.crop_size}, {len(weights.meta['categories'])} categories")
+assert_close(theirs(cat), transfer.backbone("resnet18", weights=None, device="meta").preprocess(cat))
+
+# %% [markdown]
+# (To load them: `torchvision.models.resnet18(weights=weights)`.) That is for looking. For *training* whole networks,
+# the fixed cut gives way to chance: a random part of the picture, perhaps mirrored, its colours changed a little. The
+# usual recipe, from `torchvision.transforms.v2`:
+
+# %%
+by_chance = v2.Compose([
+    v2.RandomResizedCrop(224, scale=(0.35, 1.0)),  # 35 % of the picture at least
+    v2.RandomHorizontalFlip(),
+    v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3),
+])  # fmt: skip
+torch.manual_seed(settings.seed)
+views = torch.stack([by_chance(to_tensor(cat)) for _ in range(5)])  # uint8 (5, 3, 224, 224)
+assert views.dtype == torch.uint8 and not torch.equal(views[0], views[1])
+figures.show(
+    grid(views, columns=5, title="One cat, five views by chance"),
+    alt="Five different parts of the cat's portrait, some mirrored, with slightly different colours and brightness.",
+)
+
+# %% [markdown]
+# After that, the same normalisation as ever. When you *measure*, nothing is left to chance: the fixed cut comes back.
 #
 # **Pitfall: forgotten normalisation.** Nothing complains when you hand over pictures in [0, 1], or even in [0, 255].
 
@@ -209,7 +241,8 @@ with torch.inference_mode():
 # ## Finding the head
 #
 # A classifier has a **body**, which turns a picture into numbers that describe it, and a **head**, its last layer
-# with parameters, which turns these into scores. Print the network's parts and look for the last one.
+# with parameters, which turns these into scores. Print the network's parts and look for the last one. (*Learning* tells
+# how many parameters of a part an optimizer may move: so far all of them.)
 
 # %%
 print(transfer.overview(imagenet.model))
@@ -226,7 +259,13 @@ for name in ("vgg16", "resnet18", "squeezenet1_0", "efficientnet_lite0"):
 # %% [markdown]
 # **Predict first.** SqueezeNet's head is no linear layer but a convolution. How can a 1×1 convolution give one score
 # for each class?
-#
+
+# %%
+maps = torch.randn(1, 512, 13, 13)  # what arrives at SqueezeNet's head: 512 maps of 13 × 13 places
+scores = nn.Conv2d(512, 5, kernel_size=1)(maps)
+print(tuple(maps.shape), "→", tuple(scores.shape), "→", tuple(scores.mean(dim=(2, 3)).shape))
+
+# %% [markdown]
 # It scores *every place* of its maps, and the average over all places comes after it. So its replacement must be a
 # convolution too. `replace_head` knows; by hand, for a ResNet, it is one assignment:
 
@@ -263,8 +302,9 @@ assert models.count_parameters(vgg.model) == 135_335_076
 # Both are right, and the second is two products: each output of a linear layer has one weight for each input and one
 # bias. Less than one in a hundred parameters learns.
 #
-# That head ends in `LogSoftmax`, so it gives logarithms of probabilities, and its loss is `NLLLoss`: minus the one of
-# the true class. We have used logits and cross-entropy. The two are the same thing, written differently:
+# That head ends in `LogSoftmax`, so it gives logarithms of probabilities, and its loss is `NLLLoss`: minus the
+# logarithm that belongs to the true class. We have used logits and cross-entropy. The two are the same thing, written
+# differently:
 
 # %%
 torch.manual_seed(settings.seed)
@@ -294,11 +334,13 @@ probe.model.train()
 for _ in range(2):
     probe.model(torch.stack([probe.preprocess(photograph(name)) for name in shown]))
 moved = [name for name, value in probe.model.state_dict().items() if not torch.equal(value, before[name])]
-print(f"{len(moved)} of {len(before)} tensors have changed, such as {moved[0]} and {moved[1]}")
-assert moved and not any(name.endswith(("weight", "bias")) for name in moved)
+layers = sum(isinstance(layer, nn.BatchNorm2d) for layer in probe.model.modules())
+print(f"{len(moved)} of {len(before)} tensors have changed: three in each of {layers} batch normalisations")
+assert len(moved) == 3 * layers and not any(name.endswith(("weight", "bias")) for name in moved)
 
 # %% [markdown]
-# Not one weight, but all the running means and variances of **batch normalisation**. They are no parameters but
+# Not one weight, but in each layer of **batch normalisation** the running mean, the running variance, and a counter of
+# batches. They are no parameters but
 # *buffers*: in training mode each batch shifts them, gradients or not (an often reported surprise:
 # pytorch/pytorch#86590). A "frozen" body that drifts towards your batches no longer fits its own weights. Ask it
 # again:
@@ -310,16 +352,28 @@ print("after: ", probe.predict(photograph("coffee"), k=1)[0])
 
 # %% [markdown]
 # Two batches of three pictures are enough to shift its probabilities; a whole training shifts them further. The mend
-# is to keep frozen layers in evaluation mode. But `model.eval()` alone does not last: the next `model.train()`, which
-# every training loop calls, undoes it. `transfer.freeze` makes it last.
+# is to keep frozen layers in evaluation mode. But the next `model.train()`, which every training loop calls, undoes it.
+# By hand it must be done after each of these calls:
 
 # %%
 probe = transfer.backbone("efficientnet_lite0")
-transfer.freeze(probe.model, keep=probe.head)
 before = {name: value.clone() for name, value in probe.model.state_dict().items()}
-probe.model.train()  # as every training loop does
+three = torch.stack([probe.preprocess(photograph(name)) for name in shown])
+probe.model.train()
+for layer in probe.model.modules():
+    if isinstance(layer, nn.BatchNorm2d):
+        layer.eval()
+probe.model(three)
+assert all(torch.equal(value, before[name]) for name, value in probe.model.state_dict().items())
+
+# %% [markdown]
+# `transfer.freeze` makes it last: every later `train()` leaves the frozen layers in evaluation mode.
+
+# %%
+transfer.freeze(probe.model, keep=probe.head)
 for _ in range(2):
-    probe.model(torch.stack([probe.preprocess(photograph(name)) for name in shown]))
+    probe.model.train()  # as every training loop does
+    probe.model(three)
 assert all(torch.equal(value, before[name]) for name, value in probe.model.state_dict().items())
 print("every parameter and every buffer is as it was, bit for bit")
 del probe, before  # a network that nobody needs any more only takes memory
@@ -355,9 +409,10 @@ figures.show(
 )
 
 # %% [markdown]
-# Is it a folder of your own? A flat one, `<class>/…`, is split 50/25/25 into training, validation and
-# test, each class in proportion. Pictures that are copies of each other, or nearly so, are kept in the same part:
-# otherwise the network would be asked about what it has seen. For any set, check that the parts share no picture:
+# Is it a folder of your own? A flat one, `<class>/…`, is split 50/25/25 into training, validation and test, each class
+# in proportion (exercise 5 asks you for such a split). Pictures that are copies of each other, or nearly so, are kept
+# in the same part: otherwise the network would be asked about what it has seen. For any set, check that the parts share
+# no picture:
 
 # %%
 seen = {path.read_bytes() for path in train.files}
@@ -383,9 +438,10 @@ assert_close(by_hand, imagenet.features(batch), rtol=1e-4, atol=1e-4)
 print(tuple(maps.shape), "→", tuple(by_hand.shape))
 
 # %% [markdown]
-# `transfer.cached` does this for all pictures, and keeps the result on disk: for these weights, this preprocessing
-# and these files. Run it again, and nothing is computed; change a picture file, and only that one is. We take two
-# views of each picture, as it is and mirrored, at {{resolution}} pixels.
+# `transfer.cached` does this for all pictures, and keeps the result on disk: for these weights, this preprocessing and
+# these files. Run it again, and nothing is computed; change a picture file, and only that one is. We take two views of
+# each picture, as it is and mirrored, at {{resolution}} pixels. (The head averages over all places, so any size will
+# do; a size above that of the training often helps a little: Touvron and others 2019, arXiv:1906.06423.)
 
 # %%
 view = replace(imagenet.preprocess, resize=round(settings.resolution / 0.9), crop=settings.resolution)
@@ -419,10 +475,18 @@ every_epoch = 10 * feature_seconds + head_seconds
 speedup = every_epoch / (feature_seconds + head_seconds)
 print(f"10 epochs of the head {head_seconds:.1f} s, features once {feature_seconds:.1f} s: {speedup:.1f} times faster")
 results.record(head_seconds=head_seconds, cache_speedup=speedup)
+recorded = results.benchmark("features")
+if recorded:
+    sides = recorded["sides"]
+    results.record(
+        benchmark_pictures=recorded["pictures"]["training"], benchmark_ratio=recorded["ratio"],
+        benchmark_once=sides["cached features"]["seconds"], benchmark_always=sides["body every epoch"]["seconds"],
+    )  # fmt: skip
 
 # %% [markdown]
-# {{cache_speedup:.1f}} times, because almost all the time is the body's. (The other side is ten times the measured
-# pass through the body and the head's training; `benchmarks/features.py` runs both sides to the end.) With a second
+# {{cache_speedup:.1f}} times, because almost all the time is the body's. (The longer time we have computed, not waited
+# for. `benchmarks/features.py` waited, with {{benchmark_pictures}} pictures: {{benchmark_always:.1f}} s against
+# {{benchmark_once:.1f}} s, {{benchmark_ratio:.1f}} times.) With a second
 # look at the same features, to try another head or another rate, the gain is far larger: the features are there
 # already.
 #
@@ -430,12 +494,12 @@ results.record(head_seconds=head_seconds, cache_speedup=speedup)
 #
 # ## Choosing without peeking
 #
-# How strongly should the head be held back by weight decay? And a second choice: features are averages that are never
-# negative, many small and a few large. Their *square roots* are of more equal size, an old trick for such numbers
-# (Perronnin, Sánchez and Mensink 2010, "Improving the Fisher kernel"). Does it help here? Trying settings on the
-# final pictures would flatter us. **Cross-validation** uses the training pictures twice: cut them into five parts,
-# train on four, ask about the fifth, five times over. Every picture is asked about once, by a head that has not seen
-# it.
+# How strongly should the head be held back by **weight decay**, a pull of every weight towards 0? And a second choice:
+# features are averages that are never negative, many small and a few large. Their *square roots* are of more equal
+# size, an old trick for such numbers (Perronnin, Sánchez and Mensink 2010, "Improving the Fisher kernel"). Does it help
+# here? Trying settings on the final pictures would flatter us. **Cross-validation** uses the training pictures twice:
+# cut them into five parts, train on four, ask about the fifth, five times over. Every picture is asked about once, by a
+# head that has not seen it.
 
 
 # %%
@@ -456,20 +520,25 @@ def train_head(features, labels, seed, *, root=True, decay=1.0, epochs=20):
 
 def probabilities(head, views, root=True):
     with torch.inference_mode():
-        answers = [head(view.sqrt() if root else view).softmax(dim=1) for view in views]
+        answers = [head(seen.sqrt() if root else seen).softmax(dim=1) for seen in views]
     return torch.stack(answers).mean(dim=0)  # the views vote
 
 
+# %% [markdown]
+# First deal the pictures out, each class evenly, like cards to five players:
+
 # %%
-values, labels = [view.values for view in train_views], train.labels
+values, labels = [seen.values for seen in train_views], train.labels
 folds = min(5, min(train.counts().values()))
 fold_of = torch.empty(len(labels), dtype=torch.int64)
 generator = torch.Generator().manual_seed(settings.seed)
-for k in range(len(classes)):  # each class is dealt out evenly
+for k in range(len(classes)):
     members = (labels == k).nonzero().flatten()
     fold_of[members[torch.randperm(len(members), generator=generator)]] = torch.arange(len(members)) % folds
+assert fold_of.bincount().max() - fold_of.bincount().min() <= len(classes)  # about as many in each
 
 
+# %%
 def cross_validated(root, decay):
     right = 0
     for fold in range(folds):
@@ -481,6 +550,7 @@ def cross_validated(root, decay):
     return right / len(labels)
 
 
+# %%
 choices = [(root, decay) for root in (False, True) for decay in (0.01, 1.0, 10.0)]
 scores = [cross_validated(*choice) for choice in choices]
 for (root, decay), score in zip(choices, scores):
@@ -491,17 +561,18 @@ for (root, decay), score in zip(choices, scores):
 
 # %%
 # On a tie the later one: square roots before plain features, and the stronger decay.
-root, decay = max(zip(scores, choices))[1]
+root, decay = max(zip(scores, choices))[1]  # the choice beside the best score
 results.record(
+    pictures_apart=round((max(scores) - min(scores)) * len(train)), choices_tried=len(choices),
     cross_validated=max(scores), cross_validated_worst=min(scores), one_picture=1 / len(train), weight_decay=decay,
     features_used="the square roots of the features" if root else "the features as they are",
 )  # fmt: skip
 
 # %% [markdown]
-# One picture is {{one_picture:.1%}}, and all six lie between {{cross_validated_worst:.1%}} and
-# {{cross_validated:.1%}}. We take the best, {{features_used}} with weight decay {{weight_decay}}, and know that we
-# might as well have taken another: small differences on small sets are luck. The best of six is also a little
-# flattered. The final pictures will tell.
+# One picture is {{one_picture:.1%}} of them. The {{choices_tried}} lie between {{cross_validated_worst:.1%}} and
+# {{cross_validated:.1%}}: counted in pictures, best and worst are {{pictures_apart}} apart. We take the best,
+# {{features_used}} with weight decay {{weight_decay}}, and know that we might as well have taken another: small
+# differences on small sets are luck. The best of six is also a little flattered. The final pictures will tell.
 #
 # ## A head in seconds
 #
@@ -526,7 +597,7 @@ assert sum(accuracies) / 5 >= enough, f"expected at least {enough:.0%}; did a se
 # {{frozen_accuracy:.1%}} of {{final_pictures}} pictures on average over five seeds, between {{frozen_worst:.1%}} and
 # {{frozen_best:.1%}}, with {{training_pictures}} training pictures of {{classes}} classes ({{data}}). Not one number
 # of the body has changed; only the head has learned, in a second or so. On all the ants and bees, the assert demands
-# 95 %.
+# 95 %. From here on we only *look* at the final pictures: nothing is chosen by them any more.
 #
 # ## How few pictures are enough
 #
@@ -545,7 +616,7 @@ def few_of_each(count, seed):
 
 
 most = min(train.counts().values())
-counts = sorted({c for c in (1, 2, 5, 10, 20, 50, 100) if c < most} | {most})
+counts = sorted({c for c in (1, 2, 5, 10, 20, 50, 100) if c < 0.7 * most} | {most})
 curve = torch.tensor([[few_of_each(count, seed) for seed in range(5)] for count in counts])  # (counts, seeds)
 results.record(
     guessing=1 / len(classes),
@@ -597,6 +668,9 @@ for group in groups:
 # %% [markdown]
 # Training whole networks is slow, so this comparison uses small pictures, {{side}}×{{side}}, and {{epochs}} epochs.
 # The small pictures cost accuracy, for all contestants alike. Compare them with each other, not with the head above.
+#
+# **Predict first.** From scratch; the head alone; from block 6 up; from block 4 up; all layers, fine-tuned. Put the
+# five in order. Does it always help to let more layers learn?
 
 
 # %%
@@ -612,7 +686,7 @@ final_batches = data.batches(final_part, 32, device=device)
 
 def whole_training(weights, learns_from, seed):
     net = transfer.replace_head(transfer.backbone("efficientnet_lite0", weights=weights), classes, seed=seed)
-    transfer.unfreeze(net.model, learns_from, statistics=weights is None)
+    transfer.unfreeze(net.model, learns_from, statistics=weights is None)  # random layers need statistics of their own
     training.seed_everything(seed)
     net.model.to(device)
     factor = 0.7 if weights else 1.0  # random layers all have everything to learn
@@ -626,7 +700,7 @@ def whole_training(weights, learns_from, seed):
 
 
 # %%
-contestants = {
+contestants = {  # name: (weights, the lowest part that learns; "" is all of them)
     "from scratch, all layers": (None, ""),
     "head alone (frozen body)": ("imagenet", "classifier"),
     "from blocks.6 up": ("imagenet", "blocks.6"),
@@ -645,15 +719,22 @@ best = max(tuned, key=lambda trial: trial.mean)
 results.record(
     side=settings.side, epochs=settings.epochs, runs=settings.runs, scratch_accuracy=scratch.mean,
     small_frozen_accuracy=frozen.mean, tuned_accuracy=best.mean, best_tuned=best.name,
-    run_word="runs" if settings.runs > 1 else "run",
+    run_word="runs" if settings.runs > 1 else "run", contested=len(train),
+    below_frozen=sum(trial.mean < frozen.mean for trial in tuned), ways_tuned=len(tuned),
+    ahead_in_pictures=round((best.mean - frozen.mean) * len(final)), frozen_time=frozen.seconds,
+    longest_time=max(trial.seconds for trial in trials),
 )  # fmt: skip
 assert max(frozen.mean, best.mean) > scratch.mean or settings.pictures
 
 # %% [markdown]
 # From scratch {{scratch_accuracy:.1%}}, where guessing gives about {{guessing:.0%}}; the head alone on a frozen body
 # {{small_frozen_accuracy:.1%}}; the best fine-tuning, {{best_tuned}}, {{tuned_accuracy:.1%}} (each the mean of
-# {{runs}} {{run_word}}). From scratch is not stupid, only starved: a few dozen pictures do not show what an edge is.
-# Given hundreds of epochs and tens of thousands of pictures, it would catch up.
+# {{runs}} {{run_word}}). From scratch is not stupid, only starved: {{contested}} pictures do not show what an edge is.
+# With very many more pictures and epochs, training from scratch can catch up (He and others 2018, arXiv:1811.08883).
+#
+# More layers are not better by themselves: of the {{ways_tuned}} fine-tunings, {{below_frozen}} ended below the frozen
+# body. In {{epochs}} epochs with so few pictures, large first steps can spoil more than they teach. And the best one's
+# lead over the head alone is {{ahead_in_pictures}} of {{final_pictures}} pictures, which seeds alone may make.
 #
 # Whether fine-tuning beats the frozen body depends on how many pictures you have, how far they are from ImageNet's,
 # and on patience. Read the comparison with care: it was measured on the final pictures, so picking its winner and
@@ -666,6 +747,9 @@ assert max(frozen.mean, best.mean) > scratch.mean or settings.pictures
 widgets.lesson5.layers_that_learn(trials)
 
 # %% [markdown]
+# The seconds grow: {{frozen_time:.0f}} for the head alone, {{longest_time:.0f}} for the longest. The accuracy does not
+# grow with them.
+#
 # ## Class by class, and the mistakes
 #
 # Back to the head on cached features, at full size. Its accuracy by class, beside the number of training pictures
@@ -712,12 +796,13 @@ else:
 #
 # ## Looking twice
 #
-# A network that has learned well should give the same answer to a picture and to its mirror image. It does not quite.
+# A network that has learned well should give the same answer to a picture and to its mirror image. It may not.
 # **Test-time augmentation** asks about several views and averages the probabilities; our head has done so all along.
 # How much does the second view give?
 
 # %%
-plain, mirrored = (head.softmax(dim=1) for head in [heads[0](v.sqrt() if root else v).detach() for v in final_values])
+plain = probabilities(heads[0], final_values[:1], root)
+mirrored = probabilities(heads[0], final_values[1:], root)
 both = (plain + mirrored) / 2
 assert_close(both, probabilities(heads[0], final_values, root))
 changed = (plain.argmax(dim=1) != mirrored.argmax(dim=1)).sum().item()
@@ -726,15 +811,15 @@ for name, answered in (("one view", plain), ("mirrored", mirrored), ("both", bot
 results.record(disagreements=changed, one_view=(plain.argmax(dim=1) == final.labels).double().mean())
 
 # %% [markdown]
-# The two views disagree about {{disagreements}} of the pictures; the average decides. On a few dozen pictures the
-# gain is small, if there is one, and costs a second pass through the network. Average the *probabilities*, not the
+# The two views disagree about {{disagreements}} of {{final_pictures}} pictures. Where that is 0, the second view
+# changes no answer; it costs a second pass through the network all the same. Average the *probabilities*, not the
 # answers: a view that is sure should count more than one that hesitates.
 #
 # ## Where does it look?
 #
 # **Grad-CAM** (Selvaraju and others 2017, arXiv:1610.02391) shows which places of a picture speak for an answer. Take
-# the last maps, ask how much the class's score would rise with each map, and add the maps up with these weights. In
-# full:
+# the last maps, ask how much the class's score would rise with each map, and add the maps up with these weights. As
+# in lesson 4, here for any network:
 
 # %%
 image = imagenet.preprocess(cat)[None].to(device).requires_grad_()
@@ -772,12 +857,14 @@ widgets.lesson5.where_it_looks(imagenet)
 # ## Save, load, classify your own
 #
 # A classifier is more than its weights. Whoever loads it needs the class names in the right order and the right
-# preprocessing. `save_network` puts all of it into one file. Here is a network with our head in place, made from the
-# best of both: the body, and a head trained on plain features.
+# preprocessing. `save_network` puts all of it into one file. Here is one network in one file: the body, and a head
+# trained on plain features, since the square roots are not part of the network. It is not the head measured above, so
+# it is measured for itself.
 
 # %%
 mine = transfer.replace_head(transfer.backbone("efficientnet_lite0"), classes)
-mine.model.classifier.load_state_dict(train_head(stacked, repeated, settings.seed, root=False).state_dict())
+plain_head = train_head(stacked, repeated, settings.seed, root=False, decay=decay)
+mine.model.classifier.load_state_dict(plain_head.state_dict())
 mine = replace(mine, preprocess=view)
 transfer.save_network(mine, folder / "mine.pt")
 loaded = transfer.load_network(folder / "mine.pt")
@@ -787,10 +874,10 @@ assert loaded.predict(one) == mine.predict(one)
 print(
     f"{(folder / 'mine.pt').stat().st_size / 1e6:.0f} MB:", ", ".join(str(guess) for guess in loaded.predict(one, k=2))
 )
+guesses = probabilities(plain_head, final_values, root=False).argmax(dim=1)
+results.record(saved_accuracy=(guesses == final.labels).double().mean())
 
 # %% [markdown]
-# (The square roots stay behind: they are not part of the network. A linear head on plain features fits right in.)
-#
 # **Pitfall: a file from a stranger.** Files of weights have long been *pickles*, small programs that run when they
 # are read. This one would create a file:
 
@@ -812,8 +899,7 @@ assert not (folder / "it ran").exists()
 
 # %% [markdown]
 # Both are refused and nothing has run: behind it is `torch.load(..., weights_only=True)`, and a look at the file's
-# contents before. Pictures from strangers deserve the same care. Some are no pictures, some are cut short, and a file
-# of a few kilobytes can claim billions of pixels:
+# contents before. Pictures from strangers deserve the same care. Some are no pictures, and some are cut short:
 
 # %%
 whole = Path(train.files[0]).read_bytes()
@@ -833,7 +919,8 @@ widgets.lesson5.own_picture({"your classes": loaded, "ImageNet": imagenet}, ("ca
 
 # %% [markdown]
 # A classifier of ants and bees calls a cup of coffee one of the two, and may be quite sure of it. It knows nothing
-# else. If strangers will use it, give it a class "something else", with pictures of many other things.
+# else. (ImageNet's thousand categories have no raccoon either, hence that animal's odd names.) If strangers will use
+# it, give it a class "something else", with pictures of many other things.
 #
 # ## Exercises
 #
@@ -894,9 +981,9 @@ def average_views(first, second): ...
 exercises.lesson5.average_views.check(average_views)
 
 # %% [markdown]
-# **5. A fair split.** Given labels (N,) and a fraction, return two tensors of indices, int64: those to keep and those
-# to set aside. Draw them at random, take the same fraction of every class (to the nearest whole number), lose no
-# picture and take none twice.
+# **5. A fair split.** Given labels (N,) and `fraction`, return two tensors of indices, int64: those to keep and those
+# to set aside. The given fraction of every class (to the nearest whole number) is set aside, drawn at random; the rest
+# is kept. Lose no picture and take none twice.
 
 
 # %%
@@ -909,7 +996,7 @@ exercises.lesson5.stratified_split.check(stratified_split)
 
 # %% [markdown]
 # **6. Ready to learn.** A toy network has its head in `model.top`, an `nn.Linear`. Freeze all its parameters, put a
-# fresh linear head for so many classes in place of the old one, and return the network.
+# fresh linear head for so many classes in place of the old one, and return the network. Only the new head may learn.
 
 
 # %%
@@ -921,9 +1008,9 @@ def prepare(model, classes): ...
 exercises.lesson5.prepare.check(prepare)
 
 # %% [markdown]
-# **7. Slower below.** Return a list of pairs (name of a child of the network, learning rate), from the last child to
-# the first: the last one that has learning parameters gets `rate`, each below `factor` times the rate of the one
-# above. Leave out children in which nothing learns.
+# **7. Slower below.** Return a list of pairs (name of a child of the network, learning rate); the children are what
+# `model.named_children()` lists. Go from the last child to the first: the last one that has learning parameters gets
+# `rate`, each below `factor` times the rate of the one above. Leave out children in which nothing learns.
 
 
 # %%
@@ -959,7 +1046,7 @@ exercises.lesson5.quiz.ask(4)
 # - The head is the last layer with parameters; replace it, and the body serves your classes.
 # - Frozen parameters are not a frozen network: batch normalisation moves in training mode, unless it is kept from it.
 # - Features of a frozen body are computed once; a head then trains in seconds, and so does cross-validation.
-# - Choose by cross-validation on training pictures; open the final pictures once; report the spread over seeds.
+# - Choose by cross-validation on training pictures; choose nothing by the final ones; report the spread over seeds.
 # - Fine-tune from the top down, with smaller learning rates below.
 # - Save class names and preprocessing with the weights, and open nothing from strangers without care.
 #
