@@ -73,6 +73,9 @@ def test_the_walk_is_gradient_descent_on_the_landscape():
     [
         (0.003, "is still on its way"),
         (0.03, "stays in the trap"),
+        (0.06, "jumps to and fro in the trap"),
+        (0.12, "jumps to and fro in the trap"),
+        (0.125, "is still on its way"),
         (0.5, "reached the bottom"),
         (3.0, "reached the bottom"),
         (8.0, "leaps to and fro"),

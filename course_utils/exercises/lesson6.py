@@ -37,7 +37,7 @@ rate_ladder = Exercise(
 LOSSES = torch.tensor([4.0, 2.0, 3.0, 1.0, 5.0, 0.5])
 
 
-def smoothed(losses: torch.Tensor, beta: float) -> torch.Tensor:
+def calm_loss(losses: torch.Tensor, beta: float) -> torch.Tensor:
     """Return the losses (N,) as an exponential moving average with bias correction, float32 (N,)."""
     average, result = 0.0, []
     for step, loss in enumerate(losses.tolist(), start=1):
@@ -46,9 +46,9 @@ def smoothed(losses: torch.Tensor, beta: float) -> torch.Tensor:
     return torch.tensor(result)
 
 
-smoothed = Exercise(
+calm_loss = Exercise(
     lesson=LESSON,
-    name="smoothed",
+    name="calm_loss",
     question="Return the losses (N,) as an exponential moving average with bias correction, float32 (N,).",
     checks=[
         call(torch.tensor([4.0, 2.0, 3.0]), 0.5),
@@ -61,7 +61,7 @@ smoothed = Exercise(
         "After step t (from 1) the weights add up to 1 − beta**t only. Divide by that.",
         "Divide a copy for the result, and keep the plain average for the next step.",
     ],
-    reference=smoothed,
+    reference=calm_loss,
 )
 
 
@@ -195,7 +195,8 @@ quiz = Quiz(
                 wrong("10⁻⁴, to be safe", "There the fall has hardly begun; training would crawl."),
                 right(
                     "about 10⁻², where the loss still falls fast",
-                    "Before the minimum, on the slope. The rules differ in how they find that place, and not by much.",
+                    "Before the minimum, on the slope. The rules differ in where they find that place, sometimes by a "
+                    "factor of ten or more: take their range, and begin in its middle.",
                 ),
                 wrong("1, because larger is faster", "There the loss explodes."),
             ],
@@ -240,8 +241,8 @@ quiz = Quiz(
             ],
         ),
         Question(
-            "Schedule A reaches 88.4 % and schedule B 88.1 %, one seed each. With three seeds each, the accuracies of "
-            "one and the same schedule lie 0.6 points apart. What have you learned?",
+            "Schedule A reached 88.4 % and schedule B 88.1 %, one seed each. Earlier runs of one and the same schedule "
+            "with three seeds lay 0.6 points apart. What have you learned?",
             [
                 wrong("A is better by 0.3 points", "The difference is smaller than what the seed alone does."),
                 wrong("B is better", "Nothing in the figures says so."),

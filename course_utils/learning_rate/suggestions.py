@@ -179,7 +179,10 @@ def _problem(x: np.ndarray, raw: np.ndarray, y: np.ndarray, beta: float, ended: 
         rise = level + max(SURE * error, 0.2 * abs(level))
         high = np.flatnonzero(y > rise)
         if np.median(raw[n // 8 : n // 4]) > rise:
-            return f"the loss only rises, from {raw[0]:.2g} on; begin at a smaller rate than {x[0]:.2g}."
+            return (
+                f"the smoothed loss is never clearly below its first value, {raw[0]:.2g}; begin at a smaller rate than "
+                f"{x[0]:.2g}."
+            )
         if len(high) and high[-1] == n - 1:
             return (
                 f"the loss stays near {level:.2g} and then rises, near a rate of {x[high[0]]:.2g}, without a fall "

@@ -48,6 +48,10 @@ class Walk:
             return "leapt out"
         if abs(x - TRAP) < 0.3 and abs(slope(x)) < 0.4:
             return "stays in the trap"
+        last = self.places[-6:]
+        sides = {slope(place) > 0 for place in last.tolist()}
+        if (last - TRAP).abs().max() < 0.5 and len(sides) == 2:
+            return "jumps to and fro in the trap"
         if abs(x - BOTTOM) < 0.3:
             return "reached the bottom"
         return "leaps to and fro" if self.rate > 4 else "is still on its way"
@@ -75,8 +79,8 @@ def valley_walk() -> Exploration:
             "steps": controls.whole_slider("steps", 60, 0, 100),
         },
         describe=_told,
-        twin={f"rate {rate:g}": {"rate": rate} for rate in compared},
-        draw_twin=draw_walk,
+        twin=[{"rate": rate} for rate in compared],
+        draw_twin=_draw_small_walk,
         twin_size=(2.8, 2.2),
         columns=3,
         title="The same valley, the same 60 steps, six learning rates",
@@ -100,6 +104,11 @@ def draw_walk(result: Walk, figure: Canvas) -> None:
         axes.plot(inside[-1], height[-1], "o", color=figures.RED, markersize=8, zorder=4)
     axes.set(xlim=(LEFT, RIGHT), ylim=(-0.4, 5.2), xlabel="x", ylabel="height")
     axes.set_title(f"It {result.end}", fontsize=10)
+
+
+def _draw_small_walk(result: Walk, figure: Canvas) -> None:
+    draw_walk(result, figure)
+    figure.axes[0].set_title(f"rate {result.rate:g}: {result.end.removeprefix('is ')}", fontsize=8.5)
 
 
 def _told(result: Walk) -> str:
@@ -139,7 +148,7 @@ def range_settings(part: data.Part, seed: int = 0) -> Exploration:
         )
 
     compared = {
-        "as it was": {},
+        "β = 0.98, 200 steps": {},
         "no smoothing": {"beta": 0.0},
         "4 pictures in a batch": {"size": 4},
         "30 steps": {"steps": 30},
@@ -190,6 +199,9 @@ def _draw_small(result: RangeTest, figure: Canvas) -> None:
     result.plot(axes)
     axes.set_title("")
     axes.set(ylabel="loss")
+    marks = axes.get_lines()[2:]  # after the two curves: one for each rule
     axes.get_legend().remove()
+    if marks:
+        axes.legend(handles=marks, loc="lower left", fontsize=6.5, markerscale=0.5, borderpad=0, handletextpad=0.2)
     if not result.suggestion.clear:
         axes.text(0.03, 0.04, "no clear answer", transform=axes.transAxes, color=figures.RED, fontsize=9)

@@ -56,7 +56,7 @@
 # - [One cycle](#One-cycle)
 # - [Counting the steps](#Counting-the-steps)
 # - [Five ways to move](#Five-ways-to-move)
-# - [A constant rate, as good as it gets](#A-constant-rate,-as-good-as-it-gets)
+# - [Each schedule chooses its rate](#Each-schedule-chooses-its-rate)
 # - [The race](#The-race)
 # - [Explore your own schedule](#Explore-your-own-schedule)
 #
@@ -89,6 +89,7 @@ import warnings
 
 import matplotlib.pyplot as plt
 import torch
+from matplotlib.ticker import NullFormatter
 from torch import nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import OneCycleLR
@@ -130,6 +131,10 @@ def height(x):
     return 0.12 * (x - 2) ** 2 - 0.8 * torch.exp(-(((x + 1.5) / 0.15) ** 2) / 2)
 
 
+for place in (-2.5, -1.5, 2.0):
+    print(f"at x = {place:>4} the height is {height(torch.tensor(place)):.2f}")
+
+# %%
 with figures.style():
     figure, ax = plt.subplots(figsize=(7, 2.6))
     x = torch.linspace(-4.5, 8.5, 500)
@@ -175,18 +180,64 @@ assert_close(walk(0.5), widgets.lesson6.walk(0.5, -2.5, 60).places[-1].item())
 #
 # ## Explore the valley
 #
-# Move the rate slowly from left to right and watch for the borders: where does it begin to escape from the trap?
-# Where does it stop coming down at all? Then start on the right side, at x = 6: which rates never see the trap?
-# (Where no kernel runs, you see six rates.)
+# Move the rate slowly from left to right and watch for three borders. From which rate on does the walk no longer come
+# to rest in the trap? From which on does it escape? Where does it stop coming down at all? Then start on the right
+# side, at x = 6: which rates never see the trap? (Where no kernel runs, you see six rates.)
 
 # %%
 widgets.lesson6.valley_walk()
 
 # %% [markdown]
-# The borders can be computed. Near a bottom the slope grows in proportion to the distance, slope = c · distance, and
-# a step multiplies the distance by 1 − rate · c. That shrinks only while rate < 2/c. In the wide valley c = 0.24,
-# which gives 8.3. In the trap c is about 36, and the border is near 0.056. One landscape, two borders: no single
-# number is "the" right rate, and a network's landscape has very many directions, each with its own.
+# Two of the borders can be computed. Near a bottom the slope grows in proportion to the distance, slope = c ·
+# distance, and a step multiplies the distance by 1 − rate · c. That shrinks only while rate < 2/c. The number c is
+# the **curvature**: how fast the slope changes. Autograd gives it as the slope of the slope.
+
+
+# %%
+def curvature(x):
+    x = torch.tensor(x, dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(height(x), x, create_graph=True)
+    (change,) = torch.autograd.grad(slope, x)
+    return change.item()
+
+
+trap_bottom = walk(0.03)
+wide, trap = curvature(2.0), curvature(trap_bottom)
+print(f"wide valley: c = {wide:.2f}, border {2 / wide:.2g}; trap: c = {trap:.0f}, border {2 / trap:.2g}")
+results.record(wide_curvature=wide, wide_border=2 / wide, trap_curvature=trap, trap_border=2 / trap)
+
+# %% [markdown]
+# Now hold the formula against the walks themselves.
+
+# %%
+for rate in (0.055, 0.06, 0.09, 0.12, 0.125):
+    print(f"from −2.5 with rate {rate}: after 59 steps at {walk(rate, steps=59):.3f}, after 60 at {walk(rate):.3f}")
+assert abs(walk(0.055) - trap_bottom) < 1e-3 < abs(walk(0.06) - trap_bottom)
+assert all(abs(walk(rate, steps=n) + 1.5) < 0.5 for rate in (0.06, 0.09, 0.12) for n in (57, 58, 59, 60))
+assert walk(0.125) > 0  # out of the trap
+
+# %%
+for rate in (1.0, 4.0, 7.0, 7.5):
+    leftmost = widgets.lesson6.walk(rate, start=6.0, steps=60).places.min().item()
+    print(f"from 6 with rate {rate}: never left of {leftmost:.2f}")
+    assert (leftmost > -1.05) == (rate <= 7)  # further to the left the trap's wall is felt
+
+places = widgets.lesson6.walk(8.0, start=-2.5, steps=60).places.tolist()
+thrown = [(here, there) for here, there in itertools.pairwise(places) if abs(here + 1.5) < 0.5]
+print("from −2.5 with rate 8:", ", ".join(f"thrown from {here:.2f} to {there:.1f}" for here, there in thrown))
+assert any(there > 10 for here, there in thrown)
+
+# %% [markdown]
+# In the wide valley c = {{wide_curvature:.2f}}, so the border is {{wide_border:.2g}}. In the trap c is about
+# {{trap_curvature:.0f}}, so it is {{trap_border:.2g}}. Above that the walk cannot settle in the trap. But up to about
+# 0.12 it only jumps to and fro between the trap's walls; with 0.125 it escapes.
+#
+# The formula holds *near a bottom*. Far away other slopes disturb the walk. That is why a rate of 8, still below the
+# wide valley's border, leaps about: now and then it lands on the trap's steep wall, which throws it far out again.
+# From x = 6, rates up to about 7 never see the trap: their steps do not reach it.
+#
+# One landscape, two borders: no single number is "the" right rate, and a network's landscape has very many
+# directions, each with its own.
 #
 # ## A network has a valley too
 #
@@ -212,11 +263,19 @@ def network():
     return models.FashionNet(widths=(8, 16, 32)).to(device)
 
 
+model = network()
+print(f"{models.count_parameters(model):,} parameters")
+
+# %% [markdown]
+# Every experiment begins with a network that knows nothing, the same each time. The optimizer has *momentum* 0.9:
+# every step keeps nine tenths of the one before. (Lesson 4 explains it, and you do not need more of it here.)
+
+# %%
 short_part = at_most(train_part, 20 * settings.batch_size)  # until the race, trainings are short
 
 
 def fresh(part=short_part):
-    """A network that knows nothing, its batches, and its optimizer: the same each time."""
+    """A new network, its batches, and its optimizer: the same each time."""
     training.seed_everything(settings.seed)
     model = network()
     batches = data.batches(part, settings.batch_size, shuffle=True, seed=settings.seed, device=device)
@@ -224,7 +283,7 @@ def fresh(part=short_part):
 
 
 model, batches, optimizer = fresh()
-print(f"{models.count_parameters(model):,} parameters, {len(batches)} batches of up to {settings.batch_size} pictures")
+print(f"{len(short_part):,} pictures in {len(batches)} batches of up to {settings.batch_size}")
 
 # %% [markdown]
 # Which rate suits it? We could train with 0.001, 0.01, 0.1 and 1, and wait four times. Or ask all rates in *one*
@@ -265,22 +324,37 @@ assert_close(smoothed([2.3, 2.3, 2.3]), [2.3, 2.3, 2.3])  # without the correcti
 assert_close(smoothed([3.0, 1.0, 2.0]), learning_rate.smooth([3.0, 1.0, 2.0]))
 
 # %% [markdown]
-# And the test itself: the five lines of lesson 3, with the next rate set before each step, and a way to stop when the
-# smoothed loss is more than four times its best. A loader that is too short is gone through again.
+# Two helpers for the test itself. One is a training step as in lesson 3, with its rate set before. The other gives
+# batches without end: a loader that is too short is gone through again.
+
+
+# %%
+def step_with(rate, model, optimizer, images, labels):
+    optimizer.param_groups[0]["lr"] = rate
+    loss = F.cross_entropy(model(images), labels)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def endless(batches):
+    while True:
+        yield from batches  # all of them, one by one; then again
+
+
+print([letter for letter, _ in zip(endless("abc"), range(7))])
+
+# %% [markdown]
+# And the test: a step with each rate, and a way to stop when the smoothed loss is more than four times its best.
 
 
 # %%
 def climb(model, batches, optimizer, rates):
     losses, best = [], math.inf
-    again_and_again = itertools.chain.from_iterable(itertools.repeat(batches))
     model.train()
-    for rate, (images, labels) in zip(rates, again_and_again):
-        optimizer.param_groups[0]["lr"] = rate
-        loss = F.cross_entropy(model(images), labels)
-        losses.append(loss.item())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    for rate, (images, labels) in zip(rates, endless(batches)):
+        losses.append(step_with(rate, model, optimizer, images, labels))
         latest = smoothed(losses)[-1]
         if not latest <= 4 * best:  # written so that "not a number" stops too
             break
@@ -321,8 +395,8 @@ figures.show(
 # The network has been through an explosion. Does it matter? It is the same object, it gives logits, and no error
 # appears anywhere.
 #
-# **Predict first.** We train this network for an epoch, with a good rate, and a fresh one beside it. How far apart
-# will they be?
+# **Predict first.** We train this network for an epoch of {{short_pictures:,}} pictures, with a good rate, and a
+# fresh one beside it. How far apart will they be?
 
 
 # %%
@@ -333,18 +407,22 @@ def one_epoch(model, batches, optimizer, rate=0.03):
     return training.evaluate(model, validation).accuracy
 
 
+# %%
 largest = max(weight.abs().max().item() for weight in model.parameters())
 variance = max(buffer.max().item() for name, buffer in model.named_buffers() if name.endswith("running_var"))
 print(f"after the test: largest weight {largest:.3g}, largest batch-norm variance {variance:.3g}")
 spoiled_accuracy = one_epoch(model, batches, optimizer)
 fresh_accuracy = one_epoch(*fresh())
-results.record(spoiled_accuracy=spoiled_accuracy, fresh_accuracy=fresh_accuracy)
+results.record(
+    spoiled_accuracy=spoiled_accuracy, fresh_accuracy=fresh_accuracy, short_pictures=len(short_part)
+)  # fmt: skip
 assert fresh_accuracy > spoiled_accuracy
 
 # %% [markdown]
-# {{spoiled_accuracy:.1%}} against {{fresh_accuracy:.1%}} on validation, after the same epoch. Not a crash; just a
-# network that is worse, for a reason that nobody would look for. Users of several libraries have met this (for
-# example davidtvs/pytorch-lr-finder, issue 11). Here is everything that such a test changes:
+# {{spoiled_accuracy:.1%}} against {{fresh_accuracy:.1%}} on validation, after the same epoch. Not a crash: no error,
+# no warning, only a network that is far worse (guessing alone gets 10 %), for a reason that nobody would look for.
+# Users of several libraries have met this (for example davidtvs/pytorch-lr-finder, issue 11). Here is everything that
+# such a test changes:
 #
 # | what | why it matters |
 # | --- | --- |
@@ -368,8 +446,8 @@ assert_close(list(result.losses[:calm]), losses[:calm], rtol=1e-3, atol=1e-4)
 print(f"{calm} losses up to the lowest one are the same")
 
 # %% [markdown]
-# And now that nothing is left of it. The training after a test is, number for number, the training without one. Our
-# network goes through a second test before that, interrupted in the middle, as you would do with the stop button.
+# And now that nothing is left of it. Our network goes through a second test, interrupted in the middle, as you would
+# do with the stop button. For that, a loss that gives up half way:
 
 
 # %%
@@ -382,6 +460,11 @@ def interrupted(logits, labels):
     return F.cross_entropy(logits, labels)
 
 
+# %% [markdown]
+# First the random state. We draw a random number, set the seed back, run the test, and draw again. If the random
+# state were lost, the next random number would differ.
+
+# %%
 torch.manual_seed(settings.seed)
 draw = torch.rand(1)
 torch.manual_seed(settings.seed)
@@ -389,7 +472,13 @@ try:
     learning_rate.range_test(model, batches, optimizer, interrupted, steps=steps)
 except KeyboardInterrupt:
     print("interrupted in the middle")
-assert torch.equal(torch.rand(1), draw)  # the random numbers go on where they were
+drawn_again = torch.rand(1)
+assert torch.equal(drawn_again, draw)
+print(f"the next random number: {drawn_again.item():.4f} after the test, {draw.item():.4f} without it")
+
+# %% [markdown]
+# Then weights, buffers and optimizer. If one of them were not as before, the training after two tests would end with
+# another accuracy than the training without any.
 
 # %%
 after_tests = one_epoch(model, batches, optimizer)
@@ -421,17 +510,39 @@ assert_close(tenth, result.suggestion.of("minimum / 10").rate)
 print(f"steepest {steepest:.3g}, a tenth of the minimum {tenth:.3g}")
 
 # %% [markdown]
-# The valley asks for the longest chain of losses, from left to right, of which each is below the one before. For each
-# loss: the best chain that ends here is one longer than the best chain that ends at some earlier, higher loss.
+# The valley asks for the longest chain of losses, from left to right, of which each is below the one before. First by
+# hand, for five losses. Below each loss stands the longest chain that *ends* there:
+#
+# | loss | 5 | 3 | 4 | 2 | 1 |
+# | --- | --- | --- | --- | --- | --- |
+# | longest chain that ends here | 5 | 5, 3 | 5, 4 | 5, 3, 2 | 5, 3, 2, 1 |
+# | its length | 1 | 2 | 2 | 3 | 4 |
+#
+# The 4 is a small bump, and the longest chain steps over it. You go from left to right, and never need to try all
+# chains: the longest chain that ends *here* is one longer than the longest that ends at some earlier, higher loss.
+
 
 # %%
-length, before = [1] * len(y), [None] * len(y)
-for i in range(len(y)):
-    higher = [j for j in range(i) if y[j] > y[i]]
-    if higher:
-        before[i] = max(higher, key=lambda j: length[j])
-        length[i] = length[before[i]] + 1
-chain = [max(range(len(y)), key=lambda i: length[i])]
+def chains(losses):
+    """For each loss: the length of the longest chain that ends there, and the place before it in that chain."""
+    length, before = [1] * len(losses), [None] * len(losses)
+    for i in range(len(losses)):
+        higher = [j for j in range(i) if losses[j] > losses[i]]
+        if higher:
+            before[i] = max(higher, key=lambda j: length[j])
+            length[i] = length[before[i]] + 1
+    return length, before
+
+
+print(chains([5, 3, 4, 2, 1]))
+assert chains([5, 3, 4, 2, 1]) == ([1, 2, 2, 3, 4], [None, 0, 0, 1, 3])
+
+# %% [markdown]
+# Now with the range test's losses. We find the end of the longest chain, walk back along it, and take its middle.
+
+# %%
+length, before = chains(y.tolist())
+chain = [length.index(max(length))]
 while before[chain[-1]] is not None:
     chain.append(before[chain[-1]])
 valley = x[chain[len(chain) // 2]].item()
@@ -446,11 +557,11 @@ figures.show(
 )
 print(result)
 low, high = result.suggestion.range
-results.record(suggested=result.rate, low=low, high=high)
+results.record(suggested=result.rate, low=low, high=high, range_factor=high / low)
 
 # %% [markdown]
-# The rules do not agree, and that is honest: between {{low:.2g}} and {{high:.2g}} lies a factor of several, and any
-# rate in there trains. `result.rate` is the middle one of the three, {{suggested:.2g}}. Take the range as the answer,
+# The rules do not agree, and that is honest: between {{low:.2g}} and {{high:.2g}} lies a factor of
+# {{range_factor:.0f}}. `result.rate` is the middle one of the three, {{suggested:.2g}}. Take the range as the answer,
 # and the one number as a place to begin.
 #
 # ## Were the rules right?
@@ -461,38 +572,46 @@ results.record(suggested=result.rate, low=low, high=high)
 # **Predict first.** Which of the three rules will have found the best rate for a short training?
 
 # %%
-tried = sorted([1e-3, 0.01, 1.0, *(candidate.rate for candidate in result.candidates)])
+tried = sorted([1e-3, 0.01, 0.1, 1.0, *(candidate.rate for candidate in result.candidates)])
 accuracies = {rate: one_epoch(*fresh(), rate=rate) for rate in tried}
 best = max(accuracies, key=accuracies.get)
+for rate, accuracy in accuracies.items():
+    print(f"rate {rate:<6.2g} {accuracy:.1%}")
+
+# %%
 with figures.style():
     figure, ax = plt.subplots(figsize=(7, 3))
     ax.plot(tried, [100 * accuracies[rate] for rate in tried], "o-", color=figures.BLUE)
     for candidate, colour in zip(result.candidates, (figures.GREEN, figures.RED, figures.PURPLE)):
-        ax.axvline(candidate.rate, color=colour, linestyle="--", label=candidate.rule)
+        ax.axvline(candidate.rate, color=colour, linestyle="--")
+        foot = (candidate.rate, ax.get_ylim()[0])
+        ax.annotate(candidate.rule, foot, (-3, 4), textcoords="offset points", rotation=90, ha="right")
     ax.set(xscale="log", xlabel="learning rate", ylabel="validation accuracy in %")
     ax.set_title(f"After one epoch {best:.2g} is ahead, with {accuracies[best]:.1%}")
-    ax.legend(loc="lower center")
 figures.show(
     figure,
-    alt="Validation accuracy after one epoch against the learning rate, six rates. Dashed lines mark the three rules. "
-    + ", ".join(f"{rate:.2g}: {accuracy:.1%}" for rate, accuracy in accuracies.items()),
+    alt="Validation accuracy after one epoch against the learning rate, seven rates. Three dashed lines carry the "
+    "names of the rules. " + ", ".join(f"{rate:.2g}: {accuracy:.1%}" for rate, accuracy in accuracies.items()),
 )
 
 # %%
 rule = max(result.candidates, key=lambda candidate: accuracies[candidate.rate])
 middle_accuracy = accuracies[sorted(candidate.rate for candidate in result.candidates)[1]]
+inside = [accuracy for rate, accuracy in accuracies.items() if low <= rate <= high]
+outside = [accuracy for rate, accuracy in accuracies.items() if not low <= rate <= high]
 results.record(
-    best_rule=rule.rule, best_rate=best, best_accuracy=accuracies[best],
-    middle_accuracy=middle_accuracy, crawl_accuracy=accuracies[1e-3], wild_accuracy=accuracies[1.0],
+    best_rule=rule.rule, best_rate=best, best_accuracy=accuracies[best], middle_accuracy=middle_accuracy,
+    worst_inside=min(inside), best_outside=max(outside), crawl_accuracy=accuracies[1e-3], wild_accuracy=accuracies[1.0],
 )  # fmt: skip
 assert middle_accuracy > max(accuracies[1e-3], accuracies[1.0])
 
 # %% [markdown]
 # Of the three rules, **{{best_rule}}** did best here. The middle one, which we shall use, reached
-# {{middle_accuracy:.1%}}; the best of all six rates tried reached {{best_accuracy:.1%}}. Outside the range it looks
-# different: {{crawl_accuracy:.1%}} at 0.001, which crawls, and {{wild_accuracy:.1%}} at 1, which is too wild. One
-# epoch with one seed cannot rank neighbours, but it can tell the range from the rest. In a longer training a smaller
-# rate has more time, so the valley's cautious answer may gain.
+# {{middle_accuracy:.1%}}; the best of all seven rates tried, {{best_rate:.2g}}, reached {{best_accuracy:.1%}}. In
+# this run the worst rate inside the range reached {{worst_inside:.1%}}, and the best one outside
+# {{best_outside:.1%}}: there 0.001 crawls, with {{crawl_accuracy:.1%}}, and 1 is too wild, with
+# {{wild_accuracy:.1%}}. One epoch with one seed cannot rank neighbours, but it can tell the range from the rest. In a
+# longer training a smaller rate has more time, so the valley's cautious answer may gain.
 #
 # ## Curves that say nothing
 #
@@ -507,6 +626,7 @@ def random_labels(logits, labels):
     return F.cross_entropy(logits, torch.randint(0, 10, labels.shape, generator=guesses).to(labels.device))
 
 
+# %%
 unclear = {
     "ends too early": learning_rate.range_test(model, batches, optimizer, end=1e-2, steps=100),
     "begins too late": learning_rate.range_test(model, batches, optimizer, start=3.0, end=1e4, steps=100),
@@ -518,22 +638,27 @@ unclear = {
 with figures.style():
     figure, axes = plt.subplots(2, 2, figsize=(8.4, 4.6))
     for ax, (name, test) in zip(axes.flat, unclear.items()):
-        ax.plot(test.rates, test.losses, color=figures.SKY, linewidth=0.8)
-        ax.plot(test.rates, test.smoothed, color=figures.BLUE)
+        ax.plot(test.rates, test.losses, color=figures.SKY, linewidth=0.8, label="each batch")
+        ax.plot(test.rates, test.smoothed, color=figures.BLUE, label="smoothed")
         ax.set(xscale="log", xlabel="learning rate", ylabel="training loss", title=name)
+        ax.xaxis.set_minor_formatter(NullFormatter())  # numbers at the powers of ten only
+    axes[0, 0].legend(loc="lower left")
     figure.suptitle("Four tests without a clear answer", x=0.01, ha="left", fontweight="bold")
 figures.show(
     figure,
     alt="Four curves of loss against rate: one that still falls at its right end, one that begins high, one that is "
     "flat, and one that never falls.",
 )
+
+# %%
 for name, test in unclear.items():
     print(f"{name}: {test.suggestion.problem}")
 assert not any(test.suggestion.clear for test in unclear.values())
 
 # %% [markdown]
 # - *Ends too early*: the loss still falls at the last rate, so the best rate may lie beyond. Test further.
-# - *Begins too late*: there is no flat part to compare with. Begin at a smaller rate.
+# - *Begins too late*: there is no flat part to compare with. The first steps make the loss leap up, and what falls
+#   afterwards only makes good for that. Begin at a smaller rate.
 # - *Hardly moves*: the largest rate was too small to do anything; or nothing *can* move, because layers are frozen.
 # - *Labels are random*: no rate brings it down. There is nothing to learn at any rate. Check the data.
 #
@@ -544,26 +669,61 @@ assert not any(test.suggestion.clear for test in unclear.values())
 #
 # Each move runs a whole range test, on a small dense network so that it takes a moment only. Find out:
 #
-# - what does no smoothing at all (β = 0) do to the steepest point, and 0.99 to the delay?
+# - what does no smoothing at all (β = 0) do to the three marks, and what does 0.99 do?
 # - with how few steps does the curve still say something?
 # - what do batches of 4 do?
 #
 # (Where no kernel runs, you see six settings.)
 
 # %%
-widgets.lesson6.range_settings(train_part, settings.seed)
+explored = widgets.lesson6.range_settings(train_part, settings.seed)
+explored
 
 # %% [markdown]
-# Without smoothing the steepest "point" is just the largest leap between two batches. Strong smoothing and few steps
-# move the steepest point and the minimum to the right, because the curve comes late. Small batches make the raw curve
-# jump, and shift the explosion to the left: a gradient from four pictures is a rough guess, and a large step on a
-# rough guess goes astray.
+# Five of these settings again, as numbers:
+
+
+# %%
+def marks(**changed):
+    test = explored.compute(**{**explored.first_values, **changed})
+    if not test.suggestion.clear:
+        return "no answer", "no answer", len(test.losses)
+    steepest, tenth = (f"{test.suggestion.of(rule).rate:.2g}" for rule in ("steepest", "minimum / 10"))
+    return steepest, tenth, len(test.losses)
+
+
+usual, rough, calm, short = marks(), marks(beta=0.0), marks(beta=0.99), marks(steps=30)
+tiny = marks(size=4)
+for name, found in {"usual": usual, "β = 0": rough, "β = 0.99": calm, "30 steps": short, "4 pictures": tiny}.items():
+    print(f"{name:<10}  steepest {found[0]}, minimum / 10 {found[1]}, {found[2]} batches")
+
+# %%
+results.record(
+    usual_steepest=usual[0], usual_tenth=usual[1], usual_batches=usual[2], rough_steepest=rough[0],
+    rough_tenth=rough[1], calm_steepest=calm[0], calm_tenth=calm[1], short_steepest=short[0], short_tenth=short[1],
+    tiny_steepest=tiny[0], tiny_tenth=tiny[1], tiny_batches=tiny[2],
+)  # fmt: skip
+
+# %% [markdown]
+# What this run shows, the usual setting (β = 0.98, 200 steps, 64 pictures) first:
+#
+# - **No smoothing** moves a tenth of the minimum from {{usual_tenth}} to {{rough_tenth}}. The lowest point is then
+#   the luckiest single batch, and nothing is late any more. The steepest point is the largest fall between two
+#   neighbouring batches: {{rough_steepest}}, against {{usual_steepest}} before. It is a matter of luck, so another
+#   seed may move it far.
+# - **β = 0.99** has its marks at {{calm_steepest}} (steepest) and {{calm_tenth}} (a tenth of the minimum). In a test
+#   as short as this it may change little.
+# - **30 steps** move the steepest point to {{short_steepest}}: each rate is about twice the one before, so the
+#   smoothed curve has hardly begun to fall when the rate is far ahead. A tenth of the minimum is at {{short_tenth}}.
+# - **Batches of 4** make the raw curve jump, and the test breaks off after {{tiny_batches}} batches instead of
+#   {{usual_batches}}: a gradient from four pictures is a rough guess, and a large step on a rough guess goes astray.
+#   With some seeds the test then gives no answer at all.
 #
 # ## One cycle
 #
 # So far the rate stands still. But the valley had two truths: a large rate leaps over traps and gets near the bottom
 # quickly, a small one can settle. Why not both, one after the other? That is the **one-cycle** schedule (Smith and
-# Topin, arXiv:1708.07120), which lesson 3 used without a word:
+# Topin, arXiv:1708.07120), which lessons 3 and 4 have used already:
 #
 # - the rate **rises** from 1/25 of the highest for 30 % of the steps: at first the network is nowhere, and its
 #   gradients are large and disagree;
@@ -612,7 +772,7 @@ print(f"{total} rates and momenta are the same; the first rate is {cycle(0, tota
 plan = learning_rate.preview(learning_rate.one_cycle, batches, settings.epochs, rate=result.rate, name="one-cycle")
 assert_close(plan.rates[0], result.rate / 25)
 figures.show(
-    plan.plot(),
+    learning_rate.plot_previews([plan], "Up for 30 % of the steps,\nthen down to nearly 0; momentum mirrors it"),
     alt="The one-cycle schedule over the epochs. Above, the learning rate rises along a wave for 30 % of the time and "
     "falls to nearly 0. Below, momentum falls from 0.95 to 0.85 and rises again.",
 )
@@ -621,7 +781,7 @@ figures.show(
 # ## Counting the steps
 #
 # A cycle must end when the training ends, so it has to know the number of *steps*, and that is the number of batches
-# times the number of epochs. Most trouble with schedules is trouble with this count. Three accidents.
+# times the number of epochs. Most trouble with schedules is trouble with this count. Three accidents follow.
 #
 # **Typed in, and wrong.** Somebody reckons 1,000 pictures in batches of 64, "about 15 batches". There are 16: the
 # last one is smaller.
@@ -663,8 +823,9 @@ with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     schedule.step()
     throw_away.step()
-(warning,) = [each for each in caught if "lr_scheduler.step" in str(each.message)]
-print(type(warning.message).__name__, "-", str(warning.message).split(". ")[0])
+messages = [str(each.message) for each in caught if "lr_scheduler.step" in str(each.message)]
+assert len(messages) == 1
+print("UserWarning -", messages[0].split(". ")[0])
 
 # %% [markdown]
 # **Per epoch instead of per batch.** A schedule knows nothing of epochs. Step a one-cycle once an epoch and it makes
@@ -674,8 +835,8 @@ print(type(warning.message).__name__, "-", str(warning.message).split(". ")[0])
 throw_away = torch.optim.SGD([weight], lr=0.1, momentum=0.9)
 schedule = learning_rate.one_cycle(throw_away, few, epochs=3, highest=0.1)
 seen = []
-for _ in range(3):
-    for _ in few:
+for _ in range(3):  # three epochs
+    for _ in few:  # each batch
         throw_away.step()
         seen.append(throw_away.param_groups[0]["lr"])
     schedule.step()
@@ -707,6 +868,9 @@ makers = {
     "warm restarts": learning_rate.warm_restarts,
     "one-cycle": learning_rate.one_cycle,
 }
+print(", ".join(makers))
+
+# %%
 previews = [
     learning_rate.preview(make, batches, settings.epochs, rate=result.rate, name=name) for name, make in makers.items()
 ]
@@ -720,34 +884,59 @@ figures.show(
 # %% [markdown]
 # (What the plateau does depends on the losses to come. The picture assumes that they stop falling after a third.)
 #
-# ## A constant rate, as good as it gets
+# ## Each schedule chooses its rate
 #
-# A race is only worth something against a good opponent. So the constant rate may choose: we try three, around the
-# range test's answer, and the *validation* pictures decide. The highest rate of one-cycle may choose among the same
-# three, or it would not be fair. The other schedules take the range test's answer as it is.
+# A race is only worth something against good opponents. If all five took the same rate, it might suit one of them
+# better than the others. So each may choose its highest rate: we try four, from the range test's answer upwards, each
+# three times the one before, and the *validation* pictures decide. To save time, the choice is made with half of the
+# training pictures.
 #
-# **Predict first.** One of the two passes through its highest rate and leaves it again. Which will prefer the larger
-# rate?
+# `learning_rate.race` trains every schedule from the same first weights, on the same batches.
+#
+# **Predict first.** A constant rate stays to the end. One-cycle passes through its highest rate and leaves it again.
+# Which of the two will prefer the larger rate?
+
 
 # %%
-rates = (result.rate / 3, result.rate, 3 * result.rate)
+def shuffled(part):
+    return lambda seed: data.batches(part, settings.batch_size, shuffle=True, seed=seed, device=device)
+
+
+half = at_most(train_part, len(train_part) // 2)
+trials = {}
+for rate in [result.rate * factor for factor in (1, 3, 9, 27)]:
+    runners = [learning_rate.Runner(name, rate, make) for name, make in makers.items()]
+    trials[rate] = learning_rate.race(
+        runners, network, shuffled(half), validation, epochs=settings.epochs, seeds=[settings.seed]
+    )
+
+# %%
 chosen = {}
-for name in ("constant", "one-cycle"):
-    scores = {}
-    for rate in rates:
-        model, batches, optimizer = fresh(train_part)
-        optimizer.param_groups[0]["lr"] = rate
-        schedule = makers[name](optimizer, batches, settings.epochs)
-        training.fit(model, batches, epochs=settings.epochs, optimizer=optimizer, scheduler=schedule, progress=False)
-        scores[rate] = training.evaluate(model, validation).accuracy
+for name in makers:
+    scores = {rate: trial.mean(name) for rate, trial in trials.items()}
     chosen[name] = learning_rate.best_rate(scores)
-    print(name, ", ".join(f"{rate:.3g}: {score:.2%}" for rate, score in scores.items()), "on validation")
-results.record(constant_rate=chosen["constant"], cycle_rate=chosen["one-cycle"])
+    print(f"{name:<14}", ", ".join(f"{rate:.2g}: {score:.2%}" for rate, score in scores.items()))
+
+# %%
+lowest_rate, *_, top_rate = trials
+results.record(
+    constant_rate=chosen["constant"], cycle_rate=chosen["one-cycle"], top_rate=top_rate,
+    constant_at_top=trials[top_rate].mean("constant"), cycle_at_top=trials[top_rate].mean("one-cycle"),
+    at_edge=sum(rate in (lowest_rate, top_rate) for rate in chosen.values()),
+)  # fmt: skip
 
 # %% [markdown]
-# The constant rate will be {{constant_rate:.2g}}, and one-cycle's highest {{cycle_rate:.2g}}. A rate that one must
-# live with to the end has to be modest; a rate that one only passes through may be bolder. (With few pictures to decide
-# on, as in the profile `quick`, luck may choose otherwise.)
+# The constant rate will be {{constant_rate:.2g}}, and one-cycle's highest {{cycle_rate:.2g}}. The range test's answer
+# was {{suggested:.2g}}: a place to begin, not the end of the search.
+#
+# One expects that a rate which stays to the end has to be modest, and that one which is only passed through may be
+# bolder. Rates a factor of three apart and a single seed are too coarse to show a small difference. Look at the
+# largest rate instead, {{top_rate:.2g}}: there the constant rate got {{constant_at_top:.1%}} and one-cycle
+# {{cycle_at_top:.1%}}.
+#
+# A choice is only safe if it has a worse neighbour on both sides. So count the schedules that chose the smallest or
+# the largest rate tried: {{at_edge}} of the five. For each of them a still better rate may lie beyond. (With few
+# pictures to decide on, as in the profile `quick`, luck chooses too.)
 #
 # ## The race
 #
@@ -760,11 +949,11 @@ results.record(constant_rate=chosen["constant"], cycle_rate=chosen["one-cycle"])
 
 # %%
 test = data.batches(at_most(clothes.test, settings.test_used), 1000, device=device)
-runners = [learning_rate.Runner(name, chosen.get(name, result.rate), make) for name, make in makers.items()]
+runners = [learning_rate.Runner(name, chosen[name], make) for name, make in makers.items()]
 race = learning_rate.race(
     runners,
     network,
-    lambda seed: data.batches(train_part, settings.batch_size, shuffle=True, seed=seed, device=device),
+    shuffled(train_part),
     validation,
     epochs=settings.epochs,
     seeds=range(settings.seed, settings.seed + settings.runs),
@@ -778,50 +967,61 @@ figures.show(
     race.plot(finding[0].upper() + finding[1:]),
     alt=f"Test accuracy of five schedules, a dot for each seed and a line for the mean, the best on top. {finding}.",
 )
+
+# %%
 gains = race.gains("one-cycle", "constant")
+winner, *_, last = race.ranking()
 widest = max(race.accuracies, key=race.spread)
 results.record(
-    finding=finding, runs=settings.runs, epochs=settings.epochs, winner=race.ranking()[0], last=race.ranking()[-1],
+    finding=finding, runs=settings.runs, epochs=settings.epochs, winner=winner, last=last, widest=widest,
     one_cycle=race.mean("one-cycle"), constant=race.mean("constant"), gain=statistics.fmean(gains),
-    distance=race.mean(race.ranking()[0]) - race.mean(race.ranking()[-1]), widest=widest,
-    smallest_gain=min(gains), largest_gain=max(gains), widest_spread=race.spread(widest), data=clothes.source.kind,
+    smallest_gain=min(gains), largest_gain=max(gains), data=clothes.source.kind,
+    distance_points=100 * (race.mean(winner) - race.mean(last)), spread_points=100 * race.spread(widest),
+    race_steps=learning_rate.total_steps(shuffled(train_part)(0), settings.epochs),
 )  # fmt: skip
 assert race.mean("one-cycle") > (0.84 if len(train_part) >= 50_000 else 0.7), "did a setting change a lot?"
 
 # %% [markdown]
-# With {{runs}} seeds and {{epochs}} epochs each: {{finding}}. One-cycle reached {{one_cycle:.2%}} of the test
-# pictures on average, the best constant rate {{constant:.2%}}.
+# With {{runs}} seeds and {{epochs}} epochs each: {{finding}}. One-cycle got {{one_cycle:.2%}} of the test pictures
+# right on average, the constant rate {{constant:.2%}}. All five chose their rate in the same way, so the race
+# compares schedules, each with the best of the four rates that it tried.
 #
-# The winner is {{winner}}, the last {{last}}, {{distance:.2%}} of the pictures apart. Now hold that against luck: two
-# seeds of *{{widest}}* lie {{widest_spread:.2%}} apart. A difference between two schedules that is smaller than such
-# a spread is not yet a result, whatever the picture's order suggests; that is why the gain is counted seed by seed.
+# The winner is {{winner}}, the last {{last}}, {{distance_points:.2f}} points apart. Now hold that against luck: two
+# seeds of *{{widest}}* lie {{spread_points:.2f}} points apart. A difference between two schedules that is smaller
+# than such a spread is not yet a result, whatever the picture's order suggests; that is why the gain is counted seed
+# by seed.
 #
 # What may you take home? Not that one schedule is always best: this was one network, one set of pictures and one,
-# short, budget. One-cycle spends a third of its steps on the way up and the last ones at almost 0. Where there are
-# only a few dozen steps in all, as in the profile `quick`, that is a lot to give away. The more steps there are, the
-# more there is to gain from coming down at the end. So run such a race with *your* budget before you believe in a
-# schedule, and count its gain seed by seed.
+# short, budget of {{race_steps}} steps. One-cycle spends nearly a third of its steps on the way up and the last ones
+# at almost 0. Where there are few steps in all, as in the profile `quick` with {{quick.race_steps}}, that is a lot to
+# give away. With more steps there may be more to gain from coming down at the end. So run such a race with *your*
+# budget before you believe in a schedule, and count its gain seed by seed.
 #
 # ## Explore your own schedule
 #
 # Now draw your own. Six sliders set the rate at the beginning, at each fifth, and at the end; *begin with* fills them
 # in. *Start* trains two copies of the same network, yours and one-cycle's, in turn, while you can run other cells.
-# (Where no kernel runs, you see three races.)
+# (Where no kernel runs, you see three races: *falling*, *up and down* and *rising*, each against one-cycle.)
 #
 # **Predict first.** Which is worse for the end result: a rate that is too large at the beginning, or at the end?
 
 # %%
 torch.manual_seed(settings.seed)
 racing = data.batches(train_part.take(2000, seed=settings.seed), 64, shuffle=True, seed=settings.seed, device=device)
+assert 2 / 500 == 0.004  # of the 500 pictures that they are judged on, two are 0.4 points
 looked_at = data.batches(validation_part.take(500, seed=settings.seed), 500, device=device)
 widgets.lesson6.ScheduleRace(
     network(), list(racing), list(looked_at), highest=min(result.rate, 1.0), steps=settings.live_steps
 )
 
 # %% [markdown]
-# Look at the right-hand chart's last points. *Upside down* is slow in the middle and ends with its largest steps: how
-# far behind is it? Can you draw one that beats one-cycle? By more than luck? (Then you would have to race it with
-# several seeds, as above: `learning_rate.drawn` is your schedule as a scheduler.)
+# Look at the last points of the accuracies. In the three static races, *falling* begins with its largest steps, and
+# *rising* ends with them: which of the two is further behind one-cycle? A large rate at the beginning costs little:
+# there is time to repair it. At the end nobody repairs it.
+#
+# Can you draw one that beats one-cycle? By more than luck? The accuracies come from 500 pictures only, so 0.4 points
+# are two pictures. (To be sure, race it with several seeds, as above: `learning_rate.drawn` is your schedule as a
+# scheduler.)
 #
 # ## Exercises
 #
@@ -848,12 +1048,12 @@ exercises.lesson6.rate_ladder.check(rate_ladder)
 
 
 # %%
-def smoothed(losses, beta): ...
+def calm_loss(losses, beta): ...
 
 
 # %%
-# Stuck? exercises.lesson6.smoothed.hint() helps a little, .solution() shows one way to do it
-exercises.lesson6.smoothed.check(smoothed)
+# Stuck? exercises.lesson6.calm_loss.hint() helps a little, .solution() shows one way to do it
+exercises.lesson6.calm_loss.check(calm_loss)
 
 # %% [markdown]
 # **3. The steepest point.** Given rates and (smoothed) losses, float32 tensors (N,), return the rate at which the
@@ -932,7 +1132,8 @@ exercises.lesson6.quiz.ask(4)
 # %% [markdown]
 # ## What you learned
 #
-# - Too small a rate crawls and stays in the nearest trap; too large a rate leaps out. The border is 2 / curvature.
+# - Too small a rate crawls and stays in the nearest trap; too large a rate leaps out. Near a bottom, a walk settles
+#   only with a rate below 2 / curvature.
 # - A range test asks all rates in one short run. Read it before its minimum, where the loss still falls; take a
 #   range.
 # - Smoothing makes a curve calm and late. A test must be able to say "no clear answer", and why.
