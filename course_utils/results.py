@@ -27,21 +27,23 @@ RUN_FIGURES = ("seconds", "minutes", "peak_memory_mb", "cores", "processor", "gp
 LONGEST_TEXT = 120
 
 
-def record(**figures: float | int | str) -> None:
+def record(form: str = "", /, **figures: float | int | str) -> None:
     """Show `figures` as a small table and hand them to the runner.
 
     Args:
+        form: how the table shows numbers that are not whole, such as ".1%" for shares; four digits that count when
+            empty. The runner gets every figure unrounded.
         figures: numbers (also 0-d tensors and numpy scalars) or short texts; names in lower_case.
 
     Raises:
         ValueError: for a name in another style or reserved for the run itself, a number that is not finite, a
-            long text, or nothing at all.
+            long text, a form that is none, or nothing at all.
         TypeError: for a value that is neither a number nor a text.
     """
     if not figures:
         raise ValueError("record() got no figures; call it with names and values, such as record(test_accuracy=0.91).")
     plain = {name: _plain(name, value) for name, value in figures.items()}
-    rows = {name: (name.replace("_", " "), shown(value)) for name, value in plain.items()}
+    rows = {name: (name.replace("_", " "), shown(value, form)) for name, value in plain.items()}
     width = max(len(label) for label, _ in rows.values())
     text = "\n".join(f"{label:<{width}}  {value}" for label, value in rows.values())
     cells = "".join(
@@ -190,8 +192,10 @@ def _plain(name: str, value: Any) -> float | int | str:
     raise TypeError(f"Figure {name!r} is a {type(value).__name__}; a figure is one number or a short text.")
 
 
-def shown(value: float | int | str) -> str:
-    """Return a figure as a reader wants it: four digits that count, thousands apart."""
+def shown(value: float | int | str, form: str = "") -> str:
+    """Return a figure as a reader wants it: a float as `form` says, or with four digits that count; thousands apart."""
+    if isinstance(value, float) and form:
+        return format(value, form)
     if isinstance(value, float):
         return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
     if isinstance(value, int) and not isinstance(value, bool):

@@ -275,6 +275,22 @@ def test_streams_are_merged_progress_bars_collapsed_and_errors_cleaned(tmp_path)
     assert json.loads(to_json(notebook))["cells"][1]["source"] == ["1\n", "2"]
 
 
+def test_a_progress_bar_that_was_wiped_away_leaves_nothing(tmp_path):
+    bar = "\rfeatures:  50%|#####     |\r" + 60 * " " + "\r"
+    cells = [
+        {"cell_type": "code", "metadata": {}, "source": "1", "outputs": [stdout(bar)]},
+        {"cell_type": "code", "metadata": {}, "source": "2", "outputs": [stdout(bar), stdout("done\n")]},
+        {"cell_type": "code", "metadata": {}, "source": "3", "outputs": [stdout("   indented\n")]},
+    ]
+    notebook = normalised({"cells": cells}, "09", {}, tmp_path)
+    left = [[output["text"] for output in cell["outputs"]] for cell in notebook["cells"]]
+    assert left == [[], ["done\n"], ["   indented\n"]]
+
+
+def stdout(text):
+    return {"output_type": "stream", "name": "stdout", "text": text}
+
+
 def test_the_picture_in_the_toy_lesson_is_a_picture(toy_built):
     data = code(json.loads(toy_built.notebook.read_text()), 4)["outputs"][0]["data"]["image/png"]
     with Image.open(io.BytesIO(base64.b64decode(data))) as picture:

@@ -13,6 +13,17 @@ def test_record_prints_a_small_table_outside_notebooks(capsys):
     assert capsys.readouterr().out == "test accuracy  0.9123\npictures       60,000\nname           small\n"
 
 
+def test_record_shows_shares_as_percentages_and_whole_numbers_as_they_are(capsys, monkeypatch):
+    results.record(".1%", accuracy=0.91234, pictures=153)
+    assert capsys.readouterr().out == "accuracy  91.2%\npictures  153\n"
+    kept = {}
+    monkeypatch.setattr(results, "show_note", lambda text, kind, payload, html_text: kept.update(payload))
+    results.record(".1%", accuracy=0.91234)
+    assert kept == {"accuracy": 0.91234}  # not rounded
+    with pytest.raises(ValueError, match=r"[Ii]nvalid format"):
+        results.record("per cent", accuracy=0.91234)
+
+
 def test_record_carries_exact_figures_in_the_same_output(monkeypatch):
     from IPython.testing.globalipapp import get_ipython
 

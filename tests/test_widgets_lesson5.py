@@ -4,6 +4,7 @@ import io
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 from panels import every_control, figures_in_memory, operate_everything, several_values
 from PIL import Image
 
@@ -54,6 +55,23 @@ def test_a_photograph_is_classified_and_every_control_takes_its_values(classifie
     assert figures_in_memory() <= before
     assert {control.description for control in every_control(classifier)} == {"network", "picture", "Your picture"}
     assert several_values(classifier.controls["file"]) == [classifier.controls["file"].value]
+
+
+def test_pictures_say_which_network_answers_where_there_are_two(lite, classifier):
+    figure = Figure()
+    lesson5.draw_classified(classifier.compute(network="yours", picture="cat", file=()), figure)
+    assert figure.axes[0].get_title() == "yours: cat"
+    alone = lesson5.own_picture({"ImageNet": lite}).compute(network="ImageNet", picture="cat", file=())
+    figure = Figure()
+    lesson5.draw_classified(alone, figure)
+    assert figure.axes[0].get_title() == "cat"
+    texts = [text.get_text() for text in figure.axes[1].texts]
+    assert "0 %" not in texts and texts[-1].endswith(" %")
+
+
+@pytest.mark.parametrize(("share", "words"), [(0, "0 %"), (0.2, "<1 %"), (0.5, "<1 %"), (0.7, "1 %"), (99.6, "100 %")])
+def test_a_small_share_is_not_called_nothing(share, words):
+    assert lesson5.percent(share) == words
 
 
 def test_an_uploaded_picture_is_chosen_shown_and_classified(classifier):
@@ -152,6 +170,19 @@ def test_a_network_without_maps_and_a_rank_that_is_not_there_are_refused(lite):
     )
     with pytest.raises(ValueError, match="No layer of flat gives maps"):
         lesson5.attention(flat, pictures.photograph("cat"))
+
+
+def test_what_does_not_speak_for_an_answer_is_dark():
+    image = torch.full((3, 40, 40), 200, dtype=torch.uint8)
+    heat = torch.zeros(4, 4)
+    heat[:, 0] = 1
+    figure = Figure()
+    lesson5.draw_attention(lesson5.Attention(image, heat, "a", 0.5), 0.8, figure)
+    shown = figure.axes[-1].images[-1].get_array()
+    assert shown[:, 0].min() == 200 and shown[:, -1].max() == 40
+    figure = Figure()
+    lesson5.draw_attention(lesson5.Attention(image, heat, "a", 0.5), 0.0, figure)
+    assert (figure.axes[-1].images[-1].get_array() == 200).all()
 
 
 def test_every_control_of_the_attention_takes_its_values(lite):

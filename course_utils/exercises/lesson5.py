@@ -23,7 +23,8 @@ def head_parameters(features: int, hidden: int, classes: int) -> int:
 head_parameters = Exercise(
     lesson=LESSON,
     name="head_parameters",
-    question="Return the number of parameters of Linear(features, hidden), ReLU, Dropout, Linear(hidden, classes).",
+    question="Return the number of parameters of Linear(features, hidden), ReLU, Dropout, Linear(hidden, classes), "
+    "LogSoftmax.",
     checks=[call(4096, 256, 100), call(1280, 64, 2), call(1, 1, 1), call(512, 1000, 7)],
     hints=[
         "ReLU, dropout and log-softmax have no parameters; only the two linear layers count.",
@@ -236,7 +237,7 @@ def _prepared(classes: int) -> Check:
 prepare = Exercise(
     lesson=LESSON,
     name="prepare",
-    question="Freeze all parameters of a network whose head is `model.top`, and give it a fresh head for `classes`.",
+    question="Freeze all parameters of a network whose head is `model.top`, and give it a fresh head, which learns.",
     checks=[_prepared(2), _prepared(10), _prepared(3)],
     hints=[
         "Go over model.parameters() and switch requires_grad off; then replace the head.",

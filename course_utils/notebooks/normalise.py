@@ -70,6 +70,7 @@ def normalised(
                 count += 1
             clean["execution_count"] = count if clean["source"].strip() else None
             outputs = [_output(o, count, root) for o in _merged(cell.get("outputs", ()))]
+            outputs = [o for o in outputs if o.get("text") != ""]  # a bar that was wiped away leaves nothing
             clean["outputs"] = [_in_words(o) if published and is_private(o) else o for o in outputs]
         cells.append(clean)
     metadata = {"course": dict(about), "kernelspec": KERNEL, "language_info": LANGUAGE}
@@ -203,7 +204,15 @@ def _datum(kind: str, value: Any, root: Path) -> Any:
 def _after_returns(text: str) -> str:
     """Return what is left to see of each line that a progress bar has written over and over."""
     lines = text.replace("\r\n", "\n").split("\n")
-    return "\n".join([part for part in line.split("\r") if part][-1] if line.strip("\r") else "" for line in lines)
+    return "\n".join(_last_written(line) for line in lines)
+
+
+def _last_written(line: str) -> str:
+    """Return the last of what was written over one line: nothing where spaces have wiped a bar away."""
+    if "\r" not in line:
+        return line
+    last = ([part for part in line.split("\r") if part] or [""])[-1]
+    return last if last.strip() else ""
 
 
 def _as_lines(output: Mapping[str, Any]) -> dict[str, Any]:

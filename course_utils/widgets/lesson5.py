@@ -31,13 +31,15 @@ UPLOADED = "the uploaded one"
 class Classified:
     """A picture as the network sees it, uint8 (3, H, W), and its guesses, the likeliest first.
 
-    `missing` tells that the uploaded picture was asked for and there is none, so another one is shown.
+    `network` is its name where there are several, else "". `missing` tells that the uploaded picture was asked for and
+    there is none, so another one is shown.
     """
 
     title: str
     image: Tensor
     guesses: Sequence[transfer.Guess]
     missing: bool = False
+    network: str = ""
 
 
 def own_picture(networks: Mapping[str, Network], photographs: Sequence[str] = ("cat", "coffee")) -> Exploration:
@@ -59,8 +61,8 @@ def own_picture(networks: Mapping[str, Network], photographs: Sequence[str] = ("
             image = pictures.photograph(title)
         net = networks[network]
         missing = picture == UPLOADED and not found
-        title = f"{network}: {title}" if len(networks) > 1 else title
-        return Classified(title, net.preprocess.cut(image), net.predict(image, SHOWN), missing)
+        said = network if len(networks) > 1 else ""
+        return Classified(title, net.preprocess.cut(image), net.predict(image, SHOWN), missing, said)
 
     chooser = controls.upload("Your picture", ENDINGS)
     choice = controls.choice("picture", [*photographs, UPLOADED])
@@ -104,7 +106,8 @@ def draw_classified(result: Classified, figure: Canvas, alone: bool = True) -> N
     margins = {"left": 0.01, "right": 0.97, "top": 0.88, "bottom": 0.2, "wspace": 0.75} if alone else {}
     left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": (1, 1.2), **margins})
     left.imshow(result.image.permute(1, 2, 0).numpy())
-    left.set_title(short(result.title), fontsize=10)
+    said = f"{result.network}: " if result.network else ""
+    left.set_title(short(f"{said}{result.title}", 28), fontsize=10)
     left.axis("off")
     names = [short(guess.name) for guess in result.guesses][::-1]
     shares = [100 * guess.probability for guess in result.guesses][::-1]
@@ -120,7 +123,7 @@ def draw_classified(result: Classified, figure: Canvas, alone: bool = True) -> N
 
 def percent(share: float) -> str:
     """Return a share of 100 in words: "<1 %" for one that rounding would make nothing."""
-    return "<1 %" if 0 < share < 0.5 else f"{share:.0f} %"
+    return "<1 %" if share > 0 and round(share) == 0 else f"{share:.0f} %"
 
 
 def short(text: str, most: int = 22) -> str:
@@ -330,7 +333,7 @@ def where_it_looks(net: Network, photographs: Sequence[str] = ("cat", "coffee", 
         columns=2,
         title="Where the evidence for a guess lies",
         alt=f"The photographs {', '.join(photographs)}, each twice, dark but for the places that speak for the "
-        "network's first guess and for its second.",
+        "network's first guess and for its second; a line surrounds the strongest.",
         size=(7.6, 3.6),
         photograph=True,
     )
@@ -348,6 +351,8 @@ def draw_attention(found: Attention, strength: float, figure: Canvas, alone: boo
         ax.axis("off")
     light = 1 - strength + strength * heat.clamp(0, 1)  # what does not speak for the answer becomes dark
     axes[-1].imshow((image * light[..., None].numpy()).astype("uint8"))
+    if strength > 0 and heat.max() > 0:
+        axes[-1].contour(heat.numpy(), levels=[0.5], colors=figures.ORANGE, linewidths=1.5)  # as in lesson 4
     axes[-1].set_title(f"{short(found.name, 26)}, {found.probability:.1%}", fontsize=10)
     if not alone:
         axes[0].set_title("what the network sees", fontsize=10)
