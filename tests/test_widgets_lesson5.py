@@ -133,6 +133,12 @@ def test_trainings_are_compared_as_they_were():
         lesson5.layers_that_learn(TRIALS[:1])
 
 
+def test_the_title_says_how_far_the_highest_is_ahead():
+    assert lesson5.leader(TRIALS, TRIALS[1]) == "Highest here: from blocks.6 up, 95.0%, by 3.0 points"
+    equal = [TRIALS[1], lesson5.Trial("all layers", 3, (1.0,), (0.95,), 2.0)]
+    assert lesson5.leader(equal, equal[0]) == "Highest here: from blocks.6 up, 95.0%, as high as all layers"
+
+
 def test_the_evidence_for_a_cat_lies_on_the_cat(lite):
     found = lesson5.attention(lite, pictures.photograph("cat"))
     assert found.heat.shape == (7, 7) and found.heat.min() >= 0 and found.heat.max() == 1

@@ -179,7 +179,7 @@ def layers_that_learn(trials: Sequence[Trial]) -> Exploration:
     if len(trials) < 2:
         raise ValueError(f"There must be at least two trainings to compare, not {len(trials)}.")
     trials = list(trials)
-    second, best = sorted(trials, key=lambda trial: trial.mean)[-2:]
+    best = max(trials, key=lambda trial: trial.mean)
     return Exploration(
         lambda number, measure: Chosen(trials, number - 1, measure),
         draw_trials,
@@ -191,12 +191,20 @@ def layers_that_learn(trials: Sequence[Trial]) -> Exploration:
         twin=[{"number": trials.index(best) + 1, "measure": measure} for measure in MEASURES],
         columns=1,
         twin_size=(7.6, 2.3),
-        title=f"Highest here: {best.name}, {best.mean:.1%}, by {100 * (best.mean - second.mean):.1f} points",
+        title=leader(trials, best),
         alt="Three bar charts over the same trainings: "
         + ", ".join(f"{trial.name} ({trial.mean:.0%} right)" for trial in trials)
         + ": accuracy with a dot for each seed, parameters that learn, and seconds.",
         size=(7.6, 2.9),
     )
+
+
+def leader(trials: Sequence[Trial], best: Trial) -> str:
+    """Return in words which training came out highest, and by how little."""
+    second = max((trial for trial in trials if trial is not best), key=lambda trial: trial.mean)
+    lead = 100 * (best.mean - second.mean)
+    ahead = f"by {lead:.1f} points" if lead >= 0.05 else f"as high as {second.name}"
+    return f"Highest here: {best.name}, {best.mean:.1%}, {ahead}"
 
 
 def described_trial(chosen: Chosen) -> str:
