@@ -180,6 +180,22 @@ def test_a_start_failure_is_tried_once_more_and_others_are_not(monkeypatch, tmp_
     assert events(CellTimeoutError("x")) == [("failed", "timeout")]
 
 
+def test_the_memory_of_a_kernel_that_was_started_anew_counts():
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    code = "hold = bytearray(60_000_000); print('held', flush=True); input()"
+    anew = subprocess.Popen(
+        [sys.executable, "-c", code, "ipykernel_launcher"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert anew.stdout.readline().startswith(b"held")
+        kernel, held = execution._kernel_memory(gone.pid, os.getpid())
+        assert kernel == anew.pid and held > 60_000_000
+        assert execution._kernel_memory(kernel, 0) == (kernel, held)
+    finally:
+        anew.communicate(b"\n")
+
+
 def test_an_interrupt_ends_kernels_and_leaves_whole_files(tmp_path, no_process_left):
     command = [sys.executable, "-m", "course_utils.cli", "run", str(PLANTED / "hang.ipynb"), "--out", str(tmp_path)]
     process = subprocess.Popen(

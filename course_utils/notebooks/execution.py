@@ -208,8 +208,8 @@ def _watch(
     cell, cell_started, peak, kernel = 0, time.monotonic(), 0, None
     while result is None:
         ended = process.poll() is not None  # asked before the last look at the events, so that none is missed
-        kernel = kernel or _kernel(process.pid)
-        peak = max(peak, _memory(kernel))
+        kernel, held = _kernel_memory(kernel, process.pid)
+        peak = max(peak, held)
         if ended:
             time.sleep(STEP)  # the listening thread's last line
         try:
@@ -256,6 +256,15 @@ def _kernel(worker: int) -> int | None:
     except psutil.Error:
         pass
     return None
+
+
+def _kernel_memory(kernel: int | None, worker: int) -> tuple[int | None, int]:
+    """Return the kernel's process id and the most bytes it has held; where it is gone, a new one may have begun."""
+    held = _memory(kernel)
+    if not held:
+        kernel = _kernel(worker)
+        held = _memory(kernel)
+    return kernel, held
 
 
 def _memory(pid: int | None) -> int:
