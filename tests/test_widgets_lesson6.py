@@ -218,9 +218,10 @@ def test_the_static_copy_holds_three_true_races_and_no_figure_stays(panel):
     (kind,) = metadata
     assert VIEW in bundle and metadata[kind]["width"] < 900
     assert bundle["text/plain"].count("24 of 24 steps") == 3
+    panel.shape.value = "falling"
     panel.start()
     assert panel.wait(LONG)
-    assert f"level: {panel.sentence}" in metadata[kind]["alt"]
+    assert f"falling: {panel.sentence}" in metadata[kind]["alt"]
     assert figures_in_memory() == 0
 
 
