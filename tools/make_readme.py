@@ -33,6 +33,8 @@ FINDINGS = {  # what the README says of each lesson, from its recorded run
     "06": "a range test that puts everything back; in a race over {f[runs]} seeds {f[finding]}",
     "07": "the ladder from a plain loop upwards, a sprint with each trick left out once, and two processes that "
     "train as one; measured on a processor so far, not on a GPU",
+    "A": "copied weights give the same class for each of 256 pictures; the logits differ by "
+    "{f[largest_difference]:.0e} at most",
 }
 
 
@@ -61,20 +63,22 @@ def title(notebook: Path) -> str:
 def table() -> str:
     """Return the table of lessons."""
     lines = ["| lesson | quick | full | what the recorded run shows |", "| --- | --- | --- | --- |"]
-    machines = set()
+    machines: dict[str, set[str]] = {}
     for lesson, finding in FINDINGS.items():
         notebook = next((ROOT / "notebooks").glob(f"{lesson}_*.ipynb"))
         runs = quick, full = recorded(lesson, "quick"), recorded(lesson, "full")
-        link = f"[{int(lesson)}. {title(notebook)}](notebooks/{notebook.name})"
+        link = f"[{lesson.lstrip('0')}. {title(notebook)}](notebooks/{notebook.name})"
         shown = finding.format(f=(full or quick)["figures"], cifar=benchmark("cifar10"))
         lines.append(f"| {link} | {cost(quick)} | {cost(full)} | {shown} |")
         for run in filter(None, runs):
             hardware = run["hardware"]
-            machines.add(
+            machine = (
                 f"{hardware['processor']}, {hardware['cores']} cores, {hardware['gpu'] or 'no GPU'}, "
-                f"PyTorch {run['versions']['torch']}, {run['date']}"
+                f"PyTorch {run['versions']['torch']}"
             )
-    lines += ["", f"Seconds and peak memory of the kernel, from `results/`: {'; '.join(sorted(machines))}."]
+            machines.setdefault(machine, set()).add(run["date"])
+    where = "; ".join(f"{machine}, {' and '.join(sorted(dates))}" for machine, dates in sorted(machines.items()))
+    lines += ["", f"Seconds and peak memory of the kernel, from `results/`: {where}."]
     return "\n".join(lines)
 
 

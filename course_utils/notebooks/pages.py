@@ -33,7 +33,8 @@ pre,code{font:0.875rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 .input .highlight,.text_cell_render pre{background:var(--code);border:1px solid var(--line);border-radius:.4rem;
 padding:.6rem .8rem}
 .highlight pre{margin:0}.output{margin:.5rem 0 1rem}.prompt,.anchor-link{display:none}
-.text_cell_render{overflow-wrap:break-word}blockquote{border-left:3px solid var(--line);margin-left:0;padding-left:1rem}
+.text_cell_render{overflow-wrap:break-word}.text_cell_render td code{overflow-wrap:anywhere}
+blockquote{border-left:3px solid var(--line);margin-left:0;padding-left:1rem}
 details{border:1px solid var(--line);border-radius:.4rem;padding:.4rem .8rem;margin:.5rem 0}
 :focus-visible{outline:2px solid var(--link);outline-offset:2px}
 """
