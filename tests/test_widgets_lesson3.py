@@ -151,6 +151,10 @@ def test_odd_orders_of_pausing_are_harmless(panel):
     panel.stop()
     assert panel.wait(LONG) and not panel.paused
     panel.start()
+    panel.stop()
+    panel.pause()  # too late: it must not hold what is ending
+    assert panel.wait(LONG) and not panel.paused
+    panel.start()
     panel.pause()
     panel.close()
     assert panel.wait(LONG)

@@ -99,7 +99,7 @@ class LiveTraining(BackgroundRun[Record]):
     def pause(self) -> None:
         """Hold the run after its present step, or let it go on."""
         with self._lock:
-            if self.running:
+            if self.running and not self._stopping.is_set():  # a run that is ending must not be held
                 (self._going.clear if self._going.is_set() else self._going.set)()
                 self._offer(running=True)
 
