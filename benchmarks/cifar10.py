@@ -22,7 +22,7 @@ import torch
 from torch.nn import functional as F
 
 from course_utils import data, models, training
-from course_utils.machine import describe_machine, versions
+from course_utils.base.machine import describe_machine, versions
 
 SECONDS = 600  # of training, at most
 CLASSIC_EPOCHS, SHORT_EPOCHS = 2, 2

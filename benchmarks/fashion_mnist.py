@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from course_utils import data, models, training
-from course_utils.machine import describe_machine, versions
+from course_utils.base.machine import describe_machine, versions
 
 
 class OneByOne(Dataset):

@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from course_utils import data, training, transfer
-from course_utils.machine import describe_machine, versions
+from course_utils.base.machine import describe_machine, versions
 
 BAR, EPOCHS, SIZE, RATE = 8, 10, 16, 0.003
 NOISE = 0.04  # the two accuracies may differ by this much

@@ -20,7 +20,7 @@ from pathlib import Path
 from course_utils import data
 from course_utils.acceleration.devices import choose
 from course_utils.acceleration.sprint import Settings, Sprint
-from course_utils.machine import describe_machine, versions
+from course_utils.base.machine import describe_machine, versions
 
 BARS = {"accuracy": 0.905, "cold": 8.0, "warm": 1.5}  # on one H100
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from course_utils.base.lessons import lesson_number
+from course_utils.base.notes import SETTINGS, show_note
+from course_utils.base.words import closest
 from course_utils.errors import SettingError
-from course_utils.notebooks.lessons import closest, lesson_number
-from course_utils.results import SETTINGS, show_note
 
 FILE = Path(__file__).with_name("profiles.yaml")
 PROFILES = ("quick", "full")

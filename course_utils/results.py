@@ -11,17 +11,14 @@ import html
 import json
 import math
 import re
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from course_utils.base.lessons import find_root, lesson_number
+from course_utils.base.notes import FIGURES, show_note
 from course_utils.errors import RunError, SettingError
-from course_utils.notebooks.lessons import closest, find_root, lesson_number
 
-FIGURES, SETTINGS, SOURCE = (f"application/vnd.course.{name}+json" for name in ("figures", "settings", "source"))
 NAME = re.compile(r"[a-z][a-z0-9_]*")
-PLACEHOLDER = re.compile(r"\{\{\s*((?:[a-z]+\.)?[a-z][a-z0-9_]*)\s*(?::([^{}]*))?\}\}")
 # What every recorded run holds beside the lesson's own figures; a lesson cannot use these names itself.
 RUN_FIGURES = ("seconds", "minutes", "peak_memory_mb", "cores", "processor", "gpu", "torch", "date")
 LONGEST_TEXT = 120
@@ -52,25 +49,6 @@ def record(form: str = "", /, **figures: float | int | str) -> None:
         for label, value in rows.values()
     )
     show_note(text, FIGURES, plain, html_text=f"<table>{cells}</table>")
-
-
-def show_note(text: str, kind: str, payload: Mapping[str, Any], html_text: str | None = None) -> None:
-    """Show `text` under a cell with `payload` riding along as data of MIME type `kind`; plain print elsewhere.
-
-    `kind` is one of this module's `FIGURES`, `SETTINGS` (a mapping of a lesson's settings) and `SOURCE` (with "name",
-    "kind" and "description" of a data set). The runner collects each.
-    """
-    # No IPython loaded means no notebook around us, and importing it only to print would cost half a second.
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    if shell is None or not hasattr(shell, "kernel"):
-        print(text)
-        return
-    from IPython.display import display
-
-    bundle: dict[str, Any] = {"text/plain": text, kind: dict(payload)}
-    if html_text:
-        bundle["text/html"] = html_text
-    display(bundle, raw=True)
 
 
 def load(lesson: str | int, profile: str, root: Path | None = None) -> dict[str, Any]:
@@ -123,52 +101,6 @@ def benchmark(name: str, root: Path | None = None) -> dict[str, Any] | None:
 def result_path(lesson: str | int, profile: str, root: Path | None = None) -> Path:
     """Return where the recorded run of `lesson` under `profile` is kept: `results/NN_<profile>.json`."""
     return (root or find_root()) / "results" / f"{lesson_number(lesson)}_{profile}.json"
-
-
-def quotable(recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """Return everything of a recorded run that prose may quote: its figures and `RUN_FIGURES`."""
-    hardware, versions = recorded.get("hardware", {}), recorded.get("versions", {})
-    own = {
-        "seconds": recorded["seconds"],
-        "minutes": recorded["seconds"] / 60,
-        "peak_memory_mb": recorded.get("peak_memory_mb"),
-        "cores": hardware.get("cores"),
-        "processor": hardware.get("processor"),
-        "gpu": hardware.get("gpu") or "none",
-        "torch": versions.get("torch"),
-        "date": recorded.get("date"),
-    }
-    return {**recorded["figures"], **own}
-
-
-def placeholders(text: str) -> list[str]:
-    """Return the names that `text` quotes, such as `["test_accuracy", "full.seconds"]`."""
-    return [match.group(1) for match in PLACEHOLDER.finditer(text)]
-
-
-def render(text: str, figures: Mapping[str, Any]) -> str:
-    """Fill each `{{name:format}}` in `text` from `figures`; the format is Python's, such as `.1%` or `,`.
-
-    A figure of another profile's run is called `quick.name` or `full.name` and must be in `figures` under that name.
-
-    Raises:
-        SettingError: for a figure that is not there, or a format that does not suit it.
-    """
-
-    def fill(match: re.Match[str]) -> str:
-        name, specification = match.group(1), match.group(2) or ""
-        if name not in figures:
-            hint = closest(name, figures)
-            known = ", ".join(sorted(other for other in figures if "." not in other)) or "none"
-            raise SettingError(f"The text quotes {{{{{name}}}}}, which is not recorded{hint}; recorded are: {known}.")
-        try:
-            return format(figures[name], specification)
-        except (ValueError, TypeError) as error:
-            raise SettingError(
-                f"The text quotes {match.group(0)}, but {figures[name]!r} cannot be shown that way: {error}."
-            ) from error
-
-    return PLACEHOLDER.sub(fill, text)
 
 
 def _plain(name: str, value: Any) -> float | int | str:

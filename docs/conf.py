@@ -5,8 +5,9 @@ Nothing is executed and nothing is fetched, neither while building nor while rea
 
 import re
 
+from stamp import BRANCH, repository
+
 from course_utils import __version__
-from course_utils.notebooks.stamp import BRANCH, repository
 
 project = "Pixels to Predictions"
 author = "the authors of Pixels to Predictions"
@@ -23,7 +24,7 @@ nb_merge_streams = True
 nb_ipywidgets_js = {}  # the widgets' static twins are shown, so no script is needed
 nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json", None)]
 myst_heading_anchors = 3
-myst_heading_slug_func = "course_utils.notebooks.checks.anchor"  # links inside a lesson are as Jupyter has them
+myst_heading_slug_func = "lint_notebooks.anchor"  # links inside a lesson are as Jupyter has them
 
 default_role = "code"  # docstrings mark code with single backticks
 autodoc_member_order = "bysource"

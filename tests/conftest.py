@@ -27,6 +27,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 from course_utils import figures, profiles, results
+from course_utils.base import notes
 
 # %% tags=["parameters"]
 profile = "auto"  # or "quick", "full"
@@ -40,7 +41,7 @@ settings = profiles.load("01", profile, {arguments})
 
 # %%
 results.record(answer=41.96, tries=3)
-results.show_note("Toy: 3 pictures.", results.SOURCE, {{"description": "Toy: 3 pictures."}})
+notes.show_note("Toy: 3 pictures.", notes.SOURCE, {{"description": "Toy: 3 pictures."}})
 print("where:", Path.cwd() / "x", object())
 
 # %%
@@ -76,7 +77,7 @@ def toy_root(tmp_path_factory):
 @pytest.fixture(scope="session")
 def toy_built(toy_root):
     """The toy lesson, built once for all tests of a process."""
-    from course_utils import builder
+    from course_utils.command import builder
 
     return builder.build("01", "quick", root=toy_root)
 
@@ -87,7 +88,7 @@ def course(monkeypatch, capsys):
     import signal
     import sys
 
-    from course_utils import cli
+    from course_utils.command import cli
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["course", *map(str, arguments)])

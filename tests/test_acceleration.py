@@ -13,8 +13,8 @@ from torch import nn
 from torch.autograd import DeviceType
 from torch.nn import functional as F
 
-from course_utils import data
-from course_utils.acceleration import devices, graphs, memory, muon, network, profiling, sprint, timer
+from course_utils import data, models
+from course_utils.acceleration import devices, graphs, memory, muon, profiling, sprint, timer
 from course_utils.errors import CourseError, SettingError, TrainingError
 
 SMALL = {"epochs": 3, "batch_size": 40, "widths": (8, 8, 16)}
@@ -191,7 +191,7 @@ def test_activations_are_counted_to_the_byte():
 
 
 def test_twice_the_batch_keeps_twice_as_much_and_half_precision_less():
-    model = network.SprintNet((8, 8, 8))
+    model = models.SprintNet((8, 8, 8))
     images, labels = torch.randn(8, 3, 32, 32), torch.zeros(8, dtype=torch.int64)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     eight, four = (memory.kept_for_backward(model, images[:n].clone(), labels[:n].clone()) for n in (8, 4))
@@ -274,7 +274,7 @@ def test_other_errors_are_let_through_at_once():
 
 
 def test_the_profile_speaks_in_words_and_adds_up():
-    model, images = network.SprintNet((8, 8, 8)), torch.randn(16, 3, 32, 32)
+    model, images = models.SprintNet((8, 8, 8)), torch.randn(16, 3, 32, 32)
     labels = torch.zeros(16, dtype=torch.int64)
     profile = profiling.profiled(lambda: F.cross_entropy(model(images), labels).backward(), calls=2, most=6)
     names = [row.name for row in profile.rows]
@@ -376,7 +376,7 @@ def test_muon_refuses_vectors_and_odd_settings():
 
 def test_whitening_makes_patches_of_even_variance_without_correlation(crops):
     images, _ = next(iter(data.batches(crops.train, 200, shuffle=True)))
-    filters = network.whitening_filters(images, softened=0.0)
+    filters = models.whitening_filters(images, softened=0.0)
     answers = F.conv2d(images, filters[:12]).transpose(0, 1).flatten(1)  # (12, places)
     covariance = answers @ answers.T / answers.shape[1]
     torch.testing.assert_close(covariance, torch.eye(12), atol=2e-2, rtol=0)
@@ -384,7 +384,7 @@ def test_whitening_makes_patches_of_even_variance_without_correlation(crops):
 
 
 def test_an_identity_start_passes_its_input_on():
-    net = network.SprintNet((24, 24, 24))
+    net = models.SprintNet((24, 24, 24))
     net.reset()
     images = torch.randn(2, 24, 6, 6)
     torch.testing.assert_close(net.groups[0].conv1(images), images)
@@ -394,13 +394,13 @@ def test_an_identity_start_passes_its_input_on():
 
 def test_a_network_that_cannot_be_built_is_one_sentence():
     with pytest.raises(ValueError, match="three widths that 8 divides"):
-        network.SprintNet((8, 9, 8))
+        models.SprintNet((8, 9, 8))
     with pytest.raises(ValueError, match='by "batch" or by "group"'):
-        network.SprintNet(norm="layer")
+        models.SprintNet(norm="layer")
 
 
 def test_group_normalisation_keeps_pictures_apart():
-    net = network.SprintNet((8, 8, 8), norm="group")
+    net = models.SprintNet((8, 8, 8), norm="group")
     images = torch.randn(6, 3, 32, 32)
     torch.testing.assert_close(net(images)[:2], net(images[:2]), atol=1e-5, rtol=1e-4)
 

@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from course_utils.builder import code_of, to_notebook
-from course_utils.notebooks import lessons
+from course_utils.base import lessons
+from course_utils.command.builder import code_of, to_notebook
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from course_utils.notebooks import lessons
-from course_utils.notebooks.pages import lesson_page, page
+from course_utils.base import lessons
+from course_utils.command.notebooks.pages import lesson_page, page
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = lessons.notebooks(ROOT)

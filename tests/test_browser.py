@@ -12,7 +12,7 @@ from lab import NONE_FOUND, Lab, chromium, notebook_of
 from PIL import Image
 
 from course_utils import exercises
-from course_utils.notebooks import lessons
+from course_utils.base import lessons
 
 NOTEBOOKS = lessons.notebooks(Path(__file__).resolve().parent.parent)
 NEEDED = "COURSE_NEEDS_BROWSER"  # set where tests without a browser would be too few: .ci/run

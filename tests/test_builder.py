@@ -3,16 +3,18 @@ import io
 import json
 import shutil
 
+import lint_notebooks
 import nbformat
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from course_utils import builder, figures, results
+from course_utils import figures, results
+from course_utils.base import notes
+from course_utils.command import builder
+from course_utils.command.notebooks.normalise import normalised, smaller_png, to_json, without_machine
 from course_utils.errors import RunError, SettingError
-from course_utils.notebooks import checks
-from course_utils.notebooks.normalise import normalised, smaller_png, to_json, without_machine
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def doctor(copy):
         notebook = json.loads(path.read_text(encoding="utf-8"))
         function(notebook)
         path.write_text(json.dumps(notebook), encoding="utf-8")
-        return checks.check_all(path, copy)
+        return lint_notebooks.check_all(path, copy)
 
     return change
 
@@ -43,7 +45,7 @@ def code(notebook, number):
 
 def test_a_built_notebook_passes_every_check(toy_root, toy_built):
     assert toy_built.problems == []
-    assert checks.check_all(toy_root / "notebooks" / "01_toy.ipynb", toy_root) == []
+    assert lint_notebooks.check_all(toy_root / "notebooks" / "01_toy.ipynb", toy_root) == []
 
 
 def test_the_text_quotes_the_figures_of_that_very_run(toy_root, toy_built):
@@ -74,7 +76,7 @@ def test_a_built_notebook_is_normalised(toy_root, toy_built):
     assert code(notebook, 1)["source"][0].startswith('profile = "auto"')  # nothing injected is left
     assert code(notebook, 1)["metadata"] == {"tags": ["parameters"]}
     assert "where: notebooks/x <object object at 0x…>" in "".join(code(notebook, 3)["outputs"][-1]["text"])
-    assert results.SETTINGS not in text and results.SOURCE not in text
+    assert notes.SETTINGS not in text and notes.SOURCE not in text
 
 
 def test_the_same_run_gives_the_same_bytes(toy_root, toy_built, copy):
@@ -100,7 +102,7 @@ def test_record_only_keeps_the_notebook_and_lets_it_quote_the_other_profile(copy
     source.write_text(source.read_text().replace("{{quick.tries}} tries", "{{full.tries}} long tries"))
     assert builder.fill_again("01", root=copy).problems == []
     notebook = copy / "notebooks" / "01_toy.ipynb"
-    assert "after 3 long tries" in notebook.read_text() and checks.check_all(notebook, copy) == []
+    assert "after 3 long tries" in notebook.read_text() and lint_notebooks.check_all(notebook, copy) == []
 
 
 def test_text_can_be_filled_again_without_a_run_but_not_over_changed_code(copy):
@@ -121,7 +123,7 @@ def test_an_unknown_figure_is_a_problem_that_names_it(copy):
     source.write_text(source.read_text().replace("{{answer:.1f}}", "{{anser:.1f}}"))
     outcome = builder.fill_again("01", root=copy)
     assert len(outcome.problems) == 1 and "did you mean 'answer'" in outcome.problems[0]
-    assert any("did you mean 'answer'" in p for p in checks.check_all(outcome.notebook, copy))
+    assert any("did you mean 'answer'" in p for p in lint_notebooks.check_all(outcome.notebook, copy))
 
 
 def test_a_quote_of_an_unknown_profile_is_refused_before_anything_runs(copy):
@@ -170,7 +172,7 @@ def test_a_wrong_call_is_refused_before_anything_runs(copy, lesson, profile, ove
         (lambda nb: code(nb, 2)["metadata"].update(execution={}), "has metadata.execution"),
         (lambda nb: code(nb, 2).update(id="01-cell-01"), "Two cells have the same id"),
         (lambda nb: code(nb, 2).update(id="not valid!"), "not a valid notebook"),
-        (lambda nb: code(nb, 3)["outputs"][0]["data"][results.FIGURES].update(answer=43.0), "not the recorded ones"),
+        (lambda nb: code(nb, 3)["outputs"][0]["data"][notes.FIGURES].update(answer=43.0), "not the recorded ones"),
         (lambda nb: code(nb, 3)["outputs"][-1].update(text="/home/me/x.py"), "names a folder of a machine"),
         (lambda nb: code(nb, 1)["metadata"].clear(), "must be the second code cell"),
         (lambda nb: code(nb, 1)["source"].insert(0, "seed = 1\n"), "must start with profile"),
@@ -199,13 +201,13 @@ def test_the_checks_catch(doctor, change, problem):
 def test_the_checks_name_a_folder_a_missing_source_and_a_missing_run(copy, toy_root):
     path = copy / "notebooks" / "01_toy.ipynb"
     path.write_text(path.read_text().replace("A toy lesson", f"A lesson in {copy}"))
-    assert "The file names the folder that it was built in." in checks.check_all(path, copy)
+    assert "The file names the folder that it was built in." in lint_notebooks.check_all(path, copy)
     shutil.rmtree(copy / "results")
-    assert any("No run of lesson 01" in problem for problem in checks.check_all(path, copy))
+    assert any("No run of lesson 01" in problem for problem in lint_notebooks.check_all(path, copy))
     (copy / "notebooks" / "source" / "01_toy.py").unlink()
-    assert any("has no source" in problem for problem in checks.check_all(path, copy))
+    assert any("has no source" in problem for problem in lint_notebooks.check_all(path, copy))
     path.write_text("{}")
-    assert "cannot be read as a notebook" in checks.check_all(path, copy)[0]
+    assert "cannot be read as a notebook" in lint_notebooks.check_all(path, copy)[0]
 
 
 def test_pictures_get_smaller_and_keep_every_pixel():
@@ -314,8 +316,8 @@ def test_a_built_notebook_holds_no_picture_that_may_not_be_passed_on(tmp_path, s
     (public,) = built["cells"][0]["outputs"]
     assert ("image/png" in public["data"]) == shareable
     assert "Four cats and a dog." in public["data"]["text/plain"]
-    assert checks.check_pictures(built) == []
-    problems = checks.check_pictures(normalised(executed, "04", {}, tmp_path))
+    assert lint_notebooks.check_pictures(built) == []
+    problems = lint_notebooks.check_pictures(normalised(executed, "04", {}, tmp_path))
     assert problems == (
         [] if shareable else ["Cell 1 shows pictures that may not be passed on; build the lesson again."]
     )

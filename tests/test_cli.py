@@ -5,21 +5,22 @@ from types import SimpleNamespace
 
 import pytest
 
-from course_utils import builder, cli, doctor, machine
+from course_utils.base import machine
+from course_utils.command import builder, cli, doctor
 from course_utils.data import sources
 from course_utils.errors import DataError, RunError
 
 
 @pytest.fixture
 def toy(toy_root, toy_built, monkeypatch):
-    monkeypatch.setattr("course_utils.notebooks.lessons.find_root", lambda: toy_root)
+    monkeypatch.setattr("course_utils.base.lessons.find_root", lambda: toy_root)
     return toy_root
 
 
 def test_help_comes_at_once_and_imports_nothing_heavy():
     script = (
         "import sys, runpy; sys.argv = ['course', '--help']\n"
-        "try: runpy.run_module('course_utils.cli', run_name='__main__')\n"
+        "try: runpy.run_module('course_utils.command.cli', run_name='__main__')\n"
         "except SystemExit as end: code = end.code\n"
         "print(code, {'torch', 'papermill', 'matplotlib', 'numpy', 'rich.progress'} & set(sys.modules))"
     )

@@ -170,7 +170,7 @@ def test_a_pickle_that_calls_anything_but_numpy_is_refused_even_with_the_right_s
 def test_the_published_sums_are_those_of_torchvision():
     from torchvision.datasets import CIFAR10, FashionMNIST
 
-    from course_utils.data.known import FASHION_MNIST
+    from course_utils.data.catalogue import FASHION_MNIST
 
     assert dict(CIFAR10.train_list) == formats.PICKLED_TRAIN
     assert dict(CIFAR10.test_list) == formats.PICKLED_TEST

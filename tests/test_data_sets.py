@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedShuffleSplit
 
 from course_utils import data
-from course_utils.data import sets, sources
+from course_utils.data import sources, splits
 from course_utils.data.sources import Found, Source
 from course_utils.errors import DataError
 
@@ -77,7 +77,7 @@ def test_split_refuses_no_labels_and_classes_too_small_to_be_in_every_part():
 
 @given(st.integers(0, 1000), st.lists(st.integers(1, 100), min_size=1, max_size=8))
 def test_apportion_adds_up_and_rounds_every_share_up_or_down(total, weights):
-    counts = sets.apportion(total, weights)
+    counts = splits.apportion(total, weights)
     assert sum(counts) == total
     assert all(abs(count - total * weight / sum(weights)) < 1 + 1e-6 for count, weight in zip(counts, weights))
 

@@ -15,7 +15,7 @@ from mirror import serving
 from PIL import Image
 
 from course_utils import data
-from course_utils.data import downloads, formats, image_files, known, samples, sources
+from course_utils.data import catalogue, downloads, formats, image_files, samples, sources
 from course_utils.errors import DataError, SettingError
 
 real_cache_folder = sources.cache_folder
@@ -56,9 +56,11 @@ def write(folder: Path, content: dict[str, bytes]) -> None:
 
 def point_to(monkeypatch, name: str, content: dict[str, bytes], *mirrors: str, **changes) -> None:
     """Let the set `name` be made of these files, from these mirrors."""
-    remotes = tuple(known.Remote(file, hashlib.sha256(c).hexdigest(), len(c)) for file, c in content.items())
+    remotes = tuple(catalogue.Remote(file, hashlib.sha256(c).hexdigest(), len(c)) for file, c in content.items())
     monkeypatch.delenv("COURSE_OFFLINE")
-    monkeypatch.setitem(known.KNOWN, name, replace(known.KNOWN[name], remotes=remotes, mirrors=mirrors, **changes))
+    monkeypatch.setitem(
+        catalogue.KNOWN, name, replace(catalogue.KNOWN[name], remotes=remotes, mirrors=mirrors, **changes)
+    )
 
 
 def image_folder(root: Path, classes, per_class=2, side=32, suffix="png", parts=("train", "test")) -> None:
@@ -110,7 +112,7 @@ def test_the_cache_folder_bears_the_courses_name():
 
 def test_no_description_shows_a_path(place, tmp_path):
     write(place / "FashionMNIST" / "raw", small_fashion_mnist())
-    for name in known.KNOWN:
+    for name in catalogue.KNOWN:
         assert str(tmp_path) not in sources.find(name).source.description
     for entry in sources.catalogue():
         assert str(tmp_path) not in entry.description
@@ -155,7 +157,7 @@ def test_cifar10s_python_files_are_opened_only_with_the_published_sums(place):
 
 
 def test_an_image_folder_of_a_known_set_is_read_in_the_order_of_its_classes(place):
-    image_folder(place / "cifar10", known.CIFAR10.classes)
+    image_folder(place / "cifar10", catalogue.CIFAR10.classes)
     found = sources.find("cifar10")
     assert found.train[0].shape == (20, 3, 32, 32)
     assert found.train[1].tolist() == [i // 2 for i in range(20)]
@@ -165,34 +167,34 @@ def test_an_image_folder_of_a_known_set_is_read_in_the_order_of_its_classes(plac
 
 
 def test_jpeg_files_are_named_as_not_the_original_pixels(place):
-    image_folder(place / "cifar10", known.CIFAR10.classes, suffix="jpg")
+    image_folder(place / "cifar10", catalogue.CIFAR10.classes, suffix="jpg")
     assert "as JPEG files, not the original pixels" in sources.find("cifar10").source.description
 
 
 def test_grey_sets_are_read_grey_and_their_folder_names_may_be_plain(place):
     image_folder(
-        place / "fashion_mnist", [name.lower().replace("/", "_") for name in known.FASHION_MNIST.classes], side=28
+        place / "fashion_mnist", [name.lower().replace("/", "_") for name in catalogue.FASHION_MNIST.classes], side=28
     )
     found = sources.find("fashion_mnist")
     assert found.train[0].shape == (20, 1, 28, 28)
-    assert found.classes == known.FASHION_MNIST.classes
+    assert found.classes == catalogue.FASHION_MNIST.classes
 
 
 def test_an_image_folder_that_lacks_a_class_is_refused(place):
-    image_folder(place / "cifar10", known.CIFAR10.classes[:-1])
+    image_folder(place / "cifar10", catalogue.CIFAR10.classes[:-1])
     with pytest.raises(DataError, match="lacks the class 'truck'"):
         sources.find("cifar10")
 
 
 def test_an_image_folder_whose_parts_differ_in_size_is_refused(place):
-    image_folder(place / "cifar10", known.CIFAR10.classes, parts=["train"])
-    image_folder(place / "cifar10", known.CIFAR10.classes, parts=["test"], side=16)
+    image_folder(place / "cifar10", catalogue.CIFAR10.classes, parts=["train"])
+    image_folder(place / "cifar10", catalogue.CIFAR10.classes, parts=["test"], side=16)
     with pytest.raises(DataError, match="differ in size"):
         sources.find("cifar10")
 
 
 def test_an_image_folder_is_decoded_once_and_again_when_a_picture_changes(place, monkeypatch):
-    image_folder(place / "cifar10", known.CIFAR10.classes)
+    image_folder(place / "cifar10", catalogue.CIFAR10.classes)
     first = sources.find("cifar10")
     decoded = []
     real = image_files.decode
@@ -337,7 +339,7 @@ def test_fetching_what_is_there_or_made_here_downloads_nothing(place):
 
 def test_the_catalogue_lists_every_set_with_what_is_at_hand(place):
     write(place / "FashionMNIST" / "raw", small_fashion_mnist())
-    image_folder(place / "cifar10", known.CIFAR10.classes)
+    image_folder(place / "cifar10", catalogue.CIFAR10.classes)
     entries = {entry.name: entry for entry in sources.catalogue()}
     assert list(entries) == ["fashion_mnist", "cifar10", "photo_crops"]
     assert entries["fashion_mnist"].found
@@ -362,14 +364,14 @@ def test_verify_finds_changed_files_missing_pictures_and_missing_sets(place):
     write(place / "FashionMNIST" / "raw", small_fashion_mnist())
     assert len(sources.verify("fashion_mnist")) == 4
     assert all("wrong SHA-256" in problem for problem in sources.verify("fashion_mnist"))
-    image_folder(place / "cifar10", known.CIFAR10.classes)
+    image_folder(place / "cifar10", catalogue.CIFAR10.classes)
     problems = sources.verify("cifar10")
     assert len(problems) == 20
     assert problems[0] == "The train part of CIFAR-10 has 2 pictures of 'airplane' instead of 5,000."
 
 
 def test_verify_names_a_picture_that_cannot_be_decoded(place):
-    image_folder(place / "cifar10", known.CIFAR10.classes)
+    image_folder(place / "cifar10", catalogue.CIFAR10.classes)
     (place / "cifar10" / "test" / "ship" / "0.png").write_bytes(b"\x89PNG\r\n\x1a\n and then nothing")
     assert "0.png cannot be decoded" in sources.verify("cifar10")[0].replace(str(place), "")
 

@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from course_utils import data, distributed
-from course_utils.acceleration.network import SprintNet
-from course_utils.distributed import Plan, World
+from course_utils import data
+from course_utils.acceleration import distributed
+from course_utils.acceleration.distributed import Plan, World
 from course_utils.errors import DataError, RunError, SettingError
+from course_utils.models.sprint import SprintNet
 
 SMALL = {"pictures": 90, "epochs": 2, "batch": 25, "width": 8, "save_every": 3, "precision": "float64"}
 
@@ -119,7 +120,7 @@ def test_gradients_weighted_by_their_slices_are_the_gradient_of_the_batch():
 
 def test_one_process_needs_no_torchrun(alone, tmp_path):
     arguments = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
-    command = [sys.executable, "-m", "course_utils.distributed", f"--out={tmp_path}", *arguments]
+    command = [sys.executable, "-m", "course_utils.acceleration.distributed", f"--out={tmp_path}", *arguments]
     environment = {name: value for name, value in os.environ.items() if name != "WORLD_SIZE"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, env=environment)
     assert done.returncode == 0, done.stderr

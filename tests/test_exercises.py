@@ -13,9 +13,9 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from course_utils import exercises, learning_rate
+from course_utils.base import lessons
 from course_utils.exercises.checking import EXERCISE, Exercise, call, is_untouched
 from course_utils.exercises.differences import described, first_difference
-from course_utils.notebooks import lessons
 
 SOURCES = lessons.sources(Path(__file__).resolve().parent.parent)
 MODULES = [getattr(exercises, name) for name in exercises.__all__]

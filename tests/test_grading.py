@@ -12,9 +12,9 @@ import pytest
 from learners import reference, write
 
 from course_utils import exercises
+from course_utils.command.grading import confinement, referee, report, submissions
+from course_utils.command.grading.referee import Result, Results
 from course_utils.errors import CourseError, SettingError
-from course_utils.grading import confinement, referee, report, submissions
-from course_utils.grading.referee import Result, Results
 
 L3 = exercises.lesson3
 ASK = "exercises.lesson3.accuracy.check(accuracy)"
@@ -271,7 +271,7 @@ def test_an_interrupted_check_leaves_no_process_file_or_half_a_report(tmp_path):
     write(tmp_path / "in" / "a.ipynb", "def accuracy(batches):\n    while True: pass", lesson=3)
     (tmp_path / "tmp").mkdir()
     (tmp_path / "out.csv").write_text("old", "utf-8")
-    command = [sys.executable, "-m", "course_utils.cli", "check", str(tmp_path / "in"), "--csv"]
+    command = [sys.executable, "-m", "course_utils.command.cli", "check", str(tmp_path / "in"), "--csv"]
     process = subprocess.Popen(
         [*command, str(tmp_path / "out.csv")], env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
         stderr=subprocess.PIPE, text=True,

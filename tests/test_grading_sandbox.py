@@ -18,8 +18,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from course_utils.command.grading import answers, confinement, judge, sandbox
 from course_utils.exercises.checking import Exercise
-from course_utils.grading import answers, confinement, judge, sandbox
 
 CONFINED = sys.platform == "linux" and confinement.CALLS.get(os.uname().machine)
 needs_confinement = pytest.mark.skipif(not CONFINED, reason="only Linux can forbid an answer to write or to signal")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from course_utils.notebooks import lessons
+from course_utils.base import lessons
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = lessons.notebooks(ROOT)

@@ -4,10 +4,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from lint_notebooks import check_all
 
 from course_utils import results
-from course_utils.notebooks import lessons
-from course_utils.notebooks.checks import check_all
+from course_utils.base import lessons
 from course_utils.profiles import lesson_profile
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -56,7 +56,17 @@ def test_every_recorded_run_of_a_lesson_names_its_machine_versions_and_date(numb
 
 @pytest.mark.parametrize("number", NOTEBOOKS)
 def test_a_lesson_runs_quickly_from_the_command_line(number, tmp_path):
-    command = [sys.executable, "-m", "course_utils.cli", "run", number, "--profile", "quick", "--out", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "course_utils.command.cli",
+        "run",
+        number,
+        "--profile",
+        "quick",
+        "--out",
+        str(tmp_path),
+    ]
     done = subprocess.run(
         [*command, "--timeout", "300"], capture_output=True, text=True, timeout=330, cwd=ROOT, preexec_fn=CAN_LIMIT
     )

@@ -4,7 +4,7 @@ from matplotlib import pyplot as plt
 from torch.nn import functional as F
 
 from course_utils.convolution import kernel, pool2d
-from course_utils.one_cell import worked_cell
+from course_utils.convolution.worked import worked_cell
 
 PICTURE = torch.tensor([[0, 3, 1, 0, 3], [3, 3, 3, 1, 3], [1, 2, 0, 3, 2], [0, 0, 0, 2, 1], [2, 3, 3, 2, 0]]).float()
 

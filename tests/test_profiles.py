@@ -159,7 +159,7 @@ def test_mistakes_in_profiles_yaml_are_named(block, message):
 def test_importing_the_package_is_quick_and_loads_nothing_heavy():
     script = (
         "import sys, time; t = time.perf_counter(); import course_utils; s = time.perf_counter() - t;"
-        "import course_utils.profiles, course_utils.results, course_utils.cli;"
+        "import course_utils.profiles, course_utils.results, course_utils.command.cli;"
         "heavy = {'torch', 'matplotlib', 'numpy', 'IPython', 'papermill', 'nbformat'} & set(sys.modules);"
         "print(s, heavy)"
     )

@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from course_utils import results
+from course_utils.base import notes
+from course_utils.command.notebooks import prose
 from course_utils.errors import RunError, SettingError
 
 
@@ -34,7 +36,7 @@ def test_record_carries_exact_figures_in_the_same_output(monkeypatch):
     monkeypatch.setattr("IPython.get_ipython", lambda: shell)
     results.record(accuracy=0.1 + 0.2, note="<b>")
     (bundle,) = shown
-    assert bundle[results.FIGURES] == {"accuracy": 0.1 + 0.2, "note": "<b>"}
+    assert bundle[notes.FIGURES] == {"accuracy": 0.1 + 0.2, "note": "<b>"}
     assert bundle["text/plain"].startswith("accuracy  0.3")
     assert "&lt;b&gt;" in bundle["text/html"] and "<b>" not in bundle["text/html"]
 
@@ -71,20 +73,20 @@ def test_record_refuses_what_is_no_figure(figures, error, message):
 def test_render_fills_placeholders_with_pythons_formats():
     figures = {"accuracy": 0.91234, "n": 60000, "name": "small", "quick.accuracy": 0.8}
     text = "{{accuracy:.1%}} of {{ n:, }} with {{name}}, {{quick.accuracy:.0%}} quickly; $x_{i}$ and {n} stay"
-    assert results.render(text.replace(" n:, ", "n:,"), figures) == (
+    assert prose.render(text.replace(" n:, ", "n:,"), figures) == (
         "91.2% of 60,000 with small, 80% quickly; $x_{i}$ and {n} stay"
     )
-    assert results.placeholders(text) == ["accuracy", "n", "name", "quick.accuracy"]
+    assert prose.placeholders(text) == ["accuracy", "n", "name", "quick.accuracy"]
 
 
 def test_render_names_the_figure_that_is_missing_and_the_closest_one():
     with pytest.raises(SettingError, match=r"quotes \{\{acuracy\}\}, which is not recorded; did you mean 'accuracy'"):
-        results.render("{{acuracy}}", {"accuracy": 1})
+        prose.render("{{acuracy}}", {"accuracy": 1})
 
 
 def test_render_says_when_a_format_does_not_suit():
     with pytest.raises(SettingError, match="'small' cannot be shown that way"):
-        results.render("{{name:.1%}}", {"name": "small"})
+        prose.render("{{name:.1%}}", {"name": "small"})
 
 
 def test_load_returns_the_recorded_run_and_quotable_adds_the_run_itself(tmp_path):
@@ -93,7 +95,7 @@ def test_load_returns_the_recorded_run_and_quotable_adds_the_run_itself(tmp_path
     recorded = {"figures": {"a": 1}, "seconds": 90.0, "hardware": {"cores": 2, "gpu": None}, "versions": {"torch": "2"}}
     path.write_text(json.dumps(recorded), encoding="utf-8")
     assert path.name == "03_quick.json"
-    quotable = results.quotable(results.load("03", "quick", tmp_path))
+    quotable = prose.quotable(results.load("03", "quick", tmp_path))
     assert quotable["minutes"] == 1.5 and quotable["cores"] == 2 and quotable["gpu"] == "none" and quotable["a"] == 1
     assert set(results.RUN_FIGURES) <= set(quotable)
 

@@ -11,11 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from course_utils import runner
+from course_utils.base import lessons
+from course_utils.command import runner
+from course_utils.command.notebooks import execution, pages
+from course_utils.command.notebooks.execution import execute
+from course_utils.command.notebooks.parameters import parameters_of, parse_assignments
 from course_utils.errors import RunError, SettingError
-from course_utils.notebooks import execution, lessons, pages
-from course_utils.notebooks.execution import execute
-from course_utils.notebooks.parameters import parameters_of, parse_assignments
 
 PLANTED = Path(__file__).parent / "planted"
 
@@ -156,7 +157,7 @@ def test_a_start_failure_is_tried_once_more_and_others_are_not(monkeypatch, tmp_
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
-    from course_utils.notebooks import worker
+    from course_utils.command.notebooks import worker
 
     job = {"input": "a", "output": "b", "parameters": {}, "cell_timeout": 5, "start_timeout": 5}
 
@@ -197,7 +198,15 @@ def test_the_memory_of_a_kernel_that_was_started_anew_counts():
 
 
 def test_an_interrupt_ends_kernels_and_leaves_whole_files(tmp_path, no_process_left):
-    command = [sys.executable, "-m", "course_utils.cli", "run", str(PLANTED / "hang.ipynb"), "--out", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "course_utils.command.cli",
+        "run",
+        str(PLANTED / "hang.ipynb"),
+        "--out",
+        str(tmp_path),
+    ]
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -216,7 +225,7 @@ def test_an_interrupt_ends_kernels_and_leaves_whole_files(tmp_path, no_process_l
 
 def test_a_killed_run_leaves_no_half_file_and_no_process(tmp_path, no_process_left):
     lessons = [str(PLANTED / name) for name in ("error.ipynb", "hang.ipynb")]
-    command = [sys.executable, "-m", "course_utils.cli", "run", *lessons, "--jobs", "2", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "course_utils.command.cli", "run", *lessons, "--jobs", "2", "--out", str(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for_kernel(process.pid)
     process.kill()  # while one lesson hangs, the other may have been written
@@ -344,7 +353,7 @@ def test_lessons_are_found_by_number_name_and_path(tmp_path, monkeypatch):
 
 
 def test_the_worker_tells_of_every_cell_and_of_too_much_output(monkeypatch, tmp_path, capsys):
-    from course_utils.notebooks import worker
+    from course_utils.command.notebooks import worker
 
     job = {"input": str(PLANTED / "parameters.ipynb"), "output": str(tmp_path / "output.ipynb"), "start_timeout": 60}
     job |= {"parameters": {"steps": 3}, "cell_timeout": 60}
@@ -371,7 +380,7 @@ def test_the_worker_tells_of_every_cell_and_of_too_much_output(monkeypatch, tmp_
 
 
 def test_a_worker_ends_with_whoever_started_it(monkeypatch, tmp_path):
-    from course_utils.notebooks import worker
+    from course_utils.command.notebooks import worker
 
     class Ended(BaseException):
         pass

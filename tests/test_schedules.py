@@ -10,7 +10,7 @@ from torch.optim import lr_scheduler
 from torch.utils.data import DataLoader
 
 from course_utils import learning_rate, training
-from course_utils.learning_rate import races, schedules
+from course_utils.learning_rate import compare, schedules
 
 BATCHES = [(torch.zeros(4, 3), torch.zeros(4, dtype=torch.int64))] * 7
 
@@ -233,7 +233,7 @@ def test_a_run_whose_loss_is_no_number_is_out_of_the_race_and_stops_nobody(resul
 
 
 def test_means_spreads_and_gains_are_seed_by_seed():
-    race = races.Race((0, 1, 2), {"a": [0.90, 0.92, 0.91], "b": [0.89, 0.90, 0.90], "c": [0.92, 0.90, 0.91]})
+    race = compare.Race((0, 1, 2), {"a": [0.90, 0.92, 0.91], "b": [0.89, 0.90, 0.90], "c": [0.92, 0.90, 0.91]})
     assert race.mean("a") == pytest.approx(0.91) and race.spread("a") == pytest.approx(0.02)
     assert race.gains("a", "b") == pytest.approx([0.01, 0.02, 0.01])
     assert race.finding("a", "b") == "a beats b with every seed, by 1.33 points (+1.00 to +2.00)"
@@ -260,9 +260,9 @@ def test_a_race_of_nobody_is_refused():
 
 
 def test_the_best_rate_rate_is_the_smaller_of_equals():
-    assert races.best_rate({0.1: 0.9, 0.01: 0.9, 1.0: 0.2}) == 0.01
+    assert compare.best_rate({0.1: 0.9, 0.01: 0.9, 1.0: 0.2}) == 0.01
     with pytest.raises(ValueError, match="no rate to choose from"):
-        races.best_rate({})
+        compare.best_rate({})
 
 
 def test_every_schedule_of_the_module_can_be_previewed():

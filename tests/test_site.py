@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from course_utils.notebooks import lessons
+from course_utils.base import lessons
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = lessons.notebooks(ROOT)
@@ -61,7 +61,7 @@ def test_every_lesson_and_every_module_has_a_page(site, pages):
     assert places == sorted(places)
     for module in ("training", "convolution", "data"):
         assert "course_utils" in (site / "api" / f"{module}.html").read_text(encoding="utf-8")
-    assert 'id="course_utils.training.loop.fit"' in (site / "api" / "training.html").read_text(encoding="utf-8")
+    assert 'id="course_utils.training.fit.fit"' in (site / "api" / "training.html").read_text(encoding="utf-8")
 
 
 def test_no_link_inside_the_site_is_broken(site, pages):

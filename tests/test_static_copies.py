@@ -12,9 +12,9 @@ from nbclient import NotebookClient
 from nbconvert.exporters import HTMLExporter, MarkdownExporter
 from PIL import Image
 
-from course_utils.notebooks import lessons
-from course_utils.notebooks.normalise import normalised
-from course_utils.notebooks.pages import lesson_page
+from course_utils.base import lessons
+from course_utils.command.notebooks.normalise import normalised
+from course_utils.command.notebooks.pages import lesson_page
 from course_utils.widgets.panel import VIEW
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -8,7 +8,7 @@ from matplotlib import pyplot as plt
 from torch import nn
 
 from course_utils import convolution
-from course_utils.windows import receptive_field
+from course_utils.convolution.geometry import receptive_field
 
 layers = st.lists(
     st.tuples(st.integers(1, 4), st.integers(1, 2), st.integers(0, 1), st.integers(1, 2)).filter(

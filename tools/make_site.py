@@ -25,9 +25,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+import stamp  # noqa: E402
+
 import course_utils  # noqa: E402
-from course_utils.notebooks import lessons, stamp  # noqa: E402
-from course_utils.notebooks.pages import with_formulas  # noqa: E402
+from course_utils.base import lessons  # noqa: E402
+from course_utils.command.notebooks.pages import with_formulas  # noqa: E402
 
 PICTURES = {"image/png": "png", "image/jpeg": "jpg", "image/svg+xml": "svg"}
 SECTIONS = {  # pages made of the README's sections
@@ -35,7 +37,7 @@ SECTIONS = {  # pages made of the README's sections
     "instructors": ("For instructors", ["For instructors", "Data", "Tests and CI", "Licences"]),
 }
 QUESTION = re.compile(r"\*\*The question: (.+?)\*\*", re.DOTALL)
-HIDDEN = ("cli", "notebooks")  # what the command is made of: no part of the package that lessons use
+HIDDEN = ("base", "command")  # what the command is made of, and what all stands on: pages for maintainers
 
 
 def main() -> int:

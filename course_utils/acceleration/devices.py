@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from course_utils import machine
+from course_utils.base import machine
 from course_utils.errors import CourseError, SettingError
 
 KINDS = ("auto", "cuda", "mps", "cpu")

@@ -18,15 +18,16 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from course_utils import data, figures, machine, training
+from course_utils import data, figures, training
 from course_utils.acceleration.devices import TorchDevice, choose
 from course_utils.acceleration.graphs import GraphedStep
 from course_utils.acceleration.memory import kept_for_backward
-from course_utils.acceleration.network import SprintNet
 from course_utils.acceleration.timer import stopwatch
+from course_utils.base import machine
+from course_utils.base.lessons import find_root
 from course_utils.data.batches import generators
 from course_utils.errors import CourseError, DataError
-from course_utils.notebooks.lessons import find_root
+from course_utils.models.sprint import SprintNet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

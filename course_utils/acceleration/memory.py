@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from course_utils.base.modules import device_of
 from course_utils.errors import TrainingError
-from course_utils.training.predictions import device_of
 
 Result = TypeVar("Result")
 

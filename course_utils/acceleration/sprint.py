@@ -17,10 +17,10 @@ from torch.nn import functional as F
 
 from course_utils.acceleration.devices import TorchDevice, choose
 from course_utils.acceleration.muon import Muon
-from course_utils.acceleration.network import SprintNet
 from course_utils.acceleration.timer import stopwatch
 from course_utils.data import Part
 from course_utils.errors import SettingError, TrainingError
+from course_utils.models.sprint import SprintNet
 from course_utils.training import seed_everything
 
 TRICKS = {

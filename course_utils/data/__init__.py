@@ -4,8 +4,8 @@ from course_utils.data.batches import Augment, Batches, batches, flipped, painte
 from course_utils.data.choose import final_part, own_pictures
 from course_utils.data.folders import FolderSet, folder, loader
 from course_utils.data.lists import PictureList, PictureLists, picture_lists
-from course_utils.data.sets import Part, PictureSet, load, split, statistics
 from course_utils.data.sources import Source, catalogue, fetch, verify
+from course_utils.data.splits import Part, PictureSet, load, split, statistics
 
 __all__ = [
     "Augment",

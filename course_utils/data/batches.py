@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from course_utils.data.sets import Part
+from course_utils.data.splits import Part
 from course_utils.errors import DataError
 
 

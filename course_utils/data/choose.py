@@ -12,11 +12,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from course_utils import picture_files
 from course_utils.data.downloads import cannot_write
 from course_utils.data.lists import PictureList, PictureLists, picture_lists
 from course_utils.data.sources import Source, cache_folder, data_folder
 from course_utils.errors import DataError
+from course_utils.pictures import files as picture_files
 
 ANTS_AND_BEES = "hymenoptera_data"
 SIDE = 224  # of a part of a photograph, in pixels

@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.datasets import ImageFolder
 
 from course_utils.data import image_files
-from course_utils.data.sets import PictureSet, announce, assemble
 from course_utils.data.sources import Source
+from course_utils.data.splits import PictureSet, announce, assemble
 from course_utils.errors import DataError
 
 PART_NAMES = {"train": ("train",), "validation": ("val", "validation", "valid"), "test": ("test",)}

@@ -17,12 +17,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from course_utils import picture_files, results
+from course_utils.base import notes
 from course_utils.data import image_files
 from course_utils.data.folders import described, list_parts
-from course_utils.data.sets import apportion
 from course_utils.data.sources import Source
+from course_utils.data.splits import apportion
 from course_utils.errors import DataError
+from course_utils.pictures import files as picture_files
 
 FRACTIONS = (0.5, 0.25, 0.25)
 GRID = 8  # a picture's fingerprint: whether each of 8 × 8 fields is brighter than its neighbour, to the right and below
@@ -196,7 +197,7 @@ def picture_lists(
     made = PictureLists(root.name, classes=classes, source=source, skipped=tuple(skipped), copies=copies, **rest)
     if not quiet:
         note = {"name": made.name, "kind": source.kind, "description": source.description}
-        results.show_note(made.describe(), results.SOURCE, note)
+        notes.show_note(made.describe(), notes.SOURCE, note)
     return made
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from course_utils.data import downloads, formats, image_files, samples
-from course_utils.data.known import FASHION_MNIST_UNPACKED, KNOWN, KnownSet, known_set
+from course_utils.data.catalogue import FASHION_MNIST_UNPACKED, KNOWN, KnownSet, known_set
 from course_utils.errors import DamagedError, DataError
 
 CACHE_NAME = "pixels-to-predictions"

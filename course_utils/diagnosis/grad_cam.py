@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_utils import figures
-from course_utils.training.predictions import device_of, evaluating
+from course_utils.base.modules import device_of, evaluating
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

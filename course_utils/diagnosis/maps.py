@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from course_utils import figures
-from course_utils.training.predictions import device_of, evaluating
+from course_utils.base.modules import device_of, evaluating
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

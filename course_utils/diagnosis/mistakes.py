@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from course_utils.training.predictions import Predictions
+from course_utils.training.evaluate import Predictions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from course_utils import figures
-from course_utils.training.predictions import Predictions, require_labels
+from course_utils.training.evaluate import Predictions, require_labels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from course_utils import figures
+from course_utils.base.notes import show_note
 from course_utils.exercises.differences import described, first_difference, shortened
-from course_utils.results import show_note
 
 EXERCISE = "application/vnd.course.exercise+json"  # rides along with an outcome: {lesson, exercise, outcome}
 HELP = "application/vnd.course.help+json"  # rides along with a hint or a solution: {lesson, exercise, help}

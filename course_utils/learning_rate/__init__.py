@@ -4,7 +4,7 @@ Lesson 6 builds the range test and the one-cycle schedule by hand; these are the
 them: everything is put back, counts come from the batches, and a curve that says nothing is called so.
 """
 
-from course_utils.learning_rate.races import Race, Runner, best_rate, race
+from course_utils.learning_rate.compare import Race, Runner, best_rate, race
 from course_utils.learning_rate.range_test import RangeTest, ladder, range_test
 from course_utils.learning_rate.restoring import put_back
 from course_utils.learning_rate.schedules import (
@@ -21,7 +21,7 @@ from course_utils.learning_rate.schedules import (
     total_steps,
     warm_restarts,
 )
-from course_utils.learning_rate.suggestions import Candidate, Suggestion, smooth, suggest, valley
+from course_utils.learning_rate.suggest import Candidate, Suggestion, smooth, suggest, valley
 
 __all__ = [
     "Candidate",

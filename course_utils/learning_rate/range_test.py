@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_utils import figures
+from course_utils.base.modules import device_of
 from course_utils.learning_rate.restoring import put_back
-from course_utils.learning_rate.suggestions import Candidate, Suggestion, smooth, suggest
-from course_utils.training.predictions import device_of
+from course_utils.learning_rate.suggest import Candidate, Suggestion, smooth, suggest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,6 +6,7 @@ Each network is what its lesson builds by hand; the lesson asserts that the two 
 from course_utils.models.cifar import ClassicNet, ResidualBlock, ResidualNet
 from course_utils.models.fashion import FashionNet, PublishedNet, block
 from course_utils.models.shapes import ShapeTrace, TraceRow, count_parameters, shape_trace
+from course_utils.models.sprint import SprintNet, whitening_filters
 
 __all__ = [
     "ClassicNet",
@@ -14,8 +15,10 @@ __all__ = [
     "ResidualBlock",
     "ResidualNet",
     "ShapeTrace",
+    "SprintNet",
     "TraceRow",
     "block",
     "count_parameters",
     "shape_trace",
+    "whitening_filters",
 ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from course_utils.training.predictions import evaluating
+from course_utils.base.modules import evaluating
 
 
 def count_parameters(model: nn.Module, trainable_only: bool = False) -> int:

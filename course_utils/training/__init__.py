@@ -6,10 +6,10 @@ stopping, checkpoints, and errors that say what went wrong and where.
 """
 
 from course_utils.training.checkpoints import load_weights, save_weights
+from course_utils.training.evaluate import Metrics, Predictions, evaluate, predict
+from course_utils.training.fit import fit
 from course_utils.training.history import History
-from course_utils.training.loop import fit
-from course_utils.training.predictions import Metrics, Predictions, evaluate, predict
-from course_utils.training.state import seed_everything
+from course_utils.training.snapshot import seed_everything
 
 __all__ = [
     "History",

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from course_utils.base.modules import device_of, evaluating
+from course_utils.base.words import closest
 from course_utils.errors import DataError
-from course_utils.notebooks.lessons import closest
-from course_utils.training.predictions import device_of, evaluating
 from course_utils.transfer import weights as files
 from course_utils.transfer.preprocess import Preprocess, opened
 

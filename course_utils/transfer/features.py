@@ -21,12 +21,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from course_utils import picture_files
+from course_utils.base.modules import device_of
 from course_utils.data import downloads
 from course_utils.data.lists import PictureList
 from course_utils.data.sources import cache_folder
 from course_utils.errors import DataError
-from course_utils.training.predictions import device_of
+from course_utils.pictures import files as picture_files
 from course_utils.transfer import weights as files
 from course_utils.transfer.backbones import Network
 from course_utils.transfer.preprocess import Preprocess

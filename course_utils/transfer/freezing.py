@@ -15,7 +15,7 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from course_utils.notebooks.lessons import closest
+from course_utils.base.words import closest
 
 
 def freeze(model: nn.Module, keep: str | Sequence[str] = ()) -> nn.Module:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from course_utils.training.predictions import device_of
+from course_utils.base.modules import device_of
 from course_utils.transfer.backbones import Network
 
 

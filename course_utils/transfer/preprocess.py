@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from course_utils import picture_files
+from course_utils.pictures import files as picture_files
 
 LONGEST = 16  # a side may be so many times the other; a strip of one pixel would grow to gigabytes otherwise
 INTERPOLATIONS = tuple(mode.value for mode in InterpolationMode)

@@ -9,8 +9,8 @@ from typing import Any
 
 from PIL import Image
 
-from course_utils import picture_files
 from course_utils.errors import DataError
+from course_utils.pictures import files as picture_files
 
 MOST_BYTES = 20_000_000
 MOST_PIXELS = 50_000_000

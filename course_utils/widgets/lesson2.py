@@ -13,7 +13,8 @@ from matplotlib.axes import Axes
 from torch import Tensor
 from torch.nn import functional as F
 
-from course_utils import convolution, figures, one_cell, pictures
+from course_utils import convolution, figures, pictures
+from course_utils.convolution import worked
 from course_utils.widgets import controls
 from course_utils.widgets.exploration import Canvas, Exploration
 
@@ -189,7 +190,7 @@ def cell_arithmetic(numbers: Tensor, kernel: str = "vertical edges") -> Explorat
 
     def compute(
         operation: str, kernel: str, stride: int, padding: int, dilation: int, size: int, row: int, column: int
-    ) -> one_cell.WorkedCell:
+    ) -> worked.WorkedCell:
         pooled = operation != OPERATIONS[0]
         side = size if pooled else 3
         settings = {"stride": stride} if pooled else {"stride": stride, "padding": padding, "dilation": dilation}
@@ -200,8 +201,8 @@ def cell_arithmetic(numbers: Tensor, kernel: str = "vertical edges") -> Explorat
         # A cell that the smaller output of another setting lacks gives way to the last one there is.
         settings |= {"row": min(row, height - 1), "column": min(column, width - 1)}
         if pooled:
-            return one_cell.worked_cell(numbers, pool=operation.split()[0], size=size, **settings)
-        return one_cell.worked_cell(numbers, convolution.kernel(kernel), **settings)
+            return worked.worked_cell(numbers, pool=operation.split()[0], size=size, **settings)
+        return worked.worked_cell(numbers, convolution.kernel(kernel), **settings)
 
     def fit(_: object = None) -> None:
         """Offer what the operation has, and the cells that the output has."""
@@ -232,7 +233,7 @@ def cell_arithmetic(numbers: Tensor, kernel: str = "vertical edges") -> Explorat
         alt="Four rows, each with an input table, the vertical edge kernel, the output and a sum written out for the "
         "cell in row 1 and column 2: no padding, padding 1, padding 1 with stride 2, and padding 2 with dilation 2. "
         "The window lies elsewhere each time.",
-        size=one_cell.FIGSIZE,
+        size=worked.FIGSIZE,
     )  # fmt: skip
     for control in (operation, stride, padding, dilation, size):
         control.observe(fit, "value")
@@ -240,7 +241,7 @@ def cell_arithmetic(numbers: Tensor, kernel: str = "vertical edges") -> Explorat
     return explorer
 
 
-def draw_cell(cell: one_cell.WorkedCell, figure: Canvas) -> None:
+def draw_cell(cell: worked.WorkedCell, figure: Canvas) -> None:
     """Draw input, kernel, output and arithmetic of a worked cell."""
     margins = {"left": 0.005, "right": 0.98, "top": 0.9, "bottom": 0.1, "wspace": 0.08}
-    cell.plot(figure.subplots(1, 4, gridspec_kw={"width_ratios": one_cell.WIDTHS, **margins}))
+    cell.plot(figure.subplots(1, 4, gridspec_kw={"width_ratios": worked.WIDTHS, **margins}))

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from course_utils import data, diagnosis, figures
-from course_utils.training.predictions import Predictions, device_of
+from course_utils.base.modules import device_of
+from course_utils.training.evaluate import Predictions
 from course_utils.widgets import controls
 from course_utils.widgets.exploration import Canvas, Exploration
 from course_utils.widgets.live_training import LiveTraining

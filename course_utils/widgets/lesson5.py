@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from course_utils import diagnosis, figures, pictures, transfer
-from course_utils.training.predictions import device_of, evaluating
+from course_utils.base.modules import device_of, evaluating
 from course_utils.transfer import Network
 from course_utils.transfer.uploading import ENDINGS
 from course_utils.widgets import controls

@@ -12,7 +12,7 @@ from course_utils import figures
 from course_utils.acceleration import ladder, timer
 from course_utils.acceleration.devices import TorchDevice, choose
 from course_utils.acceleration.memory import Memory, training_memory
-from course_utils.acceleration.network import SprintNet
+from course_utils.models.sprint import SprintNet
 from course_utils.widgets import controls
 from course_utils.widgets.exploration import Canvas, Exploration
 

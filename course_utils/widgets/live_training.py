@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from course_utils import figures
-from course_utils.training.predictions import evaluate
+from course_utils.training.evaluate import evaluate
 from course_utils.widgets import controls
 from course_utils.widgets.background import BackgroundRun, Batches, Record, one_step
 from course_utils.widgets.exploration import Canvas

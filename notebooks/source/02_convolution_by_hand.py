@@ -85,7 +85,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from course_utils import convolution, exercises, figures, one_cell, pictures, profiles, results, widgets
+from course_utils import convolution, exercises, figures, pictures, profiles, results, widgets
+from course_utils.convolution import worked
 
 # %% [markdown]
 # The settings worth changing. `None` means "as the profile says".
@@ -350,10 +351,10 @@ print(tuple(columns.shape), "and F.unfold does the same")
 # %%
 with figures.style():
     fig, axes = plt.subplots(1, 4, figsize=(9.2, 4.3), width_ratios=(4, 9, 4, 4))
-    one_cell.number_grid(axes[0], numbered, {(r, c) for r in range(3) for c in range(1, 4)}, tall=9)
-    one_cell.number_grid(axes[1], vertical.view(1, 9), tall=9)
-    one_cell.number_grid(axes[2], columns, {(r, 1) for r in range(9)}, tall=9)
-    one_cell.number_grid(axes[3], vertical.view(1, 9) @ columns, {(0, 1)}, figures.BLUE, tall=9)
+    convolution.number_grid(axes[0], numbered, {(r, c) for r in range(3) for c in range(1, 4)}, tall=9)
+    convolution.number_grid(axes[1], vertical.view(1, 9), tall=9)
+    convolution.number_grid(axes[2], columns, {(r, 1) for r in range(9)}, tall=9)
+    convolution.number_grid(axes[3], vertical.view(1, 9) @ columns, {(0, 1)}, figures.BLUE, tall=9)
     for ax, name in zip(axes, ("picture (4, 4)", "kernel as a row (1, 9)", "windows (9, 4)", "output (1, 4)")):
         ax.set_xlabel(name)
     fig.suptitle("Each window becomes a column", x=0.01, ha="left", fontsize=11, fontweight="bold")
@@ -530,7 +531,7 @@ with figures.style():
     for ax, values, name in zip(
         axes, (dot, counted, correlated, convolved), ("picture", "kernel", "correlation", "true convolution")
     ):
-        one_cell.number_grid(ax, values, {(2, 2)} if ax is axes[0] else set(), tall=5)
+        convolution.number_grid(ax, values, {(2, 2)} if ax is axes[0] else set(), tall=5)
         ax.set_xlabel(name)
     headline = "Correlation turns a dot into the kernel, rotated by half a turn"
     fig.suptitle(headline, x=0.01, ha="left", fontsize=11, fontweight="bold")
@@ -992,10 +993,10 @@ widgets.lesson2.cell_arithmetic(numbers)
 # %%
 def draw_cells(cells, headline):
     """Draw worked cells below each other."""
-    width, height = one_cell.FIGSIZE
+    width, height = worked.FIGSIZE
     with figures.style():
         fig, axes = plt.subplots(
-            len(cells), 4, figsize=(width, height * len(cells)), width_ratios=one_cell.WIDTHS, squeeze=False
+            len(cells), 4, figsize=(width, height * len(cells)), width_ratios=worked.WIDTHS, squeeze=False
         )
         for cell, row in zip(cells, axes):
             cell.plot(row)
@@ -1007,8 +1008,8 @@ def draw_cells(cells, headline):
 # Maximum, average and sum of 2×2 windows side by side, and the maximum of 3×3 windows that overlap:
 
 # %%
-cells = [one_cell.worked_cell(numbers, pool=kind, row=1, column=0) for kind in ("max", "average", "sum")]
-cells.append(one_cell.worked_cell(numbers, pool="max", size=3, stride=1, row=1, column=0))
+cells = [convolution.worked_cell(numbers, pool=kind, row=1, column=0) for kind in ("max", "average", "sum")]
+cells.append(convolution.worked_cell(numbers, pool="max", size=3, stride=1, row=1, column=0))
 fig = draw_cells(cells, "Pooling: no kernel, one summary per window")
 figures.show(
     fig,
@@ -1571,7 +1572,7 @@ print("the quiz keeps its word")
 # | pooling by slices | `convolution.pool2d` |
 # | the named kernels | `convolution.KERNELS`, `convolution.kernel` |
 # | counting weights | `convolution.conv_parameters`, `convolution.dense_parameters` |
-# | the worked cell and its drawing | `one_cell.worked_cell`, `one_cell.number_grid` |
+# | the worked cell and its drawing | `convolution.worked_cell`, `convolution.number_grid` |
 # | the sliders and fields | `widgets.lesson2` |
 # | the race with channels | `benchmarks/convolutions.py` |
 # | the checks of your answers | `exercises.lesson2` |

@@ -97,18 +97,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from course_utils import (
-    data,
-    diagnosis,
-    exercises,
-    figures,
-    models,
-    pictures,
-    profiles,
-    results,
-    training,
-    widgets,
-)
+from course_utils import data, diagnosis, exercises, figures, models, pictures, profiles, results, training, widgets
 from course_utils.errors import DataError
 
 # %% [markdown]

@@ -107,8 +107,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from course_utils import data, distributed, exercises, figures, models, profiles, results, widgets
-from course_utils.acceleration import devices, graphs, ladder, memory, muon, network, profiling, sprint, timer
+from course_utils import data, exercises, figures, models, profiles, results, widgets
+from course_utils.acceleration import devices, distributed, graphs, ladder, memory, muon, profiling, sprint, timer
 from course_utils.errors import CourseError, SettingError
 
 # %% [markdown]
@@ -317,7 +317,7 @@ sizes
 
 # %%
 torch.manual_seed(settings.seed)
-net = network.SprintNet((16, 32, 32), len(cifar.classes)).to(device.torch)
+net = models.SprintNet((16, 32, 32), len(cifar.classes)).to(device.torch)
 images, labels = next(iter(data.batches(cifar.train, 64, device=device.torch)))
 print(models.shape_trace(net, (1, 3, 32, 32)))
 
@@ -372,7 +372,7 @@ for rung in ladder.RUNGS:
 # **Predict first.** In the next cell, which of these will be bfloat16: the logits, the loss, the gradient of a weight?
 
 # %%
-step_net = network.SprintNet((16, 32, 32), len(cifar.classes)).to(device.torch, memory_format=torch.channels_last)
+step_net = models.SprintNet((16, 32, 32), len(cifar.classes)).to(device.torch, memory_format=torch.channels_last)
 with torch.autocast(device.kind, dtype=torch.bfloat16):
     logits = step_net(images.to(memory_format=torch.channels_last))
     loss = F.cross_entropy(logits, labels)
@@ -526,7 +526,7 @@ patches = F.unfold(images, 2).transpose(1, 2).reshape(-1, 12)  # (patches, 12)
 covariance = patches.T @ patches / len(patches)  # (12, 12)
 variances, directions = torch.linalg.eigh(covariance)
 filters = (directions / (variances + 5e-4).sqrt()).T.reshape(12, 3, 2, 2)
-assert_close(torch.cat([filters, -filters]), network.whitening_filters(images))
+assert_close(torch.cat([filters, -filters]), models.whitening_filters(images))
 print("variances, from", f"{variances[0].item():.5f} to {variances[-1].item():.2f}")
 
 
@@ -705,7 +705,7 @@ figures.show(fig, alt="; ".join(f"{name}: {value:.1%}" for name, value in worth.
 
 # %%
 torch.manual_seed(settings.seed)
-small = network.SprintNet((8, 8, 8), len(cifar.classes), norm="group").double()
+small = models.SprintNet((8, 8, 8), len(cifar.classes), norm="group").double()
 images, labels = next(iter(data.batches(cifar.train, 7, shuffle=True, seed=settings.seed)))
 images = images.double()
 whole = torch.autograd.grad(F.cross_entropy(small(images), labels), small.head.weight)[0]
@@ -737,18 +737,18 @@ assert (plain - whole).abs().max() > 1e3 * (weighted - whole).abs().max()
 # It copies the network in every step, and its threads wait for each other in Python. PyTorch's own documentation
 # advises against it, even on one machine.
 #
-# The script is `course_utils/distributed.py`, with the command lines for one machine and for several at its top. Two
-# processes on this machine:
+# The script is `course_utils/acceleration/distributed.py`, with the command lines for one machine and for several at
+# its top. Two processes on this machine:
 #
 # ```
-# torchrun --standalone --nproc-per-node=2 --max-restarts=2 -m course_utils.distributed --out runs/two
+# torchrun --standalone --nproc-per-node=2 --max-restarts=2 -m course_utils.acceleration.distributed --out runs/two
 # ```
 #
 # Two machines with four GPUs each, the same line on both, with OUT in a folder that both see:
 #
 # ```
 # torchrun --nnodes=2 --nproc-per-node=4 --max-restarts=2 --rdzv-backend=c10d --rdzv-endpoint=FIRST_MACHINE:29500 \
-#     --rdzv-id=lesson7 -m course_utils.distributed --out OUT
+#     --rdzv-id=lesson7 -m course_utils.acceleration.distributed --out OUT
 # ```
 #
 # ## When a worker dies
@@ -811,7 +811,7 @@ figures.show(
 
 # %%
 images, labels = next(iter(data.batches(cifar.train, 64)))
-net = network.SprintNet((16, 32, 32), len(cifar.classes))
+net = models.SprintNet((16, 32, 32), len(cifar.classes))
 need = memory.training_memory(net, images, labels, moments=1)
 learned = sum(p.numel() for p in net.parameters() if p.requires_grad)
 assert need.gradients == need.optimizer == 4 * learned  # float32: 4 bytes each

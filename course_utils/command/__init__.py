@@ -1,0 +1,1 @@
+"""Everything behind the `course` command: running, building, checking. Nothing outside this folder imports it."""

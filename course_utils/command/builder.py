@@ -1,0 +1,238 @@
+"""From a lesson's source to the committed notebook: converted, run, figures recorded, text filled, normalised."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from course_utils import results
+from course_utils.base.files import replace_file
+from course_utils.base.lessons import choose, find_root, notebooks, sources
+from course_utils.base.machine import describe_machine, versions
+from course_utils.command.notebooks import prose
+from course_utils.command.notebooks.execution import Execution, execute
+from course_utils.command.notebooks.normalise import KERNEL, LANGUAGE, normalised, to_json
+from course_utils.command.notebooks.parameters import checked_parameters
+from course_utils.errors import RunError, SettingError
+from course_utils.profiles import PROFILES, choose_profile
+
+
+@dataclass
+class Build:
+    """What came of building one lesson."""
+
+    lesson: str
+    notebook: Path
+    execution: Execution | None = None  # None when only the text was filled again
+    problems: list[str] = field(default_factory=list)  # with these the notebook is written but not yet fit to commit
+
+
+def build(
+    lesson: str | int,
+    profile: str = "auto",
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    timeout: float = 3600,
+    record_only: bool = False,
+    root: Path | None = None,
+    on_cell: Callable[[int, int], None] = lambda index, of: None,
+) -> Build:
+    """Build one lesson: run its source, record the figures in `results/`, write the notebook.
+
+    Args:
+        lesson: its number.
+        profile: "quick", "full", or "auto" as in `profiles.load`.
+        overrides: settings that differ from the profile, for trying things out: such a run is not recorded and the
+            notebook goes to `runs/build/`.
+        timeout: seconds for the whole run.
+        record_only: record the figures and leave the notebook as it is, so that a notebook which shows one profile
+            can quote the other (`{{full.test_accuracy:.1%}}`).
+        root: the course's folder; found when None.
+        on_cell: called with the number of cells done and of all cells.
+
+    Raises:
+        SettingError: for an unknown lesson, profile or setting; nothing has run then.
+        RunError: when the run fails; the committed files are untouched, and the notebook as far as it got is in
+            `runs/build/`.
+    """
+    root = root or find_root()
+    ((number, source),) = choose([lesson], sources(root), "source").items()
+    choose_profile(profile) if profile != "auto" else None
+    target = root / "notebooks" / f"{source.stem}.ipynb"
+    aside = root / "runs" / "build" / target.name
+    notebook = to_notebook(source)
+    _check_quotes(notebook)
+    with tempfile.TemporaryDirectory(prefix="course-build-") as folder:
+        draft = Path(folder) / target.name
+        draft.write_text(json.dumps(notebook), encoding="utf-8")
+        parameters = checked_parameters(draft, number, profile, overrides or {})
+        execution = execute(draft, parameters, folder=target.parent, timeout=timeout, on_cell=on_cell)
+    if not execution.passed:
+        if execution.notebook is not None:
+            replace_file(aside, to_json(normalised(execution.notebook, number, {}, root)))
+        raise RunError(f"Lesson {number} {execution.status}: {execution.error}; see {aside.relative_to(root)}.")
+    used = (execution.settings or {}).get("profile")
+    if used is None:
+        raise RunError(f'Lesson {number} never called profiles.load("{number}", profile), so its profile is unknown.')
+    record = recorded(number, execution)
+    about = {"lesson": number, "profile": used}
+    done = normalised(execution.notebook or {}, number, about, root, published=True)
+    if overrides:
+        target, figures = aside, quotes(number, record, root)
+    else:
+        replace_file(results.result_path(number, used, root), json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+        figures = quotes(number, record, root)
+    outcome = Build(number, target, execution)
+    if not record_only:
+        outcome.problems = fill(done, notebook, figures)
+        replace_file(target, to_json(done))
+    return outcome
+
+
+def fill_again(lesson: str | int, root: Path | None = None) -> Build:
+    """Write the lesson's text anew from its source and the recorded figures, without running anything.
+
+    For changes of prose alone.
+
+    Raises:
+        RunError: when there is no notebook yet, or code has changed since it was built.
+    """
+    root = root or find_root()
+    ((number, source),) = choose([lesson], sources(root), "source").items()
+    path = notebooks(root).get(number)
+    if path is None:
+        raise RunError(f"Lesson {number} has no notebook yet; `course build {number}` makes it.")
+    built, wanted = read_notebook(path), to_notebook(source)
+    if code_of(built) != code_of(wanted):
+        raise RunError(f"Code of lesson {number} has changed since it was built; run `course build {number}`.")
+    outputs = iter([cell for cell in built["cells"] if cell["cell_type"] == "code"])
+    cells = [next(outputs) if cell["cell_type"] == "code" else cell for cell in wanted["cells"]]
+    about = built["metadata"]["course"]
+    done = normalised({"cells": cells}, number, about, root)
+    outcome = Build(number, path)
+    outcome.problems = fill(done, wanted, quotes(number, results.load(number, about["profile"], root), root))
+    replace_file(path, to_json(done))
+    return outcome
+
+
+def to_notebook(source: Path) -> dict[str, Any]:
+    """Return the percent script `source` as a notebook without outputs.
+
+    Raises:
+        RunError: when jupytext cannot read it.
+    """
+    import jupytext
+
+    try:
+        converted = jupytext.read(source, fmt="py:percent")
+    except (ValueError, OSError, SyntaxError) as error:
+        raise RunError(f"{source.name} cannot be read as a percent script: {error}.") from error
+    cells = []
+    for cell in converted.cells:
+        clean = {"cell_type": cell.cell_type, "metadata": dict(cell.metadata), "source": cell.source}
+        if cell.cell_type == "code":
+            clean |= {"execution_count": None, "outputs": []}
+        cells.append({**clean, "id": f"cell-{len(cells) + 1:02d}"})
+    return {
+        "cells": cells,
+        "metadata": {"kernelspec": KERNEL, "language_info": LANGUAGE},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+
+
+def read_notebook(path: Path) -> dict[str, Any]:
+    """Return the notebook at `path` with each source as one text.
+
+    Raises:
+        RunError: when it is not there or is no notebook.
+    """
+    try:
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        for cell in notebook["cells"]:
+            cell["source"] = "".join(cell["source"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path.name} cannot be read as a notebook: {error!r}.") from error
+    return notebook
+
+
+def code_of(notebook: Mapping[str, Any]) -> list[str]:
+    """Return the sources of the notebook's code cells."""
+    return [cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def recorded(number: str, execution: Execution) -> dict[str, Any]:
+    """Return what `results/` keeps of a run: settings, seed, figures, time, memory, machine, versions, date."""
+    values = execution.settings["values"] if execution.settings else {}
+    return {
+        "lesson": number,
+        "profile": (execution.settings or {}).get("profile"),
+        "settings": values,
+        "seed": values.get("seed"),
+        "figures": execution.figures,
+        "seconds": round(execution.seconds, 1),
+        "peak_memory_mb": execution.peak_memory_mb,
+        "data": [source.get("description") for source in execution.sources],
+        "hardware": describe_machine(),
+        "versions": versions("torch", "torchvision", "numpy"),
+        "date": datetime.date.today().isoformat(),
+    }
+
+
+def quotes(number: str, record: Mapping[str, Any], root: Path) -> dict[str, Any]:
+    """Return all that the lesson's text may quote: this run's figures, and `quick.…` and `full.…` of recorded ones."""
+    figures = prose.quotable(record)
+    for profile in PROFILES:
+        other = record if profile == record.get("profile") else None
+        if other is None and results.result_path(number, profile, root).exists():
+            other = results.load(number, profile, root)
+        if other is not None:
+            figures |= {f"{profile}.{name}": value for name, value in prose.quotable(other).items()}
+    return figures
+
+
+def fill(notebook: dict[str, Any], source: Mapping[str, Any], figures: Mapping[str, Any]) -> list[str]:
+    """Put the text cells of `source`, filled with `figures`, into `notebook`; return what could not be filled.
+
+    Both must have the same cells in the same order.
+    """
+    problems = []
+    for cell, wanted in zip(notebook["cells"], source["cells"], strict=True):
+        if cell["cell_type"] == "code":
+            continue
+        try:
+            cell["source"] = prose.render(wanted["source"], figures)
+        except SettingError as error:
+            cell["source"] = wanted["source"]
+            problems.append(str(error))
+    return problems
+
+
+def fill_from_source(notebook: dict[str, Any], number: str, execution: Execution, root: Path) -> None:
+    """Fill the text of an executed lesson with its own figures, where its source is here and still the same."""
+    source = sources(root).get(number)
+    if source is None:
+        return
+    wanted = to_notebook(source)
+    texts = [cell for cell in notebook["cells"] if cell["cell_type"] == "markdown"]
+    cells = [cell for cell in wanted["cells"] if cell["cell_type"] == "markdown"]
+    if len(texts) == len(cells):
+        figures = quotes(number, recorded(number, execution), root)
+        for cell, source_cell in zip(texts, cells, strict=True):
+            with contextlib.suppress(SettingError):  # then the text of the recorded run stays
+                cell["source"] = prose.render(source_cell["source"], figures)
+
+
+def _check_quotes(notebook: Mapping[str, Any]) -> None:
+    """Refuse a text that quotes the run of an unknown profile, before time is spent on running."""
+    text = "\n".join(cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "markdown")
+    for name in prose.placeholders(text):
+        profile, dot, _ = name.partition(".")
+        if dot and profile not in PROFILES:
+            raise SettingError(f"The text quotes {{{{{name}}}}}, but {profile!r} is no profile; use quick or full.")

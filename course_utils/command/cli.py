@@ -1,0 +1,298 @@
+"""The `course` command: run and build lessons, check answers, look after data, say what is missing."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from course_utils.errors import CourseError, RunError, SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+OK, LESSON_FAILED, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
+OPTIONS = {
+    "no_args_is_help": True,
+    "add_completion": False,
+    "rich_markup_mode": None,
+    "pretty_exceptions_enable": False,
+}
+app = typer.Typer(help="Run and build the lessons, check answers, look after data, say what is missing.", **OPTIONS)
+data_app = typer.Typer(help="The data sets: list them, fetch the full ones, verify what is there.", **OPTIONS)
+app.add_typer(data_app, name="data")
+
+Lessons = Annotated[
+    list[str] | None, typer.Argument(metavar="[LESSON]...", help="Numbers, such as 1 3; all when left out.")
+]
+Profile = Annotated[str, typer.Option(help="quick, full, or auto: full with a GPU, quick without.")]
+Changes = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NN.name=value", help="Change a setting of one lesson.")
+]
+Timeout = Annotated[float, typer.Option(min=1, help="Seconds that one lesson may take.")]
+DataName = Annotated[str, typer.Argument(help="The name of a data set, as `course data list` shows it.")]
+
+
+@app.command()
+def run(
+    lessons: Lessons = None,
+    profile: Profile = "auto",
+    changes: Changes = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Lessons that run side by side.")] = 1,
+    out: Annotated[Path, typer.Option(help="The folder for notebooks, report.json and index.html.")] = Path(
+        "runs/latest"
+    ),
+    timeout: Timeout = 3600,
+    cell_timeout: Annotated[float, typer.Option(min=1, help="Seconds that one cell may take.")] = 1800,
+    html: Annotated[bool, typer.Option("--html", help="Also write each lesson as a page.")] = False,
+) -> None:
+    """Run lessons, each in a process of its own, and write notebooks and a report.
+
+    A path that ends in .ipynb runs that notebook. Exit code: 0; 1 when a lesson failed; 2 when the call was wrong,
+    and nothing ran then.
+    """
+    from course_utils.command import runner
+    from course_utils.command.notebooks.parameters import parse_assignments
+
+    wanted = lessons or []
+    labels = [job.label for job in runner.plan(wanted)]
+    planned = runner.plan(wanted, profile, parse_assignments(changes or [], labels))
+    try:
+        runner.check_writable(out)
+    except RunError as error:
+        raise SettingError(str(error)) from error
+    with progress({job.label: job.notebook.stem for job in planned}) as watcher:
+        report = runner.run(
+            planned, out, parallel=jobs, timeout=timeout, cell_timeout=cell_timeout, html=html, watcher=watcher
+        )
+    for lesson in report.lessons:
+        if lesson["error"] and lesson["status"] != "interrupted":
+            typer.echo(f"course: {lesson['label']} {lesson['status']}: {lesson['error']}", err=True)
+    typer.echo(f"Report: {(out / 'index.html').as_posix()}")
+    if report.interrupted:
+        typer.echo("course: interrupted", err=True)
+        raise typer.Exit(INTERRUPTED)
+    raise typer.Exit(OK if report.passed else LESSON_FAILED)
+
+
+@app.command()
+def build(
+    lessons: Lessons = None,
+    profile: Profile = "auto",
+    changes: Changes = None,
+    timeout: Timeout = 3600,
+    record_only: Annotated[bool, typer.Option("--record-only", help="Record figures; leave the notebook.")] = False,
+    prose: Annotated[bool, typer.Option("--prose", help="Fill the text again without running anything.")] = False,
+) -> None:
+    """Make the notebooks from their sources: run, record figures, fill the text, write."""
+    from course_utils.base.lessons import choose, find_root, sources
+    from course_utils.command import builder
+    from course_utils.command.notebooks.parameters import parse_assignments
+
+    root = find_root()
+    chosen = choose(lessons or [], sources(root), "source")
+    given = parse_assignments(changes or [], list(chosen))
+    failed = False
+    for number in chosen:
+        with progress({number: chosen[number].stem}) as watcher:
+            try:
+                if prose:
+                    outcome = builder.fill_again(number, root)
+                else:
+                    outcome = builder.build(
+                        number, profile, overrides=given[number], timeout=timeout, record_only=record_only, root=root,
+                        on_cell=lambda index, of, number=number: watcher.cell(number, index, of),
+                    )  # fmt: skip
+            except RunError as error:
+                typer.echo(f"course: {error}", err=True)
+                failed = True
+                continue
+        typer.echo(build_line(outcome, root, record_only))
+        for problem in outcome.problems:
+            typer.echo(f"course: lesson {number}: {problem}", err=True)
+        failed |= bool(outcome.problems)
+    raise typer.Exit(LESSON_FAILED if failed else OK)
+
+
+@app.command()
+def check(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="NOTEBOOK...", help="Learners' notebooks, or folders of them.")
+    ],
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the outcomes to a CSV file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs, instead of the table.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Notebooks that are judged side by side.")] = 1,
+    timeout: Annotated[
+        float, typer.Option(min=1, help="Seconds that one answer may take; a notebook gets five times as many.")
+    ] = 20,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also say why answers are wrong.")] = False,
+) -> None:
+    """Judge the exercises in learners' notebooks: correct, wrong, not attempted, or an error.
+
+    No notebook is run or changed: each answer is taken out with what it needs, and called in a process that can do no
+    harm. Exit code: 0; 1 when something could not be judged; 2 when the call was wrong.
+    """
+    from rich.console import Console
+
+    from course_utils.command.grading import referee, report, submissions
+
+    if csv is not None:
+        report.check_csv(csv)
+    found = submissions.find(paths)
+    try:
+        with counting(len(found), "judged") as one_more:
+            results = referee.judge_all(found, jobs=jobs, timeout=timeout, finished=one_more)
+    except KeyboardInterrupt:
+        typer.echo("course: interrupted", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    if csv is not None:
+        report.save_csv(results.rows, csv)
+    if as_json:
+        typer.echo(report.to_json(results))
+    else:
+        report.show(results, Console(highlight=False, soft_wrap=True), verbose=verbose)
+    if not results.confined:
+        typer.echo(f"course: {referee.UNCONFINED}", err=True)
+    raise typer.Exit(OK if results.complete else LESSON_FAILED)
+
+
+@data_app.command("list")
+def data_list(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+    """List the data sets: which are complete, where they are, how large."""
+    from course_utils.data.sources import catalogue
+
+    entries = catalogue()
+    if as_json:
+        keys = ("name", "title", "found", "kind", "size_bytes", "description")
+        lines = [{key: getattr(e, key) for key in keys} | {"path": str(e.path) if e.path else None} for e in entries]
+        typer.echo(json.dumps(lines, indent=2, ensure_ascii=False))
+        return
+    for entry in entries:
+        state = "complete" if entry.found else "sample"
+        where = f"\n{'':26}{entry.path}" if entry.path else ""
+        typer.echo(f"{entry.name:<15}{state:<11}{entry.description} ({entry.size_bytes / 1e6:,.1f} MB){where}")
+
+
+@data_app.command("fetch")
+def data_fetch(
+    name: DataName, force: Annotated[bool, typer.Option("--force", help="Download again what is damaged.")] = False
+) -> None:
+    """Download a full data set, unless it is there already."""
+    from course_utils.data.sources import fetch
+
+    typer.echo(f"{name}: {fetch(name, force=force).description}")
+
+
+@data_app.command("verify")
+def data_verify(
+    names: Annotated[list[str] | None, typer.Argument(help="Data sets; all complete ones when left out.")] = None,
+) -> None:
+    """Check the files of data sets: checksums, every picture, counts per class. Exit code 1 when something is wrong."""
+    from course_utils.data.sources import catalogue, verify
+
+    wrong = False
+    for name in names or [entry.name for entry in catalogue() if entry.found]:
+        problems = verify(name)
+        typer.echo(f"{name}: in order" if not problems else f"{name}: damaged or missing")
+        for problem in problems:
+            typer.echo(f"course: {problem}", err=True)
+        wrong |= bool(problems)
+    raise typer.Exit(LESSON_FAILED if wrong else OK)
+
+
+@app.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+    """Say what is here, what is missing, and what to do about it. Exit code 1 when something needed is missing."""
+    from course_utils.command import doctor as doctors
+
+    found = doctors.diagnose()
+    typer.echo(json.dumps(found, indent=2, ensure_ascii=False) if as_json else doctors.report(found))
+    broken = found["device"]["kind"] is None or not all(found["versions"].get(name) for name in doctors.NEEDED)
+    raise typer.Exit(LESSON_FAILED if broken else OK)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def lab(context: typer.Context) -> None:
+    """Start JupyterLab in the notebooks folder; further arguments go to JupyterLab."""
+    from course_utils.base.lessons import find_root
+
+    command = [sys.executable, "-m", "jupyterlab", *context.args]
+    raise typer.Exit(subprocess.run(command, cwd=find_root() / "notebooks", check=False).returncode)
+
+
+def build_line(outcome: Any, root: Path, record_only: bool = False) -> str:
+    """Return the line that says what a build has made."""
+    where = "results/" if record_only else outcome.notebook.relative_to(root).as_posix()
+    if outcome.execution is None:
+        return f"{outcome.lesson}  text filled again in {where}"
+    done = outcome.execution
+    memory = f", {done.peak_memory_mb:,.0f} MB" if done.peak_memory_mb else ""
+    profile = (done.settings or {}).get("profile", "")
+    return f"{outcome.lesson}  {where} ({profile}, {done.seconds:.0f} s{memory}, {len(done.figures)} figures)"
+
+
+@contextmanager
+def progress(names: dict[str, str]) -> Iterator[Any]:
+    """Show a bar for each notebook while it runs, and give a watcher for `runner.run`."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        tasks = {label: bars.add_task(name, total=None, start=False) for label, name in names.items()}
+
+        class Watcher:
+            def cell(self, label: str, index: int, of: int) -> None:
+                if not bars.tasks[tasks[label]].started:
+                    bars.start_task(tasks[label])
+                bars.update(tasks[label], completed=index, total=of)
+
+            def finished(self, label: str, entry: dict[str, Any]) -> None:
+                memory = f", {entry['peak_memory_mb']:,.0f} MB" if entry["peak_memory_mb"] else ""
+                console.print(f"{names[label]}: {entry['status']} ({entry['seconds']:.1f} s{memory})", markup=False)
+                bars.update(tasks[label], visible=False)
+
+        yield Watcher()
+
+
+@contextmanager
+def counting(total: int, what: str) -> Iterator[Callable[[str], None]]:
+    """Show a bar that grows with each call of what this gives, on a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress as Bars
+
+    console = Console(stderr=True)
+    with Bars(console=console, transient=True, disable=not console.is_terminal) as bars:
+        task = bars.add_task(what, total=total)
+        yield lambda _: bars.advance(task)
+
+
+def main() -> None:
+    """Run the command; errors are one sentence on standard error, without a traceback."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to end: clean up as after Ctrl-C
+    try:
+        sys.exit(app(prog_name="course", standalone_mode=False) or OK)
+    except CourseError as error:
+        typer.echo(f"course: {error}", err=True)
+        sys.exit(WRONG_CALL if isinstance(error, SettingError) else LESSON_FAILED)
+    except (KeyboardInterrupt, typer.Abort):
+        typer.echo("course: interrupted", err=True)
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        if not hasattr(error, "exit_code"):
+            raise
+        # typer's own errors: an unknown option, a value that is no number
+        typer.echo(f"course: {error.format_message() if hasattr(error, 'format_message') else error}", err=True)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""The process that judges notebooks, one after the other; `referee` starts it.
+
+It reads a notebook a line (JSON) and answers a line an exercise. Learners' code runs only in copies of it, see
+`sandbox`. It starts once for many notebooks, because importing PyTorch takes seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from course_utils import exercises
+from course_utils.command.grading.answers import cut, statements
+from course_utils.command.grading.confinement import is_confining
+from course_utils.command.grading.sandbox import Answer, Stopped
+from course_utils.exercises.checking import Exercise
+
+# Imported here before an answer that uses them, so that not every call has to: by the package that it names.
+READY = {
+    "PIL": ("PIL.Image", "PIL.ImageDraw"),
+    "matplotlib": ("matplotlib.pyplot",),
+    "torchvision": ("torchvision", "torchvision.transforms.v2"),
+    "course_utils": tuple(f"course_utils.{name}" for name in ("convolution", "data", "diagnosis", "figures", "models",
+                                                             "pictures", "profiles", "results", "training")),
+}  # fmt: skip
+
+
+def all_exercises() -> dict[str, dict[str, Exercise]]:
+    """Return the exercises of each lesson, by the lesson's number and their names, in the lesson's order."""
+    found: dict[str, dict[str, Exercise]] = {}
+    for module in map(exercises.__dict__.get, exercises.__all__):
+        for each in vars(module).values():
+            if isinstance(each, Exercise):
+                found.setdefault(each.lesson, {})[each.name] = each
+    return found
+
+
+def judge(exercise: Exercise, answer: Answer) -> tuple[str, str]:
+    """Return the outcome for one answer, "correct", "wrong", "not attempted" or "error", and a sentence."""
+    needed = answer.cut
+    if needed.problem:
+        return "error", needed.problem
+    if not needed.statements:
+        return "not attempted", f"The notebook does not define {exercise.name}."
+    for package in sorted({package for each in needed.statements for package in each.imports} & set(READY)):
+        for name in READY[package]:
+            with contextlib.suppress(Exception):  # the answer's own import will say so
+                importlib.import_module(name)
+    try:
+        outcome = exercise.judge(answer)
+    except Stopped as stopped:
+        outcome = stopped
+    except Exception as error:  # noqa: BLE001 - a check that a foreign result surprised
+        outcome = Stopped("error", f"The check failed: {type(error).__name__}: {error}.")
+        answer.network |= bool(answer.foreign)
+    if outcome.outcome != "correct" and answer.network:
+        return "error", f"It gave back what cannot be judged outside its notebook: an object of type {answer.foreign}."
+    if outcome.outcome == "wrong" and answer.failed:
+        return "error", f"It needs something that is not there: {answer.failed}."
+    return outcome.outcome, outcome.message
+
+
+def judge_notebook(job: dict[str, Any], folder: Path) -> Iterator[dict[str, str]]:
+    """Give the outcome of each exercise that `job` asks for.
+
+    Args:
+        job: "cells" (number and source), "lesson", "exercises" (names), "timeout" (seconds for one) and
+            "notebook_timeout" (seconds for all).
+        folder: for what answers write.
+    """
+    cells = [(int(number), source) for number, source in job["cells"]]
+    left = job["notebook_timeout"]  # the answers' own time; to prepare and to compare takes the judge's
+    found, broken = statements(cells)
+    known = all_exercises()[job["lesson"]]
+    for name in job["exercises"]:
+        needed = cut(name, found, cells, broken)
+        if left <= 0 and needed.statements:
+            outcome = "error", f"Not judged: the notebook had used up its {job['notebook_timeout']:.3g} s."
+        else:
+            answer = Answer(needed, folder, min(job["timeout"], left))
+            outcome = judge(known[name], answer)
+            left -= answer.used
+        yield {"exercise": name, "outcome": outcome[0], "message": outcome[1]}
+
+
+def main() -> None:
+    """Judge what comes on standard input until it ends; the argument names the folder for what answers write."""
+    folder = Path(sys.argv[1]).resolve()
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")  # a check that prints must not disturb
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, 1)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the copy is ended too
+    tempfile.tempdir = str(folder)  # what a check hands to an answer must be writable for it
+    torch.set_num_threads(1)  # the copies of a process with several threads would stand still
+
+    def tell(**what: Any) -> None:
+        answers.write(json.dumps(what) + "\n")
+        answers.flush()
+
+    lessons = {lesson: list(names) for lesson, names in all_exercises().items()}
+    tell(lessons=lessons, confined=is_confining(folder))
+    with contextlib.suppress(KeyboardInterrupt):
+        for line in sys.stdin:
+            for outcome in judge_notebook(json.loads(line), folder):
+                tell(**outcome)

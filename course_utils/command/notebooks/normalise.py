@@ -1,0 +1,228 @@
+"""The committed form of a notebook: the same run gives the same bytes, on any machine."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+import re
+import site
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from course_utils.base.notes import FIGURES, SETTINGS, SOURCE
+from course_utils.figures import SHAREABLE
+
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+LANGUAGE = {
+    "codemirror_mode": {"name": "ipython", "version": 3},
+    "file_extension": ".py",
+    "mimetype": "text/x-python",
+    "name": "python",
+    "nbconvert_exporter": "python",
+    "pygments_lexer": "ipython3",
+}
+INJECTED = "injected-parameters"
+# A live widget is gone with its kernel: its static twin in the same output stays.
+DROPPED = (SETTINGS, SOURCE, "application/vnd.jupyter.widget-view+json")
+NOT_SHARED = (
+    "This picture is not kept here, because it shows pictures that are not ours to publish; run the cell to see it."
+)
+ADDRESS = re.compile(r"\b0x[0-9a-f]{6,16}\b")
+CELL_FILE = re.compile(r"[^\s\"'(]*ipykernel_\d+[\\/]\d+\.py")
+
+
+def normalised(
+    executed: Mapping[str, Any],
+    number: str,
+    about: Mapping[str, Any],
+    root: Path,
+    *,
+    keep_injected: bool = False,
+    published: bool = False,
+) -> dict[str, Any]:
+    """Return `executed` as it is committed: stable ids, plain metadata, no trace of the machine or of papermill.
+
+    Args:
+        executed: a notebook as papermill leaves it.
+        number: the lesson's number, the start of each cell's id.
+        about: what the notebook's metadata say of its run under "course" (lesson, profile).
+        root: the course's folder, which disappears from paths in outputs.
+        keep_injected: keep the cell with the parameters that papermill put in.
+        published: leave out pictures that may not be passed on; their words stay.
+    """
+    cells, count = [], 0
+    kept = [cell for cell in executed["cells"] if keep_injected or INJECTED not in cell["metadata"].get("tags", ())]
+    for position, cell in enumerate(kept, start=1):
+        metadata = {"tags": list(cell["metadata"]["tags"])} if cell["metadata"].get("tags") else {}
+        clean: dict[str, Any] = {
+            "cell_type": cell["cell_type"],
+            "id": f"{number}-cell-{position:02d}",
+            "metadata": metadata,
+            "source": _text(cell["source"]),
+        }
+        if cell["cell_type"] == "code":
+            if clean["source"].strip():  # an empty cell is not run and so not counted
+                count += 1
+            clean["execution_count"] = count if clean["source"].strip() else None
+            outputs = [_output(o, count, root) for o in _merged(cell.get("outputs", ()))]
+            outputs = [o for o in outputs if o.get("text") != ""]  # a bar that was wiped away leaves nothing
+            clean["outputs"] = [_in_words(o) if published and is_private(o) else o for o in outputs]
+        cells.append(clean)
+    metadata = {"course": dict(about), "kernelspec": KERNEL, "language_info": LANGUAGE}
+    return {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+
+
+def to_json(notebook: Mapping[str, Any]) -> str:
+    """Return the text of the notebook's file, as Jupyter writes it: sorted keys, one space, lists of lines."""
+    cells = []
+    for cell in notebook["cells"]:
+        lines = {**cell, "source": cell["source"].splitlines(keepends=True)}
+        if cell["cell_type"] == "code":
+            lines["outputs"] = [_as_lines(output) for output in cell["outputs"]]
+        cells.append(lines)
+    return json.dumps({**notebook, "cells": cells}, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def without_machine(text: str, root: Path) -> str:
+    """Return `text` without what differs from machine to machine: folders, process numbers, memory addresses."""
+    text = CELL_FILE.sub("<cell>", text)
+    packages = {*site.getsitepackages(), site.getusersitepackages()}
+    for folder in sorted(packages, key=len, reverse=True):
+        text = text.replace(f"{folder}/", "").replace(f"{folder}\\", "")
+    text = text.replace(f"{root}/", "").replace(f"{root}\\", "")
+    for folder, name in (
+        (sys.prefix, "<python>"),
+        (tempfile.gettempdir(), "<temporary>"),
+        (str(Path.home()), "~"),
+    ):
+        if name == "<temporary>":
+            text = re.sub(rf"{re.escape(folder)}/course-run-\w+/tmp(?=/)", name, text)  # where the kernel's own is
+        if len(folder) > 1:
+            text = re.sub(rf"(?<![\w/]){re.escape(folder)}(?=[/\\])", name, text)
+    return ADDRESS.sub("0x…", text)
+
+
+def is_private(output: Mapping[str, Any]) -> bool:
+    """Tell whether an output shows pictures that may not be passed on."""
+    return output.get("metadata", {}).get(SHAREABLE) is False
+
+
+def _in_words(output: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an output with words in the place of its picture."""
+    words = "".join(output["data"].get("text/plain", ""))
+    note = f"{NOT_SHARED} {words}"
+    text = f"<p><em>{html.escape(NOT_SHARED)}</em> {html.escape(words)}</p>"
+    return {**output, "data": {"text/plain": note, "text/html": text}, "metadata": {}}
+
+
+def smaller_png(data: bytes) -> bytes:
+    """Return the same picture in fewer bytes where that is possible without changing one pixel, else `data`.
+
+    An opaque picture needs no alpha channel, and one with at most 256 colours (most diagrams) fits a palette.
+    """
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data)) as opened:
+        opened.load()
+        if opened.mode not in ("RGB", "RGBA", "L", "P"):
+            return data
+        picture = opened
+    if picture.mode == "RGBA" and picture.getchannel("A").getextrema() == (255, 255):
+        picture = picture.convert("RGB")
+    candidates = [data, _encoded(picture)]
+    if picture.mode == "RGB" and picture.getcolors(256):
+        indexed = picture.quantize(colors=256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+        exact = _exact_palette(picture)
+        for candidate in (indexed, exact):
+            if candidate.convert("RGB").tobytes() == picture.tobytes():
+                candidates.append(_encoded(candidate))
+    return min(candidates, key=len)
+
+
+def _exact_palette(picture: Any) -> Any:
+    """Return `picture` (RGB, at most 256 colours) with a palette that holds exactly its colours."""
+    import numpy as np
+    from PIL import Image
+
+    pixels = np.asarray(picture)
+    packed = pixels.astype(np.uint32) @ np.array([65536, 256, 1], dtype=np.uint32)
+    colours, index = np.unique(packed, return_inverse=True)
+    indexed = Image.fromarray(index.reshape(packed.shape).astype(np.uint8), mode=None)
+    indexed.putpalette([part for c in colours.tolist() for part in (c >> 16, c >> 8 & 255, c & 255)])
+    return indexed
+
+
+def _encoded(picture: Any) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _text(source: Any) -> str:
+    return source if isinstance(source, str) else "".join(source)
+
+
+def _merged(outputs: Any) -> list[dict[str, Any]]:
+    """Return `outputs` with neighbouring pieces of the same stream as one."""
+    merged: list[dict[str, Any]] = []
+    for output in outputs:
+        last = merged[-1] if merged else {}
+        if output["output_type"] == "stream" == last.get("output_type") and output["name"] == last["name"]:
+            last["text"] += _text(output["text"])
+        else:
+            merged.append({**output, "text": _text(output["text"])} if "text" in output else dict(output))
+    return merged
+
+
+def _output(output: dict[str, Any], count: int, root: Path) -> dict[str, Any]:
+    if output["output_type"] == "stream":
+        return {**output, "text": without_machine(_after_returns(output["text"]), root)}
+    if output["output_type"] == "error":
+        traceback = [without_machine(_text(line), root) for line in output["traceback"]]
+        return {**output, "traceback": traceback, "evalue": without_machine(output["evalue"], root)}
+    data = {kind: _datum(kind, value, root) for kind, value in output["data"].items() if kind not in DROPPED}
+    result = {"data": data, "metadata": output.get("metadata", {}), "output_type": output["output_type"]}
+    if output["output_type"] == "execute_result":
+        result["execution_count"] = count
+    return result
+
+
+def _datum(kind: str, value: Any, root: Path) -> Any:
+    if kind == FIGURES or kind.endswith("+json"):
+        return value
+    text = _text(value)
+    if kind == "image/png":
+        return base64.b64encode(smaller_png(base64.b64decode(text))).decode()
+    return without_machine(text, root) if kind.startswith("text/") or kind == "image/svg+xml" else text
+
+
+def _after_returns(text: str) -> str:
+    """Return what is left to see of each line that a progress bar has written over and over."""
+    lines = text.replace("\r\n", "\n").split("\n")
+    return "\n".join(_last_written(line) for line in lines)
+
+
+def _last_written(line: str) -> str:
+    """Return the last of what was written over one line: nothing where spaces have wiped a bar away."""
+    if "\r" not in line:
+        return line
+    last = ([part for part in line.split("\r") if part] or [""])[-1]
+    return last if last.strip() else ""
+
+
+def _as_lines(output: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `output` with its texts as lists of lines; pictures stay one text, as Jupyter keeps them."""
+    result = dict(output)
+    if "text" in result:
+        result["text"] = result["text"].splitlines(keepends=True)
+    if "data" in result:
+        result["data"] = {
+            kind: value.splitlines(keepends=True) if kind.startswith("text/") or kind == "image/svg+xml" else value
+            for kind, value in result["data"].items()
+        }
+    return result

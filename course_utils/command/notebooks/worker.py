@@ -1,0 +1,137 @@
+"""The process that runs one notebook for `course run` and `course build`.
+
+Called as `python -m course_utils.command.notebooks.worker JOB.json`.
+
+It is a process of its own so that the runner can end it, whatever the notebook does, and so that papermill's change of
+folder touches nobody else. It reports on its standard output, one line an event.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+MARK = "COURSE_RUN"  # environment variable: a random text that all processes of one run carry
+START_FAILURE = "Kernel died before replying to kernel_info"  # seen once in some 240 parallel starts
+FLOOD_PAUSE = 60  # seconds; the runner is quicker
+MOST_OUTPUT = 30_000_000  # characters in one notebook; a lesson's file must stay under 3 MB
+
+
+def tell(**event: Any) -> None:
+    """Report one event to the runner; the mark tells it from what a kernel writes past its own channels."""
+    print(os.environ.get(MARK, "") + json.dumps(event), flush=True)
+
+
+def run(job: dict[str, Any]) -> None:
+    """Run the notebook of `job` with papermill and report how it went.
+
+    `job` holds `input` and `output` (files), `parameters`, `cell_timeout` and `start_timeout` (seconds), and `folder`,
+    where the kernel runs.
+    """
+    # papermill takes seconds to import, and only here.
+    import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from papermill.clientwrap import PapermillNotebookClient
+    from papermill.engines import NBClientEngine, papermill_engines
+    from papermill.exceptions import PapermillExecutionError
+
+    # Only now, so that a file beside the notebook, such as random.py, is not imported instead of Python's own.
+    os.chdir(job.get("folder", "."))
+
+    class Client(PapermillNotebookClient):
+        """papermill's client, which also reports progress and stops endless output."""
+
+        written = 0
+
+        def execute_cell(self, cell: Any, cell_index: int, *args: Any, **kwargs: Any) -> Any:
+            # Counted as in the file that the author knows, without the cell that papermill put in.
+            added = [
+                i for i, other in enumerate(self.nb.cells) if "injected-parameters" in other.metadata.get("tags", ())
+            ]
+            before = sum(i <= cell_index for i in added)
+            tell(event="cell", index=cell_index - before, of=len(self.nb.cells) - len(added))
+            try:
+                return super().execute_cell(cell, cell_index, *args, **kwargs)
+            except CellTimeoutError:
+                self.shutdown_kernel = "immediate"  # it hangs: asking politely would take five seconds more
+                raise
+
+        def process_message(self, message: Any, *args: Any, **kwargs: Any) -> Any:
+            content = message["content"]
+            if message["msg_type"] in ("stream", "display_data", "update_display_data", "execute_result"):
+                self.written += len(content.get("text", "")) + sum(
+                    len(str(v)) for v in content.get("data", {}).values()
+                )
+            if self.written > MOST_OUTPUT:
+                tell(event="flood")  # the runner ends this process
+                time.sleep(FLOOD_PAUSE)
+            return super().process_message(message, *args, **kwargs)
+
+    class Engine(NBClientEngine):
+        """papermill's own engine with the client above."""
+
+        @classmethod
+        def execute_managed_notebook(
+            cls,
+            nb_man: Any,
+            kernel_name: str,
+            start_timeout: int = 60,
+            execution_timeout: int | None = None,
+            **_: Any,
+        ) -> Any:
+            return Client(
+                nb_man, kernel_name=kernel_name, startup_timeout=start_timeout, timeout=execution_timeout,
+                coalesce_streams=True, store_widget_state=True, extra_arguments=["--log-level=ERROR"],
+            ).execute()  # fmt: skip
+
+    papermill_engines.register("course", Engine)
+    started = time.perf_counter()
+    for attempt in (1, 2):
+        try:
+            papermill.execute_notebook(
+                job["input"], job["output"], parameters=job["parameters"], engine_name="course", kernel_name="python3",
+                progress_bar=False, start_timeout=job["start_timeout"], execution_timeout=job["cell_timeout"],
+            )  # fmt: skip
+        except PapermillExecutionError as error:
+            message = f"{error.ename}: {error.evalue}" if error.evalue else error.ename
+            return tell(event="failed", kind="error", cell=error.exec_count, message=message, source=error.source)
+        except CellTimeoutError:
+            return tell(event="failed", kind="timeout", message=f"took longer than {job['cell_timeout']:g} s")
+        except DeadKernelError:
+            return tell(event="failed", kind="dead", message="the kernel died")
+        except RuntimeError as error:
+            if attempt == 1 and START_FAILURE in str(error):
+                tell(event="retry")
+                continue
+            return tell(event="failed", kind="start", message=str(error))
+        return tell(event="done", seconds=time.perf_counter() - started)
+    return None
+
+
+def end_with(parent: int, folder: Path, seconds: float = 1.0) -> None:
+    """End this process and its children as soon as `parent` is gone, and remove `folder`: nobody else would."""
+    while os.getppid() == parent:
+        time.sleep(seconds)
+    for process in psutil.Process().children(recursive=True):
+        process.kill()
+    shutil.rmtree(folder, ignore_errors=True)
+    os._exit(1)
+
+
+def main() -> None:
+    """Run the job whose file is named on the command line."""
+    job = Path(sys.argv[1])
+    threading.Thread(target=end_with, args=(os.getppid(), job.parent), daemon=True).start()
+    run(json.loads(job.read_text(encoding="utf-8")))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,281 @@
+"""Run lessons: everything checked first, then side by side in processes of their own, then a report."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import threading
+from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from course_utils.base.files import replace_file
+from course_utils.base.lessons import FILE, choose, find_root, notebooks
+from course_utils.base.machine import cores, describe_machine, versions
+from course_utils.command.builder import fill_from_source
+from course_utils.command.notebooks import pages
+from course_utils.command.notebooks.execution import STOPPED, Execution, execute
+from course_utils.command.notebooks.normalise import normalised, to_json
+from course_utils.command.notebooks.parameters import checked_parameters
+from course_utils.errors import RunError, SettingError
+
+
+@dataclass(frozen=True)
+class Job:
+    """A notebook to run, and what to put into its parameters cell."""
+
+    label: str  # the lesson's number, or the file's name
+    notebook: Path
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    number: str | None = None  # of a lesson of the course
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came of a run: one entry for each notebook, and where the files are."""
+
+    lessons: list[dict[str, Any]]
+    folder: Path
+    interrupted: bool = False
+
+    @property
+    def passed(self) -> bool:
+        """Whether every notebook ran to its end without an error."""
+        return not self.interrupted and all(lesson["status"] == "passed" for lesson in self.lessons)
+
+
+class Watcher(Protocol):
+    """Whoever wants to follow a run; `run` calls these from several threads."""
+
+    def cell(self, label: str, index: int, of: int) -> None:
+        """Cell `index` of `of` of a notebook is running."""
+
+    def finished(self, label: str, entry: dict[str, Any]) -> None:
+        """A notebook has ended; `entry` is its part of report.json."""
+
+
+class Nobody:
+    """A watcher that looks away."""
+
+    def cell(self, label: str, index: int, of: int) -> None:
+        """Do nothing."""
+
+    def finished(self, label: str, entry: dict[str, Any]) -> None:
+        """Do nothing."""
+
+
+def plan(
+    lessons: Iterable[str | int],
+    profile: str = "auto",
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    root: Path | None = None,
+) -> list[Job]:
+    """Return what to run, after checking every lesson, profile, name and value; nothing runs if one is wrong.
+
+    Args:
+        lessons: numbers of lessons, or paths of other notebooks (which end in .ipynb); all lessons when empty.
+        profile: "quick", "full", or "auto".
+        overrides: for each lesson's number, or other notebook's name without .ipynb, settings and their values.
+        root: the course's folder; found when None.
+
+    Raises:
+        SettingError: for whatever does not exist or does not fit.
+    """
+    lessons, overrides = [str(lesson) for lesson in lessons], dict(overrides or {})
+    paths = [Path(text) for text in lessons if text.endswith(".ipynb")]
+    for path in paths:
+        if not path.is_file():
+            raise SettingError(f"There is no notebook {path}.")
+    numbers = [text for text in lessons if not text.endswith(".ipynb")]
+    chosen = [] if paths and not numbers else [*choose(numbers, notebooks(root)).items()]
+    found = [(number, path, number) for number, path in chosen] + [(path.stem, path, _number(path)) for path in paths]
+    labels = [label for label, _, _ in found]
+    files = [path.stem for _, path, _ in found]
+    twice = {file for file in files if files.count(file) > 1}
+    if twice:
+        raise SettingError(f"Two notebooks are called {sorted(twice)[0]!r}; run them one after the other.")
+    unknown = set(overrides) - set(labels)
+    if unknown:
+        raise SettingError(f"Settings are given for {sorted(unknown)[0]!r}, which is not run.")
+    return [
+        Job(label, path, checked_parameters(path, number, profile, overrides.get(label, {})), number)
+        for label, path, number in found
+    ]
+
+
+def run(
+    jobs: list[Job],
+    out: Path,
+    *,
+    parallel: int = 1,
+    timeout: float = 3600,
+    cell_timeout: float = 1800,
+    html: bool = False,
+    watcher: Watcher | None = None,
+) -> Report:
+    """Run `jobs` and write, each in one step, every notebook, `report.json` and `index.html` into `out`.
+
+    Args:
+        jobs: from `plan`.
+        out: the folder for the results; made when missing.
+        parallel: how many notebooks run side by side; each then gets its share of the cores.
+        timeout: seconds for one notebook.
+        cell_timeout: seconds for one cell.
+        html: also write each notebook as a page.
+        watcher: told about progress.
+
+    Raises:
+        RunError: when `out` cannot be written.
+        SettingError: when a notebook would be overwritten by its own result.
+    """
+    watcher, stop = watcher or Nobody(), threading.Event()
+    check_writable(out)
+    for job in jobs:
+        if (out / job.notebook.name).resolve() == job.notebook.resolve():
+            raise SettingError(
+                f"{out} holds {job.notebook.name} itself, which would be overwritten; choose another --out."
+            )
+        if html and job.notebook.stem == "index":
+            raise SettingError("The page of index.ipynb would be the report's own index.html; rename the notebook.")
+    share = str(max(1, cores() // parallel))
+    environment = {"OMP_NUM_THREADS": share, "MKL_NUM_THREADS": share} if parallel > 1 else {}
+
+    names = [job.notebook.stem for job in jobs]
+
+    def one(job: Job) -> dict[str, Any]:
+        execution = execute(
+            job.notebook, job.parameters, timeout=timeout, cell_timeout=cell_timeout, environment=environment,
+            stop=stop, on_cell=lambda index, of: watcher.cell(job.label, index, of),
+        )  # fmt: skip
+        try:
+            entry = _write(job, execution, out, html, names)
+        except Exception as error:  # noqa: BLE001 - one odd notebook must not end the others, nor the report
+            problem = f"its result could not be written: {type(error).__name__}: {error}"
+            entry = _entry(job, Execution("failed", execution.seconds, error=problem))
+        watcher.finished(job.label, entry)
+        return entry
+
+    interrupted = False
+    with ThreadPoolExecutor(max_workers=parallel) as pool:
+        futures = [pool.submit(one, job) for job in jobs]
+        try:
+            while wait(futures, timeout=0.2).not_done:
+                pass  # in short steps, so that Ctrl-C is heard between them
+        except KeyboardInterrupt:
+            interrupted = True
+            stop.set()
+            for future in futures:
+                future.cancel()
+    done = [future.result() for future in futures if not future.cancelled()]
+    ended = {entry["label"] for entry in done}
+    done += [_entry(job, Execution(STOPPED, 0.0, error="not started")) for job in jobs if job.label not in ended]
+    done.sort(key=lambda entry: [job.label for job in jobs].index(entry["label"]))
+    report = Report(done, out, interrupted)
+    _write_report(report)
+    return report
+
+
+def check_writable(folder: Path) -> None:
+    """Make `folder` and try to write into it, before hours of running end in nothing.
+
+    Raises:
+        RunError: when that is impossible.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe-{os.getpid()}"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise RunError(
+            f"The results cannot be written to {folder} ({error.strerror}); choose another folder with --out."
+        ) from error
+
+
+def _number(path: Path) -> str | None:
+    """Return the lesson's number when `path` is called like a lesson, such as a learner's copy of one."""
+    match = FILE.fullmatch(path.stem)
+    return match.group("number") if match else None
+
+
+def _entry(job: Job, execution: Execution) -> dict[str, Any]:
+    """Return what report.json says of one notebook."""
+    settings = execution.settings or {}
+    return {
+        "label": job.label,
+        "lesson": job.number,
+        "title": _title(execution.notebook) or job.notebook.stem,
+        "notebook": f"{job.notebook.stem}.ipynb" if execution.notebook is not None else None,
+        "page": None,
+        "status": execution.status,
+        "error": execution.error,
+        "seconds": round(execution.seconds, 1),
+        "peak_memory_mb": execution.peak_memory_mb,
+        "profile": settings.get("profile"),
+        "settings": settings.get("values"),
+        "parameters": dict(job.parameters),
+        "figures": execution.figures,
+        "data": execution.sources,
+    }
+
+
+def _write(job: Job, execution: Execution, out: Path, html: bool, names: Collection[str] = ()) -> dict[str, Any]:
+    """Write one executed notebook, and its page, into `out`; return its entry of the report."""
+    entry = _entry(job, execution)
+    if execution.notebook is None:
+        return entry
+    about = {"lesson": job.number, "profile": entry["profile"], "status": entry["status"]}
+    root = _root()
+    label = job.number or "cell"
+    notebook = normalised(execution.notebook, label, about, root or job.notebook.parent, keep_injected=True)
+    if execution.passed and root and job.label == job.number:
+        # The text then quotes this run's figures, not those of the run that is recorded.
+        fill_from_source(notebook, job.number, execution, root)
+    try:
+        replace_file(out / entry["notebook"], to_json(notebook))
+        if html:
+            entry["page"] = f"{job.notebook.stem}.html"
+            replace_file(out / entry["page"], pages.lesson_page(notebook, entry["title"], names))
+    except OSError as error:
+        entry |= {
+            "status": "failed",
+            "error": f"the result cannot be written: {error.strerror}",
+            "notebook": None,
+        }
+    return entry
+
+
+def _write_report(report: Report) -> None:
+    summary = {
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "passed": report.passed,
+        "interrupted": report.interrupted,
+        "seconds": round(sum(lesson["seconds"] for lesson in report.lessons), 1),
+        "hardware": describe_machine(),
+        "versions": versions("torch", "torchvision", "numpy"),
+        "lessons": report.lessons,
+    }
+    try:
+        replace_file(report.folder / "report.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+        replace_file(report.folder / "index.html", pages.index_page(summary))
+    except OSError as error:
+        raise RunError(f"The report cannot be written to {report.folder} ({error.strerror}).") from error
+
+
+def _title(notebook: Mapping[str, Any] | None) -> str | None:
+    """Return the first heading of a notebook."""
+    for cell in (notebook or {}).get("cells", ()):
+        for line in "".join(cell["source"]).splitlines():
+            if cell["cell_type"] == "markdown" and line.startswith("# "):
+                return line[2:].strip()
+    return None
+
+
+def _root() -> Path | None:
+    with contextlib.suppress(SettingError):
+        return find_root()
+    return None

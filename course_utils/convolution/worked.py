@@ -1,0 +1,246 @@
+"""One output cell of a convolution or a pooling, with its arithmetic written out and drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from course_utils import figures
+from course_utils.convolution.geometry import output_size
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.path import Path
+
+Cell = tuple[int, int]
+FIGSIZE = (9.2, 2.6)  # of one worked cell; n of them below each other are n times as high
+WIDTHS = (7, 4, 5.5, 8)  # input, kernel, output, arithmetic
+
+
+@dataclass(frozen=True)
+class WorkedCell:
+    """One output cell and everything it was computed from; `plot` draws it.
+
+    Attributes:
+        padded: the picture with its border of zeros (H + 2·padding, W + 2·padding).
+        padding: width of that border.
+        rows, columns: the rows and columns of `padded` that the window covers.
+        kernel: the kernel (kh, kw), or None when the window was pooled.
+        output: the whole output (H', W').
+        row, column: the chosen cell of the output.
+        arithmetic: the sum written out, one line per row of the window, ending with the result.
+        title: what was done, in a few words.
+    """
+
+    padded: Tensor
+    padding: int
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+    kernel: Tensor | None
+    output: Tensor
+    row: int
+    column: int
+    arithmetic: str
+    title: str
+
+    def plot(self, axes: Sequence[Axes] | None = None) -> Figure:
+        """Draw input, kernel, output and arithmetic side by side, in four axes."""
+        from matplotlib import pyplot as plt
+
+        with figures.style():
+            if axes is None:
+                _, axes = plt.subplots(1, 4, figsize=FIGSIZE, width_ratios=WIDTHS)
+            before, middle, after, text = axes
+            marked = {(r, c) for r in self.rows for c in self.columns}
+            height, width = self.padded.shape
+            inside = range(self.padding, height - self.padding), range(self.padding, width - self.padding)
+            border = {(r, c) for r in range(height) for c in range(width)}
+            border -= {(r, c) for r in inside[0] for c in inside[1]}
+            tall = max(height, width)
+            number_grid(before, self.padded, marked, figures.ORANGE, border, tall)
+            before.set_title(self.title, fontsize=9.5)
+            before.set_xlabel("input" if not self.padding else "input, zeros added around it")
+            if self.kernel is None:
+                middle.axis("off")
+            else:
+                number_grid(middle, self.kernel, tall=tall)
+                middle.set_xlabel("kernel")
+            number_grid(after, self.output, {(self.row, self.column)}, figures.BLUE, tall=tall)
+            after.set_xlabel("output")
+            text.axis("off")
+            text.text(0, 0.5, self.arithmetic, va="center", fontsize=10, linespacing=1.5, transform=text.transAxes)
+        return before.figure
+
+
+def worked_cell(
+    picture: Tensor,
+    kernel: Tensor | None = None,
+    *,
+    row: int = 0,
+    column: int = 0,
+    stride: int | None = None,
+    padding: int = 0,
+    dilation: int = 1,
+    pool: str | None = None,
+    size: int = 2,
+) -> WorkedCell:
+    """Work out one output cell of a convolution, or of a pooling, with its arithmetic in words.
+
+    Args:
+        picture: float tensor (H, W), small enough to read.
+        kernel: float tensor (kh, kw) to correlate with; None when `pool` is given.
+        row, column: the output cell to work out, counted from 0.
+        stride: pixels between windows; None means 1 for a kernel and `size` for a pooling.
+        padding, dilation: as in `output_size`; a pooling takes neither.
+        pool: "max", "average" or "sum" of each window; None when `kernel` is given.
+        size: side of the pooling window.
+
+    Raises:
+        ValueError: when not exactly one of kernel and pool is given, a tensor is not two-dimensional, the
+            window does not fit, or the output has no such cell.
+    """
+    if (kernel is None) == (pool is None):
+        raise ValueError("Give either a kernel or a kind of pooling, not both and not neither.")
+    if pool not in (None, "max", "average", "sum"):
+        raise ValueError(f"pool is {pool!r}; choose 'max', 'average' or 'sum'.")
+    if picture.ndim != 2 or (kernel is not None and kernel.ndim != 2):
+        raise ValueError("picture and kernel must each have two axes, (height, width).")
+    if pool and (padding, dilation) != (0, 1):
+        raise ValueError("A pooling takes no padding and no dilation here; leave them out.")
+    sides = (size, size) if kernel is None else tuple(kernel.shape)
+    step = stride or (1 if pool is None else size)
+    shape = [output_size(n, side, step, padding, dilation) for n, side in zip(picture.shape, sides)]
+    if not (0 <= row < shape[0] and 0 <= column < shape[1]):
+        raise ValueError(
+            f"There is no output cell ({row}, {column}); the output has {shape[0]} rows and {shape[1]} "
+            "columns, counted from 0."
+        )
+    padded = F.pad(picture, (padding,) * 4)
+    rows = [tuple(range(r * step, r * step + dilation * sides[0], dilation)) for r in range(shape[0])]
+    columns = [tuple(range(c * step, c * step + dilation * sides[1], dilation)) for c in range(shape[1])]
+    windows = [[padded[list(r)][:, list(c)] for c in columns] for r in rows]
+    summarise = {
+        None: lambda window: (window * kernel).sum(),
+        "max": torch.amax,
+        "average": torch.mean,
+        "sum": torch.sum,
+    }[pool]
+    output = torch.stack([torch.stack([summarise(window) for window in line]) for line in windows])
+    changed = [
+        f"stride {step}",
+        f"padding {padding}" * (padding > 0),
+        f"dilation {dilation}" * (dilation > 1),
+    ]
+    name = f"{pool} pooling, {size}×{size}" if pool else f"{sides[0]}×{sides[1]} kernel"
+    title = ", ".join([name, *filter(None, changed)])
+    arithmetic = _arithmetic(windows[row][column], kernel, pool, output[row, column])
+    return WorkedCell(padded, padding, rows[row], columns[column], kernel, output, row, column, arithmetic, title)
+
+
+def _number(value: Tensor | float) -> str:
+    """Write a number shortly, with a proper minus sign."""
+    return f"{round(float(value), 3):g}".replace("-", "−")
+
+
+def _arithmetic(window: Tensor, kernel: Tensor | None, pool: str | None, result: Tensor) -> str:
+    """Write out how `result` comes from `window`, one line per row of the window."""
+    if kernel is None:
+        joint = " + " if pool != "max" else ", "
+        cut = joint if window.numel() <= 4 else f"{joint.rstrip()}\n"
+        inner = cut.join(joint.join(map(_number, line)) for line in window)
+        written = {"max": f"max({inner})", "average": f"({inner}) / {window.numel()}", "sum": inner}[pool]
+    else:
+        lines = []
+        for pixels, weights in zip(window, kernel):
+            products = [f"{_number(p)}·{f'({_number(w)})' if w < 0 else _number(w)}" for p, w in zip(pixels, weights)]
+            lines.append(" + ".join(products))
+        written = "\n+ ".join(lines)
+    return f"{written}\n= {_number(result)}"
+
+
+def number_grid(
+    ax: Axes,
+    values: Tensor,
+    marked: AbstractSet[Cell] = frozenset(),
+    colour: str = figures.ORANGE,
+    border: AbstractSet[Cell] = frozenset(),
+    tall: int | None = None,
+) -> None:
+    """Draw a small table of numbers as squares.
+
+    Args:
+        ax: where to draw; its ticks and frame are removed.
+        values: tensor (rows, columns).
+        marked: cells (row, column) to fill with `colour`.
+        colour: any colour matplotlib knows.
+        border: cells to grey, such as those that padding added.
+        tall: height of the axes in cells, so that the squares of neighbouring tables have one size.
+    """
+    from matplotlib.collections import PolyCollection
+
+    height, width = values.shape
+    cells = [(row, column) for row in range(height) for column in range(width)]
+    chosen = [cell for cell in cells if cell in marked]
+
+    def squares(places: Sequence[Cell], inset: float = 0.0, **look: object) -> None:
+        """Draw all squares as one collection: one by one takes far longer than all else."""
+        corners = torch.tensor([(0, 0), (1, 0), (1, 1), (0, 1)]) * (1 - 2 * inset) + inset  # (4, 2), as x and y
+        begins = torch.tensor([(column, row) for row, column in places]).reshape(-1, 1, 2)  # (N, 1, 2)
+        ax.add_collection(PolyCollection((begins + corners).numpy(), **look), autolim=False)
+
+    faces = [figures.PALE if cell in border else "white" for cell in cells]
+    squares(cells, facecolor=faces, edgecolor=figures.GREY, linewidth=0.6)
+    squares(chosen, facecolor=colour, alpha=0.35, edgecolor="none")
+    squares(chosen, inset=0.04, facecolor="none", edgecolor=colour, linewidth=1.8)
+    size = 8.5 if (tall or height) < 8 else 7.5
+    for bold, colour_of in ((True, figures.INK), (False, figures.INK), (False, figures.GREY)):
+        places = [cell for cell in cells if ((cell in marked), _ink(cell, marked, border)) == (bold, colour_of)]
+        if places:
+            _write(ax, [(_number(values[place]), place) for place in places], size, bold, colour_of)
+    space = ((tall or height) - height) / 2 + 0.05
+    ax.set(xlim=(-0.05, width + 0.05), ylim=(height + space, -space), aspect="equal", xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+
+
+def _ink(cell: Cell, marked: AbstractSet[Cell], border: AbstractSet[Cell]) -> str:
+    return figures.GREY if cell in border and cell not in marked else figures.INK
+
+
+def _write(ax: Axes, texts: Sequence[tuple[str, Cell]], size: float, bold: bool, colour: str) -> None:
+    """Write short texts into the middle of cells, as one collection of outlines.
+
+    A text of matplotlib's own takes a millisecond to lay out and draw, which a live figure with fifty feels.
+    """
+    from matplotlib.collections import PathCollection
+    from matplotlib.transforms import Affine2D
+
+    written = PathCollection(
+        [_outline(text, size, bold) for text, _ in texts],
+        offsets=[(column + 0.5, row + 0.5) for _, (row, column) in texts],
+        offset_transform=ax.transData,
+        facecolor=colour,
+        linewidth=0,
+        label="_" + " ".join(text for text, _ in texts),  # hidden from legends; for tests and curious readers
+    )
+    written.set_transform(Affine2D().scale(1 / 72) + ax.figure.dpi_scale_trans)  # outlines are in points
+    ax.add_collection(written, autolim=False)
+
+
+@lru_cache(maxsize=1024)
+def _outline(text: str, size: float, bold: bool) -> Path:
+    """Return a text's outline in points, centred on (0, 0); digits stand in the middle whatever their width."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+
+    font = FontProperties(weight="bold" if bold else "normal")
+    box = TextPath((0, 0), text, size=size, prop=font).get_extents()
+    middle = TextPath((0, 0), "0", size=size, prop=font).get_extents()
+    return TextPath((-(box.x0 + box.x1) / 2, -(middle.y0 + middle.y1) / 2), text, size=size, prop=font)

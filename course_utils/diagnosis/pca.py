@@ -1,0 +1,140 @@
+"""A network's features in two dimensions: principal component analysis (Pearson 1901), by singular value decomposition.
+
+t-SNE (van der Maaten and Hinton 2008) often draws tighter groups, but its distances mean little, it has no inverse, and
+new points cannot be put into an old picture. Principal components are a turned coordinate system and no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from course_utils import figures
+from course_utils.base.modules import device_of, evaluating
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Six colours and three marks tell eighteen classes apart, for colour-blind readers too.
+COLOURS = (figures.BLUE, figures.ORANGE, figures.GREEN, figures.RED, figures.PURPLE, figures.SKY)
+MARKS = ("o", "^", "s")
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Points along the directions in which they differ most.
+
+    mean: the centre of all points, float32 (D,).
+    axes: the directions, float32 (dimensions, D), each of length 1, the most important first.
+    points: the coordinates along them, float32 (N, dimensions).
+    share: of all variance along each of them, float32 (dimensions,), from 0 to 1.
+    """
+
+    mean: Tensor
+    axes: Tensor
+    points: Tensor
+    share: Tensor
+
+    def place(self, features: Tensor) -> Tensor:
+        """Return where other points (M, D) lie in the same picture: (M, dimensions)."""
+        return (features - self.mean) @ self.axes.T
+
+    def plot(self, labels: Tensor, classes: Sequence[str]) -> Figure:
+        """Draw each point by its class, int64 (N,), along the first two directions.
+
+        Raises:
+            ValueError: when the number of labels is not that of the points, or there is only one direction.
+        """
+        import matplotlib.pyplot as plt
+
+        if len(labels) != len(self.points) or self.points.shape[1] < 2:
+            raise ValueError(
+                f"Two directions and one label a point are drawn, not {self.points.shape[1]} and {len(labels)} labels "
+                f"for {len(self.points)} points; project the same pictures to two dimensions."
+            )
+        with figures.style():
+            figure, axes = plt.subplots(figsize=(7.6, 4.6))
+            for i, name in enumerate(classes):
+                x, y = self.points[labels == i, :2].T.numpy()
+                colour, mark = COLOURS[i % len(COLOURS)], MARKS[i // len(COLOURS) % len(MARKS)]
+                axes.scatter(x, y, s=12, color=colour, marker=mark, alpha=0.75, linewidths=0, label=name)
+            both = self.share[:2].sum().item()
+            axes.set(
+                xlabel=f"first direction ({self.share[0]:.0%} of the variance)",
+                ylabel=f"second direction ({self.share[1]:.0%})",
+                title=f"Two of {self.axes.shape[1]} directions hold {both:.0%} of what differs",
+            )
+            axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), markerscale=1.8)
+        return figure
+
+
+def project(features: Tensor, dimensions: int = 2) -> Projection:
+    """Return `features` along the directions in which they vary most.
+
+    Args:
+        features: float (N, D), one row a picture, N of 2 or more.
+        dimensions: how many directions, from 1 to the smaller of N and D.
+
+    Raises:
+        ValueError: for another shape, a number that is not finite, or too many dimensions.
+    """
+    if features.ndim != 2 or len(features) < 2:
+        raise ValueError(f"Features are (N, D) with N of 2 or more, not {tuple(features.shape)}; flatten each picture.")
+    most = min(features.shape)
+    if not 1 <= dimensions <= most:
+        raise ValueError(
+            f"Features {tuple(features.shape)} have 1 to {most} directions, not {dimensions}; ask for fewer."
+        )
+    if not features.isfinite().all():
+        raise ValueError("A feature is not a finite number; look for NaN in the network's weights or in the pictures.")
+    features = features.detach().float().cpu()
+    mean = features.mean(dim=0)
+    _, strengths, directions = torch.linalg.svd(features - mean, full_matrices=False)  # rows of the last: directions
+    axes = directions[:dimensions]
+    # A direction and its opposite are as good: take the one whose largest number is positive, so runs look alike.
+    largest = axes.gather(1, axes.abs().argmax(dim=1, keepdim=True))  # (dimensions, 1)
+    axes = axes * torch.where(largest < 0, -1.0, 1.0)
+    variance = strengths.square()
+    share = variance[:dimensions] / variance.sum().clamp(min=torch.finfo(variance.dtype).tiny)
+    return Projection(mean, axes, (features - mean) @ axes.T, share)
+
+
+def layer_outputs(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], layer: str) -> tuple[Tensor, Tensor]:
+    """Return what `layer` answers to all pictures of `batches`, flattened, and their labels, in evaluation mode.
+
+    Args:
+        model: its mode is put back.
+        batches: yields pairs of pictures (B, C, H, W) and labels (B,).
+        layer: a name as `model.named_modules()` has it.
+
+    Returns:
+        Features float32 (N, D) and labels int64 (N,), both on the CPU.
+
+    Raises:
+        ValueError: for an unknown layer, one that takes no part, or no batches.
+    """
+    modules = dict(model.named_modules())
+    if layer not in modules:
+        raise ValueError(f"There is no layer {layer!r}; the layers are {', '.join(name for name in modules if name)}.")
+    found: list[Tensor] = []
+    labels: list[Tensor] = []
+    hook = modules[layer].register_forward_hook(
+        lambda _, __, output: found.append(output.flatten(1).float().cpu().clone())
+    )
+    try:
+        with evaluating(model), torch.inference_mode():
+            for images, targets in batches:
+                model(images.to(device_of(model)))
+                labels.append(targets.cpu())
+    finally:
+        hook.remove()
+    if not labels:
+        raise ValueError("There are no batches to look at; give at least one picture.")
+    if not found:
+        raise ValueError(f"{layer} took no part in the answers to these pictures; choose a layer that does.")
+    # `inference_mode` marks its tensors; copies made outside can be used in any computation.
+    return torch.cat(found).clone(), torch.cat(labels)

@@ -1,0 +1,169 @@
+"""The race: the same network, the same pictures and the same number of steps, under several schedules and seeds."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.optim import lr_scheduler
+
+from course_utils import figures
+from course_utils.errors import TrainingError
+from course_utils.learning_rate.schedules import Maker
+from course_utils.training.evaluate import evaluate
+from course_utils.training.fit import fit
+from course_utils.training.history import History
+from course_utils.training.snapshot import seed_everything
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Batches = Iterable[tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Who races: a name, the rate the optimizer begins with, and the schedule (see `schedules.preview` for `make`)."""
+
+    name: str
+    rate: float
+    make: Maker
+
+
+@dataclass
+class Race:
+    """Each runner's accuracies, from 0 to 1, one a seed, and its histories; a run that broke off counts as 0."""
+
+    seeds: tuple[int, ...]
+    accuracies: dict[str, list[float]] = field(default_factory=dict)
+    histories: dict[str, list[History]] = field(default_factory=dict)
+
+    def mean(self, name: str) -> float:
+        """Return a runner's mean accuracy over the seeds."""
+        return statistics.fmean(self._of(name))
+
+    def spread(self, name: str) -> float:
+        """Return the distance from a runner's worst to its best seed."""
+        return max(self._of(name)) - min(self._of(name))
+
+    def gains(self, name: str, over: str) -> list[float]:
+        """Return by how much `name` is ahead of `over`, seed by seed: the same first weights, the same order."""
+        return [a - b for a, b in zip(self._of(name), self._of(over))]
+
+    def finding(self, name: str, over: str) -> str:
+        """Return in words what the race says about two runners."""
+        ahead, behind = (name, over) if self.mean(name) >= self.mean(over) else (over, name)
+        gains = self.gains(ahead, behind)
+        low, high, mean = min(gains), max(gains), statistics.fmean(gains)
+        points = f"{100 * mean:.2f} points ({100 * low:+.2f} to {100 * high:+.2f})"
+        if len(gains) > 1 and low > 0:
+            return f"{ahead} beats {behind} with every seed, by {points}"
+        return f"{ahead} is ahead of {behind} by {points}, not with every seed"
+
+    def ranking(self) -> list[str]:
+        """Return the runners' names, the best mean first."""
+        return sorted(self.accuracies, key=self.mean, reverse=True)
+
+    def _of(self, name: str) -> list[float]:
+        if name not in self.accuracies:
+            raise ValueError(f"{name!r} did not take part; the runners are {', '.join(self.accuracies) or 'none yet'}.")
+        return self.accuracies[name]
+
+    def __str__(self) -> str:
+        width = max(map(len, self.accuracies), default=0)
+        return "\n".join(
+            f"{name:<{width}}  {self.mean(name):7.2%}  from {min(self._of(name)):.2%} to {max(self._of(name)):.2%}"
+            for name in self.ranking()
+        )
+
+    def plot(self, title: str = "") -> Figure:
+        """Draw each seed's accuracy and the mean of every runner, the best on top; `title` is the finding."""
+        import matplotlib.pyplot as plt
+
+        with figures.style():
+            figure, ax = plt.subplots(figsize=(7, 0.9 + 0.45 * len(self.accuracies)))
+            for place, name in enumerate(reversed(self.ranking())):
+                percent = [100 * accuracy for accuracy in self._of(name)]
+                ax.plot([min(percent), max(percent)], [place, place], color=figures.SKY, linewidth=6, alpha=0.5)
+                ax.plot(percent, [place] * len(percent), "o", color=figures.BLUE, markersize=5)
+                ax.plot(100 * self.mean(name), place, "|", color=figures.RED, markersize=18, markeredgewidth=2.5)
+            ax.set_yticks(range(len(self.accuracies)), list(reversed(self.ranking())))
+            ax.set(xlabel="accuracy in % (dots: seeds, red line: mean)", ylim=(-0.6, len(self.accuracies) - 0.4))
+            title = title or "Same network, same pictures, same steps"
+            figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        return figure
+
+
+def race(
+    runners: Sequence[Runner],
+    model: Callable[[], nn.Module],
+    batches: Callable[[int], Batches],
+    validation: Batches,
+    *,
+    epochs: int,
+    seeds: Sequence[int],
+    judge: Batches | None = None,
+    optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.SGD,
+    options: Mapping[str, object] | None = None,
+    progress: bool = False,
+) -> Race:
+    """Train the same network under each runner's schedule with each seed, and return how far they came.
+
+    Runners with the same seed begin with the same weights and see the same batches in the same order.
+
+    Args:
+        runners: names, rates and schedules; `schedules.plateau` is stepped per epoch, all others per batch.
+        model: makes an untrained network; called after the seed is set.
+        batches: makes the training batches for a seed.
+        validation: pairs of pictures and labels; watched by the plateau.
+        epochs: how long each trains.
+        seeds: one run of each runner for each.
+        judge: what the networks are measured on at the end, once; `validation` when None.
+        optimizer: takes the parameters, `lr` and `options`.
+        options: for the optimizer; momentum 0.9 for SGD when None.
+        progress: print a line for each run.
+
+    Raises:
+        ValueError: when there is no runner or no seed, or two have the same name.
+    """
+    names = [runner.name for runner in runners]
+    if not names or not seeds or len(set(names)) < len(names):
+        raise ValueError("A race needs at least one seed, and at least one runner, each with a name of its own.")
+    if options is None:
+        options = {"momentum": 0.9} if optimizer is torch.optim.SGD else {}
+    result = Race(tuple(seeds), {name: [] for name in names}, {name: [] for name in names})
+    for seed in seeds:
+        for runner in runners:
+            seed_everything(seed)
+            network, stream = model(), batches(seed)
+            moves = optimizer(network.parameters(), lr=runner.rate, **options)
+            schedule = runner.make(moves, stream, epochs)
+            per_batch = not isinstance(schedule, lr_scheduler.ReduceLROnPlateau)
+            try:
+                history = fit(
+                    network, stream, validation, epochs=epochs, optimizer=moves, scheduler=schedule, progress=False,
+                    schedule_every="batch" if per_batch else "epoch",
+                )  # fmt: skip
+                accuracy = evaluate(network, judge if judge is not None else validation).accuracy
+            except TrainingError:  # the loss was no longer a number: out of the race
+                history, accuracy = History(), 0.0
+            result.accuracies[runner.name].append(accuracy)
+            result.histories[runner.name].append(history)
+            if progress:
+                print(f"seed {seed}  {runner.name:<14} {accuracy:.2%}")
+    return result
+
+
+def best_rate(scores: Mapping[float, float]) -> float:
+    """Return the rate with the best score; the smaller one where two are equal.
+
+    Raises:
+        ValueError: when there is none.
+    """
+    if not scores:
+        raise ValueError("There is no rate to choose from; try at least one.")
+    return min(scores, key=lambda rate: (-scores[rate], rate))

@@ -1,0 +1,35 @@
+"""Pictures: open, turn into tensors and back, normalise and undo it, look at many at once.
+
+Lesson 1 builds each of these by hand. Everywhere in the course a picture is a tensor (C, H, W) and a batch is
+(N, C, H, W); channels are red, green, blue, or one channel of grey.
+"""
+
+from course_utils.pictures.drawing import grid, pixels
+from course_utils.pictures.files import open_picture, photograph, photograph_file, photographs
+from course_utils.pictures.tensors import (
+    clipped_fraction,
+    mix,
+    normalise,
+    to_float,
+    to_grey,
+    to_picture,
+    to_tensor,
+    unnormalise,
+)
+
+__all__ = [
+    "clipped_fraction",
+    "grid",
+    "mix",
+    "normalise",
+    "open_picture",
+    "photograph",
+    "photograph_file",
+    "photographs",
+    "pixels",
+    "to_float",
+    "to_grey",
+    "to_picture",
+    "to_tensor",
+    "unnormalise",
+]

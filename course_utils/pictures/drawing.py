@@ -1,0 +1,100 @@
+"""Pictures to look at: many side by side, and one so small that its numbers can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from course_utils import figures
+from course_utils.pictures.tensors import to_picture, to_tensor
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def _pillows(images: Tensor | Sequence[Tensor | Image.Image]) -> list[Image.Image]:
+    if isinstance(images, Tensor) and images.ndim == 3:
+        raise ValueError(f"grid wants a batch (N, C, H, W), not {tuple(images.shape)}; add an axis with [None].")
+    return [image if isinstance(image, Image.Image) else to_picture(image) for image in images]
+
+
+def grid(
+    images: Tensor | Sequence[Tensor | Image.Image],
+    titles: Sequence[object] | None = None,
+    columns: int | None = None,
+    *,
+    title: str | None = None,
+    width: float = 6.5,
+) -> Figure:
+    """Draw pictures side by side, row by row.
+
+    Args:
+        images: a batch (N, C, H, W), uint8 or float in [0, 1], or a sequence of pictures of any sizes.
+        titles: one per picture, drawn above it.
+        columns: pictures per row; up to 6 by default.
+        title: the finding, above the whole figure.
+        width: of the figure, in inches.
+
+    Raises:
+        TypeError, ValueError: as `to_picture`, and when the numbers of pictures and titles differ.
+    """
+    import matplotlib.pyplot as plt
+
+    shown = _pillows(images)
+    if not 1 <= len(shown) <= 100:
+        raise ValueError(f"grid draws 1 to 100 pictures, not {len(shown)}; take fewer, such as images[:36].")
+    if titles is not None and len(titles) != len(shown):
+        raise ValueError(f"grid was given {len(titles)} titles for {len(shown)} pictures.")
+    columns = columns or min(len(shown), 6)
+    rows = -(-len(shown) // columns)
+    tallest = max(picture.height / picture.width for picture in shown)
+    lines = max((str(text).count("\n") + 1 for text in titles), default=0) if titles is not None else 0
+    height = rows * (0.97 * width / columns * tallest + 0.17 * lines + 0.06) + (0.27 if title else 0) + 0.04
+    with figures.style():
+        figure, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False)
+        for axis in axes.flat[len(shown) :]:
+            axis.axis("off")
+        for i, (axis, picture) in enumerate(zip(axes.flat, shown)):
+            axis.set(xticks=[], yticks=[], anchor="N")  # tops in one line, also for pictures of different shapes
+            axis.spines[:].set(visible=True, color=figures.GREY, linewidth=0.5)  # a white picture has an edge too
+            axis.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
+            if titles is not None:
+                axis.set_title(str(titles[i]), fontsize=9, fontweight="normal", loc="center", pad=3)
+        if title:
+            figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    return figure
+
+
+def pixels(image: Tensor | Image.Image, *, title: str | None = None, width: float = 5.0) -> Figure:
+    """Draw a small picture (H, W) or (C, H, W), at most 16 × 16, with its numbers written into its pixels.
+
+    Raises:
+        TypeError, ValueError: as `to_picture`, and when the picture is too large for its numbers to be read.
+    """
+    import matplotlib.pyplot as plt
+
+    if isinstance(image, Image.Image):
+        image = to_tensor(image)
+    shown = to_picture(image)
+    if max(shown.size) > 16:
+        size = f"{shown.width} × {shown.height}"
+        raise ValueError(f"pixels draws at most 16 × 16 pixels, not {size}; cut out a piece.")
+    values = image if image.ndim == 3 else image[None]  # (C, H, W)
+    form = "{:.2f}" if values.is_floating_point() else "{}"
+    light = np.asarray(shown.convert("L")) > 120
+    size = min(10.0, width / shown.width * (14 if len(values) == 1 else 10))  # points: fits into a square
+    with figures.style():
+        figure, axis = plt.subplots(figsize=(width, width * shown.height / shown.width + 0.5))
+        axis.imshow(shown, cmap="gray", vmin=0, vmax=255)
+        for y, x in np.ndindex(light.shape):
+            text = "\n".join(form.format(value) for value in values[:, y, x].tolist())
+            colour = figures.INK if light[y, x] else "white"
+            axis.text(x, y, text, ha="center", va="center", color=colour, fontsize=size, linespacing=1.05)
+        axis.set(xticks=range(shown.width), yticks=range(shown.height), xlabel="column (x)", ylabel="row (y)")
+        axis.grid(False)
+        axis.set_title(title or "")
+    return figure

@@ -1,0 +1,156 @@
+"""Pictures as tensors and back; their values scaled, weighed, mixed, normalised."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+REC601 = (19595, 38470, 7471)  # 0.299, 0.587, 0.114 in units of 1/65536, as Pillow and JPEG files have them
+SLACK = 0.5  # floats farther outside [0, 1] are no picture; bicubic resizing overshoots by less
+Numbers = float | Sequence[float] | Tensor  # one number for all channels, or one per channel
+
+
+def to_tensor(picture: Image.Image) -> Tensor:
+    """Turn a Pillow picture (size: width, height) into a uint8 tensor (C, H, W), with a memory of its own.
+
+    Raises:
+        TypeError: when `picture` is no Pillow picture.
+        ValueError: when its mode is neither "RGB" nor "L".
+    """
+    if not isinstance(picture, Image.Image):
+        raise TypeError(f"to_tensor wants a Pillow picture, not {type(picture).__name__}; use open_picture.")
+    if picture.mode not in ("RGB", "L"):
+        raise ValueError(f'to_tensor wants mode "RGB" or "L", not {picture.mode!r}; use convert("RGB").')
+    array = np.atleast_3d(np.array(picture))  # (H, W) or (H, W, 3) -> (H, W, C)
+    return torch.from_numpy(array).permute(2, 0, 1).contiguous()  # (C, H, W)
+
+
+def to_picture(image: Tensor) -> Image.Image:
+    """Turn a tensor (C, H, W) or (H, W), uint8 or float in [0, 1], into a Pillow picture; floats are rounded.
+
+    Raises:
+        TypeError: when `image` is no tensor, or holds neither uint8 nor floats.
+        ValueError: when its shape is not that of one picture, or floats lie outside [0, 1].
+    """
+    if not isinstance(image, Tensor):
+        raise TypeError(f"to_picture wants a tensor, not {type(image).__name__}.")
+    shape = tuple(image.shape)
+    if image.ndim == 2:
+        image = image[None]
+    if image.ndim != 3 or image.shape[0] not in (1, 3) or 0 in shape:
+        hint = ""
+        if image.ndim == 3 and image.shape[2] in (1, 3):
+            hint = "; the channels seem to come last, so use .permute(2, 0, 1)"
+        elif image.ndim == 4:
+            hint = "; this is a batch, so take one picture of it, such as images[0]"
+        raise ValueError(f"to_picture wants (channels, height, width) with 1 or 3 channels, not {shape}{hint}.")
+    image = image.detach().cpu()
+    if image.is_floating_point():
+        low, high = image.min().item(), image.max().item()
+        if not (low >= 0 and high <= 1):  # written so that NaN is refused too
+            reach = f"they reach from {low:.4g} to {high:.4g}"
+            raise ValueError(
+                f"to_picture wants floats in [0, 1], but {reach}; un-normalise, scale or clamp them first."
+            )
+        image = (image.float() * 255).round().to(torch.uint8)
+    elif image.dtype != torch.uint8:
+        raise TypeError(f"to_picture wants uint8 or floats in [0, 1], not {image.dtype}.")
+    array = image.permute(1, 2, 0).numpy()  # (H, W, C)
+    return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else np.ascontiguousarray(array))
+
+
+def to_float(images: Tensor) -> Tensor:
+    """Scale uint8 pictures of any shape from 0…255 to float32 in [0, 1].
+
+    Raises:
+        TypeError: when `images` is not uint8, so that nothing is ever divided by 255 twice.
+    """
+    if not isinstance(images, Tensor):
+        raise TypeError(f"to_float wants a tensor, not {type(images).__name__}; to_tensor makes one of a picture.")
+    if images.dtype != torch.uint8:
+        raise TypeError(f"to_float wants uint8, not {images.dtype}; floats need no scaling a second time.")
+    return images.to(torch.float32) / 255
+
+
+def to_grey(images: Tensor) -> Tensor:
+    """Weigh red, green and blue as the eye does: (…, 3, H, W) -> (…, 1, H, W).
+
+    The weights 0.299, 0.587 and 0.114 are those of Recommendation ITU-R BT.601. uint8 stays uint8 and equals
+    Pillow's `convert("L")` exactly; floats stay floats.
+    """
+    if images.ndim < 3 or images.shape[-3] != 3:
+        raise ValueError(f"to_grey wants (…, 3, height, width), not {tuple(images.shape)}.")
+    if images.is_floating_point():
+        red, green, blue = images.unbind(-3)
+        return (0.299 * red + 0.587 * green + 0.114 * blue).unsqueeze(-3)
+    if images.dtype != torch.uint8:
+        raise TypeError(f"to_grey wants uint8 or float pictures, not {images.dtype}.")
+    red, green, blue = images.to(torch.int32).unbind(-3)
+    total = REC601[0] * red + REC601[1] * green + REC601[2] * blue
+    rounded = (total + 32768) >> 16  # a half added, then cut off
+    return rounded.to(torch.uint8).unsqueeze(-3)
+
+
+def mix(images: Tensor, red: float = 1.0, green: float = 1.0, blue: float = 1.0, brightness: float = 0.0) -> Tensor:
+    """Multiply each channel by its own number, add `brightness`, clamp to [0, 1]: float (…, 3, H, W)."""
+    if images.ndim < 3 or images.shape[-3] != 3 or not images.is_floating_point():
+        raise ValueError(f"mix wants float pictures (…, 3, height, width), not {images.dtype} {tuple(images.shape)}.")
+    gains = torch.tensor([red, green, blue], dtype=images.dtype, device=images.device).view(3, 1, 1)
+    return (images * gains + brightness).clamp(0, 1)
+
+
+def _per_channel(value: Numbers, images: Tensor, name: str) -> Tensor:
+    """Return `value` as a tensor (C, 1, 1) or (1, 1, 1) that fits `images` (…, C, H, W)."""
+    if not images.is_floating_point():
+        raise TypeError(f"Expected float pictures, got {images.dtype}; call pictures.to_float first.")
+    if images.ndim < 3:
+        raise ValueError(f"Expected (…, channels, height, width), got {tuple(images.shape)}.")
+    numbers = torch.as_tensor(value, dtype=images.dtype, device=images.device)
+    if numbers.ndim > 1 or (numbers.ndim == 1 and len(numbers) != images.shape[-3]):
+        many = images.shape[-3]
+        hint = "; the channels seem to come last" if images.shape[-1] == numbers.numel() else ""
+        shape = tuple(images.shape)
+        raise ValueError(f"{name} has {numbers.numel()} numbers, but {shape} has {many} channels{hint}.")
+    if not bool(torch.isfinite(numbers).all()) or (name == "std" and bool((numbers <= 0).any())):
+        kind = "positive" if name == "std" else "finite"
+        raise ValueError(f"{name} must be {kind}, not {numbers.tolist()}.")
+    return numbers.reshape(-1, 1, 1)
+
+
+def normalise(images: Tensor, mean: Numbers, std: Numbers) -> Tensor:
+    """Shift and stretch each channel to lie around 0 with a spread of 1: (images − mean) / std.
+
+    Args:
+        images: floats in [0, 1], shape (…, C, H, W).
+        mean: one number, or one per channel, on the scale of `images`.
+        std: likewise, and positive.
+
+    Raises:
+        TypeError: when `images` are not floats.
+        ValueError: when channels do not fit, or `images` lie far outside [0, 1] (not scaled, or done twice).
+    """
+    mean, std = _per_channel(mean, images, "mean"), _per_channel(std, images, "std")
+    if images.numel():
+        low, high = (value.item() for value in images.aminmax())
+        if low < -SLACK or high > 1 + SLACK:
+            reach = f"they reach from {low:.4g} to {high:.4g}"
+            hint = "perhaps this was done before" if low < 0 else "divide them by 255 first"
+            raise ValueError(f"normalise wants floats in [0, 1], but {reach}; {hint}.")
+    return (images - mean) / std
+
+
+def unnormalise(images: Tensor, mean: Numbers, std: Numbers) -> Tensor:
+    """Undo `normalise`: images × std + mean, for float (…, C, H, W); nothing is clipped."""
+    mean, std = _per_channel(mean, images, "mean"), _per_channel(std, images, "std")
+    return images * std + mean
+
+
+def clipped_fraction(images: Tensor) -> float:
+    """Return which part of all numbers (0 to 1) lies outside [0, 1], and is lost when shown as a picture."""
+    if images.numel() == 0:
+        raise ValueError("There is not one pixel to look at.")
+    return ((images < 0) | (images > 1)).double().mean().item()

@@ -1,0 +1,100 @@
+"""A network's answers over many pictures, and what they are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from course_utils.base.modules import device_of, evaluating
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What `evaluate` measured over all samples: mean loss, accuracy from 0 to 1, and how many samples."""
+
+    loss: float
+    accuracy: float
+    count: int
+
+    def __str__(self) -> str:
+        return f"loss {self.loss:.3f}, accuracy {self.accuracy:.2%} of {self.count:,} pictures"
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A network's answers: logits, float32 (N, classes), and the true labels, int64 (N,), both on the CPU."""
+
+    logits: Tensor
+    labels: Tensor
+
+    @property
+    def probabilities(self) -> Tensor:
+        """The logits as probabilities, float32 (N, classes); each row sums to 1."""
+        return self.logits.softmax(dim=1)
+
+    @property
+    def guesses(self) -> Tensor:
+        """The class with the largest logit, int64 (N,)."""
+        return self.logits.argmax(dim=1)
+
+    @property
+    def accuracy(self) -> float:
+        """The share of right guesses, from 0 to 1."""
+        return (self.guesses == self.labels).double().mean().item()
+
+
+def predict(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Predictions:
+    """Return the logits of `model` for all pictures of `batches`, computed in evaluation mode.
+
+    Args:
+        model: returns logits (B, classes); its mode is put back afterwards.
+        batches: yields pairs of pictures, float32 (B, C, H, W), and labels, int64 (B,).
+
+    Raises:
+        ValueError: when `batches` yields nothing.
+    """
+    device = device_of(model)
+    logits, labels = [], []
+    with evaluating(model), torch.inference_mode():
+        for images, targets in batches:
+            logits.append(model(images.to(device)).float().cpu())
+            labels.append(targets.cpu())
+    if not logits:
+        raise ValueError("There are no batches to predict; give at least one picture.")
+    return Predictions(torch.cat(logits), torch.cat(labels))
+
+
+def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], loss: Loss = F.cross_entropy) -> Metrics:
+    """Return mean loss and accuracy over all samples, in evaluation mode.
+
+    A smaller last batch counts by its samples: averaging the batches' averages would be wrong.
+
+    Args:
+        model: returns logits (B, classes).
+        batches: as for `predict`.
+        loss: takes logits and labels, returns the mean loss of the batch.
+    """
+    answers = predict(model, batches)
+    labels, device = answers.labels, device_of(model)
+    require_labels(labels, answers.logits.shape[1])
+    mean = loss(answers.logits.to(device), labels.to(device))  # a loss may hold tensors of its own, such as weights
+    return Metrics(mean.item(), answers.accuracy, len(labels))
+
+
+def require_labels(labels: Tensor, classes: int) -> None:
+    """Raise `ValueError` unless all `labels` are whole numbers from 0 to `classes` − 1."""
+    if labels.dtype != torch.int64:
+        raise ValueError(f"Labels must be int64, not {str(labels.dtype)[6:]}; convert them with labels.long().")
+    low, high = labels.min().item(), labels.max().item()
+    if low < 0 or high >= classes:
+        wrong = low if low < 0 else high
+        raise ValueError(
+            f"Label {wrong} is outside the network's {classes} classes, 0 to {classes - 1}; "
+            "mend the labels, or give the network more outputs."
+        )
