@@ -20,7 +20,7 @@ SLOW = 600  # milliseconds from a key to its picture that nobody should wait, on
 LIVELY = ("01", "02")  # lessons whose figures answer at once; those of others compute for longer
 WIDE, NARROW = 1400, 600
 
-MODULES = {module.LESSON: module for module in map(exercises.__dict__.get, exercises.__all__)}
+MODULES = {module.LESSON: module for module in (getattr(exercises, name) for name in exercises.__all__)}
 # In each lesson one exercise, a wrong answer to it, and what the check says to that.
 WRONG = {
     "01": (
