@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from lab import NONE_FOUND, Lab, chromium  # noqa: E402
 
-from course_utils.notebooks import lessons  # noqa: E402
+from course_utils.base import lessons  # noqa: E402
 
 
 def main():
