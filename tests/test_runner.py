@@ -263,19 +263,6 @@ def test_a_full_disk_fails_the_lesson_and_says_so(tmp_path, monkeypatch):
         runner.run([job], tmp_path)
 
 
-def test_replacing_a_file_keeps_the_old_one_when_writing_fails(tmp_path, monkeypatch):
-    path = tmp_path / "file.txt"
-    lessons.replace_file(path, "old")
-
-    def full(self, target):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(OSError, match="No space"):
-        lessons.replace_file(path, "new")
-    assert path.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["file.txt"]
-
-
 def test_an_error_output_without_a_failed_cell_still_fails():
     error = {"output_type": "error", "ename": "ValueError", "evalue": "shown"}
     result = execution.Execution("passed", 1.0, notebook={"cells": [{"metadata": {}, "outputs": [error]}]})
