@@ -19,7 +19,7 @@ PLAIN = 3  # times as long as a plain widget may a live figure take from a key t
 LIVELY = ["01", "02"]  # lessons whose figures answer at once; those of others compute for longer
 WIDE, NARROW = 1400, 600
 
-MODULES = {module.LESSON: module for module in map(exercises.__dict__.get, exercises.__all__)}
+MODULES = {module.LESSON: module for module in (getattr(exercises, name) for name in exercises.__all__)}
 # In each lesson one exercise, a wrong answer to it, and what the check says to that.
 WRONG = {
     "01": (

@@ -13,6 +13,7 @@ import pytest
 
 from course_utils.base import lessons
 from course_utils.command import runner
+from course_utils.command.builder import read_notebook
 from course_utils.command.notebooks import execution, pages
 from course_utils.command.notebooks.execution import execute
 from course_utils.command.notebooks.parameters import parameters_of, parse_assignments
@@ -321,11 +322,26 @@ def test_a_run_fills_the_text_with_its_own_figures(toy_root, toy_built, tmp_path
         runner.plan(["1"], overrides={"02": {"seed": 1}}, root=toy_root)
 
 
-def test_formulas_become_pictures_and_code_stays():
-    text = "Take $y = x^2$ and `$HOME`, then\n$$\\frac{a}{b}$$\n```\n$x$\n```\nfor $5 or $6, $\\oops{$."
+def test_formulas_become_mathml_and_code_stays():
+    text = "Take $y = x^2$ and `$HOME`, then\n$$\\frac{a}{b}$$\n```\n$x$\n```\nfor $5 or $6, $\\oops{$, $\\oops x$."
     shown = pages.with_formulas(text)
-    assert shown.count('<img class="math"') == 2 and 'alt="y = x^2"' in shown and 'alt="\\frac{a}{b}"' in shown
-    assert "`$HOME`" in shown and "```\n$x$\n```" in shown and "for $5 or $6, $\\oops{$." in shown
+    inline, block = re.findall(r"<math.*?</math>", shown)
+    assert 'display="inline"' in inline and "<msup><mi>x</mi><mn>2</mn></msup>" in inline
+    assert 'display="block"' in block and "<mfrac><mrow><mi>a</mi></mrow><mrow><mi>b</mi></mrow></mfrac>" in block
+    assert "`$HOME`" in shown and "```\n$x$\n```" in shown
+    assert shown.endswith("for $5 or $6, $\\oops{$, $\\oops x$.")
+
+
+def test_every_formula_of_the_lessons_becomes_mathml():
+    found = 0
+    for path in lessons.notebooks(PLANTED.parents[1]).values():
+        for cell in read_notebook(path)["cells"]:
+            if cell["cell_type"] == "markdown":
+                formulas = pages.MATH.findall("".join(pages.CODE_IN_TEXT.split(cell["source"])[::2]))
+                shown = pages.with_formulas(cell["source"])
+                assert shown.count("<math ") == len(formulas), (path.name, cell["id"])
+                found += len(formulas)
+    assert found >= 4
 
 
 def test_lessons_are_found_by_number_name_and_path(tmp_path, monkeypatch):

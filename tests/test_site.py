@@ -94,6 +94,12 @@ def test_nothing_on_a_page_comes_from_elsewhere_by_its_text(pages):
         assert [link for link in loaded if re.match(r"(https?:)?//", link)] == [], path
 
 
+def test_formulas_are_mathml_so_that_no_script_has_to_draw_them(site):
+    for lesson in LESSONS[:2]:
+        text = (site / lesson).read_text(encoding="utf-8")
+        assert "<mfrac>" in text and "mathjax" not in text.lower(), lesson
+
+
 def test_a_lesson_can_be_downloaded_as_it_is_committed_and_opened_elsewhere(site, pages):
     for path in NOTEBOOKS.values():
         assert (site / "_sources" / "notebooks" / path.name).read_bytes() == path.read_bytes()

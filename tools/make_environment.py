@@ -32,7 +32,8 @@ CONDA = {
 }
 SAME = (
     "torchvision", "numpy", "pillow", "ipython", "ipywidgets", "pooch", "tqdm", "pyyaml", "timm", "jupyterlab",
-    "ipykernel", "papermill", "nbclient", "nbconvert", "nbformat", "jupytext", "psutil", "rich", "typer",
+    "ipykernel", "papermill", "nbclient", "nbconvert", "nbformat", "jupytext", "latex2mathml", "psutil", "rich",
+    "typer",
 )  # fmt: skip
 HEAD = """\
 # Made from pyproject.toml by `python tools/make_environment.py`; change the ranges there.

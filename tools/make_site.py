@@ -16,7 +16,6 @@ import json
 import pkgutil
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import stamp  # noqa: E402
+from sphinx.cmd.build import build_main  # noqa: E402
 
 import course_utils  # noqa: E402
 from course_utils.base import lessons  # noqa: E402
@@ -49,8 +49,8 @@ def main() -> int:
     for folder in (source, out):
         shutil.rmtree(folder, ignore_errors=True)
     put_together(source)
-    command = [sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-q", "-d", f"{out}-doctrees"]
-    code = subprocess.run([*command, str(source), str(out)], check=False).returncode
+    options = ["-b", "html", "-W", "--keep-going", "-q", "-d", f"{out}-doctrees"]
+    code = build_main([*options, str(source), str(out)])  # in this process, where conf.py finds `stamp` and its kin
     if code == 0:
         mend_theme(out / "_static" / "styles")
         for path in lessons.notebooks(ROOT).values():  # what the download button gives: the lesson as it is committed
@@ -113,7 +113,7 @@ def card(number: str, stem: str, content: dict[str, Any]) -> str:
 
 
 def prepared(content: dict[str, Any], folder: Path) -> None:
-    """Change a notebook for the site: pictures into `folder`, with their words; formulas as pictures."""
+    """Change a notebook for the site: pictures into `folder`, with their words; formulas as MathML."""
     for cell in content["cells"]:
         if cell["cell_type"] == "markdown":
             cell["source"] = with_formulas("".join(cell["source"]))
