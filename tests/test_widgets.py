@@ -157,7 +157,7 @@ def test_a_widget_that_draws_in_another_thread_leaves_matplotlibs_settings_alone
     inside, drawn = threading.Event(), threading.Event()
 
     def draw():
-        inside.wait(10)
+        inside.wait(300)
         panel.set(slope=2)
         drawn.set()
 
@@ -166,7 +166,7 @@ def test_a_widget_that_draws_in_another_thread_leaves_matplotlibs_settings_alone
     with figures.style():
         inside.set()
         assert not drawn.wait(0.2)  # it waits for this block to end
-    assert drawn.wait(10)
+    assert drawn.wait(300)
     thread.join()
     assert dict(matplotlib.rcParams) == before
 
