@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import pytest
 
 from course_utils import profiles
@@ -154,15 +151,3 @@ def test_texts_that_mean_nothing_are_refused(kind, text):
 def test_mistakes_in_profiles_yaml_are_named(block, message):
     with pytest.raises(SettingError, match=message):
         profiles._checked("05", block)
-
-
-def test_importing_the_package_is_quick_and_loads_nothing_heavy():
-    script = (
-        "import sys, time; t = time.perf_counter(); import course_utils; s = time.perf_counter() - t;"
-        "import course_utils.profiles, course_utils.results, course_utils.command.cli;"
-        "heavy = {'torch', 'matplotlib', 'numpy', 'IPython', 'papermill', 'nbformat'} & set(sys.modules);"
-        "print(s, heavy)"
-    )
-    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
-    seconds, heavy = answer.split(maxsplit=1)
-    assert float(seconds) < 0.1 and heavy.strip() == "set()"

@@ -63,7 +63,8 @@ def build(
     """
     root = root or find_root()
     ((number, source),) = choose([lesson], sources(root), "source").items()
-    choose_profile(profile) if profile != "auto" else None
+    if profile != "auto":
+        choose_profile(profile)
     target = root / "notebooks" / f"{source.stem}.ipynb"
     aside = root / "runs" / "build" / target.name
     notebook = to_notebook(source)
