@@ -32,7 +32,7 @@ def bare(model, loader, optimizer, steps):
     losses = []
     stream = itertools.chain.from_iterable(itertools.repeat(loader))
     model.train()
-    for rate, (images, labels) in zip(learning_rate.ladder(1e-7, 1, steps), stream):
+    for rate, (images, labels) in zip(learning_rate.geometric_rates(1e-7, 1, steps), stream):
         optimizer.param_groups[0]["lr"] = rate
         loss = F.cross_entropy(model(images), labels)
         losses.append(loss.item())

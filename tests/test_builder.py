@@ -16,6 +16,8 @@ from course_utils.command import builder
 from course_utils.command.notebooks.normalise import normalised, smaller_png, to_json, without_machine
 from course_utils.errors import RunError, SettingError
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture
 def copy(toy_root, toy_built, tmp_path):

@@ -14,7 +14,7 @@ from torch.optim import lr_scheduler
 from torch.utils.data import DataLoader, TensorDataset
 
 from course_utils import data, learning_rate, models, training
-from course_utils.learning_rate import RangeTest, ladder, put_back, range_test, smooth, suggest, valley
+from course_utils.learning_rate import RangeTest, geometric_rates, put_back, range_test, smooth, suggest, valley
 
 
 @pytest.fixture(scope="module")
@@ -233,13 +233,13 @@ def test_the_losses_are_those_of_the_loop_by_hand(steps, part):
         return model, data.batches(part, 64, shuffle=True, seed=1), torch.optim.SGD(model.parameters(), 0.1)
 
     result = range_test(*made(), steps=steps)
-    assert list(result.losses) == by_hand(*made(), ladder(steps=steps))
-    assert result.rates == tuple(ladder(steps=steps)[: len(result.losses)])
+    assert list(result.losses) == by_hand(*made(), geometric_rates(steps=steps))
+    assert result.rates == tuple(geometric_rates(steps=steps)[: len(result.losses)])
     assert result.stopped == ("threshold" if steps == 60 else "end")
 
 
 def test_the_ladder_grows_by_the_same_factor():
-    rates = ladder(1e-8, 10, 10)
+    rates = geometric_rates(1e-8, 10, 10)
     assert rates == pytest.approx([10.0**k for k in range(-8, 2)])
 
 
@@ -370,12 +370,12 @@ def curve(n=200, level=2.3, low=0.6, noise=0.02, fall_at=-3.0, explode_at=-0.3, 
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("noise", [0.0, 0.02, 0.1, 0.3])
-def test_a_clear_curve_has_three_candidates_where_a_person_would_look(noise, seed):
+def test_a_clear_curve_has_three_answers_where_a_person_would_look(noise, seed):
     rates, losses = curve(noise=noise, seed=seed)
     answer = suggest(rates, losses, 0.9, ended=True)
     low, high = answer.range
     assert answer.clear and low <= answer.rate <= high
-    assert [candidate.rule for candidate in answer.candidates] == ["steepest", "valley", "minimum / 10"]
+    assert [each.rule for each in answer.answers] == ["steepest", "valley", "minimum / 10"]
     assert 10**-3.6 < answer.of("steepest").rate < 10**-2.2
     assert 10**-4 < answer.rate < 10**-1.2  # the loss falls around 1e-3 and explodes at 0.5
     assert str(answer).startswith(f"Begin with a rate near {answer.rate:.2g}; between {low:.2g} and {high:.2g}")
@@ -403,8 +403,8 @@ def test_a_clear_curve_has_three_candidates_where_a_person_would_look(noise, see
 )  # fmt: skip
 def test_a_curve_that_says_nothing_is_called_so_with_the_reason(losses, ended, message, seed):
     made = np.asarray(losses(np.random.default_rng(seed)))
-    answer = suggest(ladder(1e-6, 1, 150)[: len(made)], made, 0.9, ended=ended)
-    assert not answer.clear and answer.rate is None and answer.range is None and answer.candidates == ()
+    answer = suggest(geometric_rates(1e-6, 1, 150)[: len(made)], made, 0.9, ended=ended)
+    assert not answer.clear and answer.rate is None and answer.range is None and answer.answers == ()
     assert str(answer).startswith("No clear answer: ")
     assert re.search(message, answer.problem), answer.problem
     with pytest.raises(ValueError, match="none, for the curve gives no answer"):
@@ -442,18 +442,18 @@ def test_wrong_curves_are_refused():
     ]:
         with pytest.raises(ValueError, match=message):
             suggest(rates, losses)
-    with pytest.raises(ValueError, match="no candidate 'fastest'; there are: steepest, valley, minimum / 10"):
+    with pytest.raises(ValueError, match="no rule 'fastest'; there are: steepest, valley, minimum / 10"):
         suggest(*curve(), ended=True).of("fastest")
 
 
-def test_a_result_is_drawn_with_its_finding_and_its_candidates():
+def test_a_result_is_drawn_with_its_finding_and_its_answers():
     result = RangeTest(*map(tuple, curve()), beta=0.9, stopped="threshold")
     figure = result.plot()
     (axes,) = figure.axes
     assert axes.get_xscale() == "log" and axes.get_xlabel() == "learning rate" and axes.get_ylabel() == "training loss"
     assert axes.get_title(loc="left").startswith(f"Begin near {result.rate:.2g}")
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert [f"{c.rule}: {c.rate:.2g}" for c in result.candidates] == labels[2:]
-    flat = RangeTest(tuple(ladder(steps=50)), (2.3,) * 50)
+    assert [f"{c.rule}: {c.rate:.2g}" for c in result.answers] == labels[2:]
+    flat = RangeTest(tuple(geometric_rates(steps=50)), (2.3,) * 50)
     assert flat.plot(axes) is figure and axes.get_title(loc="left").startswith("No clear answer: the loss stays near")
     plt.close(figure)

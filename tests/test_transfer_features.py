@@ -153,27 +153,32 @@ from dataclasses import replace
 torch.manual_seed(0)
 net = transfer.backbone("resnet18", weights=None)
 net = replace(net, preprocess=replace(net.preprocess, resize=72, crop=64))
-def slow(*_):
+calls = 0
+def watched(*_):
+    global calls
+    calls += 1
     print("working", flush=True)
-    time.sleep(0.3)
-net.model.register_forward_pre_hook(slow)
+    if calls == int(sys.argv[3]):
+        time.sleep(600)  # until it is killed
+net.model.register_forward_pre_hook(watched)
 listed = data.picture_lists(sys.argv[1], quiet=True).train
 print(transfer.cached(net, listed, cache=__import__("pathlib").Path(sys.argv[2]), batch=2).computed, flush=True)
 """
 
 
+@pytest.mark.processes
 def test_a_process_killed_midway_leaves_nothing_that_is_taken_for_features(folder, tmp_path):
     command = [sys.executable, "-c", KILLED, str(folder), str(tmp_path / "cache")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*command, "4"], stdout=subprocess.PIPE, text=True)
     for _ in range(4):  # the first is a trial of one empty picture
         assert process.stdout.readline() == "working\n"
     process.send_signal(getattr(signal, "SIGKILL", signal.SIGTERM))
-    process.wait(30)
+    process.wait(600)
     process.stdout.close()
     (left,) = (tmp_path / "cache").glob("*/*")
-    assert left.name.startswith(".part-") and not (left / module.ROWS).exists()
+    assert left.name.startswith(".part-") and not list(left.rglob(module.ROWS))
     os.utime(left, (time.time() - 2 * module.STALE,) * 2)
-    again = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    again = subprocess.run([*command, "0"], capture_output=True, text=True, timeout=600)
     assert again.stdout.splitlines()[-1] == "12", again.stderr
     (kept,) = (tmp_path / "cache").glob("*/*")  # what was left is tidied away
     assert sorted(path.name for path in kept.iterdir()) == sorted([module.ROWS, module.VALUES])

@@ -90,7 +90,7 @@ def test_the_panel_shows_the_true_range_test_and_leaves_random_numbers_alone(clo
     assert torch.equal(torch.rand(4), expected)
     result = panel.compute(**panel.values)
     assert len(result.rates) <= 60 and result.beta == pytest.approx(0.9)
-    assert list(result.rates) == learning_rate.ladder(steps=60)[: len(result.rates)]
+    assert list(result.rates) == learning_rate.geometric_rates(steps=60)[: len(result.rates)]
     assert panel.compute(**panel.values) == result  # the network is as it was, so the same test gives the same curve
     assert panel.sentence.startswith(f"{len(result.losses)} batches; begin near {result.rate:.2g} (steepest ")
     panel.set(end=0.01)
@@ -179,4 +179,4 @@ def test_the_static_copy_holds_three_true_races_and_no_figure_stays(panel):
 def test_a_rate_that_does_not_fit_the_sliders_is_refused(panel):
     for rate in (0.0, 2.0):
         with pytest.raises(ValueError, match=f"at most 1 for this race, not {rate}"):
-            lesson6.ScheduleRace(panel.model, panel.batches, panel.validation, highest=rate)
+            lesson6.ScheduleRace(panel.model, panel.batches, panel.validation, max_lr=rate)

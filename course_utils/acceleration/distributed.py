@@ -41,6 +41,7 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from course_utils import data, training
+from course_utils.base.files import replace_file
 from course_utils.data.batches import flipped, generators
 from course_utils.errors import DataError, RunError, SettingError
 from course_utils.models.sprint import SprintNet
@@ -147,9 +148,7 @@ def train(plan: Plan, world: World, out: Path) -> Report:
     )
     if world.rank == 0:
         report.accuracy = training.evaluate(net.float(), data.batches(pictures.test, 500, device=world.device)).accuracy
-        scratch = out / f".{REPORT}"
-        scratch.write_text(json.dumps(asdict(report)), encoding="utf-8")
-        scratch.replace(out / REPORT)
+        replace_file(out / REPORT, json.dumps(asdict(report)))
     return report
 
 

@@ -24,6 +24,7 @@ from course_utils.acceleration.graphs import GraphedStep
 from course_utils.acceleration.memory import kept_for_backward
 from course_utils.acceleration.timer import stopwatch
 from course_utils.base import machine
+from course_utils.base.files import replace_file
 from course_utils.base.lessons import find_root
 from course_utils.data.batches import generators
 from course_utils.errors import CourseError, DataError
@@ -119,9 +120,7 @@ class Ladder:
 
     def save(self, path: Path) -> None:
         """Write the ladder as JSON, all of it or nothing."""
-        scratch = path.with_name(f".{path.name}.new")
-        scratch.write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        scratch.replace(path)
+        replace_file(path, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
 
     def plot(self) -> Figure:
         """Draw one bar a rung with its speed, and its accuracy beside it."""

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from course_utils import figures
 from course_utils.base.modules import device_of
 from course_utils.learning_rate.restoring import put_back
-from course_utils.learning_rate.suggest import Candidate, Suggestion, smooth, suggest
+from course_utils.learning_rate.suggest import SuggestedRate, Suggestion, smooth, suggest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,13 +57,13 @@ class RangeTest:
 
     @cached_property
     def suggestion(self) -> Suggestion:
-        """Candidates and their range, or the reason why there is no clear answer."""
+        """Each rule's answer and their range, or the reason why there is no clear answer."""
         return suggest(self.rates, self.losses, self.beta, ended=self.stopped != "end")
 
     @property
-    def candidates(self) -> tuple[Candidate, ...]:
+    def answers(self) -> tuple[SuggestedRate, ...]:
         """Each rule's rate with its reason; empty without a clear answer."""
-        return self.suggestion.candidates
+        return self.suggestion.answers
 
     @property
     def rate(self) -> float | None:
@@ -75,7 +75,7 @@ class RangeTest:
         return f"{tried}: {STOPS[self.stopped]}.\n{self.suggestion}"
 
     def plot(self, ax: Axes | None = None) -> Figure:
-        """Draw loss against rate with the candidates marked, into `ax` where it is given."""
+        """Draw loss against rate with the rules' answers marked, into `ax` where it is given."""
         import matplotlib.pyplot as plt
 
         with figures.style():
@@ -87,11 +87,11 @@ class RangeTest:
     def _draw(self, ax: Axes) -> None:
         ax.plot(self.rates, self.losses, color=figures.SKY, linewidth=0.8, alpha=0.7, label="each batch")
         ax.plot(self.rates, self.smoothed, color=figures.BLUE, label="smoothed")
-        for candidate in self.candidates:
-            rule = candidate.rule
-            height = self.smoothed[candidate.index] if rule != "minimum / 10" else _height(self, candidate.rate)
-            label = f"{rule}: {candidate.rate:.2g}"
-            ax.plot(candidate.rate, height, MARKS[rule], color=COLOURS[rule], markersize=9, label=label)
+        for answer in self.answers:
+            rule = answer.rule
+            height = self.smoothed[answer.index] if rule != "minimum / 10" else _height(self, answer.rate)
+            label = f"{rule}: {answer.rate:.2g}"
+            ax.plot(answer.rate, height, MARKS[rule], color=COLOURS[rule], markersize=9, label=label)
         if self.losses:
             low, high = min(self.losses), max(self.smoothed)
             first = self.smoothed[0]
@@ -112,7 +112,7 @@ def _height(result: RangeTest, rate: float) -> float:
     return result.smoothed[nearest]
 
 
-def ladder(start: float = 1e-8, end: float = 10.0, steps: int = 200) -> list[float]:
+def geometric_rates(start: float = 1e-8, end: float = 10.0, steps: int = 200) -> list[float]:
     """Return `steps` rates from `start` to `end`, each the same number of times the one before.
 
     Raises:
@@ -162,7 +162,7 @@ def range_test(
     Raises:
         ValueError, TypeError: for settings or batches that do not fit.
     """
-    rates = ladder(start, end, steps)
+    rates = geometric_rates(start, end, steps)
     smooth([], beta)
     if not threshold > 1:
         raise ValueError(f"threshold is a multiple of the lowest loss and must be above 1, not {threshold}.")

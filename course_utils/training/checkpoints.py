@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from course_utils.base.files import whole
 from course_utils.errors import DataError
 
 
@@ -25,22 +27,22 @@ def save(state: dict[str, Any], path: str | os.PathLike[str]) -> None:
     Raises:
         DataError: when the disk is full or the folder cannot be written.
     """
-    path = Path(path)
-    scratch = None
+    with written(path) as unfinished, unfinished.open("wb") as file:
+        torch.save(state, file)
+
+
+@contextmanager
+def written(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a path to write to, which takes the place of `path` when all is well, as `whole` does.
+
+    Raises:
+        DataError: in place of what the system says when the file cannot be written.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            torch.save(state, file)
-        Path(scratch).replace(path)
-    except (OSError, RuntimeError) as error:
-        if scratch:
-            Path(scratch).unlink(missing_ok=True)
-        raise DataError(_why_not_written(path, error)) from error
-    except BaseException:  # an interrupt: clean up, then let it through
-        if scratch:
-            Path(scratch).unlink(missing_ok=True)
-        raise
+        with whole(Path(path)) as unfinished:
+            yield unfinished
+    except (OSError, RuntimeError) as error:  # PyTorch says it with a RuntimeError when the disk is full
+        raise DataError(_why_not_written(Path(path), error)) from error
 
 
 def _why_not_written(path: Path, error: Exception) -> str:

@@ -54,15 +54,15 @@ class Lane:
     record: Record = field(default_factory=Record)
 
 
-def lane_of(name: str, rates: Sequence[float], highest: float, steps: int) -> Lane:
+def lane_of(name: str, rates: Sequence[float], max_lr: float, steps: int) -> Lane:
     """Return a lane under one-cycle, or under a schedule drawn through `rates`."""
 
     def make(optimizer: torch.optim.Optimizer, batches: Length, epochs: int) -> learning_rate.schedules.Scheduler:
         if name == ONE_CYCLE:
-            return learning_rate.one_cycle(optimizer, batches, epochs, highest=highest)
-        return learning_rate.drawn(optimizer, batches, epochs, rates=rates)
+            return learning_rate.one_cycle(optimizer, batches, epochs, max_lr=max_lr)
+        return learning_rate.from_points(optimizer, batches, epochs, rates=rates)
 
-    return Lane(name, learning_rate.preview(make, Length(steps), 1, rate=highest).rates, make)
+    return Lane(name, learning_rate.preview(make, Length(steps), 1, rate=max_lr).rates, make)
 
 
 def steps_of(lane: Lane, model: nn.Module, batches: Batches, validation: Batches, steps: int) -> Iterator[None]:
@@ -91,7 +91,7 @@ class ScheduleRace(BackgroundRun[dict[str, Lane]]):
         model: the network as it is before training; it is copied, and stays as it is.
         batches: pairs of pictures and labels that come in the same order each time, such as a list of batches.
         validation: pairs of pictures and labels.
-        highest: the top rate of one-cycle, from a range test.
+        max_lr: the top rate of one-cycle, from a range test.
         steps: batches for each of the two.
     """
 
@@ -101,13 +101,13 @@ class ScheduleRace(BackgroundRun[dict[str, Lane]]):
         batches: Sequence[tuple[Tensor, Tensor]],
         validation: Batches,
         *,
-        highest: float = 0.1,
+        max_lr: float = 0.1,
         steps: int = 150,
     ) -> None:
-        if not 1e-4 < highest <= 1:
-            raise ValueError(f"The highest rate must be above 0.0001 and at most 1 for this race, not {highest}.")
+        if not 1e-4 < max_lr <= 1:
+            raise ValueError(f"The highest rate must be above 0.0001 and at most 1 for this race, not {max_lr}.")
         self.model, self.batches, self.validation = model, batches, validation
-        self.highest, self.steps = highest, steps
+        self.max_lr, self.steps = max_lr, steps
         self.knots = [
             controls.log_slider(f"rate at {100 * i // (KNOTS - 1)} %", rate, -5, 0)
             for i, rate in enumerate(self._shape("level"))
@@ -127,7 +127,7 @@ class ScheduleRace(BackgroundRun[dict[str, Lane]]):
         return [knot.value for knot in self.knots]
 
     def _shape(self, name: str) -> list[float]:
-        return [min(1.0, max(1e-5, self.highest * 10**power)) for power in SHAPES[name]]
+        return [min(1.0, max(1e-5, self.max_lr * 10**power)) for power in SHAPES[name]]
 
     def _take_shape(self) -> None:
         self._moving = True  # six sliders, one drawing
@@ -150,7 +150,7 @@ class ScheduleRace(BackgroundRun[dict[str, Lane]]):
         return self.lanes
 
     def _lanes(self, rates: Sequence[float]) -> dict[str, Lane]:
-        return {name: lane_of(name, rates, self.highest, self.steps) for name in (OWN, ONE_CYCLE)}
+        return {name: lane_of(name, rates, self.max_lr, self.steps) for name in (OWN, ONE_CYCLE)}
 
     def _steps(self, lanes: Mapping[str, Lane]) -> Iterator[None]:
         streams = [steps_of(lane, self.model, self.batches, self.validation, self.steps) for lane in lanes.values()]

@@ -38,7 +38,7 @@ READY = {
 def all_exercises() -> dict[str, dict[str, Exercise]]:
     """Return the exercises of each lesson, by the lesson's number and their names, in the lesson's order."""
     found: dict[str, dict[str, Exercise]] = {}
-    for module in map(exercises.__dict__.get, exercises.__all__):
+    for module in (getattr(exercises, name) for name in exercises.__all__):
         for each in vars(module).values():
             if isinstance(each, Exercise):
                 found.setdefault(each.lesson, {})[each.name] = each

@@ -28,6 +28,7 @@ MARK = "COURSE_RUN"  # the worker's name for the same thing; importing the worke
 ERROR_CLASS = "course-error"  # the widgets' name for it; importing them would need theirs
 TAG = re.compile(r"<[^>]*>")
 STEP = 0.1  # seconds between two looks at a running notebook
+LAST = 5.0  # seconds to wait for the last report of a worker that has ended: on a busy machine it may come late
 GRACE = 20.0  # seconds a worker gets to report a time-out by itself before it is ended
 PASSED, FAILED, TIMEOUT, DEAD, HIDDEN, FLOOD, STOPPED = (
     "passed", "failed", "timed out", "kernel died", "hidden error", "too much output", "interrupted",
@@ -60,7 +61,7 @@ def execute(
     folder: Path | None = None,
     timeout: float = 3600,
     cell_timeout: float = 1800,
-    start_timeout: int = 60,
+    start_timeout: int = 180,
     environment: Mapping[str, str] | None = None,
     on_cell: Callable[[int, int], None] = lambda index, of: None,
     stop: threading.Event | None = None,
@@ -191,6 +192,7 @@ def _listen(process: subprocess.Popen[str], marker: str, events: queue.Queue[dic
         _, found, event = line.partition(marker)  # what a kernel wrote may stand before it on the same line
         if found:
             events.put(json.loads(event))
+    events.put({"event": "silent"})
 
 
 def _watch(
@@ -205,17 +207,17 @@ def _watch(
     """Follow the worker until it has reported its end, died, or used up its time; also return the peak in bytes."""
     result: Execution | None = None
     deadline = time.monotonic() + timeout
-    cell, cell_started, peak, kernel = 0, time.monotonic(), 0, None
+    cell, cell_started, peak, kernel, silent = 0, time.monotonic(), 0, None, False
     while result is None:
         ended = process.poll() is not None  # asked before the last look at the events, so that none is missed
         kernel, held = _kernel_memory(kernel, process.pid)
         peak = max(peak, held)
-        if ended:
-            time.sleep(STEP)  # the listening thread's last line
         try:
-            event = events.get(timeout=STEP)
+            event = events.get(timeout=LAST if ended and not silent else STEP)
         except queue.Empty:
             event = {}
+        if event.get("event") == "silent":
+            silent, event = True, {}
         if event.get("event") == "cell":
             cell, cell_started = event["index"] + 1, time.monotonic()
             on_cell(event["index"], event["of"])
