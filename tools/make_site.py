@@ -184,7 +184,7 @@ def described(name: str) -> Iterator[str]:
     for part in pkgutil.iter_modules(module.__path__):
         inside = importlib.import_module(f"{name}.{part.name}")
         rest = {each: thing for each, thing in vars(inside).items() if each[0] != "_" and each not in offered}
-        yield f"## `{inside.__name__}`\n"
+        yield f"## `{inside.__name__.partition('.')[2]}`\n"
         # No automodule: `training.fit` is a function and a module, and only one of them can own the name.
         yield "\n".join(["```{eval-rst}", inspect.getdoc(inside) or "", "```", ""])
         for each, thing in rest.items():
