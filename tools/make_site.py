@@ -53,7 +53,7 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
     put_together(source)
     options = ["-b", "html", "-W", "--keep-going", "-q", "-d", f"{out}-doctrees"]
-    code = build_main([*options, str(source), str(out)])  # in this process, where conf.py finds `stamp` and its kin
+    code = build_main([*options, str(source), str(out)])  # in this process, where conf.py finds `stamp`
     if code == 0:
         fix_theme(out / "_static" / "styles")
         for path in lessons.notebooks(ROOT).values():  # what the download button gives: the lesson as it is committed
