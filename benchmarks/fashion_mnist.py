@@ -2,7 +2,7 @@
 
     python benchmarks/fashion_mnist.py [--record]
 
-The listing: four convolutions and three dense layers (shapes mended), Adam with 1e-3, batches of 32 from torchvision's
+The listing: four convolutions and three dense layers (shapes fixed), Adam with 1e-3, batches of 32 from torchvision's
 data set and PyTorch's DataLoader, 10 epochs. Ours: `models.FashionNet`, `data.batches` of 256, AdamW under a one-cycle
 schedule of 2 epochs. Both train on all 60,000 pictures; only training is timed, the test accuracy after each epoch is
 not. Prints both sides, ours for each seed, and the ratio: the time that the listing takes to its best test accuracy,
