@@ -214,7 +214,7 @@ def _figures(notebook: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _texts(output: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Give each text of an output with its kind; pictures are no texts."""
+    """Give each text of an output with its kind; pictures are left out."""
     if "text" in output:
         yield output["name"], "".join(output["text"])
     for kind, value in output.get("data", {}).items():

@@ -180,7 +180,7 @@ def _answer(cut: Cut, steps: list[Any], table: Table, writing: int, work: Path, 
     if failed:
         what["failed"] = failed
     if answer is None and failed:
-        what["stopped"] = ["error", f"It needs something that is not there: {failed}."]
+        what["stopped"] = ["error", f"It needs something that is missing: {failed}."]
     elif answer is None or answer is Ellipsis or is_untouched(answer):
         what["stopped"] = ["not attempted", f"{cut.name} is still blank."]
     elif not callable(answer):
