@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from course_utils.training.smoothing import smooth
 from course_utils.widgets import controls
 from course_utils.widgets.panel import LivePanel, sentence_of, strict
 
@@ -34,12 +35,8 @@ class Record:
     broken: bool = False  # the last loss was no longer a number
 
     def smoothed(self) -> list[float]:
-        """Return the losses as a moving average that starts without a bias."""
-        average, result = 0.0, []
-        for step, loss in enumerate(self.losses, start=1):
-            average = SMOOTHING * average + (1 - SMOOTHING) * loss
-            result.append(average / (1 - SMOOTHING**step))
-        return result
+        """Return the losses as a moving average."""
+        return smooth(self.losses, SMOOTHING)
 
 
 def one_step(
