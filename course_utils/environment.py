@@ -40,7 +40,7 @@ def prepare() -> None:
         )
     for need, version in unfit:
         print(
-            f"{need.name} {version} is here, and the course was made for {need.name} {need.specifier}: "
+            f"{need.name} {version} is installed, but the course was made for {need.name} {need.specifier}: "
             f"if something fails, install that and restart the kernel."
         )
 
@@ -95,6 +95,6 @@ def install(missing: list[Requirement]) -> None:
         said = (done.stderr or done.stdout).strip().splitlines()[-3:]
         raise PrepareError(
             f"pip could not install {', '.join(need.name for need in missing)}, which the course needs: "
-            f"{' '.join(said)} Install it by hand, restart the kernel, and run this cell again."
+            f"{' '.join(said)} Install it yourself, restart the kernel, and run this cell again."
         )
     importlib.invalidate_caches()

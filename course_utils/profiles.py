@@ -195,7 +195,7 @@ def choose_profile(profile: str = "auto") -> tuple[str, str]:
     """Return the profile that `profile` stands for here, and the reason in a few words.
 
     Raises:
-        SettingError: when it, or COURSE_PROFILE, is no profile.
+        SettingError: when it, or COURSE_PROFILE, is not a profile.
     """
     wanted, reason = named_profile(profile)
     if wanted != "auto":
@@ -211,7 +211,7 @@ def named_profile(profile: str = "auto") -> tuple[str, str]:
     """Return the profile that is asked for here or by COURSE_PROFILE, and by whom; it may still be "auto".
 
     Raises:
-        SettingError: when it is no profile.
+        SettingError: when it is not a profile.
     """
     wanted, reason = profile, "as asked for"
     if profile == "auto" and os.environ.get("COURSE_PROFILE", "auto") not in ("", "auto"):
@@ -237,25 +237,22 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _checked(number: str, block: Mapping[str, Any]) -> LessonProfile:
-    """Return `block` as a LessonProfile, or say what its author has to mend."""
-    settings = {}
-    for name, description in (block.get("settings") or {}).items():
-        kind = str(description.get("type")).removeprefix("list of ")
-        if kind not in TYPES or set(description) - {"type", "min", "max", "choices", "help"}:
+    """Return `block` as a LessonProfile, or say what its author has to fix."""
+    settings: dict[str, Setting] = {}
+    values: dict[str, dict[str, Value]] = {profile: {} for profile in PROFILES}
+    for name, description in block.items():
+        rules = {key: value for key, value in description.items() if key not in PROFILES}
+        kind = str(rules.get("type")).removeprefix("list of ")
+        if kind not in TYPES or set(rules) - {"type", "min", "max", "choices", "help"}:
             raise SettingError(
-                f"profiles.yaml: setting {name!r} of lesson {number} is not described as the file's head says."
+                f"profiles.yaml: setting {name!r} of lesson {number} is not described as the head of the file says."
             )
-        choices = description.get("choices")
-        settings[name] = Setting(name, **{**description, "choices": tuple(choices) if choices else None})
-    values = {}
-    for profile in PROFILES:
-        given = block.get(profile) or {}
-        odd = sorted(set(given) ^ set(settings))
-        if odd:
-            raise SettingError(
-                f"profiles.yaml: lesson {number}, profile {profile}: {_listed(odd)} needs both a setting and a value."
-            )
-        values[profile] = {name: settings[name].check(value) for name, value in given.items()}
+        choices = rules.get("choices")
+        settings[name] = Setting(name, **{**rules, "choices": tuple(choices) if choices else None})
+        for profile in PROFILES:
+            if profile not in description:
+                raise SettingError(f"profiles.yaml: setting {name!r} of lesson {number} needs a value for {profile}.")
+            values[profile][name] = settings[name].check(description[profile])
     return LessonProfile(number, settings, values)
 
 

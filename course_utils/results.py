@@ -34,7 +34,7 @@ def record(form: str = "", /, **figures: float | int | str) -> None:
 
     Raises:
         ValueError: for a name in another style or reserved for the run itself, a number that is not finite, a
-            long text, a form that is none, or nothing at all.
+            long text, an invalid format, or nothing at all.
         TypeError: for a value that is neither a number nor a text.
     """
     if not figures:
@@ -75,7 +75,7 @@ def load(lesson: str | int, profile: str, root: Path | None = None) -> dict[str,
 def benchmark(name: str, root: Path | None = None) -> dict[str, Any] | None:
     """Return what a script of `benchmarks/` recorded in `results/benchmark_<name>.json`, and print when and where.
 
-    Returns None, and says so, where the course's folder is not at hand: a lesson goes on without it.
+    Returns None, and says so, where the course's folder is not available: a lesson goes on without it.
 
     Raises:
         RunError: when the record is damaged.
@@ -84,7 +84,7 @@ def benchmark(name: str, root: Path | None = None) -> dict[str, Any] | None:
         path = (root or find_root()) / "results" / f"benchmark_{name}.json"
         recorded = json.loads(path.read_text(encoding="utf-8"))
     except (SettingError, FileNotFoundError):
-        print(f"The recorded benchmark {name!r} is not here; it lies in the course's folder, under results/.")
+        print(f"The recorded benchmark {name!r} is not here; it is in the course's folder, under results/.")
         return None
     except (OSError, ValueError) as error:
         raise RunError(
@@ -104,7 +104,7 @@ def result_path(lesson: str | int, profile: str, root: Path | None = None) -> Pa
 
 
 def _plain(name: str, value: Any) -> float | int | str:
-    """Return `value` as something JSON can hold exactly, or say why it is no figure."""
+    """Return `value` as something JSON can hold exactly, or say why it cannot be recorded."""
     if not NAME.fullmatch(name):
         raise ValueError(f"A figure cannot be called {name!r}; use lower case letters, digits and underscores.")
     if name in RUN_FIGURES:

@@ -1,9 +1,16 @@
-"""What a committed notebook must be: each function returns what is wrong, one sentence each, or an empty list."""
+"""What a committed notebook must be: each function returns what is wrong, one sentence each, or an empty list.
+
+python tools/lint_notebooks.py [LESSON...]
+
+Prints what is wrong with the notebooks of these lessons, or of all; exit code 1 when something is.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,6 +19,7 @@ from urllib.parse import unquote
 
 from course_utils import results
 from course_utils.base import notes
+from course_utils.base.lessons import choose, find_root, notebooks, sources
 from course_utils.command.builder import code_of, quotes, read_notebook, to_notebook
 from course_utils.command.notebooks import prose
 from course_utils.command.notebooks.normalise import is_private
@@ -158,8 +166,6 @@ def check_parameters(path: Path, notebook: Mapping[str, Any], number: str) -> li
 
 def check_fresh(notebook: Mapping[str, Any], number: str, root: Path) -> list[str]:
     """Check that code equals the source's, and the text the source's filled with the figures of the run shown."""
-    from course_utils.base.lessons import sources
-
     source = sources(root).get(number)
     if source is None:
         return [f"Lesson {number} has no source in notebooks/source."]
@@ -208,9 +214,28 @@ def _figures(notebook: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _texts(output: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Give each text of an output with its kind; pictures are no texts."""
+    """Give each text of an output with its kind; pictures are left out."""
     if "text" in output:
         yield output["name"], "".join(output["text"])
     for kind, value in output.get("data", {}).items():
         if kind.startswith("text/"):
             yield kind, "".join(value)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print what is wrong with the committed notebooks, and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("lessons", nargs="*", metavar="LESSON", help="numbers, such as 1 3; all when left out")
+    try:
+        root = find_root()
+        chosen = choose(parser.parse_args(arguments).lessons, notebooks(root))
+    except CourseError as error:
+        print(f"lint_notebooks: {error}", file=sys.stderr)
+        return 2
+    found = [f"{path.name}: {problem}" for path in chosen.values() for problem in check_all(path, root)]
+    print("\n".join(found) or f"{len(chosen)} notebook{'s' if len(chosen) != 1 else ''} in order")
+    return int(bool(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

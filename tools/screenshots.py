@@ -11,14 +11,12 @@ import re
 import sys
 from pathlib import Path
 
+from lab import NONE_FOUND, Lab, chromium
+from pages import Notebook
+
+from course_utils.base import lessons
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
-
-from lab import NONE_FOUND, Lab, chromium  # noqa: E402
-from pages import Notebook  # noqa: E402
-
-from course_utils.base import lessons  # noqa: E402
-
 WIDTHS = (1400, 600)
 HEIGHT = 1600
 

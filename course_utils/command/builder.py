@@ -20,7 +20,7 @@ from course_utils.command.notebooks.execution import Execution, execute
 from course_utils.command.notebooks.normalise import KERNEL, LANGUAGE, normalised, to_json
 from course_utils.command.notebooks.parameters import checked_parameters
 from course_utils.errors import RunError, SettingError
-from course_utils.profiles import PROFILES, choose_profile
+from course_utils.profiles import PROFILES
 
 
 @dataclass
@@ -63,7 +63,6 @@ def build(
     """
     root = root or find_root()
     ((number, source),) = choose([lesson], sources(root), "source").items()
-    choose_profile(profile) if profile != "auto" else None
     target = root / "notebooks" / f"{source.stem}.ipynb"
     aside = root / "runs" / "build" / target.name
     notebook = to_notebook(source)
@@ -96,7 +95,7 @@ def build(
 
 
 def fill_again(lesson: str | int, root: Path | None = None) -> Build:
-    """Write the lesson's text anew from its source and the recorded figures, without running anything.
+    """Fill the lesson's text again from its source and the recorded figures, without running anything.
 
     For changes of prose alone.
 
@@ -151,7 +150,7 @@ def read_notebook(path: Path) -> dict[str, Any]:
     """Return the notebook at `path` with each source as one text.
 
     Raises:
-        RunError: when it is not there or is no notebook.
+        RunError: when it is missing or is not a notebook.
     """
     try:
         notebook = json.loads(path.read_text(encoding="utf-8"))
@@ -235,4 +234,4 @@ def _check_quotes(notebook: Mapping[str, Any]) -> None:
     for name in prose.placeholders(text):
         profile, dot, _ = name.partition(".")
         if dot and profile not in PROFILES:
-            raise SettingError(f"The text quotes {{{{{name}}}}}, but {profile!r} is no profile; use quick or full.")
+            raise SettingError(f"The text quotes {{{{{name}}}}}, but {profile!r} is not a profile; use quick or full.")

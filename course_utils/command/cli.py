@@ -58,11 +58,8 @@ def run(
     and nothing ran then.
     """
     from course_utils.command import runner
-    from course_utils.command.notebooks.parameters import parse_assignments
 
-    wanted = lessons or []
-    labels = [job.label for job in runner.plan(wanted)]
-    planned = runner.plan(wanted, profile, parse_assignments(changes or [], labels))
+    planned = runner.plan(lessons or [], profile, changes or [])
     try:
         runner.check_writable(out)
     except RunError as error:
@@ -289,7 +286,7 @@ def main() -> None:
     except Exception as error:
         if not hasattr(error, "exit_code"):
             raise
-        # typer's own errors: an unknown option, a value that is no number
+        # typer's own errors: an unknown option, a value that is not a number
         typer.echo(f"course: {error.format_message() if hasattr(error, 'format_message') else error}", err=True)
         sys.exit(error.exit_code)
 

@@ -51,13 +51,13 @@ def advise(found: dict[str, Any]) -> list[str]:
     if found["device"].get("error"):
         advice.append(f"PyTorch does not start ({found['device']['error']}); install it again.")
     if found["machine"]["gpu"] and found["device"].get("kind") == "cpu":
-        advice.append("There is a GPU that this PyTorch cannot use; install the build for CUDA from pytorch.org.")
+        advice.append("There is a GPU that this PyTorch cannot use; install a CUDA build from pytorch.org.")
     if found["free_memory_gb"] < KERNEL_MEMORY_GB:
         advice.append(
-            f"Less than {KERNEL_MEMORY_GB} GB of memory is free; close other programs before running a lesson."
+            f"Less than {KERNEL_MEMORY_GB} GB of memory is free; close other programs before you run a lesson."
         )
     if found["free_disk_gb"] < FULL_DATA_GB:
-        advice.append(f"Less than {FULL_DATA_GB} GB of disk is free; make room before downloading data.")
+        advice.append(f"Less than {FULL_DATA_GB} GB of disk is free; make room before you download data.")
     for entry in found["data"]:
         if entry.get("error"):
             advice.append(entry["error"])
@@ -117,7 +117,7 @@ def _data() -> list[dict[str, Any]]:
             for entry in catalogue()
         ]
     except (CourseError, ImportError, OSError) as error:
-        return [{"name": "all", "title": "data", "complete": False, "error": f"The data cannot be looked at: {error}"}]
+        return [{"name": "all", "title": "data", "complete": False, "error": f"The data cannot be listed: {error}"}]
 
 
 def _weights() -> list[str]:
@@ -138,7 +138,7 @@ def _data_place() -> Path:
     try:
         return data_folder()[0].absolute()
     except CourseError:
-        return Path.home()  # what is wrong with the folder stands among the data
+        return Path.home()  # what is wrong with the folder is said with the data
 
 
 def _free(folder: Path) -> int:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from pickle import UnpicklingError
@@ -113,12 +115,22 @@ def save(state: dict[str, Any], path: str | os.PathLike[str]) -> None:
     Raises:
         DataError: when the disk is full or the folder cannot be written.
     """
-    path = Path(path)
+    with written(path) as unfinished, unfinished.open("wb") as file:
+        torch.save(state, file)
+
+
+@contextmanager
+def written(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a path to write to, which takes the place of `path` when all is well, as `whole` does.
+
+    Raises:
+        DataError: in place of what the system says when the file cannot be written.
+    """
     try:
-        with whole(path) as unfinished, unfinished.open("wb") as file:
-            torch.save(state, file)
-    except (OSError, RuntimeError) as error:
-        raise DataError(_why_not_written(path, error)) from error
+        with whole(Path(path)) as unfinished:
+            yield unfinished
+    except (OSError, RuntimeError) as error:  # PyTorch says it with a RuntimeError when the disk is full
+        raise DataError(_why_not_written(Path(path), error)) from error
 
 
 def _why_not_written(path: Path, error: Exception) -> str:

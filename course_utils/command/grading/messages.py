@@ -25,7 +25,7 @@ from course_utils.exercises.differences import described
 
 MOST_BYTES = 200_000_000  # of one message
 DEEPEST = 60  # containers within containers
-TRUSTED = ("torch.nn.modules.", "torch.optim.", "torchvision.", "course_utils.")  # whose classes may be built anew
+TRUSTED = ("torch.nn.modules.", "torch.optim.", "torchvision.", "course_utils.")  # whose classes may be rebuilt
 MODULE_PARTS = frozenset(vars(nn.Module()))  # "_parameters", hooks and so on: no settings
 DTYPES = {str(each): each for each in vars(torch).values() if isinstance(each, torch.dtype)}
 
@@ -64,9 +64,9 @@ class Writer:
         """Return `value` as JSON can hold it; things of the table become references."""
         if id(value) in self.table.numbers:
             return {"k": "known", "n": self.table.numbers[id(value)]}
-        return self.anew(value, depth)
+        return self.written_out(value, depth)
 
-    def anew(self, value: Any, depth: int = 0) -> Any:
+    def written_out(self, value: Any, depth: int = 0) -> Any:
         """Return `value` written out, although the table may know it."""
         of = type(value)
         if value is None or of in (bool, str) or (of is int and abs(value) < 2**63):
@@ -122,7 +122,7 @@ class Writer:
             "part": len(self.parts) - 1,
             "requires_grad": value.requires_grad,
             "parameter": isinstance(value, nn.Parameter),
-            "grad": None if gradient is None else self.anew(gradient, depth + 1),
+            "grad": None if gradient is None else self.written_out(gradient, depth + 1),
         }
 
     def settings(self, thing: Any, depth: int = 0) -> Any:
@@ -136,8 +136,8 @@ class Writer:
 
     def optimizer(self, thing: torch.optim.Optimizer, depth: int = 0) -> Any:
         """Return an optimizer's groups and what it remembers of each parameter."""
-        groups = [self.anew(dict(group), depth) for group in thing.param_groups]
-        state = [[self.node(key, depth), self.anew(dict(value), depth)] for key, value in thing.state.items()]
+        groups = [self.written_out(dict(group), depth) for group in thing.param_groups]
+        state = [[self.node(key, depth), self.written_out(dict(value), depth)] for key, value in thing.state.items()]
         return {"groups": groups, "state": state}
 
     def state(self, thing: Any) -> Any:
@@ -146,7 +146,7 @@ class Writer:
             return self.optimizer(thing)
         if has_settings(thing):
             return self.settings(thing)
-        return self.anew(thing) if isinstance(thing, (Tensor, list, dict)) else None
+        return self.written_out(thing) if isinstance(thing, (Tensor, list, dict)) else None
 
 
 DTYPES_OF = (torch.dtype, torch.device)

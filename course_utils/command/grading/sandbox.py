@@ -163,7 +163,7 @@ def _answer(cut: Cut, steps: list[Any], table: Table, writing: int, work: Path, 
         signal.signal(number, signal.SIG_DFL)
     with contextlib.suppress(OSError):  # the report says once where this system does not forbid enough
         confine(work, parent)
-    for module in map(exercises.__dict__.get, exercises.__all__):
+    for module in (getattr(exercises, name) for name in exercises.__all__):
         for each in vars(module).values():
             if isinstance(each, Exercise):
                 each.reference, each.checks = None, ()  # no answer, and no way round writing one
@@ -180,7 +180,7 @@ def _answer(cut: Cut, steps: list[Any], table: Table, writing: int, work: Path, 
     if failed:
         what["failed"] = failed
     if answer is None and failed:
-        what["stopped"] = ["error", f"It needs something that is not there: {failed}."]
+        what["stopped"] = ["error", f"It needs something that is missing: {failed}."]
     elif answer is None or answer is Ellipsis or is_untouched(answer):
         what["stopped"] = ["not attempted", f"{cut.name} is still blank."]
     elif not callable(answer):

@@ -80,7 +80,7 @@ def read(path: Path, lessons: Mapping[str, Sequence[str]], name: str | None = No
 
 
 class _UnreadableError(Exception):
-    """A file that is no notebook that can be judged, and why, in one sentence."""
+    """A file that cannot be judged, and why, in one sentence."""
 
 
 def _inside(folder: Path) -> Iterable[Path]:
@@ -129,7 +129,7 @@ def _code(notebook: Mapping[str, Any]) -> tuple[tuple[int, str], ...]:
         if isinstance(source, list) and all(isinstance(line, str) for line in source):
             source = "".join(source)
         if not isinstance(source, str):
-            raise _UnreadableError(f"Cell {number} is damaged: its source is no text.")
+            raise _UnreadableError(f"Cell {number} is damaged: its source is not text.")
         cells.append((number, source))
     if sum(len(source) for _, source in cells) > MOST_CODE:
         raise _UnreadableError(f"It holds more than {MOST_CODE:,} characters of code.")

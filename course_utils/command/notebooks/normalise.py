@@ -29,9 +29,7 @@ LANGUAGE = {
 INJECTED = "injected-parameters"
 # A live widget is gone with its kernel: its static twin in the same output stays.
 DROPPED = (SETTINGS, SOURCE, "application/vnd.jupyter.widget-view+json")
-NOT_SHARED = (
-    "This picture is not kept here, because it shows pictures that are not ours to publish; run the cell to see it."
-)
+NOT_SHARED = "This figure is left out because it shows pictures that are not ours to publish; run the cell to see it."
 ADDRESS = re.compile(r"\b0x[0-9a-f]{6,16}\b")
 CELL_FILE = re.compile(r"[^\s\"'(]*ipykernel_\d+[\\/]\d+\.py")
 
