@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+
 import course_utils
 
 ROOT = Path(__file__).resolve().parent.parent
