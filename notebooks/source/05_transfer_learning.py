@@ -951,12 +951,12 @@ mine = transfer.replace_head(transfer.backbone("efficientnet_lite0"), classes)
 plain_head = train_head(stacked, repeated, settings.seed, root=False, decay=decay)
 mine.model.classifier.load_state_dict(plain_head.state_dict())
 mine = replace(mine, preprocess=view)
-transfer.save_network(mine, folder / "mine.pt")
-loaded = transfer.load_network(folder / "mine.pt")
+transfer.save_network(mine, folder / "mine.safetensors")
+loaded = transfer.load_network(folder / "mine.safetensors")
 assert loaded.classes == classes and loaded.preprocess == mine.preprocess
 
 # %%
-one, size = final.picture(0), (folder / "mine.pt").stat().st_size / 1e6
+one, size = final.picture(0), (folder / "mine.safetensors").stat().st_size / 1e6
 answered = probabilities(plain_head, final_values[:1], root=False)  # one view, plain features, as in the file
 assert loaded.predict(one) == mine.predict(one)
 assert math.isclose(loaded.predict(one)[0].probability, answered[0].max().item(), abs_tol=0.01)
@@ -989,8 +989,8 @@ for name in ("stranger.pt", "notes.pt"):
 assert not (folder / "it ran").exists()
 
 # %% [markdown]
-# Both are refused and nothing has run: behind it is `torch.load(..., weights_only=True)`, and a look at the file's
-# contents before. Pictures from strangers deserve the same care. Some are no pictures, and some are cut short:
+# Both are refused and nothing has run: our files are *safetensors*, which hold names, shapes and numbers and no program
+# at all. Pictures from strangers deserve the same care. Some are not pictures, and some are cut short:
 
 # %%
 whole = Path(train.files[0]).read_bytes()
