@@ -44,7 +44,6 @@ from course_utils.data.batches import flipped, generators
 from course_utils.errors import DataError, SettingError
 from course_utils.models.sprint import SprintNet
 from course_utils.training import checkpoints
-from course_utils.training.snapshot import Run
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ def train(plan: Plan, world: World, out: Path) -> Report:
     per_epoch = -(-len(part) // plan.batch)
     steps = plan.epochs * per_epoch
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, total_iters=steps)
-    run = Run(net, optimizer, schedule, half=False)
+    run = checkpoints.Run(net, optimizer, schedule)
     losses = _resume(run, plan, world, out / CHECKPOINT)
     restarts, done = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)), len(losses)
     maker = data.batches(part, plan.batch, device=world.device)
@@ -149,13 +148,13 @@ def _step(
     return total.item() / len(chosen)
 
 
-def _save(run: Run, losses: list[float], plan: Plan, world: World, path: Path) -> None:
+def _save(run: checkpoints.Run, losses: list[float], plan: Plan, world: World, path: Path) -> None:
     """Write everything that the run needs to go on, on process 0, all of it or nothing."""
     if world.rank == 0:
         checkpoints.save({"run": run.state(), "losses": losses, "plan": _identity(plan)}, path)
 
 
-def _resume(run: Run, plan: Plan, world: World, path: Path) -> list[float]:
+def _resume(run: checkpoints.Run, plan: Plan, world: World, path: Path) -> list[float]:
     """Put back what `_save` wrote, if it did; return the losses of the steps that are done."""
     found: list[Any] = [checkpoints.load(path) if world.rank == 0 and path.exists() else None]
     if world.size > 1:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from course_utils import figures
-from course_utils.training.evaluate import Predictions, require_labels
+from course_utils.training.evaluate import Predictions
+from course_utils.training.guards import require_labels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
