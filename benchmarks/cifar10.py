@@ -11,6 +11,9 @@ by the clock, and in seconds of processor time over all threads, which other pro
 The bar: at least 78 % after at most 600 seconds. Prints both sides, and where the pictures came from.
 """
 
+import course_utils  # noqa: F401 - before torch is loaded: it says how threads wait
+
+# isort: split
 import argparse
 import dataclasses
 import functools

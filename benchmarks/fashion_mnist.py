@@ -9,6 +9,9 @@ not. Prints both sides, ours for each seed, and the ratio: the time that the lis
 over the time that ours takes to reach that accuracy or more. The bar: at least 8.
 """
 
+import course_utils  # noqa: F401 - before torch is loaded: it says how threads wait
+
+# isort: split
 import argparse
 import itertools
 import json

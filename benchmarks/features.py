@@ -10,6 +10,9 @@ their accuracies on pictures that took no part. The bar: at least 8 times faster
 
 from __future__ import annotations
 
+import course_utils  # noqa: F401 - before torch is loaded: it says how threads wait
+
+# isort: split
 import argparse
 import json
 import tempfile

@@ -5,6 +5,9 @@
 Prints both sides and their ratio. The bar: at most 1.03.
 """
 
+import course_utils  # noqa: F401 - before torch is loaded: it says how threads wait
+
+# isort: split
 import argparse
 import statistics
 import time

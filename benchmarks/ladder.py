@@ -8,6 +8,9 @@ too. With --record, results/ladder_<device>.json is written, which lesson 7 show
 The bar: the accuracies of all rungs agree within the noise of the test pictures (four standard errors).
 """
 
+import course_utils  # noqa: F401 - before torch is loaded: it says how threads wait
+
+# isort: split
 import argparse
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a lesson needs around it: each lesson's first cell calls `prepare`, on Colab, on Binder and at home alike."""
+"""What a lesson needs around it: each lesson's first cell calls `prepare`, on Colab, on Binder and at home."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def place() -> str:
 def check() -> tuple[list[Requirement], list[tuple[Requirement, str]]]:
     """Return which of the course's needs are missing here, and which are here in a version outside their range.
 
-    What counts is what is installed; nothing is imported.
+    Only what is installed counts; nothing is imported.
     """
     from packaging.requirements import Requirement
 
@@ -78,10 +78,10 @@ def check() -> tuple[list[Requirement], list[tuple[Requirement, str]]]:
 
 
 def install(missing: list[Requirement]) -> None:
-    """Install packages with pip, and hold every package that is here at its version.
+    """Install packages with pip, and keep every installed package at its version.
 
     Raises:
-        PrepareError: when pip fails; what it said is in the message.
+        PrepareError: when pip fails; its output is in the message.
     """
     held = {f"{package.name}=={package.version}" for package in metadata.distributions() if package.name}
     held = {line for line in held if not line.lower().startswith(DISTRIBUTION)}

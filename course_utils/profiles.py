@@ -37,7 +37,7 @@ class Setting:
         """Return `value` in the setting's own type.
 
         Raises:
-            SettingError: when it has another type, lies outside the limits, or is none of the choices.
+            SettingError: when it has another type, lies outside the limits, or is not one of the choices.
         """
         if not self.type.startswith("list of "):
             return self._check_one(value, self.type)
@@ -125,7 +125,7 @@ class Settings(Mapping[str, Value]):
         return f"Settings({self.lesson}, {self.profile}: {values})"
 
     def describe(self) -> str:
-        """Return one line: which profile, why, and what was set by hand."""
+        """Return one line: which profile, why, and what was changed."""
         changed = ", ".join(f"{name} = {self._values[name]!r}" for name in self.changed)
         return f'Profile "{self.profile}": {self.reason}' + (f"; changed: {changed}." if changed else ".")
 
@@ -157,7 +157,7 @@ def load(lesson: str | int, profile: str = "auto", *, quiet: bool = False, **ove
     Args:
         lesson: its number, such as "03".
         profile: "quick", "full", or "auto": full with a GPU, quick without. The environment variable
-            COURSE_PROFILE decides instead of "auto", never instead of a profile that was asked for.
+            COURSE_PROFILE decides instead of "auto", but never overrides a profile that was asked for.
         quiet: do not print the line.
         overrides: settings that differ from the profile; None means "as the profile says".
 

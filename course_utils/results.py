@@ -28,7 +28,7 @@ def record(form: str = "", /, **figures: float | int | str) -> None:
     """Show `figures` as a small table and hand them to the runner.
 
     Args:
-        form: how the table shows numbers that are not whole, such as ".1%" for shares; four digits that count when
+        form: how the table shows numbers that are not whole, such as ".1%" for shares; four significant digits when
             empty. The runner gets every figure unrounded.
         figures: numbers (also 0-d tensors and numpy scalars) or short texts; names in lower_case.
 
@@ -66,9 +66,9 @@ def load(lesson: str | int, profile: str, root: Path | None = None) -> dict[str,
             f"results/); `course build {lesson_number(lesson)} --profile {profile}` records one."
         ) from None
     except (OSError, ValueError) as error:
-        raise RunError(f"results/{path.name} cannot be read ({error}); build the lesson again.") from error
+        raise RunError(f"results/{path.name} cannot be read ({error}); rebuild the lesson.") from error
     if not isinstance(recorded, dict) or not isinstance(recorded.get("figures"), dict):
-        raise RunError(f"results/{path.name} holds no figures; build the lesson again.")
+        raise RunError(f"results/{path.name} holds no figures; rebuild the lesson.")
     return recorded
 
 
@@ -106,9 +106,9 @@ def result_path(lesson: str | int, profile: str, root: Path | None = None) -> Pa
 def _plain(name: str, value: Any) -> float | int | str:
     """Return `value` as something JSON can hold exactly, or say why it cannot be recorded."""
     if not NAME.fullmatch(name):
-        raise ValueError(f"A figure cannot be called {name!r}; use lower case letters, digits and underscores.")
+        raise ValueError(f"A figure cannot be called {name!r}; use lower-case letters, digits and underscores.")
     if name in RUN_FIGURES:
-        raise ValueError(f"The name {name!r} belongs to the run itself, which records it; choose another name.")
+        raise ValueError(f"The name {name!r} is reserved for the run itself; choose another name.")
     if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
         value = value.item()
     if isinstance(value, str):
@@ -119,13 +119,13 @@ def _plain(name: str, value: Any) -> float | int | str:
         return value
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise ValueError(f"Figure {name!r} is {value}, not a finite number; find out why before recording it.")
+            raise ValueError(f"Figure {name!r} is {value}, not a finite number; find out why before you record it.")
         return value
-    raise TypeError(f"Figure {name!r} is a {type(value).__name__}; a figure is one number or a short text.")
+    raise TypeError(f"Figure {name!r} is a {type(value).__name__}; a figure is a number or a short text.")
 
 
 def shown(value: float | int | str, form: str = "") -> str:
-    """Return a figure as a reader wants it: a float as `form` says, or with four digits that count; thousands apart."""
+    """Return a figure for a reader: a float as `form` says, or with four significant digits; thousands separated."""
     if isinstance(value, float) and form:
         return format(value, form)
     if isinstance(value, float):

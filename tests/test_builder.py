@@ -320,6 +320,4 @@ def test_a_built_notebook_holds_no_picture_that_may_not_be_passed_on(tmp_path, s
     assert "Four cats and a dog." in public["data"]["text/plain"]
     assert lint_notebooks.check_pictures(built) == []
     problems = lint_notebooks.check_pictures(normalised(executed, "04", {}, tmp_path))
-    assert problems == (
-        [] if shareable else ["Cell 1 shows pictures that may not be passed on; build the lesson again."]
-    )
+    assert problems == ([] if shareable else ["Cell 1 shows pictures that may not be passed on; rebuild the lesson."])

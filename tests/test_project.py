@@ -2,6 +2,7 @@
 
 import json
 import os
+import pkgutil
 import re
 import shutil
 import subprocess
@@ -10,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+
+import course_utils
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -24,6 +27,18 @@ def test_importing_the_package_is_quick_and_loads_nothing_heavy():
     answers = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout for _ in range(3)]
     assert all(len(answer.split()) == 1 for answer in answers), answers
     assert min(float(answer) for answer in answers) < 0.1  # of the processor's time: others on it do not count
+
+
+def test_contributing_names_the_packages_that_there_are():
+    words = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|([^|]*)\|.*\|.*\|$", words, flags=re.MULTILINE)
+    named = {package: re.findall(r"\w+", modules) for names, modules in rows for package in re.findall(r"\w+", names)}
+    assert sorted(named) == sorted(module.name for module in pkgutil.iter_modules(course_utils.__path__))
+    for package, modules in named.items():
+        folder = ROOT / "course_utils" / package
+        there = {module.name for module in pkgutil.iter_modules([str(folder)])}
+        assert set(modules) <= there, f"{package} has no {set(modules) - there}"
+        assert bool(modules) == folder.is_dir(), f"the table says nothing of what is in {package}"
 
 
 def test_the_readme_quotes_the_recorded_runs():

@@ -62,7 +62,7 @@ def conda_name(requirement: Requirement) -> str | None:
     if name in SAME:
         return name
     raise SystemExit(
-        f"{name} is new: look whether conda-forge has it, and add it to SAME or CONDA in tools/make_environment.py."
+        f"{name} is new; check whether conda-forge has it, and add it to SAME or CONDA in tools/make_environment.py."
     )
 
 

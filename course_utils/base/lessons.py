@@ -15,7 +15,7 @@ def lesson_number(lesson: str | int) -> str:
     """Return the two digits (or the appendix's letter) of `lesson`: 1, "1", "01" and "01_pixels.ipynb" give "01".
 
     Raises:
-        SettingError: when it does not look like a lesson at all.
+        SettingError: when it does not look like a lesson.
     """
     text = Path(str(lesson)).name.partition(".")[0].partition("_")[0]
     if re.fullmatch(r"\d{1,2}", text):

@@ -20,7 +20,7 @@ FULL_DATA_GB = 0.5  # both downloads, unpacked
 
 
 def diagnose() -> dict[str, Any]:
-    """Return what was found, as `course doctor --json` prints it; "advice" lists what to do, most pressing first."""
+    """Return what was found, as `course doctor --json` prints it; "advice" says what to do, most urgent first."""
     machine = describe_machine()
     found: dict[str, Any] = {
         "course": __version__,
@@ -42,14 +42,12 @@ def advise(found: dict[str, Any]) -> list[str]:
     advice = []
     missing = [name for name in NEEDED if not found["versions"].get(name)]
     if missing:
-        advice.append(f"Install what is missing ({', '.join(missing)}): pip install pixels-to-predictions.")
+        advice.append(f"Install the missing packages ({', '.join(missing)}): pip install pixels-to-predictions.")
     missing = [name for name in FOR_RUNNING if not found["versions"].get(name)]
     if missing:
-        advice.append(
-            f'Install the tools for notebooks ({", ".join(missing)}): pip install "pixels-to-predictions[lab]".'
-        )
+        advice.append(f'Install the notebook tools ({", ".join(missing)}): pip install "pixels-to-predictions[lab]".')
     if found["device"].get("error"):
-        advice.append(f"PyTorch does not start ({found['device']['error']}); install it again.")
+        advice.append(f"PyTorch cannot be loaded ({found['device']['error']}); reinstall it.")
     if found["machine"]["gpu"] and found["device"].get("kind") == "cpu":
         advice.append("There is a GPU that this PyTorch cannot use; install a CUDA build from pytorch.org.")
     if found["free_memory_gb"] < KERNEL_MEMORY_GB:
@@ -83,7 +81,7 @@ def report(found: dict[str, Any]) -> str:
     ]
     for entry in found["data"]:
         lines.append(f"data         {entry['name']}: {entry.get('error') or entry['description']}")
-    lines.append(f"weights      {', '.join(found['weights']) or 'none downloaded; lessons 1 to 3 need none'}")
+    lines.append(f"weights      {', '.join(found['weights']) or 'none downloaded; lessons 1 to 3 do not need any'}")
     lines += ["", *(found["advice"] or ["Nothing is missing."])]
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""Run lessons: everything checked first, then side by side in processes of their own, then a report."""
+"""Run lessons: everything checked first, then side by side in separate processes, then a report."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Report:
-    """What came of a run: one entry for each notebook, and where the files are."""
+    """The outcome of a run: one entry for each notebook, and where the files are."""
 
     lessons: list[dict[str, Any]]
     folder: Path
@@ -84,7 +84,7 @@ def plan(
         root: the course's folder; found when None.
 
     Raises:
-        SettingError: for whatever does not exist or does not fit.
+        SettingError: for anything that does not exist or does not fit.
     """
     lessons = [str(lesson) for lesson in lessons]
     paths = [Path(text) for text in lessons if text.endswith(".ipynb")]
@@ -128,8 +128,7 @@ def run(
         watcher: told about progress.
 
     Raises:
-        RunError: when `out` cannot be written.
-        SettingError: when a notebook would be overwritten by its own result.
+        SettingError: when `out` cannot be written, or a notebook would be overwritten by its own result.
     """
     watcher, stop = watcher or NullWatcher(), threading.Event()
     check_writable(out)
@@ -179,10 +178,10 @@ def run(
 
 
 def check_writable(folder: Path) -> None:
-    """Make `folder` and try to write into it, before hours of running end in nothing.
+    """Make `folder` and try to write into it, so that hours of running are not lost.
 
     Raises:
-        RunError: when that is impossible.
+        SettingError: when that is impossible.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -190,7 +189,7 @@ def check_writable(folder: Path) -> None:
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as error:
-        raise RunError(
+        raise SettingError(
             f"The results cannot be written to {folder} ({error.strerror}); choose another folder with --out."
         ) from error
 

@@ -61,7 +61,7 @@ def statements(cells: Iterable[tuple[int, str]]) -> tuple[list[Statement], dict[
             line = f"line {error.lineno}: " if getattr(error, "lineno", None) else ""
             broken[number] = f"{line}{getattr(error, 'msg', error)}"
         except (RecursionError, MemoryError):
-            broken[number] = "it is nested too deeply"
+            broken[number] = "it is too deeply nested"
     return found, broken
 
 

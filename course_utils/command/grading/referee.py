@@ -59,7 +59,7 @@ class Result:
 
 @dataclass
 class Results:
-    """What came of all notebooks, in the order in which they were found."""
+    """The outcomes of all notebooks, in the order in which they were found."""
 
     rows: list[Result] = field(default_factory=list)
     confined: bool = True  # whether this system forbids an answer what it should
@@ -90,7 +90,7 @@ def judge_all(
     """
     if not hasattr(os, "fork"):
         raise CourseError(
-            "course check needs Linux or macOS, to keep answers away from their judge; on Windows run it in WSL."
+            "course check needs Linux or macOS to keep answers away from their judge; on Windows, run it in WSL."
         )
     with tempfile.TemporaryDirectory(prefix="course-check-") as folder:
         first = _Judge(Path(folder))
@@ -173,7 +173,7 @@ class _Judge:
         if ready is None:
             self.close()
             said = (self.home / "errors.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            raise CourseError(f"Judging does not start: {said[-1] if said else 'it gives no reason'}.")
+            raise CourseError(f"Judging cannot start: {said[-1] if said else 'it gives no reason'}.")
         self.lessons, self.confined = ready["lessons"], ready["confined"]
 
     def notebook(self, submission: Submission, timeout: float) -> list[Result]:

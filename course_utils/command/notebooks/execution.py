@@ -50,7 +50,7 @@ class Execution:
 
     @property
     def passed(self) -> bool:
-        """Whether the notebook ran to its end without any error, also none hidden in widget state."""
+        """Whether the notebook ran to its end without an error, hidden ones included."""
         return self.status == PASSED
 
 
@@ -103,7 +103,7 @@ def execute(
 
 
 def collect(result: Execution) -> None:
-    """Fill in what the executed notebook carries, and fail it when an error hides in outputs or widget state."""
+    """Fill in what the executed notebook carries, and fail it when an error is hidden in outputs or widget state."""
     for index, output in _outputs(result.notebook):
         data = output.get("data", {})
         if isinstance(data.get(FIGURES), dict):
@@ -122,7 +122,7 @@ def collect(result: Execution) -> None:
 
 
 def hidden_errors(notebook: Mapping[str, Any]) -> list[str]:
-    """Return the errors that only widgets know of: inside outputs they captured, or shown to the learner by a panel."""
+    """Return the errors that only widgets hold: in outputs they captured, or shown to the learner by a panel."""
     states = notebook.get("metadata", {}).get("widgets", {})
     models = states.get("application/vnd.jupyter.widget-state+json", {}).get("state", {})
     captured = [
@@ -159,7 +159,7 @@ def _worker(
 
 
 def _environment(work: Path, marker: str, more: Mapping[str, str]) -> dict[str, str]:
-    """Return the worker's environment: a kernel of this very Python, and nothing from the user's own set-up."""
+    """Return the worker's environment: a kernel of this same Python, and nothing of the user's own set-up."""
     kernel = work / "jupyter" / "kernels" / "python3"
     kernel.mkdir(parents=True)
     argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]

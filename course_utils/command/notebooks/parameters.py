@@ -87,7 +87,7 @@ def parse_assignments(texts: Sequence[str], lessons: Sequence[str]) -> dict[str,
     """Return `["03.epochs=2"]` as `{"03": {"epochs": "2"}}`; "epochs=2" works when `lessons` has only one.
 
     Raises:
-        SettingError: for a text of another form, or a lesson that is not among `lessons`.
+        SettingError: for a text of any other form, or a lesson that is not among `lessons`.
     """
     result: dict[str, dict[str, str]] = {lesson: {} for lesson in lessons}
     for text in texts:
