@@ -17,7 +17,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet $(CO
 # Two workers; the long tests first, and together what shares a server, a site or a notebook (tests/conftest.py).
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: run test check quick processes lessons browser nbval lab lint build site clean
+.PHONY: run test check quick processes lessons browser nbval benchmarks lab lint build site clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.lab
@@ -34,6 +34,7 @@ quick: $(VENV)/.test
 processes lessons browser: $(VENV)/.test
 	$(PYTEST) -m $@
 
+# Every lesson whole under nbval; `make lessons` runs what nbval compares.
 nbval: $(VENV)/.test
 	COURSE_PROFILE=quick $(BIN)/python -m pytest -n 2 --dist loadfile --nbval-lax --nbval-current-env \
 		--nbval-cell-timeout=1800 --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks
@@ -41,6 +42,13 @@ nbval: $(VENV)/.test
 lint: $(VENV)/.test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+
+# What is claimed about speed, measured anew; each script knows its bar.
+benchmarks: $(VENV)/.test
+	@missed=; for script in benchmarks/*.py; do \
+		echo "== $$script"; $(BIN)/python $$script || missed="$$missed $$script"; \
+	done; \
+	test -z "$$missed" || { echo "Failed, or missed their bars:$$missed"; exit 1; }
 
 lab: $(VENV)/.lab
 	$(BIN)/course lab

@@ -5,6 +5,9 @@
 The same network, batches, rates and optimizer, run in turn; prints seconds, the ratios, and how far the losses differ.
 """
 
+import course_utils  # noqa: F401 - before torch is loaded: it says how threads wait
+
+# isort: split
 import argparse
 import contextlib
 import io

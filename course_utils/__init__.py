@@ -19,7 +19,10 @@ Importing `course_utils` loads nothing heavy, and a module is loaded when it is 
     from course_utils import convolution, data, models, pictures, training
 """
 
+from course_utils.base import threads
 from course_utils.base.lazy import on_demand
+
+threads.prepare()  # before PyTorch is loaded, which reads once how its threads shall wait
 
 __version__ = "0.1.0"
 __all__ = [  # noqa: RUF022 - in the course's order

@@ -2,6 +2,8 @@ import os
 
 import pytest
 
+import course_utils  # noqa: F401 - before any test loads PyTorch: it says how threads wait
+
 os.environ.setdefault("MPLBACKEND", "Agg")  # figures are drawn, never shown
 os.environ.pop("COURSE_PROFILE", None)  # tests that want a profile say so
 os.environ["COURSE_STRICT"] = "1"  # an error that a widget would show to a learner is raised

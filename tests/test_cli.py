@@ -150,7 +150,7 @@ def test_doctor_goes_on_when_data_or_torch_cannot_be_looked_at(course, monkeypat
         raise DataError("no permission")
 
     monkeypatch.setattr(sources, "catalogue", fails)
-    assert doctor._data()[0]["error"] == "The data cannot be looked at: no permission"
+    assert doctor._data()[0]["error"] == "The data cannot be listed: no permission"
     monkeypatch.setitem(sys.modules, "torch", None)
     assert doctor._device()["kind"] is None
     code, output, _ = course("doctor")

@@ -62,7 +62,7 @@ HONEST = {
     "leans on a run": (
         ["history = train(epochs=30)", "def accuracy(batches): return history.accuracy"],
         "error",
-        "It needs something that is not there: cell 2 failed: NameError: name 'train' is not defined.",
+        "It needs something that is missing: cell 2 failed: NameError: name 'train' is not defined.",
     ),
     "leans on a long run": (
         ["steps = 0\nwhile True:\n    steps += 1", "def accuracy(batches): return steps"],

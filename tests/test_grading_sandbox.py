@@ -1,6 +1,6 @@
 """Answers called in a copy of the process: what they return, change and raise is as in the notebook itself.
 
-Everything runs in one clean process: a copy of a process with several threads, such as pytest's, would stand still.
+Everything runs in one clean process: a copy of a process with several threads, such as pytest's, would hang.
 """
 
 import multiprocessing
@@ -306,7 +306,7 @@ def test_a_check_that_looks_inside_a_network_says_when_it_cannot(clean):
     assert clean(judged, halves, "from torch import nn\ndef halves(): return nn.Linear(2, 2)")[0] == "correct"
     assert clean(judged, halves, "from torch import nn\ndef halves(): return nn.Linear(2, 3)")[0] == "wrong"
     own = "from torch import nn\nclass Net(nn.Linear): pass\ndef halves(): return Net(2, 2)"
-    message = "It gave back what cannot be judged outside its notebook: an object of type Net."
+    message = "It returned something that cannot be judged outside its notebook, an object of type Net."
     assert clean(judged, halves, own) == ("error", message)
 
 

@@ -61,13 +61,13 @@ def marked(monkeypatch, request):
         (
             "hidden_error",
             LONG,
-            "hidden error: an error hides in the state of a widget: RuntimeError: planted, and hidden",
+            "hidden error: a widget's state hides an error: RuntimeError: planted, and hidden",
         ),
         ("widget_error", LONG, "widget_error failed: cell 3: ZeroDivisionError: float division by zero"),
         (
             "shown_error",
             LONG,
-            "hidden error: an error hides in the state of a widget: This setting does not work: ZeroDivisionError",
+            "hidden error: a widget's state hides an error: This setting does not work: ZeroDivisionError",
         ),
         ("endless_output", 6, "cell 3"),
     ],
@@ -92,7 +92,7 @@ def test_a_planted_notebook_fails_long_before_it_would_end_with_the_right_code_a
         (["--set", "parameters.steps=many"], "Parameter 'steps' is 'many', but must be of type int"),
         (["--set", "parameters.steps=1.5"], "Parameter 'steps' is 1.5, but must be of type int"),
         (["--set", "steps"], "--set 'steps' is not understood; write NN.name=value"),
-        (["--set", "other.steps=3"], "--set 'other.steps=3' is for lesson 'other', which is not run"),
+        (["--set", "other.steps=3"], "--set 'other.steps=3' is for lesson 'other', which is not among"),
         (["--set", "profile=quick"], "has no parameter 'profile'; it has steps, rate, name; use --profile"),
         (["--profile", "fast"], "There is no profile 'fast'; there are auto, quick, full"),
         (["--jobs", "none"], "Invalid value for '--jobs'"),
@@ -134,7 +134,7 @@ def test_notebooks_run_side_by_side_and_one_failure_does_not_stop_the_others(tmp
     jobs = runner.plan([str(PLANTED / "parameters.ipynb"), str(PLANTED / "error.ipynb")])
     seen = []
 
-    class Watcher(runner.Nobody):
+    class Watcher(runner.NullWatcher):
         def cell(self, label, index, of):
             seen.append((label, index, of))
 
@@ -318,8 +318,8 @@ def test_a_run_fills_the_text_with_its_own_figures(toy_root, toy_built, tmp_path
     assert f"found in {report.lessons[0]['seconds']:.0f} s" in text and "{{" not in text
     page = (tmp_path / "01_toy.html").read_text()
     assert 'alt="A line that rises from one to three."' in page and "data:image/png;base64," in page
-    with pytest.raises(SettingError, match="Settings are given for '02', which is not run"):
-        runner.plan(["1"], overrides={"02": {"seed": 1}}, root=toy_root)
+    with pytest.raises(SettingError, match="is for lesson '02', which is not among"):
+        runner.plan(["1"], changes=["02.seed=1"], root=toy_root)
 
 
 def test_formulas_become_mathml_and_code_stays():

@@ -64,7 +64,16 @@ def test_every_lesson_and_every_module_has_a_page(site, pages):
     assert places == sorted(places)
     for module in ("training", "convolution", "data"):
         assert "course_utils" in (site / "api" / f"{module}.html").read_text(encoding="utf-8")
-    assert 'id="course_utils.training.fit.fit"' in (site / "api" / "training.html").read_text(encoding="utf-8")
+
+
+def test_the_reference_shows_each_idea_with_what_it_offers_first_and_the_command_apart(site, pages):
+    training = (site / "api" / "training.html").read_text(encoding="utf-8")
+    assert training.count('id="course_utils.training.fit"') == 1 and "course_utils.training.fit.fit" not in training
+    assert training.index('id="course_utils.training.fit"') < training.index('id="training-fit"')
+    assert not {"api/base.html", "api/command.html"} & set(pages)
+    behind = (site / "behind.html").read_text(encoding="utf-8")
+    for name in ("runner", "grading.judge", "lessons", "make_site", "describe_machine"):
+        assert f">{name}<" in behind, name
 
 
 def test_no_link_inside_the_site_is_broken(site, pages):

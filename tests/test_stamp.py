@@ -87,7 +87,7 @@ def test_stamping_keeps_all_else_and_is_done_once():
 
 @pytest.mark.parametrize("repo", ["name", "a/b/c", "https://github.com/a/b", "a/b c", ""])
 def test_what_is_no_repository_is_refused_and_nothing_is_written(repo, copy):
-    with pytest.raises(SettingError, match="is no repository; write OWNER/NAME"):
+    with pytest.raises(SettingError, match="is not a repository; write OWNER/NAME"):
         stamp.stamp_all(repo, copy)
     assert stamp.stamp_all(root=copy, check=True) == []
 

@@ -48,14 +48,14 @@ def test_every_control_of_the_mistakes_takes_all_its_values(answers, part, cloth
 
 def test_the_mistakes_shown_and_counted_are_those_of_the_confusion_matrix(answers, part, clothes):
     panel = lesson3.mistakes_by_pair(answers, part.images, clothes.classes)
-    matrix = diagnosis.confusion(answers, clothes.classes).matrix
+    matrix = diagnosis.confusion_matrix(answers, clothes.classes).matrix
     for i, truth in enumerate(clothes.classes):
         for j, guess in enumerate(clothes.classes):
             pair = panel.compute(truth, guess)
             assert pair.count == (int(matrix[i, j]) if i != j else 0) and len(pair.shown) == min(pair.count, 12)
         anything = panel.compute(truth, lesson3.ANY)
         assert anything.count == int(matrix[i].sum() - matrix[i, i])
-    truth, guess, count = diagnosis.confusion(answers, clothes.classes).worst_pairs(1)[0]
+    truth, guess, count = diagnosis.confusion_matrix(answers, clothes.classes).worst_pairs(1)[0]
     assert panel.values == {"truth": truth, "guess": guess}
     assert panel.sentence.startswith(f"{truth} was taken for {guess} {count} times")
 

@@ -103,7 +103,9 @@ def check_outputs(notebook: Mapping[str, Any]) -> list[str]:
                 found = MACHINE_PATH.search(text)
                 if found:
                     around = text[max(0, found.start() - 20) : found.end() + 30].strip()
-                    problems.append(f"Cell {number}, output {kind}, names a folder of a machine: {around!r}.")
+                    problems.append(
+                        f"Cell {number}, output {kind}, names a folder of the machine that built it: {around!r}."
+                    )
     return problems
 
 
@@ -115,7 +117,7 @@ def check_pictures(notebook: Mapping[str, Any]) -> list[str]:
             problems.append(f"Cell {number}: a picture in the text has no alternative text.")
         for output in cell.get("outputs", ()):
             if is_private(output):
-                problems.append(f"Cell {number} shows pictures that may not be passed on; build the lesson again.")
+                problems.append(f"Cell {number} shows pictures that may not be passed on; rebuild the lesson.")
             for kind in PICTURES:
                 if kind not in output.get("data", {}):
                     continue
@@ -149,7 +151,7 @@ def check_parameters(path: Path, notebook: Mapping[str, Any], number: str) -> li
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     tagged = [i for i, cell in enumerate(code, start=1) if "parameters" in cell["metadata"].get("tags", ())]
     if tagged != [2]:
-        return [f"The cell tagged 'parameters' must be the second code cell, and there is: {tagged or 'none'}."]
+        return [f"The cell tagged 'parameters' must be the second code cell, but it is {tagged or 'missing'}."]
     try:
         parameters, block = parameters_of(path) or {}, lesson_profile(number)
     except CourseError as error:
@@ -171,7 +173,7 @@ def check_fresh(notebook: Mapping[str, Any], number: str, root: Path) -> list[st
         return [f"Lesson {number} has no source in notebooks/source."]
     wanted, problems = to_notebook(source), []
     if [cell["cell_type"] for cell in notebook["cells"]] != [cell["cell_type"] for cell in wanted["cells"]]:
-        return [f"It has other cells than {source.name}; run `course build {number}`."]
+        return [f"Its cells are not those of {source.name}; run `course build {number}`."]
     for position, (mine, theirs) in enumerate(zip(code_of(notebook), code_of(wanted)), start=1):
         if mine != theirs:
             problems.append(f"Code cell {position} differs from {source.name}; run `course build {number}`.")
@@ -180,7 +182,7 @@ def check_fresh(notebook: Mapping[str, Any], number: str, root: Path) -> list[st
     except CourseError as error:
         return [*problems, str(error)]
     if recorded["figures"] != _figures(notebook):
-        problems.append("The figures in its outputs are not the recorded ones; build the lesson again.")
+        problems.append("The figures in its outputs are not the recorded ones; rebuild the lesson.")
     figures = quotes(number, recorded, root)
     for position, (cell, theirs) in enumerate(zip(notebook["cells"], wanted["cells"]), start=1):
         if cell["cell_type"] == "code":
@@ -202,7 +204,7 @@ def _first_difference(mine: str, expected: str) -> str:
     for a, b in zip(mine.split("\n"), expected.split("\n")):
         if a != b:
             return f"{a[:80]!r} instead of {b[:80]!r}"
-    return "lines are missing or added"
+    return "lines were added or are missing"
 
 
 def _figures(notebook: Mapping[str, Any]) -> dict[str, Any]:
@@ -214,7 +216,7 @@ def _figures(notebook: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _texts(output: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Give each text of an output with its kind; pictures are no texts."""
+    """Give each text of an output with its kind; pictures are left out."""
     if "text" in output:
         yield output["name"], "".join(output["text"])
     for kind, value in output.get("data", {}).items():
@@ -225,7 +227,7 @@ def _texts(output: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def main(arguments: list[str] | None = None) -> int:
     """Print what is wrong with the committed notebooks, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("lessons", nargs="*", metavar="LESSON", help="numbers, such as 1 3; all when left out")
+    parser.add_argument("lessons", nargs="*", metavar="LESSON", help="numbers such as 1 3; all if omitted")
     try:
         root = find_root()
         chosen = choose(parser.parse_args(arguments).lessons, notebooks(root))

@@ -20,10 +20,7 @@ from course_utils.errors import SettingError
 TEMPLATE = Path(__file__).with_name("new_lesson.template.py")
 SETTINGS = """
 "NUMBER":
-  settings:
-    seed: {type: int, min: 0, max: 1000000, help: "Start of the random numbers."}
-  quick: {seed: 0}
-  full: {seed: 0}
+  seed: {type: int, min: 0, max: 1000000, quick: 0, full: 0, help: "Start of the random numbers."}
 """
 PROFILES = Path("course_utils", "profiles.yaml")
 

@@ -39,7 +39,7 @@ def main() -> int:
     """Read the settings, run the lessons, and take the pictures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--lessons", nargs="+", default=[], help="numbers; all when left out")
+    parser.add_argument("--lessons", nargs="+", default=[], help="numbers; all if omitted")
     parser.add_argument("--panels", action="store_true", help="the live figures alone")
     settings = parser.parse_args()
     if chromium() is None:

@@ -6,7 +6,6 @@ them: everything is put back, counts come from the batches, and a curve that say
 
 from course_utils.learning_rate.compare import Candidate, Comparison, best_rate, compare
 from course_utils.learning_rate.range_test import RangeTest, geometric_rates, range_test
-from course_utils.learning_rate.restoring import put_back
 from course_utils.learning_rate.schedules import (
     Preview,
     constant,
@@ -21,7 +20,8 @@ from course_utils.learning_rate.schedules import (
     step_decay,
     total_steps,
 )
-from course_utils.learning_rate.suggest import SuggestedRate, Suggestion, smooth, suggest, valley
+from course_utils.learning_rate.suggest import SuggestedRate, Suggestion, suggest, valley
+from course_utils.training.smoothing import smooth
 
 __all__ = [
     "Candidate",
@@ -41,7 +41,6 @@ __all__ = [
     "plateau",
     "plot_previews",
     "preview",
-    "put_back",
     "range_test",
     "require_fit",
     "smooth",

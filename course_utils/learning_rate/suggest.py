@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from course_utils.training.smoothing import smooth
+
 FEWEST = 20  # losses; with fewer, chance draws the curve
 SURE = 5.0  # standard errors by which the loss must fall
 SMALLEST_FALL = 0.03  # of the first loss; a smaller fall is flat, however sure it is
@@ -68,25 +70,6 @@ class Suggestion:
         low, high = self.range
         lines = [f"Begin with a rate near {self.rate:.2g}; between {low:.2g} and {high:.2g} is worth trying."]
         return "\n".join(lines + [f"  {c.rule:<12} {c.rate:>8.2g}  {c.reason}" for c in self.answers])
-
-
-def smooth(losses: Sequence[float], beta: float = 0.98) -> list[float]:
-    """Return the losses as an exponential moving average with bias correction, as in Adam (arXiv:1412.6980).
-
-    Args:
-        losses: one number a step.
-        beta: how much of the old average a new loss leaves, from 0 (no smoothing) to below 1.
-
-    Raises:
-        ValueError: for a `beta` outside [0, 1).
-    """
-    if not 0 <= beta < 1:
-        raise ValueError(f"beta must be at least 0 and below 1, not {beta}; 0.98 smooths over some 50 batches.")
-    average, result = 0.0, []
-    for step, loss in enumerate(losses, start=1):
-        average = beta * average + (1 - beta) * loss
-        result.append(average / (1 - beta**step))
-    return result
 
 
 def suggest(rates: Sequence[float], losses: Sequence[float], beta: float = 0.98, *, ended: bool = False) -> Suggestion:

@@ -92,7 +92,7 @@ class FeatureBatches:
             yield self.features.rows(chosen), self.features.labels[chosen]
 
 
-def cached(
+def cached_features(
     net: Network,
     pictures: PictureList,
     preprocess: Preprocess | None = None,

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_utils.learning_rate import smooth
 from course_utils.training.evaluate import evaluate
+from course_utils.training.smoothing import smooth
 from course_utils.widgets import controls
 from course_utils.widgets.panel import LivePanel, strict
 

@@ -1147,7 +1147,7 @@ exercises.lesson6.quiz.ask(4)
 # | what you built | where it lives |
 # | --- | --- |
 # | the ladder, the smoothing, the range test | `learning_rate.geometric_rates`, `smooth`, `range_test` |
-# | putting everything back, for any experiment | `learning_rate.put_back` |
+# | putting everything back, for any experiment | `training.restored` |
 # | the three rules, the range, "no clear answer" | `learning_rate.suggest`, `valley` |
 # | one-cycle's formula, and the scheduler | `learning_rate.one_cycle_values`, `one_cycle` |
 # | the other schedules, and drawing them | `learning_rate.step_decay`, `plateau`, `cosine_restarts`, `preview` |
