@@ -40,7 +40,7 @@ def net():
 
 @pytest.fixture
 def listed(folder):
-    return data.picture_lists(folder, quiet=True)
+    return data.folder(folder, quiet=True)
 
 
 class Counting:
@@ -99,7 +99,7 @@ def test_another_head_uses_the_same_features(net, listed, tmp_path):
 def test_only_files_that_changed_are_computed_anew(net, folder, tmp_path):
     own = tmp_path / "own"
     shutil.copytree(folder, own)
-    listed = data.picture_lists(own, quiet=True).train
+    listed = data.folder(own, quiet=True).train
     before = transfer.cached(net, listed, cache=tmp_path / "cache").values
     pictures.photograph("raccoon").crop((0, 0, 90, 90)).save(listed.files[3])
     after = transfer.cached(net, listed, cache=tmp_path / "cache")
@@ -157,7 +157,7 @@ def slow(*_):
     print("working", flush=True)
     time.sleep(0.3)
 net.model.register_forward_pre_hook(slow)
-listed = data.picture_lists(sys.argv[1], quiet=True).train
+listed = data.folder(sys.argv[1], quiet=True).train
 print(transfer.cached(net, listed, cache=__import__("pathlib").Path(sys.argv[2]), batch=2).computed, flush=True)
 """
 

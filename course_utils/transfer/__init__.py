@@ -6,7 +6,6 @@ from course_utils.transfer.freezing import Stage, freeze, is_frozen, overview, p
 from course_utils.transfer.heads import published_head, replace_head
 from course_utils.transfer.preprocess import Preprocess
 from course_utils.transfer.saving import load_network, save_network
-from course_utils.transfer.uploading import Upload, open_upload, uploads
 
 __all__ = [
     "FeatureBatches",
@@ -15,7 +14,6 @@ __all__ = [
     "Network",
     "Preprocess",
     "Stage",
-    "Upload",
     "backbone",
     "cached",
     "find_head",
@@ -23,7 +21,6 @@ __all__ = [
     "imagenet_categories",
     "is_frozen",
     "load_network",
-    "open_upload",
     "overview",
     "parameter_groups",
     "published_head",
@@ -31,5 +28,4 @@ __all__ = [
     "save_network",
     "stages",
     "unfreeze",
-    "uploads",
 ]
