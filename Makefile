@@ -1,5 +1,7 @@
 # make run    a fresh clone to executed lessons, a report and web pages in runs/latest
 # make test   a fresh clone to a green test run
+# make check  style and the quick tests, in about two minutes
+#             the others by kind: make processes, make lessons, make browser
 # make lab    a fresh clone to JupyterLab
 # make site   a fresh clone to the site in build/site (Python 3.11 or newer)
 # Each makes .venv when it is missing. PYTHON chooses the Python to make it with: make run PYTHON=python3.12
@@ -12,18 +14,41 @@ CONSTRAINTS ?= constraints.txt
 RUN ?=
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet $(CONSTRAINTS:%=--constraint %)
 
-.PHONY: run test lab lint build site clean
+# Two workers; the long tests first, and together what shares a server, a site or a notebook (tests/conftest.py).
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+
+.PHONY: run test check quick processes lessons browser nbval benchmarks lab lint build site clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.lab
 	$(BIN)/course run --html $(RUN)
 
 test: $(VENV)/.test lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=90
+	$(PYTEST) --cov --cov-report=term --cov-fail-under=90
+
+check: lint quick
+
+quick: $(VENV)/.test
+	$(PYTEST) -m "not (processes or lessons or browser)"
+
+processes lessons browser: $(VENV)/.test
+	$(PYTEST) -m $@
+
+# Every lesson whole under nbval; `make lessons` runs what nbval compares.
+nbval: $(VENV)/.test
+	COURSE_PROFILE=quick $(BIN)/python -m pytest -n 2 --dist loadfile --nbval-lax --nbval-current-env \
+		--nbval-cell-timeout=1800 --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+
+# What is claimed about speed, measured anew; each script knows its bar.
+benchmarks: $(VENV)/.test
+	@missed=; for script in benchmarks/*.py; do \
+		echo "== $$script"; $(BIN)/python $$script || missed="$$missed $$script"; \
+	done; \
+	test -z "$$missed" || { echo "Failed, or missed their bars:$$missed"; exit 1; }
 
 lab: $(VENV)/.lab
 	$(BIN)/course lab

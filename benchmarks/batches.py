@@ -9,6 +9,9 @@ of the workers is timed apart and left out, which favours it. Ours also normalis
 
 from __future__ import annotations
 
+import course_utils  # noqa: F401 - before torch is loaded: it says how threads wait
+
+# isort: split
 import argparse
 import statistics
 import time

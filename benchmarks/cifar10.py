@@ -11,6 +11,9 @@ by the clock, and in seconds of processor time over all threads, which other pro
 The bar: at least 78 % after at most 600 seconds. Prints both sides, and where the pictures came from.
 """
 
+import course_utils  # noqa: F401 - before torch is loaded: it says how threads wait
+
+# isort: split
 import argparse
 import dataclasses
 import functools
@@ -25,6 +28,7 @@ from course_utils import data, models, training
 from course_utils.base.machine import describe_machine, versions
 
 SECONDS = 600  # of training, at most
+ACCURACY = 0.78  # at least
 CLASSIC_EPOCHS, SHORT_EPOCHS = 2, 2
 HALVES = (0.5, 0.5, 0.5)
 
@@ -75,6 +79,7 @@ def main():
         "seed": options.seed,
     }
     path = Path(__file__).parent.parent / "results" / "benchmark_cifar10.json"
+    missed = False
     for name in options.sides:
         epochs = SIDES[name] or options.epochs
         start = time.process_time()
@@ -87,15 +92,16 @@ def main():
             "accuracy": accuracy,
         }
         print(f"{name:<10} {epochs:>2} epochs  {seconds:6.1f} s  test accuracy {accuracy:.2%}", flush=True)
-        if name == "ours" and seconds > SECONDS:
-            print(
-                f"by the clock that is more than {SECONDS} seconds: run it on an idle machine, or with fewer --epochs"
-            )
+        if name == "ours" and (seconds > SECONDS or accuracy < ACCURACY):
+            missed = True
+            print(f"the bar is {ACCURACY:.0%} in {SECONDS} seconds by the clock, on an idle machine")
         if options.record:
             known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
             same = all(known.get(key) == value for key, value in about.items())  # machine, data, seed: keep other sides
             record = {**(known if same else about), name: side, "date": time.strftime("%Y-%m-%d")}
             path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    if missed:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,9 @@ All four compute the same (checked first). Each round runs every version, the qu
 moment of the machine hits all of them.
 """
 
+import course_utils  # noqa: F401 - before torch is loaded: it says how threads wait
+
+# isort: split
 import argparse
 import time
 from statistics import median

@@ -10,6 +10,9 @@ their accuracies on pictures that took no part. The bar: at least 8 times faster
 
 from __future__ import annotations
 
+import course_utils  # noqa: F401 - before torch is loaded: it says how threads wait
+
+# isort: split
 import argparse
 import json
 import tempfile
@@ -51,7 +54,7 @@ def with_cache(net, pictures, cache):
     """Return the trained head and the seconds that features and training took."""
     head, optimizer = fresh_head(net, len(pictures.classes))
     start = time.perf_counter()
-    features = transfer.cached(net, pictures, cache=cache, batch=SIZE, progress=False)
+    features = transfer.cached_features(net, pictures, cache=cache, batch=SIZE, progress=False)
     for chosen in orders(len(pictures)):
         step(head, optimizer, features.rows(chosen), features.labels[chosen])
     return head, time.perf_counter() - start
@@ -78,7 +81,7 @@ def main():
     net = transfer.backbone("efficientnet_lite0")
     net.features(torch.zeros(SIZE, 3, 224, 224))  # warm
     with tempfile.TemporaryDirectory() as folder:
-        asked = transfer.cached(net, final, cache=Path(folder), progress=False)
+        asked = transfer.cached_features(net, final, cache=Path(folder), progress=False)
         sides = {"cached features": with_cache(net, train, Path(folder)), "body every epoch": every_epoch(net, train)}
         rows = {}
         for name, (head, seconds) in sides.items():

@@ -8,14 +8,15 @@ too. With --record, results/ladder_<device>.json is written, which lesson 7 show
 The bar: the accuracies of all rungs agree within the noise of the test pictures (four standard errors).
 """
 
+import course_utils  # noqa: F401 - before torch is loaded: it says how threads wait
+
+# isort: split
 import argparse
 from pathlib import Path
 
 import torch
 
-from course_utils import data
-from course_utils.acceleration import ladder
-from course_utils.acceleration.devices import choose
+from course_utils import acceleration, data
 
 
 def main():
@@ -29,13 +30,13 @@ def main():
     parser.add_argument("--widths", type=int, nargs=3, default=(16, 32, 32))
     parser.add_argument("--record", action="store_true", help="write results/ladder_<device>.json")
     options = parser.parse_args()
-    device = choose(options.device)
+    device = acceleration.pick_device(options.device)
     pictures = data.load(options.data)
     train = pictures.train.take(at_most=options.pictures)
     test = pictures.test.take(at_most=options.test_pictures)
-    climbed = ladder.climb(
+    climbed = acceleration.climb(
         train, test, device, source=f"{pictures.title}: {pictures.source.description}", epochs=options.epochs,
-        batch=options.batch, widths=tuple(options.widths), on_rung=lambda row: print(ladder._line(row), flush=True),
+        batch=options.batch, widths=tuple(options.widths), on_rung=lambda row: print(row, flush=True),
     )  # fmt: skip
     print(climbed)
     accuracies = [row.accuracy for row in climbed.measured]

@@ -5,6 +5,9 @@
 The same network, batches, rates and optimizer, run in turn; prints seconds, the ratios, and how far the losses differ.
 """
 
+import course_utils  # noqa: F401 - before torch is loaded: it says how threads wait
+
+# isort: split
 import argparse
 import contextlib
 import io
@@ -32,7 +35,7 @@ def bare(model, loader, optimizer, steps):
     losses = []
     stream = itertools.chain.from_iterable(itertools.repeat(loader))
     model.train()
-    for rate, (images, labels) in zip(learning_rate.ladder(1e-7, 1, steps), stream):
+    for rate, (images, labels) in zip(learning_rate.geometric_rates(1e-7, 1, steps), stream):
         optimizer.param_groups[0]["lr"] = rate
         loss = F.cross_entropy(model(images), labels)
         losses.append(loss.item())

@@ -17,9 +17,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from course_utils import data
-from course_utils.acceleration.devices import choose
-from course_utils.acceleration.sprint import Settings, Sprint
+from course_utils import acceleration, data
 from course_utils.base.machine import describe_machine, versions
 
 BARS = {"accuracy": 0.905, "cold": 8.0, "warm": 1.5}  # on one H100
@@ -36,17 +34,17 @@ def main():
     parser.add_argument("--leave-out", nargs="*", default=(), metavar="TRICK")
     parser.add_argument("--record", action="store_true")
     options = parser.parse_args()
-    device = choose(options.device)
+    device = acceleration.pick_device(options.device)
     pictures = data.load(options.data, validation=options.validation, sample_ok=device.kind == "cpu")
     train, test, chosen = pictures.train, pictures.test, {}
     if device.kind == "cpu":
         print("No GPU: this is a miniature that shows the script works; its seconds say nothing about the records.")
         train, test = train.take(at_most=2000), test.take(at_most=800)
         chosen = {"batch_size": 100, "widths": (8, 16, 32)}
-    settings = Settings(
+    settings = acceleration.SprintSettings(
         epochs=options.epochs, compile=options.compile, leave_out=frozenset(options.leave_out), **chosen
     )
-    race, results = Sprint(train, test, settings, device), []
+    race, results = acceleration.Sprint(train, test, settings, device), []
     for seed in range(options.seeds):
         results.append(race.run(seed))
         kind = "cold" if results[-1].cold else "warm"

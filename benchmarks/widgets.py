@@ -12,10 +12,11 @@ from pathlib import Path
 from statistics import quantiles
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tools"))
 
-from course_utils.notebooks import lessons  # noqa: E402
 from lab import NONE_FOUND, Lab, chromium  # noqa: E402
+
+from course_utils.base import lessons  # noqa: E402
 
 
 def main():

@@ -1,4 +1,4 @@
-"""What a lesson needs around it: each lesson's first cell calls `prepare`, on Colab, on Binder and at home alike."""
+"""What a lesson needs around it: each lesson's first cell calls `prepare`, on Colab, on Binder and at home."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def prepare() -> None:
         )
     for need, version in unfit:
         print(
-            f"{need.name} {version} is here, and the course was made for {need.name} {need.specifier}: "
+            f"{need.name} {version} is installed, but the course was made for {need.name} {need.specifier}: "
             f"if something fails, install that and restart the kernel."
         )
 
@@ -55,7 +55,7 @@ def place() -> str:
 def check() -> tuple[list[Requirement], list[tuple[Requirement, str]]]:
     """Return which of the course's needs are missing here, and which are here in a version outside their range.
 
-    What counts is what is installed; nothing is imported.
+    Only what is installed counts; nothing is imported.
     """
     from packaging.requirements import Requirement
 
@@ -78,10 +78,10 @@ def check() -> tuple[list[Requirement], list[tuple[Requirement, str]]]:
 
 
 def install(missing: list[Requirement]) -> None:
-    """Install packages with pip, and hold every package that is here at its version.
+    """Install packages with pip, and keep every installed package at its version.
 
     Raises:
-        PrepareError: when pip fails; what it said is in the message.
+        PrepareError: when pip fails; its output is in the message.
     """
     held = {f"{package.name}=={package.version}" for package in metadata.distributions() if package.name}
     held = {line for line in held if not line.lower().startswith(DISTRIBUTION)}
@@ -95,6 +95,6 @@ def install(missing: list[Requirement]) -> None:
         said = (done.stderr or done.stdout).strip().splitlines()[-3:]
         raise PrepareError(
             f"pip could not install {', '.join(need.name for need in missing)}, which the course needs: "
-            f"{' '.join(said)} Install it by hand, restart the kernel, and run this cell again."
+            f"{' '.join(said)} Install it yourself, restart the kernel, and run this cell again."
         )
     importlib.invalidate_caches()

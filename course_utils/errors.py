@@ -10,7 +10,7 @@ class DataError(CourseError):
 
 
 class DamagedError(DataError):
-    """A file that lies in the data folder is damaged; it is never passed over in silence."""
+    """A file in the data folder is damaged; such a file is never skipped silently."""
 
 
 class TrainingError(CourseError):

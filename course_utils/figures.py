@@ -73,7 +73,7 @@ def to_png(figure: Figure, dpi: int = SAVED_DPI) -> bytes:
 
 
 def to_page_image(figure: Figure) -> tuple[str, bytes]:
-    """Return `figure` as a picture file fit for a notebook, and the file's MIME type.
+    """Return `figure` as a picture file suitable for a notebook, and the file's MIME type.
 
     Lines and text are stored as PNG, sharp on a dense screen. A figure that would be larger than `LARGE` holds
     photographs: it is stored as JPEG, with one pixel for each pixel on the page.
@@ -102,13 +102,13 @@ def show(figure: Figure, alt: str, *, shareable: bool = True) -> None:
     """Show `figure` under a cell, with alternative text for those who cannot see it, and close it.
 
     Args:
-        figure: a matplotlib figure; closed afterwards, so that none piles up in memory.
+        figure: a matplotlib figure; closed afterwards, so that figures do not pile up in memory.
         alt: one or two sentences that say what the picture shows; required, and at least 15 characters.
         shareable: False where it shows pictures that may not be passed on, such as those of a set without a licence
             (`cifar.source.shareable`): `course build` then leaves it out of the notebook that is published.
 
     Raises:
-        ValueError: when `alt` is missing or too short to help anybody.
+        ValueError: when `alt` is missing or too short to help.
     """
     import matplotlib.pyplot as plt
     from IPython.display import display
@@ -122,7 +122,7 @@ def bundle(figure: Figure, alt: str, shareable: bool = True) -> tuple[dict[str, 
     """Return `figure` as a notebook's output holds it: data and metadata by MIME type, with alternative text.
 
     Raises:
-        ValueError: when `alt` is missing or too short to help anybody.
+        ValueError: when `alt` is missing or too short to help.
     """
     if len(alt.strip()) < 15:
         raise ValueError(f"The alternative text {alt!r} says too little; describe the picture in a sentence or two.")

@@ -37,7 +37,7 @@ class Setting:
         """Return `value` in the setting's own type.
 
         Raises:
-            SettingError: when it has another type, lies outside the limits, or is none of the choices.
+            SettingError: when it has another type, lies outside the limits, or is not one of the choices.
         """
         if not self.type.startswith("list of "):
             return self._check_one(value, self.type)
@@ -125,7 +125,7 @@ class Settings(Mapping[str, Value]):
         return f"Settings({self.lesson}, {self.profile}: {values})"
 
     def describe(self) -> str:
-        """Return one line: which profile, why, and what was set by hand."""
+        """Return one line: which profile, why, and what was changed."""
         changed = ", ".join(f"{name} = {self._values[name]!r}" for name in self.changed)
         return f'Profile "{self.profile}": {self.reason}' + (f"; changed: {changed}." if changed else ".")
 
@@ -157,7 +157,7 @@ def load(lesson: str | int, profile: str = "auto", *, quiet: bool = False, **ove
     Args:
         lesson: its number, such as "03".
         profile: "quick", "full", or "auto": full with a GPU, quick without. The environment variable
-            COURSE_PROFILE decides instead of "auto", never instead of a profile that was asked for.
+            COURSE_PROFILE decides instead of "auto", but never overrides a profile that was asked for.
         quiet: do not print the line.
         overrides: settings that differ from the profile; None means "as the profile says".
 
@@ -195,7 +195,7 @@ def choose_profile(profile: str = "auto") -> tuple[str, str]:
     """Return the profile that `profile` stands for here, and the reason in a few words.
 
     Raises:
-        SettingError: when it, or COURSE_PROFILE, is no profile.
+        SettingError: when it, or COURSE_PROFILE, is not a profile.
     """
     wanted, reason = named_profile(profile)
     if wanted != "auto":
@@ -211,7 +211,7 @@ def named_profile(profile: str = "auto") -> tuple[str, str]:
     """Return the profile that is asked for here or by COURSE_PROFILE, and by whom; it may still be "auto".
 
     Raises:
-        SettingError: when it is no profile.
+        SettingError: when it is not a profile.
     """
     wanted, reason = profile, "as asked for"
     if profile == "auto" and os.environ.get("COURSE_PROFILE", "auto") not in ("", "auto"):
@@ -237,25 +237,22 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _checked(number: str, block: Mapping[str, Any]) -> LessonProfile:
-    """Return `block` as a LessonProfile, or say what its author has to mend."""
-    settings = {}
-    for name, description in (block.get("settings") or {}).items():
-        kind = str(description.get("type")).removeprefix("list of ")
-        if kind not in TYPES or set(description) - {"type", "min", "max", "choices", "help"}:
+    """Return `block` as a LessonProfile, or say what its author has to fix."""
+    settings: dict[str, Setting] = {}
+    values: dict[str, dict[str, Value]] = {profile: {} for profile in PROFILES}
+    for name, description in block.items():
+        rules = {key: value for key, value in description.items() if key not in PROFILES}
+        kind = str(rules.get("type")).removeprefix("list of ")
+        if kind not in TYPES or set(rules) - {"type", "min", "max", "choices", "help"}:
             raise SettingError(
-                f"profiles.yaml: setting {name!r} of lesson {number} is not described as the file's head says."
+                f"profiles.yaml: setting {name!r} of lesson {number} is not described as the head of the file says."
             )
-        choices = description.get("choices")
-        settings[name] = Setting(name, **{**description, "choices": tuple(choices) if choices else None})
-    values = {}
-    for profile in PROFILES:
-        given = block.get(profile) or {}
-        odd = sorted(set(given) ^ set(settings))
-        if odd:
-            raise SettingError(
-                f"profiles.yaml: lesson {number}, profile {profile}: {_listed(odd)} needs both a setting and a value."
-            )
-        values[profile] = {name: settings[name].check(value) for name, value in given.items()}
+        choices = rules.get("choices")
+        settings[name] = Setting(name, **{**rules, "choices": tuple(choices) if choices else None})
+        for profile in PROFILES:
+            if profile not in description:
+                raise SettingError(f"profiles.yaml: setting {name!r} of lesson {number} needs a value for {profile}.")
+            values[profile][name] = settings[name].check(description[profile])
     return LessonProfile(number, settings, values)
 
 

@@ -28,13 +28,13 @@ def record(form: str = "", /, **figures: float | int | str) -> None:
     """Show `figures` as a small table and hand them to the runner.
 
     Args:
-        form: how the table shows numbers that are not whole, such as ".1%" for shares; four digits that count when
+        form: how the table shows numbers that are not whole, such as ".1%" for shares; four significant digits when
             empty. The runner gets every figure unrounded.
         figures: numbers (also 0-d tensors and numpy scalars) or short texts; names in lower_case.
 
     Raises:
         ValueError: for a name in another style or reserved for the run itself, a number that is not finite, a
-            long text, a form that is none, or nothing at all.
+            long text, an invalid format, or nothing at all.
         TypeError: for a value that is neither a number nor a text.
     """
     if not figures:
@@ -66,16 +66,16 @@ def load(lesson: str | int, profile: str, root: Path | None = None) -> dict[str,
             f"results/); `course build {lesson_number(lesson)} --profile {profile}` records one."
         ) from None
     except (OSError, ValueError) as error:
-        raise RunError(f"results/{path.name} cannot be read ({error}); build the lesson again.") from error
+        raise RunError(f"results/{path.name} cannot be read ({error}); rebuild the lesson.") from error
     if not isinstance(recorded, dict) or not isinstance(recorded.get("figures"), dict):
-        raise RunError(f"results/{path.name} holds no figures; build the lesson again.")
+        raise RunError(f"results/{path.name} holds no figures; rebuild the lesson.")
     return recorded
 
 
 def benchmark(name: str, root: Path | None = None) -> dict[str, Any] | None:
     """Return what a script of `benchmarks/` recorded in `results/benchmark_<name>.json`, and print when and where.
 
-    Returns None, and says so, where the course's folder is not at hand: a lesson goes on without it.
+    Returns None, and says so, where the course's folder is not available: a lesson goes on without it.
 
     Raises:
         RunError: when the record is damaged.
@@ -84,7 +84,7 @@ def benchmark(name: str, root: Path | None = None) -> dict[str, Any] | None:
         path = (root or find_root()) / "results" / f"benchmark_{name}.json"
         recorded = json.loads(path.read_text(encoding="utf-8"))
     except (SettingError, FileNotFoundError):
-        print(f"The recorded benchmark {name!r} is not here; it lies in the course's folder, under results/.")
+        print(f"The recorded benchmark {name!r} is not here; it is in the course's folder, under results/.")
         return None
     except (OSError, ValueError) as error:
         raise RunError(
@@ -104,11 +104,11 @@ def result_path(lesson: str | int, profile: str, root: Path | None = None) -> Pa
 
 
 def _plain(name: str, value: Any) -> float | int | str:
-    """Return `value` as something JSON can hold exactly, or say why it is no figure."""
+    """Return `value` as something JSON can hold exactly, or say why it cannot be recorded."""
     if not NAME.fullmatch(name):
-        raise ValueError(f"A figure cannot be called {name!r}; use lower case letters, digits and underscores.")
+        raise ValueError(f"A figure cannot be called {name!r}; use lower-case letters, digits and underscores.")
     if name in RUN_FIGURES:
-        raise ValueError(f"The name {name!r} belongs to the run itself, which records it; choose another name.")
+        raise ValueError(f"The name {name!r} is reserved for the run itself; choose another name.")
     if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
         value = value.item()
     if isinstance(value, str):
@@ -119,13 +119,13 @@ def _plain(name: str, value: Any) -> float | int | str:
         return value
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise ValueError(f"Figure {name!r} is {value}, not a finite number; find out why before recording it.")
+            raise ValueError(f"Figure {name!r} is {value}, not a finite number; find out why before you record it.")
         return value
-    raise TypeError(f"Figure {name!r} is a {type(value).__name__}; a figure is one number or a short text.")
+    raise TypeError(f"Figure {name!r} is a {type(value).__name__}; a figure is a number or a short text.")
 
 
 def shown(value: float | int | str, form: str = "") -> str:
-    """Return a figure as a reader wants it: a float as `form` says, or with four digits that count; thousands apart."""
+    """Return a figure for a reader: a float as `form` says, or with four significant digits; thousands separated."""
     if isinstance(value, float) and form:
         return format(value, form)
     if isinstance(value, float):

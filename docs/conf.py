@@ -16,7 +16,7 @@ version = release = __version__
 language = "en"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["jupyter_execute"]
-# Lessons put "### Contents" below their title, a level lower than the sections, so that it is no section itself.
+# Lessons put "### Contents" below their title, a level lower than the sections, so that it is not a section itself.
 suppress_warnings = ["myst.header"]
 
 nb_execution_mode = "off"

@@ -2,6 +2,8 @@ import os
 
 import pytest
 
+import course_utils  # noqa: F401 - before any test loads PyTorch: it says how threads wait
+
 os.environ.setdefault("MPLBACKEND", "Agg")  # figures are drawn, never shown
 os.environ.pop("COURSE_PROFILE", None)  # tests that want a profile say so
 os.environ["COURSE_STRICT"] = "1"  # an error that a widget would show to a learner is raised
@@ -52,10 +54,47 @@ figures.show(fig, alt="A line that rises from one to three.")
 """
 
 
+SLOW = ("browser", "lessons", "processes")  # the markers: each test has one of them, or is quick
+TURN = pytest.StashKey[int]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Put what takes longest first, and keep on one worker what shares a server, a site or a notebook.
+
+    With `-n 2 --dist loadgroup --no-loadscope-reorder`, both workers then end at nearly the same time.
+    """
+    for item in items:
+        kinds = [name for name in SLOW if item.get_closest_marker(name)]
+        if len(kinds) > 1:
+            raise pytest.UsageError(f"{item.nodeid} is marked {' and '.join(kinds)}; give it one marker.")
+        item.stash[TURN] = SLOW.index(kinds[0]) if kinds else len(SLOW)
+        item.add_marker(pytest.mark.xdist_group(shared(item, *kinds)))
+    items.sort(key=lambda item: item.stash[TURN])
+
+
+def shared(item, kind="quick"):
+    """Name what a test shares with others: mostly its file; a lesson in JupyterLab its notebook; a run nothing."""
+    lesson = item.callspec.params.get("lesson", "") if hasattr(item, "callspec") else ""
+    return f"{item.name if kind == 'lessons' else item.path.stem} {kind} {lesson}".strip()
+
+
 def pytest_terminal_summary(terminalreporter):
     reasons = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())]
     if any("no Chromium found" in reason for reason in reasons):
         terminalreporter.write_line("The browser tests did not run: no Chromium found.", yellow=True, bold=True)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A Chromium; the tests that need one are skipped where there is none, or fail where there must be one."""
+    from lab import NONE_FOUND, chromium, launched
+
+    if chromium() is None:
+        assert os.environ.get("COURSE_NEEDS_BROWSER") != "1", NONE_FOUND  # .ci/run sets it
+        pytest.skip(NONE_FOUND)
+    with launched() as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

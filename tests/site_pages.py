@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
-from lab import FLAGS, chromium
-from playwright.sync_api import BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
 SERIOUS = ("serious", "critical")
 
@@ -27,7 +26,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 class Reader:
     """One who reads the pages: opens them, and notes each request that leaves this machine or is not answered."""
 
-    def __init__(self, url: str, browser: Any) -> None:
+    def __init__(self, url: str, browser: Browser) -> None:
         self.url, self.browser = url, browser
         self.left: list[str] = []  # requests to elsewhere
         self.failed: list[str] = []  # requests that were answered with an error
@@ -60,17 +59,12 @@ class Reader:
 
 
 @contextmanager
-def reader(folder: Path) -> Iterator[Reader]:
-    """Serve `folder` and start a browser, both until the end of the `with` block."""
+def reader(folder: Path, browser: Browser) -> Iterator[Reader]:
+    """Serve `folder` to a browser until the end of the `with` block."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
-            try:
-                yield Reader(f"http://127.0.0.1:{server.server_port}", browser)
-            finally:
-                browser.close()
+        yield Reader(f"http://127.0.0.1:{server.server_port}", browser)
     finally:
         server.shutdown()
         server.server_close()

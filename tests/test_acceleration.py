@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from course_utils import data, models
 from course_utils.acceleration import devices, graphs, memory, muon, profiling, sprint, timer
 from course_utils.errors import CourseError, SettingError, TrainingError
+from course_utils.training.guards import is_out_of_memory
 
 SMALL = {"epochs": 3, "batch_size": 40, "widths": (8, 8, 16)}
 
@@ -33,7 +34,7 @@ def crops():
 
 def test_without_a_gpu_the_cpu_is_chosen_and_named(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    chosen = devices.choose()
+    chosen = devices.pick_device()
     assert chosen.kind == "cpu" and chosen.name and isinstance(chosen, devices.Device)
     assert chosen.synchronize() is None and str(chosen) == f"cpu ({chosen.name})"
 
@@ -41,13 +42,13 @@ def test_without_a_gpu_the_cpu_is_chosen_and_named(monkeypatch):
 @pytest.mark.parametrize("wanted", ["gpu", "cpu:1", "cuda:x", "mps:0", ""])
 def test_an_unknown_device_is_one_sentence(wanted):
     with pytest.raises(SettingError, match=r"There is no device .*; choose one of auto, cuda, mps, cpu, or a GPU such"):
-        devices.choose(wanted)
+        devices.pick_device(wanted)
 
 
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(SettingError, match="PyTorch finds 1 GPUs here, so there is no cuda:3"):
-        devices.choose("cuda:3")
+        devices.pick_device("cuda:3")
 
 
 def test_mps_is_never_chosen_by_itself_and_only_after_it_agreed_with_the_cpu(monkeypatch):
@@ -55,14 +56,14 @@ def test_mps_is_never_chosen_by_itself_and_only_after_it_agreed_with_the_cpu(mon
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     asked = []
     monkeypatch.setattr(devices, "require_parity", lambda device: asked.append(device.type))
-    assert devices.choose().kind == "cpu" and asked == []
-    assert devices.choose("mps").kind == "mps" and asked == ["mps"]
+    assert devices.pick_device().kind == "cpu" and asked == []
+    assert devices.pick_device("mps").kind == "mps" and asked == ["mps"]
 
 
 def test_mps_is_refused_where_there_is_none(monkeypatch):
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(SettingError, match="has no MPS; choose auto or cpu"):
-        devices.choose("mps")
+        devices.pick_device("mps")
 
 
 def test_a_device_that_agrees_passes_and_one_that_computes_differently_is_named():
@@ -149,11 +150,14 @@ def test_work_that_was_there_before_is_not_counted():
 
 def test_the_timer_waits_for_the_pretend_gpu_in_real_time():
     with devices.PretendGPU() as gpu:
-        start = time.perf_counter()
-        gpu.submit(time.sleep, 0.05)
-        naive = time.perf_counter() - start
+        go, done = threading.Event(), threading.Event()
+        gpu.submit(lambda: go.wait(60) and done.set())
+        assert not done.is_set()  # the order is given, the work is not done: a clock stopped here would say "0 ms"
+        go.set()
+        gpu.synchronize()
+        assert done.is_set()
         honest = timer.measure(lambda: gpu.submit(time.sleep, 0.05), gpu, warmup=0, repeats=2)
-    assert naive < 0.025 < 0.05 <= min(honest.warm) and honest.device.startswith("pretend GPU")
+    assert min(honest.warm) >= 0.05 and honest.device.startswith("pretend GPU")
 
 
 @pytest.mark.parametrize("device", [object(), None, 3, type("Deaf", (), {"name": "deaf"})()])
@@ -172,7 +176,7 @@ def test_the_timer_refuses_settings_that_measure_nothing():
 def test_a_race_takes_turns_and_turns_round():
     order = []
     works = {name: lambda name=name: order.append(name) for name in "ab"}
-    taken = timer.race(works, torch.device("cpu"), warmup=0, repeats=2)
+    taken = timer.measure_in_turn(works, torch.device("cpu"), warmup=0, repeats=2)
     assert "".join(order) == "abbaab" and set(taken) == {"a", "b"} and len(taken["a"].warm) == 2
 
 
@@ -218,7 +222,7 @@ def test_a_traceback_holds_tensors_until_it_is_freed():
         train()
     except torch.OutOfMemoryError as error:
         kept = error
-    assert held[0]() is not None and memory.is_out_of_memory(kept)
+    assert held[0]() is not None and is_out_of_memory(kept)
     memory.free_traceback(kept)
     assert held[0]() is None and kept.__traceback__ is not None
 
@@ -258,7 +262,7 @@ def test_batches_are_halved_until_they_fit(capsys):
 
     assert memory.with_smaller_batches(train, 100) == 12 and tried == [100, 50, 25, 12]
     assert capsys.readouterr().out.startswith("Memory ran out with batches of 100; trying 50.\n")
-    with pytest.raises(TrainingError, match=r"Memory ran out: halve the batch size \(it is 50\), compute in bfloat16"):
+    with pytest.raises(TrainingError, match="Memory ran out with batches of 50: halve the batch size, compute in"):
         memory.with_smaller_batches(train, 100, smallest=30)
 
 
@@ -410,7 +414,7 @@ def test_group_normalisation_keeps_pictures_apart():
 
 @pytest.fixture(scope="module")
 def sprinted(crops):
-    race = sprint.Sprint(crops.train.take(800), crops.test.take(400), sprint.Settings(**SMALL), "cpu")
+    race = sprint.Sprint(crops.train.take(800), crops.test.take(400), sprint.SprintSettings(**SMALL), "cpu")
     return [race.run(0), race.run(0), race.run(1)]
 
 
@@ -430,8 +434,8 @@ def test_the_same_seed_runs_the_same_race_and_only_the_first_is_cold(sprinted):
 def test_every_trick_can_be_left_out(crops, trick):
     train, test = crops.train.take(240), crops.test.take(40)
     small = {"epochs": 1, "batch_size": 20, "widths": (8, 8, 8)}
-    settings = sprint.Settings(**small, leave_out={trick})
-    with_it = sprint.Sprint(train, test, sprint.Settings(**small), "cpu").run(0)
+    settings = sprint.SprintSettings(**small, leave_out={trick})
+    with_it = sprint.Sprint(train, test, sprint.SprintSettings(**small), "cpu").run(0)
     result = sprint.Sprint(train, test, settings, "cpu").run(0)
     assert not settings.uses(trick) and all(map(torch.isfinite, torch.tensor(result.losses)))
     silent = {"views", "half precision", "channels_last"}  # change no loss: only the answers, or nothing on a CPU
@@ -441,7 +445,7 @@ def test_every_trick_can_be_left_out(crops, trick):
 def test_alternating_flips_show_each_picture_both_ways_in_any_two_epochs():
     first = torch.tensor([True, False, True])
     for epoch in range(4):
-        assert torch.equal(sprint.alternating(first, epoch), ~sprint.alternating(first, epoch + 1))
+        assert torch.equal(sprint.alternating_flip(first, epoch), ~sprint.alternating_flip(first, epoch + 1))
 
 
 def test_the_rates_rise_and_fall_in_a_triangle():
@@ -469,7 +473,9 @@ def test_views_weigh_the_picture_half_and_two_shifts_a_quarter_each():
 
 def test_all_pictures_of_an_epoch_come_once_shifted_by_at_most_two_pixels(crops):
     part = crops.train.take(64)
-    race = sprint.Sprint(part, crops.test.take(16), sprint.Settings(epochs=1, batch_size=16, widths=(8, 8, 8)), "cpu")
+    race = sprint.Sprint(
+        part, crops.test.take(16), sprint.SprintSettings(epochs=1, batch_size=16, widths=(8, 8, 8)), "cpu"
+    )
     marks = torch.arange(64.0).view(64, 1, 1, 1).expand(64, 3, 32, 32)
     seen = torch.cat([images[:, 0, 0, 0] for images, _ in race._batches(marks, seed=0)])
     assert sorted(seen.tolist()) == list(range(64))
@@ -477,7 +483,7 @@ def test_all_pictures_of_an_epoch_come_once_shifted_by_at_most_two_pixels(crops)
 
 def test_a_sprint_that_cannot_start_is_one_sentence(crops):
     with pytest.raises(SettingError, match="There is no trick 'magic' to leave out; there are whitening"):
-        sprint.Settings(leave_out={"magic"})
+        sprint.SprintSettings(leave_out={"magic"})
     with pytest.raises(SettingError, match=re.escape("at least one batch (2000) of pictures (3, 32, 32), not 100")):
         sprint.Sprint(crops.train.take(100), crops.test, device="cpu")
 
@@ -491,25 +497,3 @@ def test_a_cuda_graph_needs_a_gpu():
         graphs.GraphedStep(
             lambda x, y: x, model, torch.optim.SGD(model.parameters(), 0.1), torch.ones(1, 2), torch.ones(1)
         )
-
-
-def test_warming_up_is_undone_in_place_so_that_the_next_step_is_the_first():
-    def stepping(warm_ups):
-        torch.manual_seed(0)
-        model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
-        optimizer = torch.optim.SGD(model.parameters(), 0.1, 0.9, nesterov=True)
-        places = [value.data_ptr() for value in model.state_dict().values()]
-        before = {name: value.clone() for name, value in model.state_dict().items()}
-        for step in range(warm_ups + 2):
-            if step == warm_ups:
-                graphs.put_back(model, optimizer, before)
-            optimizer.zero_grad()
-            model(
-                torch.randn(8, 4, generator=torch.Generator().manual_seed(step - warm_ups + 9))
-            ).square().sum().backward()
-            optimizer.step()
-        assert places == [value.data_ptr() for value in model.state_dict().values()]
-        return model.state_dict()
-
-    for (name, value), other in zip(stepping(3).items(), stepping(0).values()):
-        assert torch.equal(value, other), name

@@ -5,10 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from course_utils.base import lessons
 from course_utils.command.builder import code_of, to_notebook
 
 ROOT = Path(__file__).resolve().parent.parent
+pytestmark = pytest.mark.lessons
 
 
 def test_without_keras_the_appendix_says_so_and_runs_to_its_end():

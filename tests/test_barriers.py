@@ -1,6 +1,5 @@
 """The pages of `course run --html` keep nobody out: axe-core finds nothing serious, in light and in dark."""
 
-import os
 from pathlib import Path
 
 import nbformat
@@ -11,22 +10,20 @@ from course_utils.command.notebooks.pages import lesson_page, page
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = lessons.notebooks(ROOT)
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def visit(tmp_path_factory):
-    from lab import NONE_FOUND, chromium
+def visit(tmp_path_factory, browser):
     from site_pages import reader
 
-    if chromium() is None and not os.environ.get("COURSE_NEEDS_BROWSER"):
-        pytest.skip(NONE_FOUND)
     folder = tmp_path_factory.mktemp("pages")
     for path in NOTEBOOKS.values():
         text = lesson_page(nbformat.read(path, as_version=4), path.stem, [other.stem for other in NOTEBOOKS.values()])
         (folder / f"{path.stem}.html").write_text(text, encoding="utf-8")
     planted = '<h1>Planted</h1><p style="color:#ccc">Too pale to read.</p><img src="data:,">'
     (folder / "planted.html").write_text(page("Planted", planted), encoding="utf-8")
-    with reader(folder) as opened:
+    with reader(folder, browser) as opened:
         yield opened
 
 

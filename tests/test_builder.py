@@ -16,6 +16,8 @@ from course_utils.command import builder
 from course_utils.command.notebooks.normalise import normalised, smaller_png, to_json, without_machine
 from course_utils.errors import RunError, SettingError
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture
 def copy(toy_root, toy_built, tmp_path):
@@ -129,7 +131,7 @@ def test_an_unknown_figure_is_a_problem_that_names_it(copy):
 def test_a_quote_of_an_unknown_profile_is_refused_before_anything_runs(copy):
     source = copy / "notebooks" / "source" / "01_toy.py"
     source.write_text(source.read_text().replace("quick.tries", "slow.tries"))
-    with pytest.raises(SettingError, match="'slow' is no profile; use quick or full"):
+    with pytest.raises(SettingError, match="'slow' is not a profile; use quick or full"):
         builder.build("01", "quick", root=copy)
 
 
@@ -318,6 +320,4 @@ def test_a_built_notebook_holds_no_picture_that_may_not_be_passed_on(tmp_path, s
     assert "Four cats and a dog." in public["data"]["text/plain"]
     assert lint_notebooks.check_pictures(built) == []
     problems = lint_notebooks.check_pictures(normalised(executed, "04", {}, tmp_path))
-    assert problems == (
-        [] if shareable else ["Cell 1 shows pictures that may not be passed on; build the lesson again."]
-    )
+    assert problems == ([] if shareable else ["Cell 1 shows pictures that may not be passed on; rebuild the lesson."])

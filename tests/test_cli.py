@@ -36,12 +36,14 @@ def test_a_call_that_makes_no_sense_ends_with_2_and_one_sentence(course, argumen
     assert code == 2 and output == "" and errors.startswith("course: ") and errors.count("\n") == 1
 
 
+@pytest.mark.processes
 def test_an_unknown_lesson_is_a_wrong_call(course, toy):
     for command in ("build", "run"):
         code, output, errors = course(command, "7")
         assert (code, output) == (2, "") and errors.startswith("course: There is no lesson '7'")
 
 
+@pytest.mark.processes
 def test_build_says_what_it_made(course, toy):
     code, output, errors = course("build", "1", "--profile", "quick")
     assert code == 0 and errors == ""
@@ -50,6 +52,7 @@ def test_build_says_what_it_made(course, toy):
     assert (code, output) == (0, "01  text filled again in notebooks/01_toy.ipynb\n")
 
 
+@pytest.mark.processes
 def test_build_reports_failures_and_problems_with_1(course, toy, monkeypatch):
     def fails(*args, **kwargs):
         raise RunError("Lesson 01 failed.")
@@ -147,13 +150,14 @@ def test_doctor_goes_on_when_data_or_torch_cannot_be_looked_at(course, monkeypat
         raise DataError("no permission")
 
     monkeypatch.setattr(sources, "catalogue", fails)
-    assert doctor._data()[0]["error"] == "The data cannot be looked at: no permission"
+    assert doctor._data()[0]["error"] == "The data cannot be listed: no permission"
     monkeypatch.setitem(sys.modules, "torch", None)
     assert doctor._device()["kind"] is None
     code, output, _ = course("doctor")
     assert code == 1 and "PyTorch does not start" in output
 
 
+@pytest.mark.processes
 def test_lab_starts_jupyterlab_in_the_notebooks_folder(course, toy, monkeypatch):
     calls = []
 

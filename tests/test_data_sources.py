@@ -5,7 +5,6 @@ import hashlib
 import io
 import struct
 import tarfile
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -244,16 +243,14 @@ def test_an_unknown_name_is_answered_with_the_known_ones(call):
         call("mnist")
 
 
-def test_with_no_network_the_sample_comes_quickly(monkeypatch):
+def test_with_no_network_the_sample_comes_and_says_why(monkeypatch):
     monkeypatch.delenv("COURSE_OFFLINE")
 
     def unresolved(*_, **__):
         raise OSError("no route")
 
     monkeypatch.setattr(downloads, "create_connection", unresolved)
-    started = time.monotonic()
     made = data.load("fashion_mnist", quiet=True)
-    assert time.monotonic() - started < 5
     assert made.source.kind == "sample"
     assert "could be reached" in made.source.reason
 

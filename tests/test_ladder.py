@@ -7,11 +7,11 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from course_utils import data
-from course_utils.acceleration import ladder
+from course_utils import acceleration, data
+from course_utils.acceleration import ladder, rungs
 from course_utils.errors import DataError
 
-CPU = {rung.name: rung for rung in ladder.RUNGS if rung.kind == "cpu"}
+CPU = {rung.name: rung for rung in acceleration.RUNGS if rung.kind == "cpu"}
 STORED = Path(__file__).parent.parent / "results" / "ladder_cpu.json"
 
 
@@ -25,9 +25,15 @@ def crops():
 
 @pytest.fixture(scope="module")
 def climbed(crops):
-    rungs = [CPU["CPU loop"], CPU["CPU: workers"], CPU["CPU: resident"], CPU["CPU: channels_last"], ladder.RUNGS[-1]]
+    rungs = [
+        CPU["CPU loop"],
+        CPU["CPU: workers"],
+        CPU["CPU: resident"],
+        CPU["CPU: channels_last"],
+        acceleration.RUNGS[-1],
+    ]
     train, test = crops.train.take(260), crops.test.take(200)
-    return ladder.climb(train, test, "cpu", rungs=rungs, source="crops", epochs=3, batch=40, widths=(8, 8, 8))
+    return acceleration.climb(train, test, "cpu", rungs=rungs, source="crops", epochs=3, batch=40, widths=(8, 8, 8))
 
 
 def test_all_rungs_train_the_same_network_on_the_same_batches(climbed):
@@ -42,7 +48,7 @@ def test_every_rung_says_how_fast_how_cold_how_much_and_where(climbed):
     for row in climbed.measured:
         assert row.pictures_per_second == pytest.approx(240 / row.warm_seconds)  # whole batches only
         assert row.cold_seconds > 0 and row.memory_mb > 0 and row.device
-        assert set(row.parts) == set(ladder.PARTS) and min(row.parts.values()) > 0
+        assert set(row.parts) == set(rungs.PARTS) and min(row.parts.values()) > 0
     assert climbed.date and climbed.hardware["cores"] and climbed.versions["torch"] and climbed.data == "crops"
 
 
@@ -60,13 +66,13 @@ def test_a_rung_of_a_gpu_is_not_measured_without_one_and_says_so(climbed):
 
 def test_a_ladder_comes_back_from_its_file(climbed, tmp_path):
     climbed.save(tmp_path / "ladder.json")
-    assert ladder.load(tmp_path / "ladder.json") == climbed
+    assert acceleration.load_ladder(tmp_path / "ladder.json") == climbed
     assert [path.name for path in tmp_path.iterdir()] == ["ladder.json"]
     with pytest.raises(DataError, match=r"There is no other\.json; benchmarks/ladder\.py writes it"):
-        ladder.load(tmp_path / "other.json")
+        acceleration.load_ladder(tmp_path / "other.json")
     (tmp_path / "bad.json").write_text('{"rows": [{"speed": 1}]}')
     with pytest.raises(DataError, match=r"bad\.json holds no ladder"):
-        ladder.load(tmp_path / "bad.json")
+        acceleration.load_ladder(tmp_path / "bad.json")
 
 
 def test_the_chart_names_device_and_date(climbed):
@@ -98,7 +104,7 @@ def test_one_by_one_gives_the_same_pictures_as_whole_batches(crops):
 def test_a_missing_compiler_leaves_its_rung_out_in_one_sentence(crops, monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     rungs = [CPU["CPU: torch.compile"]]
-    rows = ladder.climb(crops.train.take(20), crops.test, "cpu", rungs=rungs, batch=10, widths=(8, 8, 8)).rows
+    rows = acceleration.climb(crops.train.take(20), crops.test, "cpu", rungs=rungs, batch=10, widths=(8, 8, 8)).rows
     assert rows[0].missing.startswith("torch.compile needs a compiler such as g++, and there is none; install one")
 
 
@@ -109,23 +115,23 @@ def test_a_rung_whose_compiler_fails_says_so_and_loses_no_other(crops, monkeypat
     monkeypatch.setattr(torch, "compile", broken)
     monkeypatch.setattr(ladder, "compiler_missing", lambda kind: "")
     rungs = [CPU["CPU: torch.compile"], CPU["CPU: resident"]]
-    rows = ladder.climb(crops.train.take(20), crops.test, "cpu", rungs=rungs, batch=10, widths=(8, 8, 8)).rows
+    rows = acceleration.climb(crops.train.take(20), crops.test, "cpu", rungs=rungs, batch=10, widths=(8, 8, 8)).rows
     assert [row.missing for row in rows] == ["failed: RuntimeError: no Python.h", ""]
     monkeypatch.setattr(ladder, "SprintNet", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        ladder.climb(crops.train.take(20), crops.test, "cpu", rungs=rungs, batch=10)
+        acceleration.climb(crops.train.take(20), crops.test, "cpu", rungs=rungs, batch=10)
 
 
 def test_a_ladder_needs_a_cold_and_a_warm_epoch(crops):
     with pytest.raises(ValueError, match="epochs ≥ 2 and a full batch, not 1 epochs of 20 pictures"):
-        ladder.climb(crops.train.take(20), crops.test, "cpu", epochs=1)
+        acceleration.climb(crops.train.take(20), crops.test, "cpu", epochs=1)
 
 
 def test_each_rung_of_a_kind_changes_one_thing_at_a_time():
     def parts(rung):
-        return (rung.loading, rung.channels_last, rung.half, rung.compiled, rung.graph)
+        return (rung.loading, rung.channels_last, rung.bf16, rung.compiled, rung.graph)
 
-    gpu = [rung for rung in ladder.RUNGS if rung.kind == "cuda"]
+    gpu = [rung for rung in acceleration.RUNGS if rung.kind == "cuda"]
     for below, above in itertools.pairwise(gpu):
         assert sum(a != b for a, b in zip(parts(below), parts(above))) == 1, above.name
     cpu = list(CPU.values())

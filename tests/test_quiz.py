@@ -6,7 +6,7 @@ import pytest
 from course_utils import exercises
 from course_utils.exercises.quiz import LETTERS, VIEW, Question, Quiz, right, wrong
 
-LESSONS = {module.LESSON: module for module in map(exercises.__dict__.get, exercises.__all__)}
+LESSONS = {module.LESSON: module for module in (getattr(exercises, name) for name in exercises.__all__)}
 ALL = [(lesson, i + 1) for lesson, module in LESSONS.items() for i in range(len(module.quiz.questions))]
 every_question = pytest.mark.parametrize(("lesson", "number"), ALL, ids=[f"{lesson}-{n}" for lesson, n in ALL])
 TRAP = Question("Is `a < b` *always* <b>true</b>?", [right("`x<y`", "Yes & no."), wrong("<i>no</i>", "Because 2*3*4.")])

@@ -10,7 +10,7 @@ from torch.optim import lr_scheduler
 from torch.utils.data import DataLoader
 
 from course_utils import learning_rate, training
-from course_utils.learning_rate import compare, schedules
+from course_utils.learning_rate import schedules
 
 BATCHES = [(torch.zeros(4, 3), torch.zeros(4, dtype=torch.int64))] * 7
 
@@ -26,20 +26,20 @@ def rates_of(make, epochs=3, rate=0.1, **options):
 
 
 @pytest.mark.parametrize(
-    ("total", "highest", "rise"), [(21, 0.1, 0.3), (100, 2.5, 0.25), (7, 1e-3, 0.5), (1000, 1, 0.1)]
+    ("total", "max_lr", "pct_start"), [(21, 0.1, 0.3), (100, 2.5, 0.25), (7, 1e-3, 0.5), (1000, 1, 0.1)]
 )
-def test_the_formula_by_hand_is_pytorchs_one_cycle(total, highest, rise):
+def test_the_formula_by_hand_is_pytorchs_one_cycle(total, max_lr, pct_start):
     moved = optimizer()
-    theirs = lr_scheduler.OneCycleLR(moved, highest, total_steps=total, pct_start=rise)
+    theirs = lr_scheduler.OneCycleLR(moved, max_lr, total_steps=total, pct_start=pct_start)
     for step in range(total):
-        rate, momentum = learning_rate.one_cycle_values(step, total, highest, rise)
+        rate, momentum = learning_rate.one_cycle_values(step, total, max_lr, pct_start)
         group = moved.param_groups[0]
         assert rate == pytest.approx(group["lr"], rel=1e-9) and momentum == pytest.approx(group["momentum"], rel=1e-9)
         moved.step()
         theirs.step()
     for outside in (-1, total):
         with pytest.raises(ValueError, match=f"steps 0 to {total - 1}, not {outside}"):
-            learning_rate.one_cycle_values(outside, total, highest)
+            learning_rate.one_cycle_values(outside, total, max_lr)
 
 
 def test_one_cycle_takes_its_steps_from_the_batches_and_its_top_from_the_optimizer():
@@ -47,7 +47,7 @@ def test_one_cycle_takes_its_steps_from_the_batches_and_its_top_from_the_optimiz
     assert schedule.total_steps == 21
     rates = rates_of(learning_rate.one_cycle, rate=0.2)
     assert rates[0] == pytest.approx(0.2 / 25) and max(rates) > 0.195 and rates[-1] < 1e-5
-    assert max(rates_of(learning_rate.one_cycle, highest=0.05)) < 0.0501
+    assert max(rates_of(learning_rate.one_cycle, max_lr=0.05)) < 0.0501
 
 
 def test_one_cycle_moves_adams_first_beta_and_leaves_an_optimizer_without_momentum_alone():
@@ -76,16 +76,16 @@ def test_constant_stays_where_it_is():
 
 
 def test_steps_down_drop_after_their_shares_of_the_steps():
-    rates = rates_of(learning_rate.steps_down, epochs=4)  # 28 steps: drops after 14 and 21
+    rates = rates_of(learning_rate.step_decay, epochs=4)  # 28 steps: drops after 14 and 21
     assert rates == pytest.approx((0.1,) * 14 + (0.01,) * 7 + (0.001,) * 7)
 
 
 def test_warm_restarts_end_with_the_training_and_follow_the_cosine():
-    rates = rates_of(learning_rate.warm_restarts, epochs=3)  # 21 steps: cycles of 7 and 14
+    rates = rates_of(learning_rate.cosine_restarts, epochs=3)  # 21 steps: cycles of 7 and 14
     expected = [0.1 * (1 + math.cos(math.pi * step / 7)) / 2 for step in range(7)]
     expected += [0.1 * (1 + math.cos(math.pi * step / 14)) / 2 for step in range(14)]
     assert rates == pytest.approx(expected)
-    ragged = rates_of(learning_rate.warm_restarts, epochs=1, cycles=2)  # 7 steps do not divide by 3
+    ragged = rates_of(learning_rate.cosine_restarts, epochs=1, cycles=2)  # 7 steps do not divide by 3
     assert sum(rate == 0.1 for rate in ragged) == 2 and ragged[-1] < 0.1
 
 
@@ -100,7 +100,7 @@ def test_plateau_halves_after_ten_epochs_without_progress_and_one_more():
 
 
 def test_a_drawn_schedule_passes_its_knots_and_moves_in_even_factors():
-    rates = rates_of(learning_rate.drawn, rates=[0.001, 0.1, 0.01])
+    rates = rates_of(learning_rate.from_points, rates=[0.001, 0.1, 0.01])
     assert (rates[0], rates[10], rates[20]) == pytest.approx((0.001, 0.1, 0.01))
     ratios = [b / a for a, b in itertools.pairwise(rates[:11])]
     assert ratios == pytest.approx([10**0.2] * 10)
@@ -109,7 +109,7 @@ def test_a_drawn_schedule_passes_its_knots_and_moves_in_even_factors():
 def test_a_preview_touches_nothing_and_is_what_training_does():
     made = torch.Generator().manual_seed(0)
     pairs = [(torch.randn(8, 3, generator=made), torch.randint(0, 2, (8,), generator=made)) for _ in range(7)]
-    for make in (learning_rate.one_cycle, learning_rate.steps_down, learning_rate.warm_restarts):
+    for make in (learning_rate.one_cycle, learning_rate.step_decay, learning_rate.cosine_restarts):
         seen = learning_rate.preview(make, pairs, 3, rate=0.05)
         training.seed_everything(0)
         model = nn.Linear(3, 2)
@@ -158,17 +158,29 @@ def test_a_schedule_for_another_number_of_steps_is_refused_before_training():
         (lambda: learning_rate.total_steps(BATCHES, 1.5), ValueError, "whole number of at least 1, not 1.5"),
         (lambda: learning_rate.total_steps([], 1), ValueError, "There are no batches"),
         (lambda: learning_rate.total_steps(iter(BATCHES), 1), TypeError, "list_iterator has no length"),
-        (lambda: learning_rate.one_cycle(optimizer(), BATCHES, 3, rise=1.0), ValueError, "be below 1, not 1.0"),
+        (lambda: learning_rate.one_cycle(optimizer(), BATCHES, 3, pct_start=1.0), ValueError, "be below 1, not 1.0"),
         (lambda: learning_rate.one_cycle(optimizer(), BATCHES[:1], 3), ValueError, "at least 2 of the 3 steps"),
-        (lambda: learning_rate.steps_down(optimizer(), BATCHES, 3, at=(0.7, 0.5)), ValueError, "grow between 0 and 1"),
+        (lambda: learning_rate.step_decay(optimizer(), BATCHES, 3, at=(0.7, 0.5)), ValueError, "grow between 0 and 1"),
         (
-            lambda: learning_rate.warm_restarts(optimizer(), BATCHES, 1, cycles=0),
+            lambda: learning_rate.cosine_restarts(optimizer(), BATCHES, 1, cycles=0),
             ValueError,
             "cycles and growth must be",
         ),
-        (lambda: learning_rate.warm_restarts(optimizer(), BATCHES, 1, cycles=4), ValueError, "do not fit into 7 steps"),
-        (lambda: learning_rate.drawn(optimizer(), BATCHES, 1, rates=[0.1]), ValueError, "at least two positive rates"),
-        (lambda: learning_rate.drawn(optimizer(), BATCHES, 1, rates=[0.1, 0]), ValueError, "at least two positive"),
+        (
+            lambda: learning_rate.cosine_restarts(optimizer(), BATCHES, 1, cycles=4),
+            ValueError,
+            "do not fit into 7 steps",
+        ),
+        (
+            lambda: learning_rate.from_points(optimizer(), BATCHES, 1, rates=[0.1]),
+            ValueError,
+            "at least two positive rates",
+        ),
+        (
+            lambda: learning_rate.from_points(optimizer(), BATCHES, 1, rates=[0.1, 0]),
+            ValueError,
+            "at least two positive",
+        ),
         (
             lambda: learning_rate.preview(learning_rate.plateau, BATCHES, 3, losses=[1.0]),
             ValueError,
@@ -182,7 +194,7 @@ def test_what_does_not_fit_is_one_clear_sentence(call, error, message):
     assert "\n" not in str(caught.value)
 
 
-# The race
+# The comparison
 
 
 def clouds(seed, count=600):
@@ -194,11 +206,11 @@ def clouds(seed, count=600):
     return list(zip(points[order].split(50), labels[order].split(50)))
 
 
-RUNNERS = [
-    learning_rate.Runner("constant", 0.05, learning_rate.constant),
-    learning_rate.Runner("one-cycle", 0.05, learning_rate.one_cycle),
-    learning_rate.Runner("plateau", 0.05, learning_rate.plateau),
-    learning_rate.Runner("far too large", 1e30, learning_rate.constant),
+CANDIDATES = [
+    learning_rate.Candidate("constant", 0.05, learning_rate.constant),
+    learning_rate.Candidate("one-cycle", 0.05, learning_rate.one_cycle),
+    learning_rate.Candidate("plateau", 0.05, learning_rate.plateau),
+    learning_rate.Candidate("far too large", 1e30, learning_rate.constant),
 ]
 
 
@@ -207,10 +219,10 @@ def result():
     def network():
         return nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 3))
 
-    return learning_rate.race(RUNNERS, network, clouds, clouds(0), epochs=2, seeds=[3, 4, 5])
+    return learning_rate.compare(CANDIDATES, network, clouds, clouds(0), epochs=2, seeds=[3, 4, 5])
 
 
-def test_each_runner_has_the_accuracy_that_training_alone_gives(result):
+def test_each_candidate_has_the_accuracy_that_training_alone_gives(result):
     training.seed_everything(4)
     model = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 3))
     moves = torch.optim.SGD(model.parameters(), 0.05, momentum=0.9)
@@ -227,24 +239,26 @@ def test_each_runner_has_the_accuracy_that_training_alone_gives(result):
     assert len(result.histories["one-cycle"][1].learning_rates) == 24
 
 
-def test_a_run_whose_loss_is_no_number_is_out_of_the_race_and_stops_nobody(result):
+def test_a_run_whose_loss_is_no_number_counts_as_nothing_and_stops_nobody(result):
     assert result.accuracies["far too large"] == [0.0] * 3 and result.ranking()[-1] == "far too large"
     assert result.mean("constant") > 0.8
 
 
 def test_means_spreads_and_gains_are_seed_by_seed():
-    race = compare.Race((0, 1, 2), {"a": [0.90, 0.92, 0.91], "b": [0.89, 0.90, 0.90], "c": [0.92, 0.90, 0.91]})
-    assert race.mean("a") == pytest.approx(0.91) and race.spread("a") == pytest.approx(0.02)
-    assert race.gains("a", "b") == pytest.approx([0.01, 0.02, 0.01])
-    assert race.finding("a", "b") == "a beats b with every seed, by 1.33 points (+1.00 to +2.00)"
-    assert race.finding("b", "a") == "a beats b with every seed, by 1.33 points (+1.00 to +2.00)"
-    assert race.finding("a", "c").endswith("not with every seed")
-    assert str(race).splitlines()[-1] == "b   89.67%  from 89.00% to 90.00%"
-    with pytest.raises(ValueError, match="'d' did not take part; the runners are a, b, c"):
-        race.mean("d")
+    comparison = learning_rate.Comparison(
+        (0, 1, 2), {"a": [0.90, 0.92, 0.91], "b": [0.89, 0.90, 0.90], "c": [0.92, 0.90, 0.91]}
+    )
+    assert comparison.mean("a") == pytest.approx(0.91) and comparison.spread("a") == pytest.approx(0.02)
+    assert comparison.gains("a", "b") == pytest.approx([0.01, 0.02, 0.01])
+    assert comparison.finding("a", "b") == "a beats b with every seed, by 1.33 points (+1.00 to +2.00)"
+    assert comparison.finding("b", "a") == "a beats b with every seed, by 1.33 points (+1.00 to +2.00)"
+    assert comparison.finding("a", "c").endswith("not with every seed")
+    assert str(comparison).splitlines()[-1] == "b   89.67%  from 89.00% to 90.00%"
+    with pytest.raises(ValueError, match="'d' did not take part; the candidates are a, b, c"):
+        comparison.mean("d")
 
 
-def test_a_race_is_drawn_with_every_seed(result):
+def test_a_comparison_is_drawn_with_every_seed(result):
     figure = result.plot("What it found")
     (axes,) = figure.axes
     assert figure.get_suptitle() == "What it found" and "accuracy in %" in axes.get_xlabel()
@@ -253,24 +267,26 @@ def test_a_race_is_drawn_with_every_seed(result):
     plt.close(figure)
 
 
-def test_a_race_of_nobody_is_refused():
-    for runners, seeds in ([], [0]), (RUNNERS, []), (RUNNERS[:1] * 2, [0]):
-        with pytest.raises(ValueError, match="at least one seed, and at least one runner, each with a name of its own"):
-            learning_rate.race(runners, nn.Identity, clouds, clouds(0), epochs=1, seeds=seeds)
+def test_a_comparison_of_nobody_is_refused():
+    for candidates, seeds in ([], [0]), (CANDIDATES, []), (CANDIDATES[:1] * 2, [0]):
+        with pytest.raises(
+            ValueError, match="at least one seed, and at least one candidate, each with a name of its own"
+        ):
+            learning_rate.compare(candidates, nn.Identity, clouds, clouds(0), epochs=1, seeds=seeds)
 
 
-def test_the_best_rate_rate_is_the_smaller_of_equals():
-    assert compare.best_rate({0.1: 0.9, 0.01: 0.9, 1.0: 0.2}) == 0.01
+def test_the_best_rate_is_the_smaller_of_equals():
+    assert learning_rate.best_rate({0.1: 0.9, 0.01: 0.9, 1.0: 0.2}) == 0.01
     with pytest.raises(ValueError, match="no rate to choose from"):
-        compare.best_rate({})
+        learning_rate.best_rate({})
 
 
 def test_every_schedule_of_the_module_can_be_previewed():
     for make in (
         schedules.constant,
-        schedules.steps_down,
+        schedules.step_decay,
         schedules.plateau,
-        schedules.warm_restarts,
+        schedules.cosine_restarts,
         schedules.one_cycle,
     ):
         assert len(learning_rate.preview(make, BATCHES, 4).rates) == 28

@@ -14,7 +14,10 @@ from course_utils.base import lessons
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = lessons.notebooks(ROOT)
-pytestmark = pytest.mark.skipif(sys.version_info < (3, 11), reason="the site is built with Python 3.11 or newer")
+pytestmark = [
+    pytest.mark.browser,  # all of it, so that one worker builds the site, once
+    pytest.mark.skipif(sys.version_info < (3, 11), reason="the site is built with Python 3.11 or newer"),
+]
 LESSONS = [f"notebooks/{path.stem}.html" for path in NOTEBOOKS.values()]
 
 
@@ -41,7 +44,7 @@ def site(tmp_path_factory):
     """The site, built as `make site` does."""
     folder = tmp_path_factory.mktemp("site") / "site"
     command = [sys.executable, str(ROOT / "tools" / "make_site.py"), "--out", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, cwd=ROOT)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1800, cwd=ROOT)
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     assert "WARNING" not in done.stderr, done.stderr
     return folder
@@ -61,7 +64,16 @@ def test_every_lesson_and_every_module_has_a_page(site, pages):
     assert places == sorted(places)
     for module in ("training", "convolution", "data"):
         assert "course_utils" in (site / "api" / f"{module}.html").read_text(encoding="utf-8")
-    assert 'id="course_utils.training.fit.fit"' in (site / "api" / "training.html").read_text(encoding="utf-8")
+
+
+def test_the_reference_shows_each_idea_with_what_it_offers_first_and_the_command_apart(site, pages):
+    training = (site / "api" / "training.html").read_text(encoding="utf-8")
+    assert training.count('id="course_utils.training.fit"') == 1 and "course_utils.training.fit.fit" not in training
+    assert training.index('id="course_utils.training.fit"') < training.index('id="training-fit"')
+    assert not {"api/base.html", "api/command.html"} & set(pages)
+    behind = (site / "behind.html").read_text(encoding="utf-8")
+    for name in ("runner", "grading.judge", "lessons", "make_site", "describe_machine"):
+        assert f">{name}<" in behind, name
 
 
 def test_no_link_inside_the_site_is_broken(site, pages):
@@ -91,6 +103,12 @@ def test_nothing_on_a_page_comes_from_elsewhere_by_its_text(pages):
         assert [link for link in loaded if re.match(r"(https?:)?//", link)] == [], path
 
 
+def test_formulas_are_mathml_so_that_no_script_has_to_draw_them(site):
+    for lesson in LESSONS[:2]:
+        text = (site / lesson).read_text(encoding="utf-8")
+        assert "<mfrac>" in text and "mathjax" not in text.lower(), lesson
+
+
 def test_a_lesson_can_be_downloaded_as_it_is_committed_and_opened_elsewhere(site, pages):
     for path in NOTEBOOKS.values():
         assert (site / "_sources" / "notebooks" / path.name).read_bytes() == path.read_bytes()
@@ -101,13 +119,10 @@ def test_a_lesson_can_be_downloaded_as_it_is_committed_and_opened_elsewhere(site
 
 
 @pytest.fixture(scope="module")
-def visit(site):
-    from lab import NONE_FOUND, chromium
+def visit(site, browser):
     from site_pages import reader
 
-    if chromium() is None and not os.environ.get("COURSE_NEEDS_BROWSER"):
-        pytest.skip(NONE_FOUND)
-    with reader(site) as opened:
+    with reader(site, browser) as opened:
         yield opened
 
 
@@ -148,5 +163,5 @@ def test_quiz_answers_unfold_by_keyboard(visit):
 
 def test_a_word_of_a_lesson_is_found_by_the_search(visit):
     with visit.open("search.html?q=stride") as page:
-        page.wait_for_selector("#search-results li a", timeout=20_000)
+        page.wait_for_selector("#search-results li a", timeout=180_000)
         assert any("02_" in (a.get_attribute("href") or "") for a in page.locator("#search-results li a").all())

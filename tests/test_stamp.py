@@ -87,7 +87,7 @@ def test_stamping_keeps_all_else_and_is_done_once():
 
 @pytest.mark.parametrize("repo", ["name", "a/b/c", "https://github.com/a/b", "a/b c", ""])
 def test_what_is_no_repository_is_refused_and_nothing_is_written(repo, copy):
-    with pytest.raises(SettingError, match="is no repository; write OWNER/NAME"):
+    with pytest.raises(SettingError, match="is not a repository; write OWNER/NAME"):
         stamp.stamp_all(repo, copy)
     assert stamp.stamp_all(root=copy, check=True) == []
 
@@ -138,6 +138,7 @@ def bare(tmp_path_factory):
     return python, variables, folder
 
 
+@pytest.mark.processes
 def test_in_a_kernel_without_the_course_the_first_cell_installs_it_and_replaces_nothing(bare):
     python, variables, folder = bare
     look = "import importlib.util as i; print(bool(i.find_spec('course_utils')))"
@@ -155,7 +156,7 @@ def test_in_a_kernel_without_the_course_the_first_cell_installs_it_and_replaces_
         "import nbformat, sys; from nbclient import NotebookClient\n"
         "cells = [nbformat.v4.new_code_cell(c) for c in eval(sys.argv[1])]\n"
         "book = nbformat.v4.new_notebook(cells=cells)\n"
-        "NotebookClient(book, timeout=120, kernel_name='python3').execute()\n"
+        "NotebookClient(book, timeout=600, kernel_name='python3').execute()\n"
         "print(nbformat.writes(book))"
     )
     done = subprocess.run([python, "-c", run, repr(cells)], capture_output=True, text=True, env=variables, cwd=folder)

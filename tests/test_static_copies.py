@@ -32,7 +32,7 @@ def saved():
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
     sources = ["from course_utils import widgets", 'widgets.lesson1.channel_mixer("coffee")']
     notebook.cells = [nbformat.v4.new_code_cell(source) for source in sources]
-    NotebookClient(notebook, timeout=60, kernel_name="python3", store_widget_state=False).execute()
+    NotebookClient(notebook, timeout=600, kernel_name="python3", store_widget_state=False).execute()
     (output,) = notebook.cells[1].outputs
     assert VIEW in output.data
     return notebook
@@ -43,6 +43,7 @@ def picture_in(data):
     return Image.open(io.BytesIO(base64.b64decode(data[kind]))).convert("L")
 
 
+@pytest.mark.processes
 def test_a_committed_notebook_keeps_the_picture_and_drops_the_view(saved):
     (output,) = normalised(saved, "01", {}, ROOT)["cells"][1]["outputs"]
     assert VIEW not in output["data"] and output["data"]["text/plain"].startswith(ALT)
@@ -50,11 +51,13 @@ def test_a_committed_notebook_keeps_the_picture_and_drops_the_view(saved):
     assert low < 30 and high > 200  # a picture of something, not a blank
 
 
+@pytest.mark.processes
 def test_a_lessons_page_shows_the_picture_with_its_words(saved):
     page = lesson_page(saved, "A lesson")
     assert f'<img alt="{ALT}' in page and not NOTHING.search(page)
 
 
+@pytest.mark.processes
 def test_jupyters_own_export_shows_the_picture(saved):
     page, _ = HTMLExporter().from_notebook_node(saved)
     shown = page[page.index("channel_mixer") :]

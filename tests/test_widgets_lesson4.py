@@ -94,5 +94,5 @@ def test_the_residual_network_trains_live(cat):
         models.ResidualNet((4, 8), classes=4), [(images, labels)], [(images, labels)], most_steps=40
     )
     panel.start()
-    assert panel.wait(60)
+    assert panel.wait(300)
     assert panel.record.losses[-1] < 0.5 * panel.record.losses[0] and panel.error is None

@@ -2,7 +2,7 @@ import copy
 
 import pytest
 import torch
-from background import LONG, run_to_its_end, sample_of_clothes, small_race, wait_for
+from live_runs import LONG, run_to_its_end, sample_of_clothes, small_race, wait_for
 from panels import every_control, figures_in_memory, operate_everything, several_values
 
 from course_utils import learning_rate, training
@@ -90,7 +90,7 @@ def test_the_panel_shows_the_true_range_test_and_leaves_random_numbers_alone(clo
     assert torch.equal(torch.rand(4), expected)
     result = panel.compute(**panel.values)
     assert len(result.rates) <= 60 and result.beta == pytest.approx(0.9)
-    assert list(result.rates) == learning_rate.ladder(steps=60)[: len(result.rates)]
+    assert list(result.rates) == learning_rate.geometric_rates(steps=60)[: len(result.rates)]
     assert panel.compute(**panel.values) == result  # the network is as it was, so the same test gives the same curve
     assert panel.sentence.startswith(f"{len(result.losses)} batches; begin near {result.rate:.2g} (steepest ")
     panel.set(end=0.01)
@@ -133,8 +133,8 @@ def test_both_networks_train_in_the_thread_under_their_schedules(panel):
 
 
 def test_one_cycle_in_the_race_is_training_by_the_lessons_scheduler(panel):
-    panel.start()
-    assert panel.wait(LONG)
+    panel.run.start()
+    assert panel.run.wait(LONG)
     model = copy.deepcopy(panel.model)
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
     schedule = learning_rate.one_cycle(optimizer, panel.batches, 2)
@@ -146,21 +146,21 @@ def test_one_cycle_in_the_race_is_training_by_the_lessons_scheduler(panel):
 
 def test_a_race_keeps_its_schedule_while_it_goes_on(panel):
     panel.steps = 3000
-    panel.start()
+    panel.run.start()
     wait_for(lambda: len(panel.lanes[schedule_race.OWN].record.losses) > 3)
     lanes = panel.lanes
     assert all(knot.disabled for knot in panel.knots) and panel.shape.disabled
     panel.knots[0].value = 0.5
     assert panel.lanes is lanes
-    panel.stop()
-    assert panel.wait(LONG) and not any(knot.disabled for knot in panel.knots) and not panel.shape.disabled
+    panel.run.stop()
+    assert panel.run.wait(LONG) and not any(knot.disabled for knot in panel.knots) and not panel.shape.disabled
 
 
 def test_a_loss_that_is_no_number_is_said_and_the_other_one_goes_on(panel):
     images, labels = panel.batches[0]
     panel.batches = [(images, labels), (images * float("nan"), labels)]
-    panel.start()
-    assert panel.wait(LONG) and panel.lanes[schedule_race.OWN].record.broken
+    panel.run.start()
+    assert panel.run.wait(LONG) and panel.lanes[schedule_race.OWN].record.broken
     assert panel.sentence.startswith("The loss of yours is no longer a number") and panel.error is None
 
 
@@ -170,8 +170,8 @@ def test_the_static_copy_holds_three_true_races_and_no_figure_stays(panel):
     assert VIEW in bundle and metadata[kind]["width"] < 900
     assert bundle["text/plain"].count("24 of 24 steps") == 3
     panel.shape.value = "falling"
-    panel.start()
-    assert panel.wait(LONG)
+    panel.run.start()
+    assert panel.run.wait(LONG)
     assert f"falling: {panel.sentence}" in metadata[kind]["alt"]
     assert figures_in_memory() == 0
 
@@ -179,4 +179,4 @@ def test_the_static_copy_holds_three_true_races_and_no_figure_stays(panel):
 def test_a_rate_that_does_not_fit_the_sliders_is_refused(panel):
     for rate in (0.0, 2.0):
         with pytest.raises(ValueError, match=f"at most 1 for this race, not {rate}"):
-            lesson6.ScheduleRace(panel.model, panel.batches, panel.validation, highest=rate)
+            lesson6.ScheduleRace(panel.model, panel.batches, panel.validation, max_lr=rate)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from panels import figures_in_memory, operate_everything
 
-from course_utils.acceleration import ladder
-from course_utils.acceleration.devices import TorchDevice, choose
+from course_utils import acceleration
+from course_utils.acceleration import TorchDevice, pick_device
 from course_utils.widgets import lesson7
 from course_utils.widgets.panel import VIEW
 
@@ -16,12 +16,12 @@ STORED = Path(__file__).parent.parent / "results" / "ladder_cpu.json"
 @pytest.fixture(scope="module")
 def sizes():
     """An exploration of few sizes, so that its measurements are quick."""
-    return lesson7.batch_size(choose("cpu"), sizes=(1, 2, 4), repeats=1)
+    return lesson7.batch_size(pick_device("cpu"), sizes=(1, 2, 4), repeats=1)
 
 
 @pytest.fixture(scope="module")
 def climbed():
-    return ladder.load(STORED)
+    return acceleration.load_ladder(STORED)
 
 
 def test_every_control_of_the_batch_size_changes_the_picture(sizes):
@@ -33,7 +33,7 @@ def test_every_control_of_the_batch_size_changes_the_picture(sizes):
 def test_the_batch_size_is_measured_once_a_width_and_labelled_with_device_and_date(sizes):
     first, again = sizes.compute(2, 8, 1.0), sizes.compute(4, 8, 1.0)
     assert first.speeds is again.speeds and list(first.speeds) == [1, 2, 4] and min(first.speeds.values()) > 0
-    assert first.device == choose("cpu").name and first.date[:2] == "20"
+    assert first.device == pick_device("cpu").name and first.date[:2] == "20"
     assert sizes.compute(4, 32, 1.0).memory.of(4) > again.memory.of(4) > first.memory.of(2)
 
 
@@ -47,7 +47,7 @@ def test_the_sentence_says_what_fits(sizes):
 def test_every_control_of_the_ladder_changes_the_picture_also_where_nothing_is_measured(climbed):
     panel = lesson7.where_time_goes(climbed)
     before = figures_in_memory()
-    assert operate_everything(panel) > 2 * len(ladder.RUNGS) - 3
+    assert operate_everything(panel) > 2 * len(acceleration.RUNGS) - 3
     assert figures_in_memory() <= before
 
 
@@ -58,7 +58,7 @@ def test_a_rung_that_nobody_measured_says_so_and_one_of_a_gpu_is_named_as_such(c
     assert f"({row.device}, {climbed.date})" in panel.sentence
     assert panel.sentence.endswith("GPU: bf16: not measured yet: run benchmarks/ladder.py on a GPU.")
     parts = {"data": 0.1, "forward": 1.0, "backward": 2.0, "update": 0.4}
-    on_gpu = ladder.Measured("GPU: bf16", "Some GPU", 1e5, 0.5, 1.0, 0.1, 50.0, parts)
+    on_gpu = acceleration.Measured("GPU: bf16", "Some GPU", 1e5, 0.5, 1.0, 0.1, 50.0, parts)
     panel = lesson7.where_time_goes(climbed, replace(climbed, rows=(on_gpu,), date="2030-01-01"))
     panel.set(second="GPU: bf16")
     assert panel.sentence.endswith("GPU: bf16 takes 3.5 ms a batch, 57% of it for backward (Some GPU, 2030-01-01).")
@@ -76,14 +76,14 @@ def test_the_stored_ladder_is_labelled_and_its_rungs_are_equally_good():
     stored = json.loads(STORED.read_text(encoding="utf-8"))
     assert stored["date"] and stored["hardware"]["processor"] and stored["versions"]["torch"] and stored["data"]
     rows = [row for row in stored["rows"] if not row["missing"]]
-    assert {row["rung"] for row in rows} == {rung.name for rung in ladder.RUNGS if rung.kind == "cpu"}
+    assert {row["rung"] for row in rows} == {rung.name for rung in acceleration.RUNGS if rung.kind == "cpu"}
     accuracies = [row["accuracy"] for row in rows]
     mean = sum(accuracies) / len(accuracies)
     noise = 4 * (mean * (1 - mean) / stored["settings"]["test pictures"]) ** 0.5
     assert max(accuracies) - min(accuracies) <= noise
-    assert all(row["missing"] == ladder.NOT_YET for row in stored["rows"] if row["rung"].startswith("GPU"))
+    assert all(row["missing"] == acceleration.NOT_YET for row in stored["rows"] if row["rung"].startswith("GPU"))
 
 
 def test_a_device_can_be_given_by_name_or_as_chosen():
-    assert isinstance(choose("cpu"), TorchDevice)
-    assert lesson7.batch_size("cpu", sizes=(1,), repeats=1).compute(1, 8, 1.0).device == choose("cpu").name
+    assert isinstance(pick_device("cpu"), TorchDevice)
+    assert lesson7.batch_size("cpu", sizes=(1,), repeats=1).compute(1, 8, 1.0).device == pick_device("cpu").name

@@ -1,28 +1,38 @@
-"""CI on GitHub calls the commands that the README and the Makefile have, and nothing of its own."""
+"""CI on GitHub calls the commands that the README and the Makefile have, and leaves no test out."""
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
+from conftest import SLOW
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / ".github" / "workflows"
 FILES = sorted(FOLDER.glob("*.yml"))
-MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+CALLERS = [*FILES, ROOT / ".ci" / "run", ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "Makefile"]
+needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+
+
+def workflow(name):
+    return yaml.safe_load((FOLDER / f"{name}.yml").read_text(encoding="utf-8"))
 
 
 def steps(path):
-    jobs = yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"]
-    return [step for job in jobs.values() for step in job["steps"]]
+    return [step for job in workflow(path.stem)["jobs"].values() for step in job["steps"]]
 
 
 def commands(path):
     return [step["run"] for step in steps(path) if "run" in step]
 
 
-def test_there_is_a_workflow_for_tests_new_releases_full_runs_and_the_site():
-    assert [path.stem for path in FILES] == ["full", "site", "tests", "weekly"]
+def make(*arguments):
+    """Return what make would do, from a clone without anything installed."""
+    done = subprocess.run(["make", "-n", "-B", *arguments], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -30,43 +40,76 @@ def test_every_action_is_fixed_to_a_major_version_and_every_job_ends(path):
     for step in steps(path):
         if "uses" in step:
             assert re.fullmatch(r"actions/[\w-]+@v\d+", step["uses"]), step["uses"]
-    for name, job in yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"].items():
+    for name, job in workflow(path.stem)["jobs"].items():
         assert "timeout-minutes" in job or name == "publish"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_what_a_workflow_calls_exists(path):
-    for command in commands(path):
-        for target in re.findall(r"^make (\w+)", command, re.MULTILINE):
-            assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE), command
-        for script in re.findall(r"(?:^|\s)(\.ci/run|tools/\w+\.py)", command):
-            assert (ROOT / script).is_file(), command
+@needs_make
+@pytest.mark.parametrize("path", CALLERS, ids=lambda path: path.name)
+def test_what_is_called_exists(path):
+    text = path.read_text(encoding="utf-8")
+    for target in set(re.findall(r"(?:^|run: |`|# )make ([a-z]+)\b", text, re.MULTILINE)):
+        assert make(target)
+    for script in re.findall(r"(?:^|\s)(\.ci/run|(?:tools|benchmarks)/\w+\.py)", text):
+        assert (ROOT / script).is_file(), script
 
 
-def test_the_tests_are_called_as_the_makefile_calls_them():
-    test = re.search(r"python -m (pytest -n 2 --dist loadfile)", MAKEFILE)[1]
-    called = commands(FOLDER / "tests.yml")
-    assert ".ci/run" in called and called.count(f"python -m {test}") == 2
-    install = [command for command in called if "pip install --constraint constraints.txt" in command]
-    assert install == ['python -m pip install --constraint constraints.txt --editable ".[test]"']
+@needs_make
+def test_the_kinds_that_run_side_by_side_are_together_all_tests_and_none_twice():
+    (job,) = [job for job in workflow("tests")["jobs"].values() if "kind" in job.get("strategy", {}).get("matrix", ())]
+    assert job["env"]["KIND"] == "${{ matrix.kind }}" and job["steps"][-1]["run"] == '.ci/run "$KIND"'
+    chosen = [re.search(r"pytest .*-m (.+)", make(kind))[1].strip('"') for kind in job["strategy"]["matrix"]["kind"]]
+    for mine in [None, *SLOW]:  # a test has one of the markers or none: tests/conftest.py sees to that
+        marks = {name: name == mine for name in SLOW}
+        assert sum(eval(expression, {}, marks) for expression in chosen) == 1, f"{mine}: {chosen}"
 
 
-def test_three_systems_and_the_oldest_and_newest_python_are_tested():
-    jobs = yaml.safe_load((FOLDER / "tests.yml").read_text(encoding="utf-8"))["jobs"]
-    systems = {jobs["linux"]["runs-on"], *jobs["others"]["strategy"]["matrix"]["system"]}
-    assert systems == {"ubuntu-latest", "macos-latest", "windows-latest"}
+@needs_make
+def test_where_there_is_no_make_the_tests_run_as_it_runs_them():
+    options = re.search(r"-m pytest (.*) --cov ", make("test"))[1]
+    by_hand = [command for command in commands(FOLDER / "tests.yml") if "-m pytest" in command]
+    assert by_hand and set(by_hand) == {f"python -m pytest {options}"}
+
+
+def test_three_systems_and_the_oldest_python_are_tested():
+    jobs = workflow("tests")["jobs"].values()
+    systems = {system for job in jobs for system in job.get("strategy", {}).get("matrix", {}).get("system", ())}
+    assert {"macos-latest", "windows-latest"} == systems and any(job["runs-on"] == "ubuntu-latest" for job in jobs)
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     oldest = re.search(r'requires-python = ">=([\d.]+)"', project)[1]
-    for name in ("linux", "others"):
-        assert jobs[name]["strategy"]["matrix"]["python"] == [oldest, "3.13"]
+    for job in jobs:
+        versions = job.get("strategy", {}).get("matrix", {}).get("python", [oldest])
+        assert versions[0] == oldest and versions == sorted(versions, key=lambda text: int(text.split(".")[1]))
 
 
-def test_new_releases_are_tried_every_week_without_exact_versions():
-    weekly = yaml.safe_load((FOLDER / "weekly.yml").read_text(encoding="utf-8"))
-    assert weekly[True]["schedule"] and commands(FOLDER / "weekly.yml") == [
-        "make test CONSTRAINTS="
-    ]  # True: YAML's "on"
-    assert "$(CONSTRAINTS:%=--constraint %)" in MAKEFILE
+@needs_make
+def test_every_week_new_releases_are_tried_and_claims_measured_anew():
+    weekly = workflow("weekly")
+    assert weekly[True]["schedule"]  # True: YAML's "on"
+    called = "\n".join(commands(FOLDER / "weekly.yml"))
+    (newest,) = re.findall(r"^make (test .*)", called, re.MULTILINE)
+    assert "--constraint constraints.txt" in make("test")
+    assert "--constraint" not in make(*newest.split())
+    assert "make benchmarks" in called and "make nbval" in called
+
+
+@needs_make
+def test_make_benchmarks_runs_every_one_and_fails_at_the_end_when_one_missed_its_bar(tmp_path):
+    (tmp_path / "benchmarks").mkdir()
+    for name, code in {"a": "print('a')", "b": "raise SystemExit(1)", "c": "print('c')"}.items():
+        (tmp_path / "benchmarks" / f"{name}.py").write_text(code, encoding="utf-8")
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "constraints.txt").touch()
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(shutil.which("python3"))
+    (tmp_path / ".venv" / ".test").touch()
+    done = subprocess.run(["make", "benchmarks"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode != 0 and "\na\n" in done.stdout and "\nc\n" in done.stdout
+    assert "missed their bars: benchmarks/b.py\n" in done.stdout
+    (tmp_path / "benchmarks" / "b.py").unlink()
+    assert subprocess.run(["make", "benchmarks"], cwd=tmp_path, capture_output=True).returncode == 0
 
 
 def test_a_text_from_outside_reaches_no_command_line_unquoted():

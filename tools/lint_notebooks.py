@@ -1,9 +1,16 @@
-"""What a committed notebook must be: each function returns what is wrong, one sentence each, or an empty list."""
+"""What a committed notebook must be: each function returns what is wrong, one sentence each, or an empty list.
+
+python tools/lint_notebooks.py [LESSON...]
+
+Prints what is wrong with the notebooks of these lessons, or of all; exit code 1 when something is.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,6 +19,7 @@ from urllib.parse import unquote
 
 from course_utils import results
 from course_utils.base import notes
+from course_utils.base.lessons import choose, find_root, notebooks, sources
 from course_utils.command.builder import code_of, quotes, read_notebook, to_notebook
 from course_utils.command.notebooks import prose
 from course_utils.command.notebooks.normalise import is_private
@@ -95,7 +103,9 @@ def check_outputs(notebook: Mapping[str, Any]) -> list[str]:
                 found = MACHINE_PATH.search(text)
                 if found:
                     around = text[max(0, found.start() - 20) : found.end() + 30].strip()
-                    problems.append(f"Cell {number}, output {kind}, names a folder of a machine: {around!r}.")
+                    problems.append(
+                        f"Cell {number}, output {kind}, names a folder of the machine that built it: {around!r}."
+                    )
     return problems
 
 
@@ -107,7 +117,7 @@ def check_pictures(notebook: Mapping[str, Any]) -> list[str]:
             problems.append(f"Cell {number}: a picture in the text has no alternative text.")
         for output in cell.get("outputs", ()):
             if is_private(output):
-                problems.append(f"Cell {number} shows pictures that may not be passed on; build the lesson again.")
+                problems.append(f"Cell {number} shows pictures that may not be passed on; rebuild the lesson.")
             for kind in PICTURES:
                 if kind not in output.get("data", {}):
                     continue
@@ -141,7 +151,7 @@ def check_parameters(path: Path, notebook: Mapping[str, Any], number: str) -> li
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     tagged = [i for i, cell in enumerate(code, start=1) if "parameters" in cell["metadata"].get("tags", ())]
     if tagged != [2]:
-        return [f"The cell tagged 'parameters' must be the second code cell, and there is: {tagged or 'none'}."]
+        return [f"The cell tagged 'parameters' must be the second code cell, but it is {tagged or 'missing'}."]
     try:
         parameters, block = parameters_of(path) or {}, lesson_profile(number)
     except CourseError as error:
@@ -158,14 +168,12 @@ def check_parameters(path: Path, notebook: Mapping[str, Any], number: str) -> li
 
 def check_fresh(notebook: Mapping[str, Any], number: str, root: Path) -> list[str]:
     """Check that code equals the source's, and the text the source's filled with the figures of the run shown."""
-    from course_utils.base.lessons import sources
-
     source = sources(root).get(number)
     if source is None:
         return [f"Lesson {number} has no source in notebooks/source."]
     wanted, problems = to_notebook(source), []
     if [cell["cell_type"] for cell in notebook["cells"]] != [cell["cell_type"] for cell in wanted["cells"]]:
-        return [f"It has other cells than {source.name}; run `course build {number}`."]
+        return [f"Its cells are not those of {source.name}; run `course build {number}`."]
     for position, (mine, theirs) in enumerate(zip(code_of(notebook), code_of(wanted)), start=1):
         if mine != theirs:
             problems.append(f"Code cell {position} differs from {source.name}; run `course build {number}`.")
@@ -174,7 +182,7 @@ def check_fresh(notebook: Mapping[str, Any], number: str, root: Path) -> list[st
     except CourseError as error:
         return [*problems, str(error)]
     if recorded["figures"] != _figures(notebook):
-        problems.append("The figures in its outputs are not the recorded ones; build the lesson again.")
+        problems.append("The figures in its outputs are not the recorded ones; rebuild the lesson.")
     figures = quotes(number, recorded, root)
     for position, (cell, theirs) in enumerate(zip(notebook["cells"], wanted["cells"]), start=1):
         if cell["cell_type"] == "code":
@@ -196,7 +204,7 @@ def _first_difference(mine: str, expected: str) -> str:
     for a, b in zip(mine.split("\n"), expected.split("\n")):
         if a != b:
             return f"{a[:80]!r} instead of {b[:80]!r}"
-    return "lines are missing or added"
+    return "lines were added or are missing"
 
 
 def _figures(notebook: Mapping[str, Any]) -> dict[str, Any]:
@@ -208,9 +216,28 @@ def _figures(notebook: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _texts(output: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Give each text of an output with its kind; pictures are no texts."""
+    """Give each text of an output with its kind; pictures are left out."""
     if "text" in output:
         yield output["name"], "".join(output["text"])
     for kind, value in output.get("data", {}).items():
         if kind.startswith("text/"):
             yield kind, "".join(value)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print what is wrong with the committed notebooks, and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("lessons", nargs="*", metavar="LESSON", help="numbers such as 1 3; all if omitted")
+    try:
+        root = find_root()
+        chosen = choose(parser.parse_args(arguments).lessons, notebooks(root))
+    except CourseError as error:
+        print(f"lint_notebooks: {error}", file=sys.stderr)
+        return 2
+    found = [f"{path.name}: {problem}" for path in chosen.values() for problem in check_all(path, root)]
+    print("\n".join(found) or f"{len(chosen)} notebook{'s' if len(chosen) != 1 else ''} in order")
+    return int(bool(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Make conda's files from pyproject.toml, so that the same names and ranges stand everywhere.
+"""Make conda's files from pyproject.toml, so that names and ranges are the same everywhere.
 
 python tools/make_environment.py           write environment.yml and binder/environment.yml
 python tools/make_environment.py --check   exit 1 when they would change, or constraints.txt leaves a range
@@ -32,7 +32,8 @@ CONDA = {
 }
 SAME = (
     "torchvision", "numpy", "pillow", "ipython", "ipywidgets", "pooch", "tqdm", "pyyaml", "timm", "jupyterlab",
-    "ipykernel", "papermill", "nbclient", "nbconvert", "nbformat", "jupytext", "psutil", "rich", "typer",
+    "ipykernel", "papermill", "nbclient", "nbconvert", "nbformat", "jupytext", "latex2mathml", "psutil", "rich",
+    "typer",
 )  # fmt: skip
 HEAD = """\
 # Made from pyproject.toml by `python tools/make_environment.py`; change the ranges there.
@@ -61,7 +62,7 @@ def conda_name(requirement: Requirement) -> str | None:
     if name in SAME:
         return name
     raise SystemExit(
-        f"{name} is new: look whether conda-forge has it, and add it to SAME or CONDA in tools/make_environment.py."
+        f"{name} is new; check whether conda-forge has it, and add it to SAME or CONDA in tools/make_environment.py."
     )
 
 

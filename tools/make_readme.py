@@ -101,7 +101,7 @@ def picture(notebook: str, begins: str) -> bytes:
             for kind, about in output.get("metadata", {}).items():
                 if about.get("alt", "").startswith(begins):
                     return base64.b64decode(output["data"][kind])
-    raise SystemExit(f"{notebook} has no picture whose alternative text begins with {begins!r}; mend PICTURES.")
+    raise SystemExit(f"{notebook} has no picture whose alternative text begins with {begins!r}; fix PICTURES.")
 
 
 def main() -> int:

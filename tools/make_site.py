@@ -9,14 +9,16 @@ nothing is fetched. Lessons, sections and modules are found, not listed.
 from __future__ import annotations
 
 import argparse
+import ast
 import base64
 import hashlib
 import html
+import importlib
+import inspect
 import json
 import pkgutil
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import stamp  # noqa: E402
+from sphinx.cmd.build import build_main  # noqa: E402
 
 import course_utils  # noqa: E402
 from course_utils.base import lessons  # noqa: E402
@@ -37,7 +40,7 @@ SECTIONS = {  # pages made of the README's sections
     "instructors": ("For instructors", ["For instructors", "Data", "Tests and CI", "Licences"]),
 }
 QUESTION = re.compile(r"\*\*The question: (.+?)\*\*", re.DOTALL)
-HIDDEN = ("base", "command")  # what the command is made of, and what all stands on: pages for maintainers
+HIDDEN = ("base", "command")  # what all stands on, and what the command is made of: on a page for maintainers
 
 
 def main() -> int:
@@ -49,18 +52,18 @@ def main() -> int:
     for folder in (source, out):
         shutil.rmtree(folder, ignore_errors=True)
     put_together(source)
-    command = [sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-q", "-d", f"{out}-doctrees"]
-    code = subprocess.run([*command, str(source), str(out)], check=False).returncode
+    options = ["-b", "html", "-W", "--keep-going", "-q", "-d", f"{out}-doctrees"]
+    code = build_main([*options, str(source), str(out)])  # in this process, where conf.py finds `stamp`
     if code == 0:
-        mend_theme(out / "_static" / "styles")
+        fix_theme(out / "_static" / "styles")
         for path in lessons.notebooks(ROOT).values():  # what the download button gives: the lesson as it is committed
             shutil.copy(path, out / "_sources" / "notebooks" / path.name)
         print(f"The site: {out / 'index.html'}")
     return code
 
 
-def mend_theme(styles: Path) -> None:
-    """Put Sphinx's own style sheet into the theme's, which looks for it in a wrong folder (sphinx-book-theme 1.4)."""
+def fix_theme(styles: Path) -> None:
+    """Put Sphinx's own style sheet into the theme's, which looks for it in the wrong folder (sphinx-book-theme 1.4)."""
     basic = (styles.parent / "basic.css").read_text(encoding="utf-8").replace("url(", "url(../")
     for path in styles.glob("*.css"):
         text = path.read_text(encoding="utf-8")
@@ -93,6 +96,7 @@ def put_together(source: Path) -> None:
         (source / f"{name}.md").write_text(f"# {title}\n\n{with_links(text)}", encoding="utf-8")
     guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     (source / "contributing.md").write_text(with_links(guide), encoding="utf-8")
+    (source / "behind.md").write_text(behind(), encoding="utf-8")
     for name, text in reference():
         (source / "api" / f"{name}.md").write_text(text, encoding="utf-8")
 
@@ -113,7 +117,7 @@ def card(number: str, stem: str, content: dict[str, Any]) -> str:
 
 
 def prepared(content: dict[str, Any], folder: Path) -> None:
-    """Change a notebook for the site: pictures into `folder`, with their words; formulas as pictures."""
+    """Change a notebook for the site: pictures into `folder`, with their words; formulas as MathML."""
     for cell in content["cells"]:
         if cell["cell_type"] == "markdown":
             cell["source"] = with_formulas("".join(cell["source"]))
@@ -154,24 +158,74 @@ def with_links(text: str) -> str:
 
 
 def reference() -> Iterator[tuple[str, str]]:
-    """Give name and text of each page about the package: one for each module or folder of modules, and the index."""
-    pages: dict[str, list[str]] = {}
-    for module in pkgutil.walk_packages(course_utils.__path__, "course_utils."):
-        name = module.name.removeprefix("course_utils.")
-        page = name.partition(".")[0]
-        if page not in HIDDEN and not any(part.startswith("_") for part in name.split(".")):
-            pages.setdefault(page, []).append(module.name)
-    for page, modules in pages.items():
-        blocks = [f"# `{page}`\n"]
-        for module in modules:
-            blocks += [f"## `{module}`\n"] if len(modules) > 1 else []
-            blocks.append(f"```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n   :ignore-module-all:\n```\n")
-        yield page, "\n".join(blocks)
-    names = "\n".join(pages)
+    """Give name and text of each page about the package: one for each idea, in the course's order, and the index."""
+    found = [module.name for module in pkgutil.iter_modules(course_utils.__path__)]
+    order = [*getattr(course_utils, "__all__", ()), *found]
+    names = sorted(set(found) - set(HIDDEN), key=order.index)
+    for name in names:
+        yield name, "\n".join([f"# `{name}`\n", *described(f"course_utils.{name}")])
+    pages = "\n".join(names)
     yield (
         "index",
-        f"# The package\n\nOne module for each idea, made from its docstrings.\n\n```{{toctree}}\n\n{names}\n```\n",
+        f"# The package\n\nOne page for each idea, made from its docstrings.\n\n```{{toctree}}\n\n{pages}\n```\n",
     )
+
+
+def described(name: str) -> Iterator[str]:
+    """Give the blocks about a module or a package: what the package offers first, then what else its modules hold."""
+    module = importlib.import_module(name)
+    if not hasattr(module, "__path__"):
+        yield block("module", name, ":members:")
+        return
+    yield block("module", name, ":no-members:")
+    offered = {each: getattr(module, each) for each in getattr(module, "__all__", ())}
+    offered = {each: thing for each, thing in offered.items() if not inspect.ismodule(thing)}
+    yield from (member(f"{name}.{each}", thing) for each, thing in offered.items())
+    for part in pkgutil.iter_modules(module.__path__):
+        inside = importlib.import_module(f"{name}.{part.name}")
+        rest = {each: thing for each, thing in vars(inside).items() if each[0] != "_" and each not in offered}
+        yield f"## `{inside.__name__.partition('.')[2]}`\n"
+        # No automodule: `training.fit` is a function and a module, and only one of them can own the name.
+        yield "\n".join(["```{eval-rst}", inspect.getdoc(inside) or "", "```", ""])
+        for each, thing in rest.items():
+            if callable(thing) and getattr(thing, "__module__", "") == inside.__name__:
+                yield member(f"{inside.__name__}.{each}", thing)
+
+
+def member(name: str, thing: object) -> str:
+    """Return the directive that documents a public name of a module."""
+    if inspect.isclass(thing):
+        return block("class", name, ":members:")
+    return block("function", name) if callable(thing) else block("data", name, ":no-value:")
+
+
+def block(kind: str, name: str, *options: str) -> str:
+    """Return the directive that documents `name`."""
+    return "\n".join(["```{eval-rst}", f".. auto{kind}:: {name}", *(f"   {each}" for each in options), "```", ""])
+
+
+def behind() -> str:
+    """Return the maintainers' page: what each module below `HIDDEN` and each script of `tools/` is for.
+
+    Read from the sources, because some of these import what only the extras `lab` and `test` install.
+    """
+    lines = ["# Behind the command", "", "For those who maintain the course; no lesson needs any of this.", ""]
+    for name, folder in [*((name, ROOT / "course_utils" / name) for name in HIDDEN), ("tools", ROOT / "tools")]:
+        lines += [f"## `{name}/`", ""]
+        for path in sorted(folder.rglob("*.py")):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            words = ast.get_docstring(tree)
+            if not words:
+                continue
+            inside = ".".join(path.relative_to(folder).with_suffix("").parts).removesuffix("__init__").rstrip(".")
+            lines += [f"### `{inside}`", ""] if inside else []
+            lines += [words.split("\n\n")[0], ""]
+            for each in tree.body:
+                if isinstance(each, (ast.FunctionDef, ast.ClassDef)) and not each.name.startswith("_"):
+                    first = (ast.get_docstring(each) or "").partition("\n\n")[0]
+                    lines.append(f"- `{each.name}`: {' '.join(first.split())}")
+            lines.append("")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

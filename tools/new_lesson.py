@@ -17,84 +17,10 @@ from course_utils.base.files import replace_file
 from course_utils.base.lessons import find_root, sources
 from course_utils.errors import SettingError
 
-SOURCE = """\
-# ---
-# jupyter:
-#   jupytext:
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3 (ipykernel)
-#     language: python
-#     name: python3
-# ---
-
-# %% [markdown]
-# # {title}
-#
-# **The question: what does this lesson answer?**
-#
-# Say in three sentences why somebody wants to know.
-#
-# **After this lesson you will be able to**
-#
-# - do one thing, and then another.
-#
-# **You need** lesson {before}. **Time:** on {{{{cores}}}} processor cores the run shown here took
-# {{{{seconds:.0f}}}} seconds.
-#
-# ### Contents
-#
-# - [A first idea](#A-first-idea)
-# - [What you learned](#What-you-learned)
-# - [What next](#What-next)
-
-# %%
-import torch
-
-from course_utils import profiles, results
-
-# %% [markdown]
-# The settings worth changing. `None` means "as the profile says".
-
-# %% tags=["parameters"]
-profile = "auto"  # "quick" runs anywhere, "full" is the real thing; "auto" chooses
-seed = None  # start of the random numbers
-
-# %%
-settings = profiles.load("{number}", profile, seed=seed)
-
-# %% [markdown]
-# ## A first idea
-#
-# One thought a cell, by hand before any helper.
-#
-# **Predict first.** Ask for a guess, run the cell, and answer below it.
-
-# %%
-generator = torch.Generator().manual_seed(settings.seed)
-numbers = torch.randn(1000, generator=generator)
-assert numbers.shape == (1000,)
-results.record(mean=numbers.mean())
-
-# %% [markdown]
-# The mean of these numbers is {{{{mean:.3f}}}}: a figure in the text comes from the run, and is never typed.
-#
-# ## What you learned
-#
-# - What the lesson showed, a line each.
-#
-# ## What next
-#
-# Where to go from here.
-"""
+TEMPLATE = Path(__file__).with_name("new_lesson.template.py")
 SETTINGS = """
-"{number}":
-  settings:
-    seed: {{type: int, min: 0, max: 1000000, help: "Start of the random numbers."}}
-  quick: {{seed: 0}}
-  full: {{seed: 0}}
+"NUMBER":
+  seed: {type: int, min: 0, max: 1000000, quick: 0, full: 0, help: "Start of the random numbers."}
 """
 PROFILES = Path("course_utils", "profiles.yaml")
 
@@ -117,8 +43,9 @@ def new_lesson(title: str, root: Path | None = None) -> Path:
     numbers = [int(number) for number in sources(root) if number.isdigit()]
     number = f"{max(numbers, default=0) + 1:02d}"
     path = root / "notebooks" / "source" / f"{number}_{name}.py"
-    text = SOURCE.format(title=title.strip(), number=number, before=max(1, int(number) - 1))
-    settings = (root / PROFILES).read_text(encoding="utf-8").rstrip("\n") + "\n" + SETTINGS.format(number=number)
+    text = TEMPLATE.read_text(encoding="utf-8").replace("BEFORE", str(max(1, int(number) - 1)))
+    text = text.replace("NUMBER", number).replace("TITLE", title.strip())
+    settings = (root / PROFILES).read_text(encoding="utf-8").rstrip("\n") + "\n" + SETTINGS.replace("NUMBER", number)
     replace_file(path, stamped_source(text, repository(root), f"{path.stem}.ipynb"))
     replace_file(root / PROFILES, settings)
     return path

@@ -11,14 +11,12 @@ import re
 import sys
 from pathlib import Path
 
+from lab import NONE_FOUND, Lab, chromium
+from pages import Notebook
+
+from course_utils.base import lessons
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
-
-from lab import NONE_FOUND, Lab, chromium  # noqa: E402
-from pages import Notebook  # noqa: E402
-
-from course_utils.base import lessons  # noqa: E402
-
 WIDTHS = (1400, 600)
 HEIGHT = 1600
 
@@ -41,7 +39,7 @@ def main() -> int:
     """Read the settings, run the lessons, and take the pictures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--lessons", nargs="+", default=[], help="numbers; all when left out")
+    parser.add_argument("--lessons", nargs="+", default=[], help="numbers; all if omitted")
     parser.add_argument("--panels", action="store_true", help="the live figures alone")
     settings = parser.parse_args()
     if chromium() is None:

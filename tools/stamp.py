@@ -1,8 +1,8 @@
-"""What stands alike at the top of every lesson: links that open it elsewhere, and a first cell that works there too.
+"""What every lesson has at its top: links that open it elsewhere, and a first cell that works there too.
 
 python tools/stamp.py [--repo OWNER/NAME] [--check]
 
-The repository's address stands in pyproject.toml alone; this script copies it from there into the lessons and the
+The repository's address is in pyproject.toml alone; this script copies it from there into the lessons and the
 README, into sources and built notebooks alike. No output depends on it, so nothing has to be built again. With
 --check nothing is written, and the exit code is 1 if something would be.
 """
@@ -161,12 +161,12 @@ def stamp_all(to: str | None = None, root: Path | None = None, *, check: bool = 
         check: write nothing.
 
     Raises:
-        SettingError: when `to` is no OWNER/NAME, or a lesson has no place for the stamp; nothing is written then.
+        SettingError: when `to` is not OWNER/NAME, or a lesson has no place for the stamp; nothing is written then.
     """
     root = root or find_root()
     now = repository(root)
     if to is not None and not REPOSITORY.fullmatch(to):
-        raise SettingError(f"{to!r} is no repository; write OWNER/NAME, such as {now}.")
+        raise SettingError(f"{to!r} is not a repository; write OWNER/NAME, such as {now}.")
     address, wanted = to or now, {}
     project = root / "pyproject.toml"
     text = project.read_text(encoding="utf-8")

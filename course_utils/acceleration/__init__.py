@@ -1,1 +1,54 @@
-"""Faster: choosing a device, timing it honestly, the ladder from the slowest loop to the fastest, and the sprint."""
+"""Training faster, and knowing by how much: devices, a timer that waits, the ladder, the sprint, several processes.
+
+`acceleration.distributed`, the script for torchrun, is not imported here: torchrun has to run it as a file of its own.
+"""
+
+from course_utils.acceleration.devices import PretendGPU, TorchDevice, parity, pick_device, require_parity
+from course_utils.acceleration.graphs import GraphedStep
+from course_utils.acceleration.ladder import climb, compiler_missing
+from course_utils.acceleration.launch import Plan, Report, launch
+from course_utils.acceleration.memory import Memory, free_traceback, training_memory, with_smaller_batches
+from course_utils.acceleration.muon import MUON_COEFFICIENTS, Muon, orthogonalised
+from course_utils.acceleration.profiling import Profile, profiled
+from course_utils.acceleration.rungs import NOT_YET, RUNGS, Ladder, Measured, Rung, load_ladder, stored_ladder
+from course_utils.acceleration.sprint import TRICKS, Sprint, SprintResult, SprintSettings, alternating_flip
+from course_utils.acceleration.timer import Timing, measure, measure_in_turn, stopwatch
+
+__all__ = [
+    "MUON_COEFFICIENTS",
+    "NOT_YET",
+    "RUNGS",
+    "TRICKS",
+    "GraphedStep",
+    "Ladder",
+    "Measured",
+    "Memory",
+    "Muon",
+    "Plan",
+    "PretendGPU",
+    "Profile",
+    "Report",
+    "Rung",
+    "Sprint",
+    "SprintResult",
+    "SprintSettings",
+    "Timing",
+    "TorchDevice",
+    "alternating_flip",
+    "climb",
+    "compiler_missing",
+    "free_traceback",
+    "launch",
+    "load_ladder",
+    "measure",
+    "measure_in_turn",
+    "orthogonalised",
+    "parity",
+    "pick_device",
+    "profiled",
+    "require_parity",
+    "stopwatch",
+    "stored_ladder",
+    "training_memory",
+    "with_smaller_batches",
+]

@@ -52,7 +52,7 @@ class TorchDevice:
         return f"{self.kind} ({self.name})"
 
 
-def choose(wanted: str = "auto") -> TorchDevice:
+def pick_device(wanted: str = "auto") -> TorchDevice:
     """Return the device to compute on.
 
     Args:

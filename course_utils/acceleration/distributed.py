@@ -22,10 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -41,52 +38,12 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from course_utils import data, training
+from course_utils.acceleration.launch import CHECKPOINT, REPORT, Plan, Report
+from course_utils.base.files import replace_file
 from course_utils.data.batches import generators, hflip
-from course_utils.errors import DataError, RunError, SettingError
+from course_utils.errors import DataError, SettingError
 from course_utils.models.sprint import SprintNet
 from course_utils.training import checkpoints
-from course_utils.training.snapshot import Run
-
-CHECKPOINT, REPORT = "checkpoint.pt", "report.json"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is trained. `batch` counts the pictures of all processes together; `pictures` 0 means all there are."""
-
-    data: str = "photo_crops"
-    pictures: int = 0
-    epochs: int = 2
-    batch: int = 128
-    rate: float = 0.3
-    width: int = 32
-    seed: int = 0
-    precision: str = "float32"  # or "float64", in which no rounding is seen
-    save_every: int = 10  # steps between two checkpoints
-    kill_rank: int = -1  # for trying out a restart: this process kills itself …
-    kill_step: int = -1  # … before this step, counted over all epochs, in the first attempt
-
-    def __post_init__(self) -> None:
-        low = {"epochs": 1, "batch": 1, "save_every": 1, "width": 8, "pictures": 0, "seed": 0}
-        for name, least in low.items():
-            if getattr(self, name) < least:
-                raise SettingError(f"{name} must be at least {least}, not {getattr(self, name)}.")
-        if self.precision not in ("float32", "float64"):
-            raise SettingError(f"precision must be float32 or float64, not {self.precision!r}.")
-
-
-@dataclass
-class Report:
-    """What a run gave: the loss of every step over the whole batch, the test accuracy, and how it was computed."""
-
-    losses: list[float] = field(default_factory=list)
-    accuracy: float = 0.0
-    processes: int = 1
-    restarts: int = 0
-    resumed_at: int = 0  # steps that were done when the last attempt began
-    backend: str = "none"
-    device: str = "cpu"
-    data: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,7 +86,7 @@ def train(plan: Plan, world: World, out: Path) -> Report:
     per_epoch = -(-len(part) // plan.batch)
     steps = plan.epochs * per_epoch
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, total_iters=steps)
-    run = Run(net, optimizer, schedule, half=False)
+    run = checkpoints.Run(net, optimizer, schedule)
     losses = _resume(run, plan, world, out / CHECKPOINT)
     restarts, done = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)), len(losses)
     maker = data.batches(part, plan.batch, device=world.device)
@@ -147,9 +104,7 @@ def train(plan: Plan, world: World, out: Path) -> Report:
     )
     if world.rank == 0:
         report.accuracy = training.evaluate(net.float(), data.batches(pictures.test, 500, device=world.device)).accuracy
-        scratch = out / f".{REPORT}"
-        scratch.write_text(json.dumps(asdict(report)), encoding="utf-8")
-        scratch.replace(out / REPORT)
+        replace_file(out / REPORT, json.dumps(asdict(report)))
     return report
 
 
@@ -193,13 +148,13 @@ def _step(
     return total.item() / len(chosen)
 
 
-def _save(run: Run, losses: list[float], plan: Plan, world: World, path: Path) -> None:
+def _save(run: checkpoints.Run, losses: list[float], plan: Plan, world: World, path: Path) -> None:
     """Write everything that the run needs to go on, on process 0, all of it or nothing."""
     if world.rank == 0:
         checkpoints.save({"run": run.state(), "losses": losses, "plan": _identity(plan)}, path)
 
 
-def _resume(run: Run, plan: Plan, world: World, path: Path) -> list[float]:
+def _resume(run: checkpoints.Run, plan: Plan, world: World, path: Path) -> list[float]:
     """Put back what `_save` wrote, if it did; return the losses of the steps that are done."""
     found: list[Any] = [checkpoints.load(path) if world.rank == 0 and path.exists() else None]
     if world.size > 1:
@@ -275,67 +230,6 @@ def _end_with_parent(every: float = 1.0) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def launch(
-    plan: Plan, processes: int, out: Path, *, max_restarts: int = 0, timeout: float = 120, threads: int = 1
-) -> Report:
-    """Run this script under torchrun with several processes on this machine, and return its report.
-
-    Args:
-        plan: what to train.
-        processes: how many.
-        out: folder for checkpoint and report.
-        max_restarts: how often torchrun may start all processes again after one has died.
-        timeout: seconds after which everything is ended.
-        threads: of each process.
-
-    Raises:
-        RunError: when it fails or takes too long; the message holds the first error of a process.
-    """
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in asdict(plan).items()]
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}",
-        f"--max-restarts={max_restarts}", "-m", "course_utils.acceleration.distributed", f"--out={out}", *options,
-    ]  # fmt: skip
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    if processes > torch.cuda.device_count():  # nccl wants a GPU for each process, so all of them take the CPU
-        environment["CUDA_VISIBLE_DEVICES"] = ""
-    running = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True
-    )
-    try:
-        printed, _ = running.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        raise RunError(f"{processes} processes did not end within {timeout:.0f} s; they were ended.") from None
-    finally:
-        if running.poll() is None:
-            _end(running)
-    if running.returncode != 0 or not (out / REPORT).exists():
-        raise RunError(f"torchrun ended with {running.returncode}: {_first_error(printed)}")
-    return read_report(out)
-
-
-def _first_error(printed: str) -> str:
-    """Return what the first process that failed said, or the end of what was printed."""
-    errors = re.findall(r"^(?:\[rank\d+\]: )?([\w.]+(?:Error|Exception|Interrupt): .+)$", printed, re.MULTILINE)
-    own = [error for error in errors if "ChildFailedError" not in error]
-    return own[0] if own else printed[-600:]
-
-
-def _end(running: subprocess.Popen[str]) -> None:
-    """Ask torchrun to end its processes, and make it after a while; they end with it."""
-    running.terminate()
-    try:
-        running.wait(10)
-    except subprocess.TimeoutExpired:
-        running.kill()
-        running.wait()
-
-
-def read_report(out: Path) -> Report:
-    """Return the report that a run wrote into the folder `out`."""
-    return Report(**json.loads((out / REPORT).read_text(encoding="utf-8")))
 
 
 def split_gradients(model: nn.Module, images: Tensor, labels: Tensor, processes: int) -> Iterator[list[Tensor]]:

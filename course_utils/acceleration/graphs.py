@@ -1,4 +1,4 @@
-"""CUDA graphs: a training step recorded once, then replayed with a single order."""
+"""CUDA graphs: a training step recorded once, then replayed with a single launch."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from course_utils.errors import SettingError
+from course_utils.training.snapshot import Snapshot
 
 Step = Callable[[Tensor, Tensor], Tensor]
 WARM_UPS = 3  # as PyTorch's notes on CUDA graphs advise: libraries choose their kernels and fetch memory meanwhile
@@ -34,7 +35,7 @@ class GraphedStep:
         if not images.is_cuda:
             raise SettingError("CUDA graphs need an NVIDIA GPU; on the CPU call the step itself.")
         self.images, self.labels = images.clone(), labels.clone()  # clone keeps channels_last
-        before = {name: value.clone() for name, value in model.state_dict().items()}
+        before = Snapshot(model, optimizer)
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.device(images.device):
             side = torch.cuda.Stream()  # warmed up and recorded on the same one: gradients remember theirs
@@ -46,7 +47,7 @@ class GraphedStep:
             optimizer.zero_grad(set_to_none=True)  # so that the graph makes the gradients, in its own memory
             with torch.cuda.graph(self.graph, stream=side, capture_error_mode="thread_local"):
                 self.loss = step(self.images, self.labels)
-        put_back(model, optimizer, before)
+        before.put_back_in_place()
 
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
         """Train on a batch and return its loss; the tensor is overwritten by the next call."""
@@ -54,17 +55,3 @@ class GraphedStep:
         self.labels.copy_(labels, non_blocking=True)
         self.graph.replay()
         return self.loss
-
-
-@torch.no_grad()
-def put_back(model: nn.Module, optimizer: torch.optim.Optimizer, before: dict[str, Tensor]) -> None:
-    """Undo training in place: weights and buffers as in `before`, the optimizer's averages zero again.
-
-    In place, because a graph knows its tensors by their address.
-    """
-    for name, value in model.state_dict().items():
-        value.copy_(before[name])
-    for state in optimizer.state.values():
-        for value in state.values():
-            if isinstance(value, Tensor):
-                value.zero_()

@@ -3,176 +3,27 @@
 from __future__ import annotations
 
 import copy
-import json
 import os
 import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from course_utils import data, figures, training
-from course_utils.acceleration.devices import TorchDevice, choose
+from course_utils import data, training
+from course_utils.acceleration.devices import TorchDevice, pick_device
 from course_utils.acceleration.graphs import GraphedStep
 from course_utils.acceleration.memory import kept_for_backward
+from course_utils.acceleration.rungs import NOT_YET, PARTS, RUNGS, Ladder, Measured, Rung
 from course_utils.acceleration.timer import stopwatch
 from course_utils.base import machine
-from course_utils.base.lessons import find_root
 from course_utils.data.batches import generators
-from course_utils.errors import CourseError, DataError
 from course_utils.models.sprint import SprintNet
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-NOT_YET = "not measured yet: run benchmarks/ladder.py on a GPU"
-PARTS = ("data", "forward", "backward", "update")
-
-
-@dataclass(frozen=True)
-class Rung:
-    """One rung: what changes on it, and how its loop is made.
-
-    loading: "one by one", "workers" (two processes, pinned memory on a GPU) or "resident" (the set lies on the device).
-    """
-
-    name: str
-    change: str
-    kind: str = "cpu"  # or "cuda"
-    loading: str = "one by one"
-    channels_last: bool = False
-    half: bool = False
-    compiled: bool = False
-    graph: bool = False
-
-
-RUNGS = (
-    Rung("CPU loop", "pictures one by one from a DataLoader, everything on the CPU"),
-    Rung("CPU: workers", "two more processes prepare the pictures", loading="workers"),
-    Rung("CPU: resident", "whole batches, cut from a tensor in memory", loading="resident"),
-    Rung("CPU: channels_last", "the channels of a pixel side by side", loading="resident", channels_last=True),
-    Rung("CPU: torch.compile", "operations fused into new code", "cpu", "resident", True, compiled=True),
-    Rung("CPU: bf16", "16 bits instead of 32 (compare with channels_last)", "cpu", "resident", True, half=True),
-    Rung("GPU loop", "network and batches on the GPU, pictures one by one from the CPU", "cuda"),
-    Rung("GPU: workers, pinned", "two processes prepare pictures in memory that the GPU can fetch", "cuda", "workers"),
-    Rung("GPU: resident", "the whole set lies on the GPU as bytes", "cuda", "resident"),
-    Rung("GPU: channels_last", "the channels of a pixel side by side", "cuda", "resident", True),
-    Rung("GPU: bf16", "16 bits instead of 32, for the GPU's matrix units", "cuda", "resident", True, True),
-    Rung("GPU: torch.compile", "operations fused into new kernels", "cuda", "resident", True, True, True),
-    Rung("GPU: CUDA graph", "a whole step with a single order", "cuda", "resident", True, True, True, True),
-)
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What one rung gave.
-
-    pictures_per_second: trained, in the median epoch after the first. cold_seconds: of the first epoch, with starting
-    workers, compiling and recording. warm_seconds: of the median epoch after it. accuracy: from 0 to 1, after all
-    epochs. memory_mb: on a GPU the most that was allocated, on the CPU what is kept for the backward pass. parts:
-    milliseconds of a batch for each of `PARTS`, measured apart with waiting in between. missing: why it did not run.
-    """
-
-    rung: str
-    device: str
-    pictures_per_second: float = 0.0
-    accuracy: float = 0.0
-    cold_seconds: float = 0.0
-    warm_seconds: float = 0.0
-    memory_mb: float = 0.0
-    parts: dict[str, float] = field(default_factory=dict)
-    missing: str = ""
-
-
-@dataclass(frozen=True)
-class Ladder:
-    """Rungs measured in one run, on which machine, when, and on what data."""
-
-    rows: tuple[Measured, ...]
-    date: str
-    hardware: dict[str, Any]
-    versions: dict[str, Any]
-    data: str
-    settings: dict[str, Any]
-
-    @property
-    def measured(self) -> tuple[Measured, ...]:
-        """The rungs that ran."""
-        return tuple(row for row in self.rows if not row.missing)
-
-    def row(self, name: str) -> Measured | None:
-        """Return what the rung `name` gave, or None when this run did not measure it."""
-        return next((row for row in self.measured if row.rung == name), None)
-
-    def __str__(self) -> str:
-        head = f"{'rung':<22}{'pictures/s':>11}{'accuracy':>10}{'cold s':>8}{'warm s':>8}{'MB':>7}"
-        lines = [head, *(_line(row) for row in self.rows)]
-        devices = ", ".join(sorted({row.device for row in self.measured}))
-        return "\n".join([*lines, f"measured on {devices}, {self.date}" + (f"; {self.data}" if self.data else "")])
-
-    def save(self, path: Path) -> None:
-        """Write the ladder as JSON, all of it or nothing."""
-        scratch = path.with_name(f".{path.name}.new")
-        scratch.write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        scratch.replace(path)
-
-    def plot(self) -> Figure:
-        """Draw one bar a rung with its speed, and its accuracy beside it."""
-        import matplotlib.pyplot as plt
-
-        rows = self.measured[::-1]
-        fastest = max(rows, key=lambda row: row.pictures_per_second)
-        factor = fastest.pictures_per_second / self.measured[0].pictures_per_second
-        with figures.style():
-            figure, axes = plt.subplots(figsize=(8, 0.4 * len(rows) + 1.1))
-            colours = [figures.ORANGE if row is fastest else figures.BLUE for row in rows]
-            bars = axes.barh([row.rung for row in rows], [row.pictures_per_second for row in rows], color=colours)
-            labels = [f"{row.pictures_per_second:,.0f}   ({row.accuracy:.1%} right)" for row in rows]
-            axes.bar_label(bars, labels=labels, padding=4)
-            title = f"{fastest.rung} is {factor:.1f} times as fast as {self.measured[0].rung}"
-            axes.set(title=title, xlabel=f"pictures trained in a second, on {fastest.device}, {self.date}")
-            axes.margins(x=0.32)
-            axes.grid(axis="y", visible=False)
-        return figure
-
-
-def _line(row: Measured) -> str:
-    if row.missing:
-        return f"{row.rung:<22}{row.missing}"
-    return (
-        f"{row.rung:<22}{row.pictures_per_second:>11,.0f}{row.accuracy:>10.1%}{row.cold_seconds:>8.2f}"
-        f"{row.warm_seconds:>8.2f}{row.memory_mb:>7.1f}"
-    )
-
-
-def load(path: Path) -> Ladder:
-    """Return the ladder that `save` wrote.
-
-    Raises:
-        DataError: when the file is not there or not such a file.
-    """
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        return Ladder(**{**stored, "rows": tuple(Measured(**row) for row in stored["rows"])})
-    except FileNotFoundError:
-        raise DataError(f"There is no {path.name}; benchmarks/ladder.py writes it.") from None
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{path.name} holds no ladder ({error}); run benchmarks/ladder.py again.") from error
-
-
-def stored(kind: str) -> Ladder | None:
-    """Return the ladder that was measured on a "cpu" or "cuda" and is stored in `results/`, or None."""
-    try:
-        return load(find_root() / "results" / f"ladder_{kind}.json")
-    except CourseError:
-        return None
 
 
 class OneByOne(Dataset):
@@ -245,7 +96,7 @@ def climb(
     """
     if epochs < 2 or len(train) < batch:
         raise ValueError(f"A ladder needs epochs ≥ 2 and a full batch, not {epochs} epochs of {len(train)} pictures.")
-    here = choose(device) if isinstance(device, str) else device
+    here = pick_device(device) if isinstance(device, str) else device
     training.seed_everything(seed)
     start = SprintNet(widths, len(train.classes))
     start.reset()
@@ -255,7 +106,7 @@ def climb(
         missing = NOT_YET if rung.kind == "cuda" and here.kind != "cuda" else ""
         if rung.compiled and not missing:
             missing = compiler_missing(rung.kind)
-        where = here if rung.kind == here.kind else choose(rung.kind) if not missing else here
+        where = here if rung.kind == here.kind else pick_device(rung.kind) if not missing else here
         if missing:
             rows.append(Measured(rung.name, "", missing=missing))
         else:
@@ -288,10 +139,10 @@ def _climb_one(
     learned = [p for p in net.parameters() if p.requires_grad]
     optimizer = torch.optim.SGD(learned, lr=rate, momentum=0.9, nesterov=True)
     forward = torch.compile(net) if rung.compiled else net
-    half = torch.autocast(device.kind, torch.bfloat16, enabled=rung.half)
+    autocast = torch.autocast(device.kind, torch.bfloat16, enabled=rung.bf16)
 
     def loss_of(images: Tensor, labels: Tensor) -> Tensor:
-        with half:
+        with autocast:
             return F.cross_entropy(forward(images), labels)
 
     def step(images: Tensor, labels: Tensor) -> Tensor:
@@ -321,7 +172,7 @@ def _climb_one(
     answered = 1000 if device.kind == "cuda" else 200  # pictures at a time
     accuracy = training.evaluate(net, data.batches(test, answered, device=device.torch)).accuracy
     if device.kind != "cuda":
-        memory = kept_for_backward(net, images, labels, torch.bfloat16 if rung.half else None)
+        memory = kept_for_backward(net, images, labels, torch.bfloat16 if rung.bf16 else None)
     parts = _parts(loader, device, layout, loss_of, optimizer, replayed)
     return Measured(
         rung.name, device.name, count / warm, accuracy, seconds[0], warm, round(memory / 1e6, 2), parts

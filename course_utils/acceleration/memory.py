@@ -6,7 +6,6 @@ import gc
 import sys
 import traceback
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -16,6 +15,9 @@ from torch.nn import functional as F
 
 from course_utils.base.modules import device_of
 from course_utils.errors import TrainingError
+from course_utils.training.amp import Amp
+from course_utils.training.guards import is_out_of_memory, out_of_memory
+from course_utils.training.snapshot import restored
 
 Result = TypeVar("Result")
 
@@ -76,38 +78,24 @@ def training_memory(
 def kept_for_backward(model: nn.Module, images: Tensor, labels: Tensor, autocast: torch.dtype | None = None) -> int:
     """Return the bytes that autograd keeps after a forward pass; weights and the batch itself are not counted.
 
-    The buffers of batch normalisation are put back.
+    The network and everything random are afterwards as before.
     """
-    own = {value.untyped_storage().data_ptr() for value in model.state_dict().values()}
-    own |= {images.untyped_storage().data_ptr(), labels.untyped_storage().data_ptr()}
-    found: dict[int, int] = {}
+    not_kept = {value.untyped_storage().data_ptr() for value in model.state_dict().values()}
+    not_kept |= {images.untyped_storage().data_ptr(), labels.untyped_storage().data_ptr()}
+    kept: dict[int, int] = {}  # bytes of each storage
     alive = []  # a freed tensor's address may be used again
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            found[storage.data_ptr()] = storage.nbytes()
+        if storage.data_ptr() not in not_kept:
+            kept[storage.data_ptr()] = storage.nbytes()
             alive.append(tensor)
         return tensor
 
-    buffers = {name: value.clone() for name, value in model.named_buffers()}
-    half: AbstractContextManager = (
-        nullcontext() if autocast is None else torch.autocast(device_of(model).type, autocast)
-    )
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), half:
+    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+    with restored(model), hooks, Amp(device_of(model), autocast).autocast:
         F.cross_entropy(model(images), labels)
-    with torch.no_grad():
-        for name, value in model.named_buffers():
-            value.copy_(buffers[name])
-    return sum(found.values())
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error means that a GPU's or the computer's memory ran out."""
-    texts = ("can't allocate memory", "not enough memory")
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
-    )
+    return sum(kept.values())
 
 
 def free_traceback(error: BaseException | None = None) -> None:
@@ -153,18 +141,9 @@ def with_smaller_batches(train: Callable[[int], Result], size: int, smallest: in
                 raise
             free_traceback(error)
         if size // 2 < smallest:
-            raise TrainingError(advice(size))
+            raise TrainingError(out_of_memory(size))
         print(f"Memory ran out with batches of {size}; trying {size // 2}.")
         size //= 2
-
-
-def advice(size: int) -> str:
-    """Return in one sentence what to do when memory runs out with batches of `size`."""
-    smaller = f"halve the batch size (it is {size})" if size > 1 else "take smaller pictures"
-    return (
-        f"Memory ran out: {smaller}, compute in bfloat16, free what other cells hold (del, then "
-        "free_traceback()), or restart the kernel if another network is still in memory."
-    )
 
 
 def _bytes(tensor: Tensor) -> int:

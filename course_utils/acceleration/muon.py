@@ -9,7 +9,7 @@ from torch import Tensor
 
 # A polynomial a·s + b·s³ + c·s⁵ that lifts small singular values steeply and leaves large ones near 1; the numbers
 # are those that Keller Jordan published with Muon (kellerjordan.github.io/posts/muon).
-COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+MUON_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalised(matrix: Tensor, steps: int = 3) -> Tensor:
@@ -25,7 +25,7 @@ def orthogonalised(matrix: Tensor, steps: int = 3) -> Tensor:
     x = x / (x.norm() + 1e-7)  # now no singular value is above 1
     tall = x.shape[0] > x.shape[1]
     x = x.T if tall else x  # (short, long): the product below is then small
-    a, b, c = COEFFICIENTS
+    a, b, c = MUON_COEFFICIENTS
     for _ in range(steps):
         squares = x @ x.T  # (short, short)
         lift = torch.addmm(squares, squares, squares, beta=b, alpha=c)  # b · squares + c · squares²

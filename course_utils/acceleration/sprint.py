@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_utils.acceleration.devices import TorchDevice, choose
+from course_utils.acceleration.devices import TorchDevice, pick_device
 from course_utils.acceleration.muon import Muon
 from course_utils.acceleration.timer import stopwatch
 from course_utils.data import TensorPart
@@ -39,7 +39,7 @@ TRICKS = {
 
 
 @dataclass(frozen=True)
-class Settings:
+class SprintSettings:
     """What a sprint may change. Rates are for the *summed* loss of a batch, so they suit any batch size."""
 
     epochs: float = 8.0
@@ -72,7 +72,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Result:
+class SprintResult:
     """One sprint: seconds of training and of the final answer, accuracies from 0 to 1, and the loss of each step."""
 
     seconds: float
@@ -88,20 +88,24 @@ class Sprint:
 
     Args:
         train, test: pictures of 32×32 in colour.
-        settings: see `Settings`.
-        device: a name for `choose`, or what it returns.
+        settings: see `SprintSettings`.
+        device: a name for `pick_device`, or what it returns.
     """
 
     def __init__(
-        self, train: TensorPart, test: TensorPart, settings: Settings | None = None, device: str | TorchDevice = "auto"
+        self,
+        train: TensorPart,
+        test: TensorPart,
+        settings: SprintSettings | None = None,
+        device: str | TorchDevice = "auto",
     ) -> None:
-        self.settings = settings or Settings()
+        self.settings = settings or SprintSettings()
         if tuple(train.images.shape[1:]) != (3, 32, 32) or len(train) < self.settings.batch_size:
             raise SettingError(
                 f"A sprint needs at least one batch ({self.settings.batch_size}) of pictures (3, 32, 32), not "
                 f"{len(train)} of {tuple(train.images.shape[1:])}; take more pictures or smaller batches."
             )
-        self.device = choose(device) if isinstance(device, str) else device
+        self.device = pick_device(device) if isinstance(device, str) else device
         half = self.device.kind == "cuda" and self.settings.uses("half precision")
         self.dtype = torch.float16 if half else torch.float32
         self.train, self.test, self.runs = train, test, 0
@@ -116,7 +120,7 @@ class Sprint:
                 layer.float()  # averages of many numbers need all their digits
         self.forward = torch.compile(self.net) if self.settings.compile else self.net
 
-    def run(self, seed: int = 0) -> Result:
+    def run(self, seed: int = 0) -> SprintResult:
         """Train from new first weights and answer the test pictures; the clock runs for both, as in the records."""
         seed_everything(seed)
         self.net.reset(self.settings.uses("identity start"))
@@ -129,7 +133,7 @@ class Sprint:
         plain = self._right(views=False) / len(self.test)
         self.runs += 1
         cold = self.runs == 1
-        return Result(watch.seconds, right / len(self.test), plain, tuple(history), self.device.name, cold)
+        return SprintResult(watch.seconds, right / len(self.test), plain, tuple(history), self.device.name, cold)
 
     def _train(self, seed: int) -> list[Tensor]:
         own, images = self.settings, self._normalised(self.train)
@@ -200,7 +204,7 @@ class Sprint:
             if not own.uses("shifts"):
                 top, left = torch.full_like(top, 2), torch.full_like(left, 2)
             by_chance = torch.rand(n, generator=generator, device=device) < 0.5
-            mirror = alternating(first, epoch) if own.uses("alternating flip") else by_chance
+            mirror = alternating_flip(first, epoch) if own.uses("alternating flip") else by_chance
             for chosen in order[: n // own.batch_size * own.batch_size].split(own.batch_size):
                 cut = windows[chosen, :, top[chosen], left[chosen]]  # (B, 3, 32, 32)
                 cut = torch.where(mirror[chosen].view(-1, 1, 1, 1), cut.flip(3), cut)
@@ -252,7 +256,7 @@ def rate(step: int, steps: int, rise: float) -> float:
     return 0.2 + 0.8 * step / peak if step < peak else (steps - step) / (steps - peak)
 
 
-def alternating(first: Tensor, epoch: int) -> Tensor:
+def alternating_flip(first: Tensor, epoch: int) -> Tensor:
     """Return which pictures are mirrored in `epoch`: those of `first`, bool (N,), in even epochs, the others in odd."""
     return first if epoch % 2 == 0 else ~first
 

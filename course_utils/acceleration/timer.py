@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from course_utils.acceleration.devices import Device, TorchDevice, choose
+from course_utils.acceleration.devices import Device, TorchDevice, pick_device
 
 Clock = Callable[[], float]
 
@@ -75,10 +75,10 @@ def measure(
     """
     if not callable(work):
         raise TypeError(f"measure needs a function to call, not a {type(work).__name__}; write lambda: … around it.")
-    return race({"work": work}, device, warmup=warmup, repeats=repeats, clock=clock)["work"]
+    return measure_in_turn({"work": work}, device, warmup=warmup, repeats=repeats, clock=clock)["work"]
 
 
-def race(
+def measure_in_turn(
     works: Mapping[str, Callable[[], Any]],
     device: Device | torch.device | str = "cpu",
     *,
@@ -127,10 +127,10 @@ def waitable(device: Device | torch.device | str) -> Device:
         TypeError: when it has no way to be waited for: such a timing would measure how fast orders are given.
     """
     if isinstance(device, str):
-        return choose(device)
+        return pick_device(device)
     if isinstance(device, torch.device):
         if device.type in ("cpu", "cuda"):
-            return choose(str(device))
+            return pick_device(str(device))
         return TorchDevice(device, str(device))
     if not callable(getattr(device, "synchronize", None)) or not isinstance(getattr(device, "name", None), str):
         raise TypeError(

@@ -1,1 +1,1 @@
-"""What everything else stands on: small helpers that know nothing of the course's ideas, and import none of them."""
+"""What everything else builds on: small helpers that know nothing of the course's ideas and import none of them."""

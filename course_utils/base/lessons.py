@@ -1,4 +1,4 @@
-"""Where the lessons lie and what they are called: numbers, file names, the folder that holds them."""
+"""Where the lessons are and what they are called: numbers, file names, the folder that holds them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def lesson_number(lesson: str | int) -> str:
     """Return the two digits (or the appendix's letter) of `lesson`: 1, "1", "01" and "01_pixels.ipynb" give "01".
 
     Raises:
-        SettingError: when it does not look like a lesson at all.
+        SettingError: when it does not look like a lesson.
     """
     text = Path(str(lesson)).name.partition(".")[0].partition("_")[0]
     if re.fullmatch(r"\d{1,2}", text):
@@ -35,7 +35,7 @@ def find_root() -> Path:
         if (folder / "notebooks" / "source").is_dir():
             return folder
     raise SettingError(
-        "The lessons are not here: run the command inside a clone of the course, the folder that holds notebooks/."
+        "The lessons are not here; run the command inside a clone of the course, the folder that holds notebooks/."
     )
 
 
@@ -56,9 +56,7 @@ def choose(wanted: Iterable[str | int], known: dict[str, Path], what: str = "not
         SettingError: for one that is not there, or when there is none at all.
     """
     if not known:
-        raise SettingError(
-            f"There is no {what} of a lesson here; a clone of the course has them in its folder notebooks/."
-        )
+        raise SettingError(f"There is no {what} of a lesson here; a clone of the course has them in notebooks/.")
     numbers = {lesson_number(lesson): lesson for lesson in wanted}
     for number, asked in numbers.items():
         if number not in known:

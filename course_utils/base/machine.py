@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from course_utils.base.threads import granted_cores
 
 
 def describe_machine() -> dict[str, Any]:
@@ -25,10 +26,8 @@ def describe_machine() -> dict[str, Any]:
 
 
 def cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Return how many cores this process may use, in a container no more than it is granted."""
+    return granted_cores()
 
 
 def processor() -> str:

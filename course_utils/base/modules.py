@@ -1,4 +1,4 @@
-"""Two questions to any network: which device holds it, and what does it say in evaluation mode."""
+"""Any network: its device, and evaluation mode for a while."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A note under a cell: text for the reader, with data riding along for the runner."""
+"""A note under a cell: text for the reader, with data for the runner."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FIGURES, SETTINGS, SOURCE = (f"application/vnd.course.{name}+json" for name in (
 
 
 def show_note(text: str, kind: str, payload: Mapping[str, Any], html_text: str | None = None) -> None:
-    """Show `text` under a cell with `payload` riding along as data of MIME type `kind`; plain print elsewhere.
+    """Show `text` under a cell with `payload` attached as data of MIME type `kind`; outside a notebook, print it.
 
     `kind` is one of this module's `FIGURES`, `SETTINGS` (a mapping of a lesson's settings) and `SOURCE` (with "name",
     "kind" and "description" of a data set). The runner collects each.

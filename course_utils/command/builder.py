@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import json
 import tempfile
@@ -20,12 +19,12 @@ from course_utils.command.notebooks.execution import Execution, execute
 from course_utils.command.notebooks.normalise import KERNEL, LANGUAGE, normalised, to_json
 from course_utils.command.notebooks.parameters import checked_parameters
 from course_utils.errors import RunError, SettingError
-from course_utils.profiles import PROFILES, choose_profile
+from course_utils.profiles import PROFILES
 
 
 @dataclass
 class Build:
-    """What came of building one lesson."""
+    """The outcome of building one lesson."""
 
     lesson: str
     notebook: Path
@@ -63,7 +62,6 @@ def build(
     """
     root = root or find_root()
     ((number, source),) = choose([lesson], sources(root), "source").items()
-    choose_profile(profile) if profile != "auto" else None
     target = root / "notebooks" / f"{source.stem}.ipynb"
     aside = root / "runs" / "build" / target.name
     notebook = to_notebook(source)
@@ -84,19 +82,18 @@ def build(
     about = {"lesson": number, "profile": used}
     done = normalised(execution.notebook or {}, number, about, root, published=True)
     if overrides:
-        target, figures = aside, quotes(number, record, root)
+        target = aside
     else:
         replace_file(results.result_path(number, used, root), json.dumps(record, indent=2, ensure_ascii=False) + "\n")
-        figures = quotes(number, record, root)
     outcome = Build(number, target, execution)
     if not record_only:
-        outcome.problems = fill(done, notebook, figures)
+        outcome.problems = fill(done, notebook, quotes(number, record, root))
         replace_file(target, to_json(done))
     return outcome
 
 
 def fill_again(lesson: str | int, root: Path | None = None) -> Build:
-    """Write the lesson's text anew from its source and the recorded figures, without running anything.
+    """Fill the lesson's text again from its source and the recorded figures, without running anything.
 
     For changes of prose alone.
 
@@ -110,7 +107,7 @@ def fill_again(lesson: str | int, root: Path | None = None) -> Build:
         raise RunError(f"Lesson {number} has no notebook yet; `course build {number}` makes it.")
     built, wanted = read_notebook(path), to_notebook(source)
     if code_of(built) != code_of(wanted):
-        raise RunError(f"Code of lesson {number} has changed since it was built; run `course build {number}`.")
+        raise RunError(f"The code of lesson {number} has changed since it was built; run `course build {number}`.")
     outputs = iter([cell for cell in built["cells"] if cell["cell_type"] == "code"])
     cells = [next(outputs) if cell["cell_type"] == "code" else cell for cell in wanted["cells"]]
     about = built["metadata"]["course"]
@@ -151,7 +148,7 @@ def read_notebook(path: Path) -> dict[str, Any]:
     """Return the notebook at `path` with each source as one text.
 
     Raises:
-        RunError: when it is not there or is no notebook.
+        RunError: when it is missing or is not a notebook.
     """
     try:
         notebook = json.loads(path.read_text(encoding="utf-8"))
@@ -186,7 +183,7 @@ def recorded(number: str, execution: Execution) -> dict[str, Any]:
 
 
 def quotes(number: str, record: Mapping[str, Any], root: Path) -> dict[str, Any]:
-    """Return all that the lesson's text may quote: this run's figures, and `quick.…` and `full.…` of recorded ones."""
+    """Return everything that the text may quote: this run's figures, and `quick.…` and `full.…` of recorded runs."""
     figures = prose.quotable(record)
     for profile in PROFILES:
         other = record if profile == record.get("profile") else None
@@ -200,39 +197,34 @@ def quotes(number: str, record: Mapping[str, Any], root: Path) -> dict[str, Any]
 def fill(notebook: dict[str, Any], source: Mapping[str, Any], figures: Mapping[str, Any]) -> list[str]:
     """Put the text cells of `source`, filled with `figures`, into `notebook`; return what could not be filled.
 
-    Both must have the same cells in the same order.
+    Both must have the same text cells in the same order. One that cannot be filled stays as it is.
     """
     problems = []
-    for cell, wanted in zip(notebook["cells"], source["cells"], strict=True):
-        if cell["cell_type"] == "code":
-            continue
+    for cell, wanted in zip(_texts(notebook), _texts(source), strict=True):
         try:
             cell["source"] = prose.render(wanted["source"], figures)
         except SettingError as error:
-            cell["source"] = wanted["source"]
             problems.append(str(error))
     return problems
 
 
 def fill_from_source(notebook: dict[str, Any], number: str, execution: Execution, root: Path) -> None:
-    """Fill the text of an executed lesson with its own figures, where its source is here and still the same."""
-    source = sources(root).get(number)
-    if source is None:
+    """Fill the text of an executed lesson with its own figures, where its source is available and unchanged."""
+    if number not in sources(root):
         return
-    wanted = to_notebook(source)
-    texts = [cell for cell in notebook["cells"] if cell["cell_type"] == "markdown"]
-    cells = [cell for cell in wanted["cells"] if cell["cell_type"] == "markdown"]
-    if len(texts) == len(cells):
-        figures = quotes(number, recorded(number, execution), root)
-        for cell, source_cell in zip(texts, cells, strict=True):
-            with contextlib.suppress(SettingError):  # then the text of the recorded run stays
-                cell["source"] = prose.render(source_cell["source"], figures)
+    source = to_notebook(sources(root)[number])
+    if len(_texts(source)) == len(_texts(notebook)):
+        fill(notebook, source, quotes(number, recorded(number, execution), root))
+
+
+def _texts(notebook: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "markdown"]
 
 
 def _check_quotes(notebook: Mapping[str, Any]) -> None:
     """Refuse a text that quotes the run of an unknown profile, before time is spent on running."""
-    text = "\n".join(cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "markdown")
+    text = "\n".join(cell["source"] for cell in _texts(notebook))
     for name in prose.placeholders(text):
         profile, dot, _ = name.partition(".")
         if dot and profile not in PROFILES:
-            raise SettingError(f"The text quotes {{{{{name}}}}}, but {profile!r} is no profile; use quick or full.")
+            raise SettingError(f"The text quotes {{{{{name}}}}}, but {profile!r} is not a profile; use quick or full.")

@@ -1,4 +1,4 @@
-"""The `course` command: run and build lessons, check answers, look after data, say what is missing."""
+"""The `course` command: run and build lessons, check answers, manage data, say what is missing."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ OPTIONS = {
     "rich_markup_mode": None,
     "pretty_exceptions_enable": False,
 }
-app = typer.Typer(help="Run and build the lessons, check answers, look after data, say what is missing.", **OPTIONS)
+app = typer.Typer(help="Run and build the lessons, check answers, manage data, say what is missing.", **OPTIONS)
 data_app = typer.Typer(help="The data sets: list them, fetch the full ones, verify what is there.", **OPTIONS)
 app.add_typer(data_app, name="data")
 
 Lessons = Annotated[
-    list[str] | None, typer.Argument(metavar="[LESSON]...", help="Numbers, such as 1 3; all when left out.")
+    list[str] | None, typer.Argument(metavar="[LESSON]...", help="Numbers such as 1 3; all if omitted.")
 ]
 Profile = Annotated[str, typer.Option(help="quick, full, or auto: full with a GPU, quick without.")]
 Changes = Annotated[
@@ -52,21 +52,14 @@ def run(
     cell_timeout: Annotated[float, typer.Option(min=1, help="Seconds that one cell may take.")] = 1800,
     html: Annotated[bool, typer.Option("--html", help="Also write each lesson as a page.")] = False,
 ) -> None:
-    """Run lessons, each in a process of its own, and write notebooks and a report.
+    """Run lessons, each in its own process, and write notebooks and a report.
 
     A path that ends in .ipynb runs that notebook. Exit code: 0; 1 when a lesson failed; 2 when the call was wrong,
     and nothing ran then.
     """
     from course_utils.command import runner
-    from course_utils.command.notebooks.parameters import parse_assignments
 
-    wanted = lessons or []
-    labels = [job.label for job in runner.plan(wanted)]
-    planned = runner.plan(wanted, profile, parse_assignments(changes or [], labels))
-    try:
-        runner.check_writable(out)
-    except RunError as error:
-        raise SettingError(str(error)) from error
+    planned = runner.plan(lessons or [], profile, changes or [])
     with progress({job.label: job.notebook.stem for job in planned}) as watcher:
         report = runner.run(
             planned, out, parallel=jobs, timeout=timeout, cell_timeout=cell_timeout, html=html, watcher=watcher
@@ -126,7 +119,7 @@ def check(
         list[Path], typer.Argument(metavar="NOTEBOOK...", help="Learners' notebooks, or folders of them.")
     ],
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the outcomes to a CSV file.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs, instead of the table.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON for programs, instead of the table.")] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Notebooks that are judged side by side.")] = 1,
     timeout: Annotated[
         float, typer.Option(min=1, help="Seconds that one answer may take; a notebook gets five times as many.")
@@ -135,7 +128,7 @@ def check(
 ) -> None:
     """Judge the exercises in learners' notebooks: correct, wrong, not attempted, or an error.
 
-    No notebook is run or changed: each answer is taken out with what it needs, and called in a process that can do no
+    No notebook is run or changed: each answer is taken out with what it needs and called in a process that can do no
     harm. Exit code: 0; 1 when something could not be judged; 2 when the call was wrong.
     """
     from rich.console import Console
@@ -163,7 +156,7 @@ def check(
 
 
 @data_app.command("list")
-def data_list(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+def data_list(as_json: Annotated[bool, typer.Option("--json", help="JSON for programs.")] = False) -> None:
     """List the data sets: which are complete, where they are, how large."""
     from course_utils.data.sources import inventory
 
@@ -181,7 +174,7 @@ def data_list(as_json: Annotated[bool, typer.Option("--json", help="For programs
 
 @data_app.command("fetch")
 def data_fetch(
-    name: DataName, force: Annotated[bool, typer.Option("--force", help="Download again what is damaged.")] = False
+    name: DataName, force: Annotated[bool, typer.Option("--force", help="Download damaged files again.")] = False
 ) -> None:
     """Download a full data set, unless it is there already."""
     from course_utils.data.sources import fetch
@@ -191,7 +184,7 @@ def data_fetch(
 
 @data_app.command("verify")
 def data_verify(
-    names: Annotated[list[str] | None, typer.Argument(help="Data sets; all complete ones when left out.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Data sets; all complete ones if omitted.")] = None,
 ) -> None:
     """Check the files of data sets: checksums, every picture, counts per class. Exit code 1 when something is wrong."""
     from course_utils.data.sources import inventory, verify
@@ -207,8 +200,8 @@ def data_verify(
 
 
 @app.command()
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
-    """Say what is here, what is missing, and what to do about it. Exit code 1 when something needed is missing."""
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="JSON for programs.")] = False) -> None:
+    """Say what is installed, what is missing, and what to do about it. Exit code 1 when something needed is missing."""
     from course_utils.command import doctor as doctors
 
     found = doctors.diagnose()
@@ -227,7 +220,7 @@ def lab(context: typer.Context) -> None:
 
 
 def build_line(outcome: Any, root: Path, record_only: bool = False) -> str:
-    """Return the line that says what a build has made."""
+    """Return the line that says what a build made."""
     where = "results/" if record_only else outcome.notebook.relative_to(root).as_posix()
     if outcome.execution is None:
         return f"{outcome.lesson}  text filled again in {where}"
@@ -265,7 +258,7 @@ def progress(names: dict[str, str]) -> Iterator[Any]:
 
 @contextmanager
 def counting(total: int, what: str) -> Iterator[Callable[[str], None]]:
-    """Show a bar that grows with each call of what this gives, on a terminal."""
+    """On a terminal, show a bar that advances with each call of the function that this yields."""
     from rich.console import Console
     from rich.progress import Progress as Bars
 
@@ -289,7 +282,7 @@ def main() -> None:
     except Exception as error:
         if not hasattr(error, "exit_code"):
             raise
-        # typer's own errors: an unknown option, a value that is no number
+        # typer's own errors: an unknown option, a value that is not a number
         typer.echo(f"course: {error.format_message() if hasattr(error, 'format_message') else error}", err=True)
         sys.exit(error.exit_code)
 

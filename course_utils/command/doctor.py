@@ -20,7 +20,7 @@ FULL_DATA_GB = 0.5  # both downloads, unpacked
 
 
 def diagnose() -> dict[str, Any]:
-    """Return what was found, as `course doctor --json` prints it; "advice" lists what to do, most pressing first."""
+    """Return what was found, as `course doctor --json` prints it; "advice" says what to do, most urgent first."""
     machine = describe_machine()
     found: dict[str, Any] = {
         "course": __version__,
@@ -42,22 +42,20 @@ def advise(found: dict[str, Any]) -> list[str]:
     advice = []
     missing = [name for name in NEEDED if not found["versions"].get(name)]
     if missing:
-        advice.append(f"Install what is missing ({', '.join(missing)}): pip install pixels-to-predictions.")
+        advice.append(f"Install the missing packages ({', '.join(missing)}): pip install pixels-to-predictions.")
     missing = [name for name in FOR_RUNNING if not found["versions"].get(name)]
     if missing:
-        advice.append(
-            f'Install the tools for notebooks ({", ".join(missing)}): pip install "pixels-to-predictions[lab]".'
-        )
+        advice.append(f'Install the notebook tools ({", ".join(missing)}): pip install "pixels-to-predictions[lab]".')
     if found["device"].get("error"):
-        advice.append(f"PyTorch does not start ({found['device']['error']}); install it again.")
+        advice.append(f"PyTorch cannot be loaded ({found['device']['error']}); reinstall it.")
     if found["machine"]["gpu"] and found["device"].get("kind") == "cpu":
-        advice.append("There is a GPU that this PyTorch cannot use; install the build for CUDA from pytorch.org.")
+        advice.append("There is a GPU that this PyTorch cannot use; install a CUDA build from pytorch.org.")
     if found["free_memory_gb"] < KERNEL_MEMORY_GB:
         advice.append(
-            f"Less than {KERNEL_MEMORY_GB} GB of memory is free; close other programs before running a lesson."
+            f"Less than {KERNEL_MEMORY_GB} GB of memory is free; close other programs before you run a lesson."
         )
     if found["free_disk_gb"] < FULL_DATA_GB:
-        advice.append(f"Less than {FULL_DATA_GB} GB of disk is free; make room before downloading data.")
+        advice.append(f"Less than {FULL_DATA_GB} GB of disk is free; make room before you download data.")
     for entry in found["data"]:
         if entry.get("error"):
             advice.append(entry["error"])
@@ -83,7 +81,7 @@ def report(found: dict[str, Any]) -> str:
     ]
     for entry in found["data"]:
         lines.append(f"data         {entry['name']}: {entry.get('error') or entry['description']}")
-    lines.append(f"weights      {', '.join(found['weights']) or 'none downloaded; lessons 1 to 3 need none'}")
+    lines.append(f"weights      {', '.join(found['weights']) or 'none downloaded; lessons 1 to 3 do not need any'}")
     lines += ["", *(found["advice"] or ["Nothing is missing."])]
     return "\n".join(lines)
 
@@ -117,7 +115,7 @@ def _data() -> list[dict[str, Any]]:
             for entry in inventory()
         ]
     except (CourseError, ImportError, OSError) as error:
-        return [{"name": "all", "title": "data", "complete": False, "error": f"The data cannot be looked at: {error}"}]
+        return [{"name": "all", "title": "data", "complete": False, "error": f"The data cannot be listed: {error}"}]
 
 
 def _weights() -> list[str]:
@@ -138,7 +136,7 @@ def _data_place() -> Path:
     try:
         return data_folder()[0].absolute()
     except CourseError:
-        return Path.home()  # what is wrong with the folder stands among the data
+        return Path.home()  # what is wrong with the folder is said with the data
 
 
 def _free(folder: Path) -> int:

@@ -1,4 +1,4 @@
-"""Run lessons: everything checked first, then side by side in processes of their own, then a report."""
+"""Run lessons: everything checked first, then side by side in separate processes, then a report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import datetime
 import json
 import os
 import threading
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ from course_utils.command.builder import fill_from_source
 from course_utils.command.notebooks import pages
 from course_utils.command.notebooks.execution import STOPPED, Execution, execute
 from course_utils.command.notebooks.normalise import normalised, to_json
-from course_utils.command.notebooks.parameters import checked_parameters
+from course_utils.command.notebooks.parameters import checked_parameters, parse_assignments
 from course_utils.errors import RunError, SettingError
 
 
@@ -36,7 +36,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Report:
-    """What came of a run: one entry for each notebook, and where the files are."""
+    """The outcome of a run: one entry for each notebook, and where the files are."""
 
     lessons: list[dict[str, Any]]
     folder: Path
@@ -49,7 +49,7 @@ class Report:
 
 
 class Watcher(Protocol):
-    """Whoever wants to follow a run; `run` calls these from several threads."""
+    """What `run` reports progress to, from several threads."""
 
     def cell(self, label: str, index: int, of: int) -> None:
         """Cell `index` of `of` of a notebook is running."""
@@ -58,8 +58,8 @@ class Watcher(Protocol):
         """A notebook has ended; `entry` is its part of report.json."""
 
 
-class Nobody:
-    """A watcher that looks away."""
+class NullWatcher:
+    """A watcher that does nothing."""
 
     def cell(self, label: str, index: int, of: int) -> None:
         """Do nothing."""
@@ -71,21 +71,22 @@ class Nobody:
 def plan(
     lessons: Iterable[str | int],
     profile: str = "auto",
-    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    changes: Sequence[str] = (),
     root: Path | None = None,
 ) -> list[Job]:
-    """Return what to run, after checking every lesson, profile, name and value; nothing runs if one is wrong.
+    """Return what to run, after checking every lesson, profile, name and value; so that nothing runs if one is wrong.
 
     Args:
         lessons: numbers of lessons, or paths of other notebooks (which end in .ipynb); all lessons when empty.
         profile: "quick", "full", or "auto".
-        overrides: for each lesson's number, or other notebook's name without .ipynb, settings and their values.
+        changes: settings as the command line has them, "NN.name=value", or "name=value" for a single notebook; NN is
+            the lesson's number, or the other notebook's name without .ipynb.
         root: the course's folder; found when None.
 
     Raises:
-        SettingError: for whatever does not exist or does not fit.
+        SettingError: for anything that does not exist or does not fit.
     """
-    lessons, overrides = [str(lesson) for lesson in lessons], dict(overrides or {})
+    lessons = [str(lesson) for lesson in lessons]
     paths = [Path(text) for text in lessons if text.endswith(".ipynb")]
     for path in paths:
         if not path.is_file():
@@ -97,12 +98,10 @@ def plan(
     files = [path.stem for _, path, _ in found]
     twice = {file for file in files if files.count(file) > 1}
     if twice:
-        raise SettingError(f"Two notebooks are called {sorted(twice)[0]!r}; run them one after the other.")
-    unknown = set(overrides) - set(labels)
-    if unknown:
-        raise SettingError(f"Settings are given for {sorted(unknown)[0]!r}, which is not run.")
+        raise SettingError(f"Two notebooks are called {sorted(twice)[0]!r}; run them separately.")
+    overrides = parse_assignments(changes, labels)
     return [
-        Job(label, path, checked_parameters(path, number, profile, overrides.get(label, {})), number)
+        Job(label, path, checked_parameters(path, number, profile, overrides[label]), number)
         for label, path, number in found
     ]
 
@@ -129,10 +128,9 @@ def run(
         watcher: told about progress.
 
     Raises:
-        RunError: when `out` cannot be written.
-        SettingError: when a notebook would be overwritten by its own result.
+        SettingError: when `out` cannot be written, or a notebook would be overwritten by its own result.
     """
-    watcher, stop = watcher or Nobody(), threading.Event()
+    watcher, stop = watcher or NullWatcher(), threading.Event()
     check_writable(out)
     for job in jobs:
         if (out / job.notebook.name).resolve() == job.notebook.resolve():
@@ -153,7 +151,7 @@ def run(
         )  # fmt: skip
         try:
             entry = _write(job, execution, out, html, names)
-        except Exception as error:  # noqa: BLE001 - one odd notebook must not end the others, nor the report
+        except Exception as error:  # noqa: BLE001 - one broken notebook must not end the others, nor the report
             problem = f"its result could not be written: {type(error).__name__}: {error}"
             entry = _entry(job, Execution("failed", execution.seconds, error=problem))
         watcher.finished(job.label, entry)
@@ -180,10 +178,10 @@ def run(
 
 
 def check_writable(folder: Path) -> None:
-    """Make `folder` and try to write into it, before hours of running end in nothing.
+    """Make `folder` and try to write into it, so that hours of running are not lost.
 
     Raises:
-        RunError: when that is impossible.
+        SettingError: when that is impossible.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -191,7 +189,7 @@ def check_writable(folder: Path) -> None:
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as error:
-        raise RunError(
+        raise SettingError(
             f"The results cannot be written to {folder} ({error.strerror}); choose another folder with --out."
         ) from error
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from course_utils.base.files import whole
 from course_utils.data import copies
 from course_utils.data.parts import PART_WORDS, FilePart, ImageSet, Source, TensorPart, announce, decode, statistics
 from course_utils.data.splits import split_groups
@@ -354,15 +355,9 @@ def decode_once(files: Sequence[Path], mode: str, cache: Path, name: str) -> np.
     except (OSError, ValueError, EOFError):
         pass  # not there yet, or damaged: decode again
     images = decode(files, mode).numpy()
-    unfinished = kept.with_suffix(f".{os.getpid()}.part")
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError):  # no room or no permission: the pictures are here all the same
         for old in cache.glob(f"{name}-*.npy"):
             old.unlink(missing_ok=True)
-        with unfinished.open("wb") as file:
-            np.save(file, images)
-        unfinished.replace(kept)
-    except OSError:  # no room or no permission: the pictures are here all the same
-        with suppress(OSError):
-            unfinished.unlink()
+        with whole(kept) as unfinished:
+            np.save(unfinished, images)
     return images

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from course_utils.base.files import whole_folder
 from course_utils.data.downloads import cannot_write
 from course_utils.pictures import files as picture_files
 
@@ -122,14 +123,10 @@ def photo_parts(cache: Path) -> Path:
     failure: OSError | None = None
     for place in (cache, Path(tempfile.gettempdir())):
         folder = place / name
-        if folder.is_dir():
-            return folder
         try:
-            place.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=place, prefix=".parts-") as unfinished:
-                write_parts(Path(unfinished) / name)
-                if not folder.is_dir():  # else another process was faster
-                    (Path(unfinished) / name).replace(folder)
+            if not folder.is_dir():
+                with whole_folder(folder, replace=False) as unfinished:
+                    write_parts(unfinished)
             return folder
         except OSError as error:
             failure = error

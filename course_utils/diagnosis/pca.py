@@ -25,7 +25,7 @@ MARKS = ("o", "^", "s")
 
 
 @dataclass(frozen=True)
-class Projection:
+class PCA:
     """Points along the directions in which they differ most.
 
     mean: the centre of all points, float32 (D,).
@@ -72,7 +72,7 @@ class Projection:
         return figure
 
 
-def project(features: Tensor, dimensions: int = 2) -> Projection:
+def pca(features: Tensor, dimensions: int = 2) -> PCA:
     """Return `features` along the directions in which they vary most.
 
     Args:
@@ -100,7 +100,7 @@ def project(features: Tensor, dimensions: int = 2) -> Projection:
     axes = axes * torch.where(largest < 0, -1.0, 1.0)
     variance = strengths.square()
     share = variance[:dimensions] / variance.sum().clamp(min=torch.finfo(variance.dtype).tiny)
-    return Projection(mean, axes, (features - mean) @ axes.T, share)
+    return PCA(mean, axes, (features - mean) @ axes.T, share)
 
 
 def layer_outputs(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], layer: str) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from course_utils import figures
-from course_utils.training.evaluate import Predictions, require_labels
+from course_utils.training.evaluate import Predictions
+from course_utils.training.guards import require_labels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,13 +63,13 @@ def per_class(predictions: Predictions, classes: Sequence[str]) -> PerClass:
     Raises:
         ValueError: when the number of names is not the number of logits.
     """
-    matrix = confusion(predictions, classes).matrix
+    matrix = confusion_matrix(predictions, classes).matrix
     counts = matrix.sum(dim=1)
     return PerClass(tuple(classes), matrix.diagonal().double() / counts, counts)
 
 
 @dataclass(frozen=True)
-class Confusion:
+class ConfusionMatrix:
     """How often class i (row, the truth) was taken for class j (column, the guess): int64 (classes, classes)."""
 
     classes: tuple[str, ...]
@@ -115,7 +116,7 @@ class Confusion:
         return f"Most frequent mistake: {truth} taken for {guess} ({count} times)"
 
 
-def confusion(predictions: Predictions, classes: Sequence[str]) -> Confusion:
+def confusion_matrix(predictions: Predictions, classes: Sequence[str]) -> ConfusionMatrix:
     """Count how often each class was taken for each other class.
 
     Raises:
@@ -126,4 +127,4 @@ def confusion(predictions: Predictions, classes: Sequence[str]) -> Confusion:
         raise ValueError(f"There are {len(classes)} class names for {size} logits; give one name for each logit.")
     require_labels(predictions.labels, size)
     pairs = predictions.labels * size + predictions.guesses  # each pair (truth, guess) as one number
-    return Confusion(tuple(classes), torch.bincount(pairs, minlength=size * size).reshape(size, size))
+    return ConfusionMatrix(tuple(classes), torch.bincount(pairs, minlength=size * size).reshape(size, size))

@@ -116,13 +116,13 @@ cycle_steps = Exercise(
 )
 
 
-def one_cycle_rate(step: int, total: int, highest: float) -> float:
+def one_cycle_rate(step: int, total: int, max_lr: float) -> float:
     """Return the rate of the one-cycle schedule at `step`, from 0 to `total` − 1; it rises for 30 % of the steps."""
     top = 0.3 * total - 1
     if step <= top:
-        start, end, share = highest / 25, highest, step / top
+        start, end, share = max_lr / 25, max_lr, step / top
     else:
-        start, end, share = highest, highest / 25 / 1e4, (step - top) / (total - 1 - top)
+        start, end, share = max_lr, max_lr / 25 / 1e4, (step - top) / (total - 1 - top)
     return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
 
 

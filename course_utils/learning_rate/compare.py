@@ -1,4 +1,4 @@
-"""The race: the same network, the same pictures and the same number of steps, under several schedules and seeds."""
+"""Schedules compared: the same network, the same pictures and the same number of steps, with several seeds."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
-class Runner:
-    """Who races: a name, the rate the optimizer begins with, and the schedule (see `schedules.preview` for `make`)."""
+class Candidate:
+    """A schedule that takes part: its name, the optimizer's first rate, and what makes it (see `schedules.preview`)."""
 
     name: str
     rate: float
@@ -35,19 +35,19 @@ class Runner:
 
 
 @dataclass
-class Race:
-    """Each runner's accuracies, from 0 to 1, one a seed, and its histories; a run that broke off counts as 0."""
+class Comparison:
+    """Each candidate's accuracies, from 0 to 1, one a seed, and its histories; a run that broke off counts as 0."""
 
     seeds: tuple[int, ...]
     accuracies: dict[str, list[float]] = field(default_factory=dict)
     histories: dict[str, list[History]] = field(default_factory=dict)
 
     def mean(self, name: str) -> float:
-        """Return a runner's mean accuracy over the seeds."""
+        """Return a candidate's mean accuracy over the seeds."""
         return statistics.fmean(self._of(name))
 
     def spread(self, name: str) -> float:
-        """Return the distance from a runner's worst to its best seed."""
+        """Return the distance from a candidate's worst to its best seed."""
         return max(self._of(name)) - min(self._of(name))
 
     def gains(self, name: str, over: str) -> list[float]:
@@ -55,7 +55,7 @@ class Race:
         return [a - b for a, b in zip(self._of(name), self._of(over))]
 
     def finding(self, name: str, over: str) -> str:
-        """Return in words what the race says about two runners."""
+        """Return in words what the comparison says about two candidates."""
         ahead, behind = (name, over) if self.mean(name) >= self.mean(over) else (over, name)
         gains = self.gains(ahead, behind)
         low, high, mean = min(gains), max(gains), statistics.fmean(gains)
@@ -65,12 +65,14 @@ class Race:
         return f"{ahead} is ahead of {behind} by {points}, not with every seed"
 
     def ranking(self) -> list[str]:
-        """Return the runners' names, the best mean first."""
+        """Return the candidates' names, the best mean first."""
         return sorted(self.accuracies, key=self.mean, reverse=True)
 
     def _of(self, name: str) -> list[float]:
         if name not in self.accuracies:
-            raise ValueError(f"{name!r} did not take part; the runners are {', '.join(self.accuracies) or 'none yet'}.")
+            raise ValueError(
+                f"{name!r} did not take part; the candidates are {', '.join(self.accuracies) or 'none yet'}."
+            )
         return self.accuracies[name]
 
     def __str__(self) -> str:
@@ -81,7 +83,7 @@ class Race:
         )
 
     def plot(self, title: str = "") -> Figure:
-        """Draw each seed's accuracy and the mean of every runner, the best on top; `title` is the finding."""
+        """Draw each seed's accuracy and the mean of every candidate, the best on top; `title` is the finding."""
         import matplotlib.pyplot as plt
 
         with figures.style():
@@ -98,8 +100,8 @@ class Race:
         return figure
 
 
-def race(
-    runners: Sequence[Runner],
+def compare(
+    candidates: Sequence[Candidate],
     model: Callable[[], nn.Module],
     batches: Callable[[int], Batches],
     validation: Batches,
@@ -110,38 +112,40 @@ def race(
     optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.SGD,
     options: Mapping[str, object] | None = None,
     progress: bool = False,
-) -> Race:
-    """Train the same network under each runner's schedule with each seed, and return how far they came.
+) -> Comparison:
+    """Train the same network under each candidate's schedule with each seed, and return how far they came.
 
     Runners with the same seed begin with the same weights and see the same batches in the same order.
 
     Args:
-        runners: names, rates and schedules; `schedules.plateau` is stepped per epoch, all others per batch.
+        candidates: names, rates and schedules; `schedules.plateau` is stepped per epoch, all others per batch.
         model: makes an untrained network; called after the seed is set.
         batches: makes the training batches for a seed.
         validation: pairs of pictures and labels; watched by the plateau.
         epochs: how long each trains.
-        seeds: one run of each runner for each.
+        seeds: one run of each candidate for each.
         judge: what the networks are measured on at the end, once; `validation` when None.
         optimizer: takes the parameters, `lr` and `options`.
         options: for the optimizer; momentum 0.9 for SGD when None.
         progress: print a line for each run.
 
     Raises:
-        ValueError: when there is no runner or no seed, or two have the same name.
+        ValueError: when there is no candidate or no seed, or two have the same name.
     """
-    names = [runner.name for runner in runners]
+    names = [candidate.name for candidate in candidates]
     if not names or not seeds or len(set(names)) < len(names):
-        raise ValueError("A race needs at least one seed, and at least one runner, each with a name of its own.")
+        raise ValueError(
+            "A comparison needs at least one seed, and at least one candidate, each with a name of its own."
+        )
     if options is None:
         options = {"momentum": 0.9} if optimizer is torch.optim.SGD else {}
-    result = Race(tuple(seeds), {name: [] for name in names}, {name: [] for name in names})
+    result = Comparison(tuple(seeds), {name: [] for name in names}, {name: [] for name in names})
     for seed in seeds:
-        for runner in runners:
+        for candidate in candidates:
             seed_everything(seed)
             network, stream = model(), batches(seed)
-            moves = optimizer(network.parameters(), lr=runner.rate, **options)
-            schedule = runner.make(moves, stream, epochs)
+            moves = optimizer(network.parameters(), lr=candidate.rate, **options)
+            schedule = candidate.make(moves, stream, epochs)
             per_batch = not isinstance(schedule, lr_scheduler.ReduceLROnPlateau)
             try:
                 history = fit(
@@ -149,12 +153,12 @@ def race(
                     schedule_every="batch" if per_batch else "epoch",
                 )  # fmt: skip
                 accuracy = evaluate(network, judge if judge is not None else validation).accuracy
-            except TrainingError:  # the loss was no longer a number: out of the race
+            except TrainingError:  # the loss was no longer a number: the run does not count
                 history, accuracy = History(), 0.0
-            result.accuracies[runner.name].append(accuracy)
-            result.histories[runner.name].append(history)
+            result.accuracies[candidate.name].append(accuracy)
+            result.histories[candidate.name].append(history)
             if progress:
-                print(f"seed {seed}  {runner.name:<14} {accuracy:.2%}")
+                print(f"seed {seed}  {candidate.name:<14} {accuracy:.2%}")
     return result
 
 

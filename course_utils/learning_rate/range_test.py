@@ -6,10 +6,9 @@ smoothing and stop are those that Gugger described in 2018 ("How Do You Find A G
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -20,8 +19,12 @@ from torch.nn import functional as F
 
 from course_utils import figures
 from course_utils.base.modules import device_of
-from course_utils.learning_rate.restoring import put_back
-from course_utils.learning_rate.suggest import Candidate, Suggestion, smooth, suggest
+from course_utils.learning_rate.suggest import SuggestedRate, Suggestion, suggest
+from course_utils.training import guards
+from course_utils.training.amp import Amp
+from course_utils.training.fit import train_step
+from course_utils.training.smoothing import MovingAverage, smooth
+from course_utils.training.snapshot import restored
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,13 +60,13 @@ class RangeTest:
 
     @cached_property
     def suggestion(self) -> Suggestion:
-        """Candidates and their range, or the reason why there is no clear answer."""
+        """Each rule's answer and their range, or the reason why there is no clear answer."""
         return suggest(self.rates, self.losses, self.beta, ended=self.stopped != "end")
 
     @property
-    def candidates(self) -> tuple[Candidate, ...]:
+    def answers(self) -> tuple[SuggestedRate, ...]:
         """Each rule's rate with its reason; empty without a clear answer."""
-        return self.suggestion.candidates
+        return self.suggestion.answers
 
     @property
     def rate(self) -> float | None:
@@ -75,7 +78,7 @@ class RangeTest:
         return f"{tried}: {STOPS[self.stopped]}.\n{self.suggestion}"
 
     def plot(self, ax: Axes | None = None) -> Figure:
-        """Draw loss against rate with the candidates marked, into `ax` where it is given."""
+        """Draw loss against rate with the rules' answers marked, into `ax` where it is given."""
         import matplotlib.pyplot as plt
 
         with figures.style():
@@ -87,11 +90,11 @@ class RangeTest:
     def _draw(self, ax: Axes) -> None:
         ax.plot(self.rates, self.losses, color=figures.SKY, linewidth=0.8, alpha=0.7, label="each batch")
         ax.plot(self.rates, self.smoothed, color=figures.BLUE, label="smoothed")
-        for candidate in self.candidates:
-            rule = candidate.rule
-            height = self.smoothed[candidate.index] if rule != "minimum / 10" else _height(self, candidate.rate)
-            label = f"{rule}: {candidate.rate:.2g}"
-            ax.plot(candidate.rate, height, MARKS[rule], color=COLOURS[rule], markersize=9, label=label)
+        for answer in self.answers:
+            rule = answer.rule
+            height = self.smoothed[answer.index] if rule != "minimum / 10" else _height(self, answer.rate)
+            label = f"{rule}: {answer.rate:.2g}"
+            ax.plot(answer.rate, height, MARKS[rule], color=COLOURS[rule], markersize=9, label=label)
         if self.losses:
             low, high = min(self.losses), max(self.smoothed)
             first = self.smoothed[0]
@@ -112,7 +115,7 @@ def _height(result: RangeTest, rate: float) -> float:
     return result.smoothed[nearest]
 
 
-def ladder(start: float = 1e-8, end: float = 10.0, steps: int = 200) -> list[float]:
+def geometric_rates(start: float = 1e-8, end: float = 10.0, steps: int = 200) -> list[float]:
     """Return `steps` rates from `start` to `end`, each the same number of times the one before.
 
     Raises:
@@ -146,8 +149,8 @@ def range_test(
     Args:
         model: trained in training mode on the device where its weights are.
         batches: yields pairs of inputs and targets each time it is gone through; shorter ones are gone through again.
-        optimizer: any optimizer over the parameters of `model`. Groups with different rates keep their ratios: the
-            group with the largest rate climbs the ladder.
+        optimizer: over the parameters of `model`; any but L-BFGS, whose steps need a closure. Groups with different
+            rates keep their ratios: the group with the largest rate climbs the ladder.
         loss: takes the network's answer and the targets, returns the mean loss of the batch.
         start, end: the smallest and the largest rate.
         steps: batches, at most, and rungs of the ladder.
@@ -162,69 +165,30 @@ def range_test(
     Raises:
         ValueError, TypeError: for settings or batches that do not fit.
     """
-    rates = ladder(start, end, steps)
-    smooth([], beta)
+    rates, average = geometric_rates(start, end, steps), MovingAverage(beta)
     if not threshold > 1:
         raise ValueError(f"threshold is a multiple of the lowest loss and must be above 1, not {threshold}.")
-    _require_parts(model, batches, optimizer)
+    guards.require_optimizer(optimizer, model)
+    _require_reusable(batches)
     losses: list[float] = []
-    stopped, average, lowest = "end", 0.0, math.inf
-    with put_back(model, optimizer, batches, loss), torch.enable_grad(), closing(_round_and_round(batches)) as stream:
+    stopped, lowest, device = "end", math.inf, device_of(model)
+    amp, shares = Amp(device, autocast), _shares(optimizer)
+    with restored(model, optimizer, batches, loss), torch.enable_grad(), closing(_round_and_round(batches)) as stream:
         model.train()
-        take = _Step(model, optimizer, loss, autocast)
-        for step, (rate, (inputs, targets)) in enumerate(zip(rates, stream), start=1):
-            value = take(inputs, targets, rate)
+        for rate, (inputs, targets) in zip(rates, stream):
+            for group, share in zip(optimizer.param_groups, shares):
+                group["lr"] = rate * share
+            value = train_step(model, inputs.to(device), targets.to(device), loss, optimizer, amp)[0].item()
             if not math.isfinite(value):
                 stopped = "not a number"
                 break
             losses.append(value)
-            average = beta * average + (1 - beta) * value
-            smoothed = average / (1 - beta**step)
+            smoothed = average.add(value)
             if smoothed > lowest + (threshold - 1) * abs(lowest):
                 stopped = "threshold"
                 break
             lowest = min(lowest, smoothed)
     return RangeTest(tuple(rates[: len(losses)]), tuple(losses), beta, stopped)
-
-
-class _Step:
-    """One training step at a given rate; returns the loss before it."""
-
-    def __init__(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, loss: Loss, autocast: torch.dtype | None
-    ) -> None:
-        self.model, self.optimizer, self.loss = model, optimizer, loss
-        self.device = device_of(model)
-        self.half: AbstractContextManager = (
-            nullcontext() if autocast is None else torch.autocast(self.device.type, autocast)
-        )
-        # A scaler of its own: one that is used elsewhere would remember this test.
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=autocast is torch.float16)
-        self.shares = _shares(optimizer)
-        closure = inspect.signature(optimizer.step).parameters.get("closure")
-        self.needs_closure = closure is not None and closure.default is inspect.Parameter.empty
-
-    def __call__(self, inputs: Tensor, targets: Tensor, rate: float) -> float:
-        inputs, targets = inputs.to(self.device), targets.to(self.device)
-        for group, share in zip(self.optimizer.param_groups, self.shares):
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(rate * share)
-            else:
-                group["lr"] = rate * share
-
-        def measure() -> Tensor:
-            with self.half:
-                value = self.loss(self.model(inputs), targets)
-            self.optimizer.zero_grad()
-            self.scaler.scale(value).backward()
-            return value
-
-        if self.needs_closure:  # such as L-BFGS, which measures several times in a step
-            return self.optimizer.step(measure).item()
-        value = measure()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        return value.item()
 
 
 def _shares(optimizer: torch.optim.Optimizer) -> list[float]:
@@ -246,17 +210,8 @@ def _round_and_round(batches: Iterable[tuple[Tensor, Tensor]]) -> Generator[tupl
             raise ValueError("There are no batches to test rates on; give at least one.")
 
 
-def _require_parts(model: nn.Module, batches: object, optimizer: torch.optim.Optimizer) -> None:
-    if not isinstance(optimizer, torch.optim.Optimizer):
-        raise TypeError("The range test needs an optimizer that was made, such as torch.optim.SGD(model.parameters()).")
-    own = {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
-    if not any(id(parameter) in own for group in optimizer.param_groups for parameter in group["params"]):
-        raise ValueError(
-            "The optimizer holds no parameter of this network that may learn; make it from model.parameters(), and "
-            "leave requires_grad on for at least one."
-        )
-    if not hasattr(batches, "__iter__"):
-        raise TypeError(f"The range test needs batches, not a {type(batches).__name__}; data.batches(part) makes them.")
+def _require_reusable(batches: object) -> None:
+    guards.require_batches(batches)
     if isinstance(batches, Iterator):
         raise TypeError(
             "These batches can be gone through only once, and the test would use them up; pass the loader itself, "

@@ -49,7 +49,7 @@ def constant(optimizer: Optimizer, batches: Sized, epochs: int) -> Scheduler:
     return lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=0)
 
 
-def steps_down(
+def step_decay(
     optimizer: Optimizer, batches: Sized, epochs: int, *, at: Sequence[float] = (0.5, 0.75), factor: float = 0.1
 ) -> Scheduler:
     """Return a schedule that multiplies the rate by `factor` after each share `at` of all steps.
@@ -73,7 +73,7 @@ def plateau(
     return lr_scheduler.ReduceLROnPlateau(optimizer, factor=factor, patience=patience)
 
 
-def warm_restarts(
+def cosine_restarts(
     optimizer: Optimizer, batches: Sized, epochs: int, *, cycles: int = 2, growth: int = 2, lowest: float = 0.0
 ) -> Scheduler:
     """Return half cosine waves from the optimizer's rate to `lowest`, each `growth` times as long as the last.
@@ -98,39 +98,41 @@ def one_cycle(
     batches: Sized,
     epochs: int,
     *,
-    highest: float | Sequence[float] | None = None,
-    rise: float = 0.3,
-    momenta: tuple[float, float] = (0.85, 0.95),
+    max_lr: float | Sequence[float] | None = None,
+    pct_start: float = 0.3,
+    momentum_range: tuple[float, float] = (0.85, 0.95),
 ) -> lr_scheduler.OneCycleLR:
-    """Return the one-cycle schedule: the rate rises from highest / 25, falls to nearly 0, and momentum mirrors it.
+    """Return the one-cycle schedule: the rate rises from max_lr / 25, falls to nearly 0, and momentum mirrors it.
 
     Smith and Topin 2017 (arXiv:1708.07120), with half cosine waves. `one_cycle_values` is the formula.
 
     Args:
         optimizer: with momentum, or Adam's betas, of which the first is moved.
         batches, epochs: how long the cycle is.
-        highest: the top rate, or one for each parameter group; the optimizer's own rates when None.
-        rise: share of all steps until the top.
-        momenta: the lowest, at the top rate, and the highest.
+        max_lr: the top rate, or one for each parameter group; the optimizer's own rates when None.
+        pct_start: share of all steps until the top.
+        momentum_range: the lowest, at the top rate, and the highest.
     """
     total = total_steps(batches, epochs)
-    if not 0 < rise < 1 or rise * total < 2:
-        raise ValueError(f"rise must leave at least 2 of the {total} steps for the way up, and be below 1, not {rise}.")
-    tops = [float(group["lr"]) for group in optimizer.param_groups] if highest is None else highest
+    if not 0 < pct_start < 1 or pct_start * total < 2:
+        raise ValueError(
+            f"pct_start must leave at least 2 of the {total} steps for the way up, and be below 1, not {pct_start}."
+        )
+    tops = [float(group["lr"]) for group in optimizer.param_groups] if max_lr is None else max_lr
     moves = {"momentum", "betas"} & optimizer.defaults.keys()
     return lr_scheduler.OneCycleLR(
         optimizer,
         tops,
         total_steps=total,
-        pct_start=float(rise),
+        pct_start=float(pct_start),
         cycle_momentum=bool(moves),
-        base_momentum=momenta[0],
-        max_momentum=momenta[1],
+        base_momentum=momentum_range[0],
+        max_momentum=momentum_range[1],
     )
 
 
 def one_cycle_values(
-    step: int, total: int, highest: float, rise: float = 0.3, momenta: tuple[float, float] = (0.85, 0.95)
+    step: int, total: int, max_lr: float, pct_start: float = 0.3, momentum_range: tuple[float, float] = (0.85, 0.95)
 ) -> tuple[float, float]:
     """Return rate and momentum at `step`, from 0 to `total` − 1, of the one-cycle schedule: the formula, by hand.
 
@@ -139,14 +141,14 @@ def one_cycle_values(
     """
     if not 0 <= step < total:
         raise ValueError(f"A schedule of {total} steps has steps 0 to {total - 1}, not {step}.")
-    start, end = highest / 25, highest / 25 / 1e4
-    low, high = momenta
-    top = rise * total - 1  # the step of the highest rate; it may lie between two steps
+    start, end = max_lr / 25, max_lr / 25 / 1e4
+    low, high = momentum_range
+    top = pct_start * total - 1  # the step of the highest rate; it may lie between two steps
     if step <= top:
         share = step / top
-        return half_wave(start, highest, share), half_wave(high, low, share)
+        return half_wave(start, max_lr, share), half_wave(high, low, share)
     share = (step - top) / (total - 1 - top)
-    return half_wave(highest, end, share), half_wave(low, high, share)
+    return half_wave(max_lr, end, share), half_wave(low, high, share)
 
 
 def half_wave(start: float, end: float, share: float) -> float:
@@ -154,7 +156,7 @@ def half_wave(start: float, end: float, share: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
 
 
-def drawn(optimizer: Optimizer, batches: Sized, epochs: int, *, rates: Sequence[float]) -> Scheduler:
+def from_points(optimizer: Optimizer, batches: Sized, epochs: int, *, rates: Sequence[float]) -> Scheduler:
     """Return a schedule through `rates`, evenly spaced over all steps, in even factors between two of them.
 
     Raises:
@@ -170,7 +172,7 @@ def drawn(optimizer: Optimizer, batches: Sized, epochs: int, *, rates: Sequence[
 
 
 def through(rates: Sequence[float], step: int, total: int) -> float:
-    """Return the rate at `step` of a schedule drawn through evenly spaced `rates`; see `drawn`."""
+    """Return the rate at `step` of a schedule drawn through evenly spaced `rates`; see `from_points`."""
     place = min(step / max(total - 1, 1), 1.0) * (len(rates) - 1)
     before = min(int(place), len(rates) - 2)
     share = place - before
@@ -203,7 +205,7 @@ class Preview:
 
     name: str
     rates: tuple[float, ...]
-    momenta: tuple[float, ...]
+    momentum: tuple[float, ...]
     steps_per_epoch: int
 
     def plot(self) -> Figure:
@@ -235,10 +237,10 @@ def preview(
     watches = isinstance(scheduler, lr_scheduler.ReduceLROnPlateau)
     if losses and len(losses) < epochs:
         raise ValueError(f"A plateau needs one loss for each of the {epochs} epochs, not {len(losses)}.")
-    rates, momenta = [], []
+    rates, momentum = [], []
     for step in range(total):
         rates.append(float(optimizer.param_groups[0]["lr"]))
-        momenta.append(float(optimizer.param_groups[0]["momentum"]))
+        momentum.append(float(optimizer.param_groups[0]["momentum"]))
         optimizer.step()
         if not watches:
             scheduler.step()
@@ -246,7 +248,7 @@ def preview(
             epoch = step // per_epoch
             scheduler.step(losses[epoch] if losses else max(LOWEST, 1 - 3 * (epoch + 1) / epochs))
     return Preview(
-        name or getattr(make, "__name__", "schedule").replace("_", " "), tuple(rates), tuple(momenta), per_epoch
+        name or getattr(make, "__name__", "schedule").replace("_", " "), tuple(rates), tuple(momentum), per_epoch
     )
 
 
@@ -255,7 +257,7 @@ def plot_previews(previews: Sequence[Preview], title: str = "") -> Figure:
     import matplotlib.pyplot as plt
 
     shown = list(previews)
-    moving = any(len(set(each.momenta)) > 1 for each in shown)
+    moving = any(len(set(each.momentum)) > 1 for each in shown)
     with figures.style():
         figure, axes = plt.subplots(
             1 + moving, len(shown), squeeze=False, sharex="col", sharey="row",
@@ -266,7 +268,7 @@ def plot_previews(previews: Sequence[Preview], title: str = "") -> Figure:
             axes[0][column].plot(epochs, each.rates, color=figures.BLUE)
             axes[0][column].set_title(each.name, fontsize=10)
             if moving:
-                axes[1][column].plot(epochs, each.momenta, color=figures.ORANGE)
+                axes[1][column].plot(epochs, each.momentum, color=figures.ORANGE)
             axes[-1][column].set_xlabel("epoch")
         axes[0][0].set_ylabel("learning rate")
         if moving:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from course_utils.training.smoothing import smooth
+
 FEWEST = 20  # losses; with fewer, chance draws the curve
 SURE = 5.0  # standard errors by which the loss must fall
 SMALLEST_FALL = 0.03  # of the first loss; a smaller fall is flat, however sure it is
@@ -18,7 +20,7 @@ NOISY = 0.10  # of the first loss; where batches differ by more, noise is to bla
 
 
 @dataclass(frozen=True)
-class Candidate:
+class SuggestedRate:
     """One rule's answer: its name, the place on the curve, the rate it suggests, and the reason in words."""
 
     rule: str
@@ -29,9 +31,9 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """What a curve says: candidates and the range they span, or the problem why there is no clear answer."""
+    """What a curve says: three rules' answers and the range they span, or why there is no clear answer."""
 
-    candidates: tuple[Candidate, ...] = ()
+    answers: tuple[SuggestedRate, ...] = ()
     problem: str | None = None
 
     @property
@@ -42,51 +44,32 @@ class Suggestion:
     @property
     def rate(self) -> float | None:
         """The rate to begin with: the middle one of the three rules' answers. None without a clear answer."""
-        return sorted(candidate.rate for candidate in self.candidates)[1] if self.clear else None
+        return sorted(answer.rate for answer in self.answers)[1] if self.clear else None
 
     @property
     def range(self) -> tuple[float, float] | None:
-        """The smallest and the largest candidate. None without a clear answer."""
-        rates = [candidate.rate for candidate in self.candidates]
+        """The smallest and the largest answer. None without a clear answer."""
+        rates = [answer.rate for answer in self.answers]
         return (min(rates), max(rates)) if self.clear else None
 
-    def of(self, rule: str) -> Candidate:
-        """Return the candidate of one rule: "steepest", "valley" or "minimum / 10".
+    def of(self, rule: str) -> SuggestedRate:
+        """Return the answer of one rule: "steepest", "valley" or "minimum / 10".
 
         Raises:
             ValueError: when there is none of that name.
         """
-        for candidate in self.candidates:
-            if candidate.rule == rule:
-                return candidate
-        known = ", ".join(candidate.rule for candidate in self.candidates) or "none, for the curve gives no answer"
-        raise ValueError(f"There is no candidate {rule!r}; there are: {known}.")
+        for answer in self.answers:
+            if answer.rule == rule:
+                return answer
+        known = ", ".join(answer.rule for answer in self.answers) or "none, for the curve gives no answer"
+        raise ValueError(f"There is no rule {rule!r}; there are: {known}.")
 
     def __str__(self) -> str:
         if not self.clear:
             return f"No clear answer: {self.problem}"
         low, high = self.range
         lines = [f"Begin with a rate near {self.rate:.2g}; between {low:.2g} and {high:.2g} is worth trying."]
-        return "\n".join(lines + [f"  {c.rule:<12} {c.rate:>8.2g}  {c.reason}" for c in self.candidates])
-
-
-def smooth(losses: Sequence[float], beta: float = 0.98) -> list[float]:
-    """Return the losses as an exponential moving average with bias correction, as in Adam (arXiv:1412.6980).
-
-    Args:
-        losses: one number a step.
-        beta: how much of the old average a new loss leaves, from 0 (no smoothing) to below 1.
-
-    Raises:
-        ValueError: for a `beta` outside [0, 1).
-    """
-    if not 0 <= beta < 1:
-        raise ValueError(f"beta must be at least 0 and below 1, not {beta}; 0.98 smooths over some 50 batches.")
-    average, result = 0.0, []
-    for step, loss in enumerate(losses, start=1):
-        average = beta * average + (1 - beta) * loss
-        result.append(average / (1 - beta**step))
-    return result
+        return "\n".join(lines + [f"  {c.rule:<12} {c.rate:>8.2g}  {c.reason}" for c in self.answers])
 
 
 def suggest(rates: Sequence[float], losses: Sequence[float], beta: float = 0.98, *, ended: bool = False) -> Suggestion:
@@ -116,9 +99,11 @@ def suggest(rates: Sequence[float], losses: Sequence[float], beta: float = 0.98,
     steep, middle = _steepest(x, y, lowest), valley(y)
     return Suggestion(
         (
-            Candidate("steepest", steep, float(x[steep]), "where the smoothed loss falls fastest"),
-            Candidate("valley", middle, float(x[middle]), "the middle of the longest way downhill"),
-            Candidate("minimum / 10", lowest, float(x[lowest]) / 10, f"a tenth of {x[lowest]:.2g}, where it is lowest"),
+            SuggestedRate("steepest", steep, float(x[steep]), "where the smoothed loss falls fastest"),
+            SuggestedRate("valley", middle, float(x[middle]), "the middle of the longest way downhill"),
+            SuggestedRate(
+                "minimum / 10", lowest, float(x[lowest]) / 10, f"a tenth of {x[lowest]:.2g}, where it is lowest"
+            ),
         )
     )
 

@@ -9,7 +9,7 @@ from course_utils.training.checkpoints import load_weights, save_weights
 from course_utils.training.evaluate import Metrics, Predictions, evaluate, predict
 from course_utils.training.fit import fit
 from course_utils.training.history import History
-from course_utils.training.snapshot import seed_everything
+from course_utils.training.snapshot import restored, seed_everything
 
 __all__ = [
     "History",
@@ -19,6 +19,7 @@ __all__ = [
     "fit",
     "load_weights",
     "predict",
+    "restored",
     "save_weights",
     "seed_everything",
 ]

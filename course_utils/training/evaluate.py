@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_utils.base.modules import device_of, evaluating
+from course_utils.training.guards import require_labels
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -85,16 +86,3 @@ def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], loss: L
     require_labels(labels, answers.logits.shape[1])
     mean = loss(answers.logits.to(device), labels.to(device))  # a loss may hold tensors of its own, such as weights
     return Metrics(mean.item(), answers.accuracy, len(labels))
-
-
-def require_labels(labels: Tensor, classes: int) -> None:
-    """Raise `ValueError` unless all `labels` are whole numbers from 0 to `classes` − 1."""
-    if labels.dtype != torch.int64:
-        raise ValueError(f"Labels must be int64, not {str(labels.dtype)[6:]}; convert them with labels.long().")
-    low, high = labels.min().item(), labels.max().item()
-    if low < 0 or high >= classes:
-        wrong = low if low < 0 else high
-        raise ValueError(
-            f"Label {wrong} is outside the network's {classes} classes, 0 to {classes - 1}; "
-            "mend the labels, or give the network more outputs."
-        )

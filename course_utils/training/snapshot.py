@@ -1,21 +1,20 @@
-"""Everything of a run that changes while it runs, random state included, so that a checkpoint can bring it back."""
+"""Everything random and everything trained, taken at one moment and put back later, bit for bit.
+
+`restored` undoes an experiment; the checkpoints of `fit` keep `random_state` in a file; a CUDA graph undoes its
+warm-up without moving a tensor.
+"""
 
 from __future__ import annotations
 
+import copy
 import random
-from dataclasses import asdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-
-from course_utils.base.modules import device_of
-from course_utils.errors import DataError
-from course_utils.training import checkpoints
-from course_utils.training.history import History
-
-Scheduler = torch.optim.lr_scheduler.LRScheduler | torch.optim.lr_scheduler.ReduceLROnPlateau
 
 
 def seed_everything(seed: int) -> None:
@@ -25,83 +24,172 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-class Run:
-    """A network with its optimizer, scheduler, scaler, history and best weights."""
+def random_state(*things: object) -> dict[str, Any]:
+    """Return the random state of Python, NumPy and PyTorch on the CPU and all GPUs, as plain data and tensors.
 
-    def __init__(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, scheduler: Scheduler | None, half: bool
-    ) -> None:
-        self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
-        self.device = device_of(model)
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=half)
-        self.history = History()
-        self.best_weights: dict[str, Tensor] | None = None
-        self.best_score = float("-inf")
-
-    def kinds(self) -> dict[str, str | None]:
-        """Return what must not change when a run is resumed: the kinds of optimizer and scheduler, and its length."""
-        return {
-            "optimizer": type(self.optimizer).__name__,
-            "scheduler": type(self.scheduler).__name__ if self.scheduler else None,
-            "steps of the scheduler": str(getattr(self.scheduler, "total_steps", None)),
-        }
-
-    def state(self) -> dict[str, Any]:
-        """Return all of it as plain data and tensors."""
-        return {
-            "kinds": self.kinds(),
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict() if self.scheduler else None,
-            "scaler": self.scaler.state_dict(),
-            "history": asdict(self.history),
-            "best_weights": self.best_weights,
-            "best_score": self.best_score,
-            "random": _random_state(self.device),
-        }
-
-    def restore(self, state: dict[str, Any], name: str) -> None:
-        """Put back what `state` returned; `name` is the file it came from, for messages."""
-        if not {"kinds", "model", "optimizer"} <= state.keys():
-            raise DataError(f"{name} holds weights but no training state; load it with load_weights instead.")
-        checkpoints.require_same_network(self.model, state["model"], name)
-        for what, own in self.kinds().items():
-            saved = state["kinds"].get(what)
-            if saved != own:
-                raise DataError(
-                    f"{name} belongs to another run: its {what} was {saved or 'none'}, here it is {own or 'none'}; "
-                    "resume the run as it was, or delete the file to start anew."
-                )
-        try:
-            self.optimizer.load_state_dict(state["optimizer"])
-        except (ValueError, KeyError) as error:
-            raise DataError(f"{name} was saved with another optimizer ({error}); use that one, or delete it.") from None
-        self.model.load_state_dict(state["model"])
-        if self.scheduler:
-            self.scheduler.load_state_dict(state["scheduler"])
-        if state["scaler"]:
-            self.scaler.load_state_dict(state["scaler"])
-        self.history = History(**state["history"])
-        self.best_weights, self.best_score = state["best_weights"], state["best_score"]
-        _set_random_state(state["random"], self.device)
-
-
-def _random_state(device: torch.device) -> dict[str, Any]:
-    state: dict[str, Any] = {"torch": torch.get_rng_state()}
-    if device.type == "cuda":
-        state["cuda"] = torch.cuda.get_rng_state(device)
+    Args:
+        things: batches and losses, whose own generators and epochs belong to it (`data.batches`, a `DataLoader`).
+    """
     version, words, gauss = random.getstate()
-    state["python"] = [version, list(words), gauss]
     kind, keys, position, has_gauss, cached = np.random.get_state()
-    state["numpy"] = [kind, keys.tolist(), position, has_gauss, cached]
-    return state
+    return {
+        "python": [version, list(words), gauss],
+        "numpy": [kind, keys.tolist(), position, has_gauss, cached],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "generators": [generator.get_state() for generator in _generators(things)],
+        "epochs": [holder.epoch for holder in _with_epochs(things)],
+    }
 
 
-def _set_random_state(state: dict[str, Any], device: torch.device) -> None:
-    torch.set_rng_state(state["torch"].cpu())
-    if device.type == "cuda" and "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"].cpu(), device)
+def set_random_state(state: dict[str, Any], *things: object) -> None:
+    """Put back what `random_state` returned for the same `things`. GPUs that are no longer there are left out."""
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words), gauss))
     kind, keys, position, has_gauss, cached = state["numpy"]
     np.random.set_state((kind, np.array(keys, dtype=np.uint32), position, has_gauss, cached))
+    torch.set_rng_state(state["torch"].cpu())
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    for gpu, gpu_state in enumerate(state["cuda"][:gpus]):
+        torch.cuda.set_rng_state(gpu_state.cpu(), gpu)
+    for generator, generator_state in zip(_generators(things), state["generators"]):
+        generator.set_state(generator_state.cpu())
+    for holder, epoch in zip(_with_epochs(things), state["epochs"]):
+        holder.epoch = epoch
+
+
+def _holders(things: tuple[object, ...]) -> Iterator[Any]:
+    """Give the things, and the parts of a `DataLoader` that may decide its order."""
+    for thing in things:
+        yield from (thing, getattr(thing, "sampler", None), getattr(thing, "dataset", None))
+
+
+def _generators(things: tuple[object, ...]) -> list[torch.Generator]:
+    found = (getattr(holder, "generator", None) for holder in _holders(things))
+    return list({id(g): g for g in found if isinstance(g, torch.Generator)}.values())
+
+
+def _with_epochs(things: tuple[object, ...]) -> list[Any]:
+    return [holder for holder in _holders(things) if isinstance(getattr(holder, "epoch", None), int)]
+
+
+@contextmanager
+def restored(*things: object) -> Iterator[None]:
+    """Put everything that training changes back at the end of the `with` block, also after an error or an interrupt.
+
+    The random state of PyTorch (every GPU included), NumPy and Python is put back as well. In the block, parameters
+    begin without gradients.
+
+    Args:
+        things: what the block changes. Of networks, and losses that are modules: weights, buffers, gradients,
+            `requires_grad`, and the mode of every layer. Of optimizers: their state, their groups with the rates, and
+            what a scheduler noted on them. Of batches: their epoch and their random generators.
+
+    Raises:
+        ValueError: when a weight has no shape yet.
+    """
+    snapshot = Snapshot(*things)
+    try:
+        for parameter, _, _ in snapshot.parameters:
+            parameter.grad = None  # so that nobody adds to it
+        yield
+    finally:
+        snapshot.put_back()
+
+
+class Snapshot:
+    """What training changes in some `things` (see `restored`), and everything random, as it is now."""
+
+    def __init__(self, *things: object) -> None:
+        modules = [thing for thing in things if isinstance(thing, nn.Module)]
+        self.optimizers = [(o, dict(vars(o))) for o in things if isinstance(o, torch.optim.Optimizer)]
+        self.things, self.random = things, random_state(*things)
+        parameters = {id(p): p for module in modules for p in module.parameters()}
+        parameters |= {id(p): p for o, _ in self.optimizers for group in o.param_groups for p in group["params"]}
+        if any(isinstance(p, nn.parameter.UninitializedParameter) for p in parameters.values()):
+            raise ValueError("A lazy layer of this network has no weights yet; send one batch through it first.")
+        self.parameters = [(p, p.grad, p.requires_grad) for p in parameters.values()]
+        self.weights = [_copied(p) for p in parameters.values()]
+        layers = [layer for module in modules for layer in module.modules()]
+        self.modes = [(layer, layer.training) for layer in layers]
+        # Dictionaries with tensors among their values. (`load_state_dict` and some layers replace tensors by new ones,
+        # so it is not enough to keep the values.)
+        self.contents = [_contents(layer._buffers) for layer in layers]
+        self.states = []
+        for optimizer, _ in self.optimizers:
+            self.contents += [_contents(group) for group in optimizer.param_groups]
+            self.states.append((optimizer.state, [(p, _contents(state)) for p, state in optimizer.state.items()]))
+
+    @torch.no_grad()
+    def put_back(self) -> None:
+        """Make everything as it was, bit for bit, with the same tensors in the same places."""
+        for parameter, gradient, learns in self.parameters:
+            parameter.grad = gradient
+            parameter.requires_grad_(learns)
+        for original, value in self.weights:
+            original.copy_(value)
+        for layer, mode in self.modes:
+            layer.training = mode
+        for optimizer, notes in self.optimizers:
+            vars(optimizer).clear()
+            vars(optimizer).update(notes)
+        for state, entries in self.states:
+            state.clear()
+            state.update((parameter, values) for parameter, (values, _) in entries)
+        for content in [*self.contents, *(content for _, entries in self.states for _, content in entries)]:
+            _refill(*content)
+        set_random_state(self.random, *self.things)
+
+    @torch.no_grad()
+    def put_back_in_place(self) -> None:
+        """Put the values back into the tensors that are there now; gradients stay.
+
+        For a CUDA graph, which knows its tensors by their address. What an optimizer has made since, such as the first
+        averages, stays too and becomes zero, as optimizers begin with it.
+        """
+        for original, value in self.weights:
+            original.copy_(value)
+        for layer, mode in self.modes:
+            layer.training = mode
+        for holder, values in self.contents:
+            _overwrite(holder, values)
+        for (optimizer, _), (_, entries) in zip(self.optimizers, self.states):
+            before = {parameter: values for parameter, (_, values) in entries}
+            for parameter, state in optimizer.state.items():
+                _overwrite(state, before.get(parameter, {}))
+        set_random_state(self.random, *self.things)
+
+
+Content = tuple[dict[str, Any], dict[str, tuple[Any, Any]]]
+
+
+def _contents(holder: dict[str, Any]) -> Content:
+    """Return a dictionary, and for each of its keys the value itself and a copy; of a group's parameters, the list."""
+    return holder, {key: (value, [*value]) if key == "params" else _copied(value) for key, value in holder.items()}
+
+
+def _copied(value: Any) -> tuple[Any, Any]:
+    return value, value.detach().clone() if isinstance(value, Tensor) else copy.deepcopy(value)
+
+
+def _refill(holder: dict[str, Any], before: dict[str, tuple[Any, Any]]) -> None:
+    """Give a dictionary its old values again: the same tensors, with what they held."""
+    holder.clear()
+    for key, (original, value) in before.items():
+        if isinstance(original, Tensor):
+            original.copy_(value)
+            value = original
+        holder[key] = value
+
+
+def _overwrite(holder: dict[str, Any], before: dict[str, tuple[Any, Any]]) -> None:
+    """Write old values into the tensors of a dictionary, and zero into those that were not there."""
+    for key, now in holder.items():
+        _, value = before.get(key, (None, None))
+        if not isinstance(now, Tensor):
+            if key in before:
+                holder[key] = value
+        elif isinstance(value, Tensor):
+            now.copy_(value)
+        else:
+            now.zero_()

@@ -1,8 +1,8 @@
 """Stand on a network that others have trained: backbones, freezing, heads, cached features, saving (from lesson 5)."""
 
 from course_utils.transfer.backbones import Guess, Network, backbone, find_head, imagenet_categories
-from course_utils.transfer.features import FeatureBatches, Features, cached
-from course_utils.transfer.freezing import Stage, freeze, is_frozen, overview, parameter_groups, stages, unfreeze
+from course_utils.transfer.features import FeatureBatches, Features, cached_features
+from course_utils.transfer.freezing import Stage, freeze, param_groups, stages, summary, unfreeze
 from course_utils.transfer.heads import published_head, replace_head
 from course_utils.transfer.preprocess import Preprocess
 from course_utils.transfer.saving import load_network, save_network
@@ -15,17 +15,16 @@ __all__ = [
     "Preprocess",
     "Stage",
     "backbone",
-    "cached",
+    "cached_features",
     "find_head",
     "freeze",
     "imagenet_categories",
-    "is_frozen",
     "load_network",
-    "overview",
-    "parameter_groups",
+    "param_groups",
     "published_head",
     "replace_head",
     "save_network",
     "stages",
+    "summary",
     "unfreeze",
 ]

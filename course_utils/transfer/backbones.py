@@ -128,7 +128,7 @@ def backbone(
         device: where to build it; "meta" builds shapes without numbers and takes no memory, for weights=None only.
 
     Raises:
-        DataError: for a name that neither library knows, a network without a head that can be told, or weights that
+        DataError: for a name that neither library knows, a network without a head that can be reported, or weights that
             are not at hand and cannot be had; a sentence says what to do.
         ValueError: for wrong arguments.
     """

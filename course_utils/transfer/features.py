@@ -10,7 +10,6 @@ import hashlib
 import os
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from course_utils.base.files import whole_folder
 from course_utils.base.modules import device_of
 from course_utils.data import downloads
 from course_utils.data.parts import FilePart
@@ -92,7 +92,7 @@ class FeatureBatches:
             yield self.features.rows(chosen), self.features.labels[chosen]
 
 
-def cached(
+def cached_features(
     net: Network,
     pictures: FilePart,
     preprocess: Preprocess | None = None,
@@ -162,33 +162,26 @@ def _compute(
     missing = [i for i, row in enumerate(rows) if row.tobytes() not in known]
     with torch.inference_mode():
         shape = tuple(net.features(torch.zeros(1, 3, change.crop, change.crop, device=device_of(net.model))).shape[1:])
-    unfinished = None
+    groups = [missing[start : start + batch] for start in range(0, len(missing), batch)]
+    silent = not progress or os.environ.get("COURSE_PROGRESS") == "0"
     try:
         kind.mkdir(parents=True, exist_ok=True)
         _tidy(kind)
-        unfinished = Path(tempfile.mkdtemp(prefix=".part-", dir=kind))
-        values = np.lib.format.open_memmap(unfinished / VALUES, "w+", np.float32, (len(rows), *shape))
-        for i, row in enumerate(rows):
-            if row.tobytes() in known:
-                there, place = known[row.tobytes()]
-                values[i] = there[place]
-        groups = [missing[start : start + batch] for start in range(0, len(missing), batch)]
-        silent = not progress or os.environ.get("COURSE_PROGRESS") == "0"
-        for group in tqdm(groups, desc="features", unit="batch", leave=False, delay=1, disable=silent, file=sys.stdout):
-            images = [change(_opened(pictures.files[i])) for i in group]
-            values[group] = net.features(torch.stack(images)).numpy()
-        values.flush()
-        np.save(unfinished / ROWS, rows)
-        del values
-        if folder.exists():  # damaged, or finished by another process meanwhile
-            folder.replace(unfinished / "old")
-        unfinished.replace(folder)
-        shutil.rmtree(folder / "old", ignore_errors=True)
+        with whole_folder(folder) as unfinished:
+            values = np.lib.format.open_memmap(unfinished / VALUES, "w+", np.float32, (len(rows), *shape))
+            for i, row in enumerate(rows):
+                if row.tobytes() in known:
+                    there, place = known[row.tobytes()]
+                    values[i] = there[place]
+            bar = tqdm(groups, desc="features", unit="batch", leave=False, delay=1, disable=silent, file=sys.stdout)
+            for group in bar:
+                images = [change(_opened(pictures.files[i])) for i in group]
+                values[group] = net.features(torch.stack(images)).numpy()
+            values.flush()
+            np.save(unfinished / ROWS, rows)
+            del values  # Windows moves no folder with a file that is mapped
     except OSError as error:
         raise downloads.cannot_write(kind, error) from error
-    finally:
-        if unfinished is not None:
-            shutil.rmtree(unfinished, ignore_errors=True)
     return len(missing)
 
 

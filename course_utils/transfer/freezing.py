@@ -60,12 +60,6 @@ def unfreeze(model: nn.Module, start: str, *, statistics: bool = False) -> nn.Mo
     return model
 
 
-def is_frozen(model: nn.Module) -> bool:
-    """Return whether nothing in a network, or a layer, can move in training."""
-    learns = any(parameter.requires_grad for parameter in model.parameters())
-    return not learns and all("train" in layer.__dict__ for layer in model.modules())
-
-
 def _apply(model: nn.Module, learning: Sequence[nn.Module], statistics: bool) -> None:
     """Let the layers in `learning` learn, and freeze all others."""
     chosen = {id(layer) for layer in learning}
@@ -77,7 +71,9 @@ def _apply(model: nn.Module, learning: Sequence[nn.Module], statistics: bool) ->
             layer.__dict__.pop("train", None)
             layer.training = True
         else:
-            # An attribute of this one layer, which hides the method of its class.
+            # An attribute of this one layer, which hides the method of its class. A subclass would change the layer's
+            # type, by which layers are saved and recognised; a wrapper would change the names of its weights; and a
+            # method of the whole network alone would miss `.train()` on a part of it.
             layer.__dict__["train"] = functools.partial(_stay, layer)
             layer.training = False
 
@@ -140,7 +136,7 @@ def _stages(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     yield from walk(model, "", 0)
 
 
-def overview(model: nn.Module) -> str:
+def summary(model: nn.Module) -> str:
     """Return a table of a network's stages: kind, parameters, and how many of them learn."""
     rows = [(stage.name, stage.kind, f"{stage.parameters:,}", f"{stage.trainable:,}") for stage in stages(model)]
     total = sum(parameter.numel() for parameter in model.parameters())
@@ -152,7 +148,7 @@ def overview(model: nn.Module) -> str:
     )
 
 
-def parameter_groups(model: nn.Module, rate: float, factor: float = 0.3) -> list[dict[str, Any]]:
+def param_groups(model: nn.Module, rate: float, factor: float = 0.3) -> list[dict[str, Any]]:
     """Return groups for an optimizer: `rate` for the last stage that learns, times `factor` for each stage below.
 
     The lower a layer, the more general what it sees (Yosinski and others 2014, arXiv:1411.1792), and the less it should

@@ -44,7 +44,7 @@ def mistakes_by_pair(answers: Predictions, images: Tensor, classes: Sequence[str
     Raises:
         ValueError: when the lengths differ.
     """
-    confusion = diagnosis.confusion(answers, classes)
+    confusion = diagnosis.confusion_matrix(answers, classes)
     pairs = [(truth, guess) for truth, guess, _ in confusion.worst_pairs(3)]
     first = pairs[0] if pairs else (classes[0], ANY)
 

@@ -185,12 +185,12 @@ def _answer(result: RangeTest) -> str:
     suggestion = result.suggestion
     if not suggestion.clear:
         return f"No clear answer: {suggestion.problem}"
-    each = ", ".join(f"{candidate.rule} {candidate.rate:.2g}" for candidate in result.candidates)
+    each = ", ".join(f"{answer.rule} {answer.rate:.2g}" for answer in result.answers)
     return f"{len(result.losses)} batches; begin near {suggestion.rate:.2g} ({each})."
 
 
 def draw_test(result: RangeTest, figure: Canvas) -> None:
-    """Draw a range test with its candidates."""
+    """Draw a range test with its answers."""
     result.plot(figure.subplots(gridspec_kw={"left": 0.09, "right": 0.98, "top": 0.9, "bottom": 0.16}))
 
 

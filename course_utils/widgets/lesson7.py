@@ -8,10 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-from course_utils import figures
-from course_utils.acceleration import ladder, timer
-from course_utils.acceleration.devices import TorchDevice, choose
-from course_utils.acceleration.memory import Memory, training_memory
+from course_utils import acceleration, figures
+from course_utils.acceleration import Memory, TorchDevice
 from course_utils.models.sprint import SprintNet
 from course_utils.widgets import controls
 from course_utils.widgets.exploration import Canvas, Exploration
@@ -58,7 +56,7 @@ def batch_size(
     """
     import time
 
-    here, today = choose(device) if isinstance(device, str) else device, time.strftime("%Y-%m-%d")
+    here, today = acceleration.pick_device(device) if isinstance(device, str) else device, time.strftime("%Y-%m-%d")
     sizes = sizes or SIZES.get(here.kind, SIZES["cpu"])
 
     @functools.cache
@@ -76,8 +74,8 @@ def batch_size(
                 net.zero_grad()
                 F.cross_entropy(net(images), labels).backward()
 
-            speeds[size] = timer.measure(step, here, warmup=0, repeats=repeats).per_second(size)
-        return speeds, training_memory(net, images, labels)
+            speeds[size] = acceleration.measure(step, here, warmup=0, repeats=repeats).per_second(size)
+        return speeds, acceleration.training_memory(net, images, labels)
 
     def compute(size: int, width: int, gigabytes: float) -> Curve:
         speeds, memory = measured(width)
@@ -144,20 +142,20 @@ class Compared:
     """Two rungs of a ladder side by side; None for one that was not measured."""
 
     names: tuple[str, str]
-    rows: tuple[ladder.Measured | None, ladder.Measured | None]
+    rows: tuple[acceleration.Measured | None, acceleration.Measured | None]
     share: bool
     dates: tuple[str, str]
     longest: float  # milliseconds of the slowest rung there is, so that all pictures have the same scale
 
 
-def where_time_goes(*ladders: ladder.Ladder) -> Exploration:
+def where_time_goes(*ladders: acceleration.Ladder) -> Exploration:
     """Return an exploration of stored ladders: what each rung spends its time on, two rungs side by side.
 
     Args:
-        ladders: measured rungs, of a CPU and, where there is one, of a GPU. Those of `ladder.RUNGS` that none of them
+        ladders: measured rungs, of a CPU and, where there is one, of a GPU. Those of `RUNGS` that none of them
             has can be chosen too, and say that they are open.
     """
-    names = [rung.name for rung in ladder.RUNGS]
+    names = [rung.name for rung in acceleration.RUNGS]
     climbed = ladders[0]
     known = {row.rung: (row, each.date) for each in reversed(ladders) for row in each.measured}
 
@@ -197,7 +195,7 @@ def compared_in_words(pair: Compared) -> str:
     parts = []
     for name, row, date in zip(pair.names, pair.rows, pair.dates):
         if row is None:
-            parts.append(f"{name}: {ladder.NOT_YET}.")
+            parts.append(f"{name}: {acceleration.NOT_YET}.")
             continue
         longest = max(row.parts, key=lambda part: row.parts[part])
         total = sum(row.parts.values())
@@ -213,7 +211,7 @@ def draw_compared(pair: Compared, figure: Canvas) -> None:
     axes = figure.subplots(gridspec_kw={"left": 0.2, "right": 0.97, "top": 0.8, "bottom": 0.25})
     for place, row in enumerate(pair.rows):
         if row is None:
-            axes.text(0.0, place, f" {ladder.NOT_YET}", va="center", fontsize=9, color=figures.GREY)
+            axes.text(0.0, place, f" {acceleration.NOT_YET}", va="center", fontsize=9, color=figures.GREY)
             continue
         total, start = sum(row.parts.values()), 0.0
         for part, value in row.parts.items():

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,52 +12,21 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from course_utils import figures
-from course_utils.training.evaluate import evaluate
 from course_utils.widgets import controls
-from course_utils.widgets.background import BackgroundRun, Batches, Record, one_step
 from course_utils.widgets.exploration import Canvas
+from course_utils.widgets.live_run import Batches, LiveRun, Record, train
+from course_utils.widgets.panel import LivePanel
 
 SIZE = (7.6, 3.2)
 CHECK_EVERY = 25  # steps between two looks at the validation pictures
 CEILING = 4.0  # the highest loss drawn; guessing among ten classes costs 2.3
 
 
-def steps_of(
-    model: nn.Module, batches: Batches, validation: Batches, rate: Callable[[], float], record: Record
-) -> Iterator[None]:
-    """Train `model` with SGD and momentum 0.9, one batch for each `next`, and write into `record` what happened.
-
-    Args:
-        model: returns logits (B, classes); trained in place.
-        batches: pairs of pictures (B, C, H, W) and labels (B,); gone through again and again.
-        validation: the same; looked at every `CHECK_EVERY` steps.
-        rate: gives the learning rate of the next step.
-        record: is filled; when a loss is no longer a number, `broken` is set and the training ends.
-    """
-    optimizer = torch.optim.SGD(model.parameters(), lr=rate(), momentum=0.9)
-    for images, labels in itertools.chain.from_iterable(itertools.repeat(batches)):
-        optimizer.param_groups[0]["lr"] = rate()
-        if not one_step(model, optimizer, images, labels, record):
-            return
-        if len(record.losses) % CHECK_EVERY == 0:
-            record.checks.append((len(record.losses), evaluate(model, validation).accuracy))
-        yield
-
-
-def run(model: nn.Module, batches: Batches, validation: Batches, rate: float, steps: int) -> Record:
-    """Train a copy of `model` for some steps at one rate, and return what happened; `model` stays as it is."""
-    record = Record()
-    _from_the_start(batches)
-    for _ in itertools.islice(steps_of(copy.deepcopy(model), batches, validation, lambda: rate, record), steps):
-        pass
-    return record
-
-
-class LiveTraining(BackgroundRun[Record]):
-    """A panel that trains a copy of a network in a thread of its own, so that the kernel stays free.
+class LiveTraining(LivePanel):
+    """A panel that trains a copy of a network in the background, at a learning rate that can be moved meanwhile.
 
     Start trains from the same first weights each time; Pause holds; Stop ends. The learning rate counts from the next
-    step on. Nothing random is drawn from the process-wide generators, so cells that run meanwhile keep their numbers.
+    step on. See `live_run`.
 
     Args:
         model: the network as it is before training; it is copied, and stays as it is.
@@ -85,63 +52,43 @@ class LiveTraining(BackgroundRun[Record]):
         self.most_steps, self._compared, self._compared_steps = most_steps, tuple(compared), compared_steps
         self.record = Record()
         self.rate = controls.log_slider("learning rate", rate, -4, 1)
-        self.pause_button = controls.button("Pause", lambda: self.attempt(self.pause), "pause")
-        self._going = threading.Event()  # cleared while a run is paused
-        self._going.set()
-        super().__init__(lambda start, stop: controls.row(self.rate, start, self.pause_button, stop), SIZE)
-        self._draw(self.record)
+        self.run = LiveRun(self, self._begin, self._show)
+        super().__init__(controls.row(self.rate, *self.run.buttons), SIZE)
+        self._show()
 
-    @property
-    def paused(self) -> bool:
-        """Whether a run waits to go on."""
-        return self.running and not self._going.is_set()
-
-    def pause(self) -> None:
-        """Hold the run after its present step, or let it go on."""
-        with self._lock:
-            if self.running and not self._stopping.is_set():  # a run that is ending must not be held
-                (self._going.clear if self._going.is_set() else self._going.set)()
-                self._offer(running=True)
-
-    def stop(self) -> None:
-        """End the run after its present step, or where it is held."""
-        super().stop()
-        self._going.set()
-
-    def _prepare(self) -> Record:
-        self._going.set()
+    def _begin(self) -> Iterator[None]:
         self.record = Record()
-        return self.record
+        return itertools.islice(self._train(self.record), self.most_steps)
 
-    def _steps(self, record: Record) -> Iterator[None]:
-        _from_the_start(self.batches)
-        model = copy.deepcopy(self.model)
-        steps = steps_of(model, self.batches, self.validation, lambda: self.rate.value, record)
-        for _ in itertools.islice(steps, self.most_steps):
-            if not self._going.is_set():
-                self._draw(record)
-                self._going.wait()
-            yield
+    def _train(self, record: Record, rate: float | None = None) -> Iterator[None]:
+        """Return a training at `rate`, or at the slider's when None."""
 
-    def _paint(self, record: Record, figure: Figure) -> None:
-        draw_record(record, figure)
+        def steer(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+            while True:
+                optimizer.param_groups[0]["lr"] = self.rate.value if rate is None else rate
+                yield
 
-    def _words(self, record: Record) -> str:
-        return sentence(record)
+        return train(self.model, self.batches, self.validation, record, steer, _due, rate or self.rate.value)
 
-    def _offer(self, running: bool) -> None:
-        super()._offer(running)
-        self.pause_button.disabled = not running
-        held = running and not self._going.is_set()
-        self.pause_button.description, self.pause_button.icon = ("Go on", "play") if held else ("Pause", "pause")
+    def trained_at(self, rate: float, steps: int) -> Record:
+        """Return what happens in some steps at one rate, without the thread."""
+        record = Record()
+        for _ in itertools.islice(self._train(record, rate), steps):
+            pass
+        return record
+
+    def _show(self) -> None:
+        self.redraw(lambda figure: draw_record(self.record, figure), sentence(self.record))
 
     def _static(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        records = {
-            rate: run(self.model, self.batches, self.validation, rate, self._compared_steps) for rate in self._compared
-        }
+        records = {rate: self.trained_at(rate, self._compared_steps) for rate in self._compared}
         words = "; ".join(f"rate {rate:g}: {sentence(record)}" for rate, record in records.items())
         with figures.style():
             return figures.bundle(draw_comparison(records), f"The training loss at {len(records)} rates. {words}")
+
+
+def _due(step: int) -> bool:
+    return step % CHECK_EVERY == 0
 
 
 def sentence(record: Record) -> str:
@@ -196,9 +143,3 @@ def _draw_loss(record: Record, axes: Axes) -> None:
     axes.plot(range(1, len(record.losses) + 1), record.losses, color=figures.SKY, linewidth=0.8, alpha=0.6)
     axes.plot(range(1, len(record.losses) + 1), record.smoothed(), color=figures.BLUE)
     axes.set(ylim=(0, CEILING))
-
-
-def _from_the_start(batches: Batches) -> None:
-    """Let batches that know their epoch begin again, so that each run sees the same pictures in the same order."""
-    if hasattr(batches, "set_epoch"):
-        batches.set_epoch(0)

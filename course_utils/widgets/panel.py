@@ -5,13 +5,16 @@ from __future__ import annotations
 import html
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 from matplotlib.figure import Figure
 
 from course_utils import figures
 from course_utils.errors import CourseError
+
+if TYPE_CHECKING:
+    from course_utils.widgets.live_run import LiveRun
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 STRICT = "COURSE_STRICT"  # set in tests: what a learner would read as a sentence is raised
@@ -28,6 +31,8 @@ class LivePanel(ipywidgets.VBox):
 
     A subclass calls `redraw`, wraps what a control sets off in `attempt`, and gives the static copy.
     """
+
+    run: LiveRun | None = None  # what goes on in the background, in panels that have such a run; ends with the panel
 
     def __init__(self, controls: ipywidgets.Widget, size: tuple[float, float], photograph: bool = False) -> None:
         width = f"{round(size[0] * figures.SHOWN_DPI)}px"
@@ -75,10 +80,20 @@ class LivePanel(ipywidgets.VBox):
         try:
             action()
         except Exception as error:  # nobody else would see it: Jupyter hides errors of callbacks
-            self.error = error
-            self.say(sentence_of(error))
+            self.report(error)
             if strict():
                 raise
+
+    def report(self, error: Exception) -> None:
+        """Show an exception as one sentence for the learner, and keep it in `error`."""
+        self.error = error
+        self.say(sentence_of(error))
+
+    def close(self) -> None:
+        """End a run in the background, and take the panel away."""
+        if self.run is not None:
+            self.run.close()
+        super().close()
 
     def _static(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the static copy: data and metadata by MIME type."""

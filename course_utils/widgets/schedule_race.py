@@ -1,11 +1,11 @@
-"""Draw your own schedule, and race it against one-cycle: the same network, batch by batch, in a thread of its own."""
+"""Draw your own schedule, and race it against one-cycle: the same network, batch by batch, in the background."""
 
 from __future__ import annotations
 
-import copy
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from course_utils import figures, learning_rate
 from course_utils.learning_rate.schedules import Maker
-from course_utils.training.evaluate import evaluate
 from course_utils.widgets import controls
-from course_utils.widgets.background import BackgroundRun, Batches, Record, one_step
 from course_utils.widgets.exploration import Canvas
+from course_utils.widgets.live_run import Batches, LiveRun, Record, train
+from course_utils.widgets.panel import LivePanel
 
 SIZE = (7.6, 3.1)
 CHECKS = 8  # looks at the validation pictures in a race
@@ -34,64 +34,37 @@ SHAPES = {  # shares of the highest rate, as powers of ten
 }
 
 
-class Length:
-    """A number of batches, for a schedule that only asks how many there are."""
-
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
-
-    def __len__(self) -> int:
-        return self.steps
-
-
 @dataclass
 class Lane:
-    """One of the two in the race: what is planned, what makes the schedule, and what has happened."""
+    """One of the two in the race: what makes its schedule, the rates that it plans, and what has happened."""
 
-    name: str
-    planned: tuple[float, ...]
     make: Maker
+    planned: tuple[float, ...]
     record: Record = field(default_factory=Record)
 
 
-def lane_of(name: str, rates: Sequence[float], highest: float, steps: int) -> Lane:
-    """Return a lane under one-cycle, or under a schedule drawn through `rates`."""
-
-    def make(optimizer: torch.optim.Optimizer, batches: Length, epochs: int) -> learning_rate.schedules.Scheduler:
-        if name == ONE_CYCLE:
-            return learning_rate.one_cycle(optimizer, batches, epochs, highest=highest)
-        return learning_rate.drawn(optimizer, batches, epochs, rates=rates)
-
-    return Lane(name, learning_rate.preview(make, Length(steps), 1, rate=highest).rates, make)
-
-
-def steps_of(lane: Lane, model: nn.Module, batches: Batches, validation: Batches, steps: int) -> Iterator[None]:
-    """Train a copy of `model` in a lane, one batch for each `next`, and write into the lane what happens."""
-    model, record = copy.deepcopy(model), lane.record
-    optimizer = torch.optim.SGD(model.parameters(), lr=lane.planned[0], momentum=0.9)
-    schedule = lane.make(optimizer, Length(steps), 1)
-    every = max(1, steps // CHECKS)
-    stream = itertools.chain.from_iterable(itertools.repeat(batches))
-    for step, (images, labels) in enumerate(itertools.islice(stream, steps), start=1):
-        if not one_step(model, optimizer, images, labels, record):
-            return
-        schedule.step()
-        if step % every == 0 or step == steps:
-            record.checks.append((step, evaluate(model, validation).accuracy))
-        yield
+def lanes_of(rates: Sequence[float], max_lr: float, steps: int) -> dict[str, Lane]:
+    """Return a lane under a schedule drawn through `rates`, and one under one-cycle."""
+    makers = {
+        OWN: partial(learning_rate.from_points, rates=rates),
+        ONE_CYCLE: partial(learning_rate.one_cycle, max_lr=max_lr),
+    }
+    return {
+        name: Lane(make, learning_rate.preview(make, range(steps), 1, rate=max_lr).rates)
+        for name, make in makers.items()
+    }
 
 
-class ScheduleRace(BackgroundRun[dict[str, Lane]]):
+class ScheduleRace(LivePanel):
     """A panel with a schedule to draw, by six sliders, and a race of it against one-cycle.
 
-    Start trains two copies of the network in turn, batch by batch, in a thread of its own, so that the kernel stays
-    free; Stop ends it. Nothing random is drawn from the process-wide generators.
+    Start trains two copies of the network in turn, batch by batch, in the background; see `live_run`.
 
     Args:
         model: the network as it is before training; it is copied, and stays as it is.
         batches: pairs of pictures and labels that come in the same order each time, such as a list of batches.
         validation: pairs of pictures and labels.
-        highest: the top rate of one-cycle, from a range test.
+        max_lr: the top rate of one-cycle, from a range test.
         steps: batches for each of the two.
     """
 
@@ -101,13 +74,13 @@ class ScheduleRace(BackgroundRun[dict[str, Lane]]):
         batches: Sequence[tuple[Tensor, Tensor]],
         validation: Batches,
         *,
-        highest: float = 0.1,
+        max_lr: float = 0.1,
         steps: int = 150,
     ) -> None:
-        if not 1e-4 < highest <= 1:
-            raise ValueError(f"The highest rate must be above 0.0001 and at most 1 for this race, not {highest}.")
+        if not 1e-4 < max_lr <= 1:
+            raise ValueError(f"The highest rate must be above 0.0001 and at most 1 for this race, not {max_lr}.")
         self.model, self.batches, self.validation = model, batches, validation
-        self.highest, self.steps = highest, steps
+        self.max_lr, self.steps = max_lr, steps
         self.knots = [
             controls.log_slider(f"rate at {100 * i // (KNOTS - 1)} %", rate, -5, 0)
             for i, rate in enumerate(self._shape("level"))
@@ -115,7 +88,8 @@ class ScheduleRace(BackgroundRun[dict[str, Lane]]):
         self.shape = controls.choice("begin with", list(SHAPES))
         self.lanes: dict[str, Lane] = {}
         self._moving = False
-        super().__init__(lambda *buttons: controls.row(self.shape, *self.knots, controls.row(*buttons)), SIZE)
+        self.run = LiveRun(self, self._begin, self._show, locked=(*self.knots, self.shape))
+        super().__init__(controls.row(self.shape, *self.knots, controls.row(*self.run.buttons)), SIZE)
         for knot in self.knots:
             knot.observe(lambda change: self._moved(), "value")
         self.shape.observe(lambda change: self.attempt(self._take_shape), "value")
@@ -127,7 +101,7 @@ class ScheduleRace(BackgroundRun[dict[str, Lane]]):
         return [knot.value for knot in self.knots]
 
     def _shape(self, name: str) -> list[float]:
-        return [min(1.0, max(1e-5, self.highest * 10**power)) for power in SHAPES[name]]
+        return [min(1.0, max(1e-5, self.max_lr * 10**power)) for power in SHAPES[name]]
 
     def _take_shape(self) -> None:
         self._moving = True  # six sliders, one drawing
@@ -140,41 +114,40 @@ class ScheduleRace(BackgroundRun[dict[str, Lane]]):
 
     def _moved(self) -> None:
         """Draw the new schedule; a race that goes on keeps the one it began with."""
-        if self._moving or self.running:
+        if self._moving or self.run.running:
             return
-        lanes = self._prepare()
-        self.attempt(lambda: self._draw(lanes))
+        self.lanes = lanes_of(self.rates, self.max_lr, self.steps)
+        self.attempt(self._show)
 
-    def _prepare(self) -> dict[str, Lane]:
-        self.lanes = self._lanes(self.rates)
-        return self.lanes
+    def _begin(self) -> Iterator[object]:
+        self.lanes = lanes_of(self.rates, self.max_lr, self.steps)
+        return self._train(self.lanes.values())
 
-    def _lanes(self, rates: Sequence[float]) -> dict[str, Lane]:
-        return {name: lane_of(name, rates, self.highest, self.steps) for name in (OWN, ONE_CYCLE)}
+    def _train(self, lanes: Iterable[Lane]) -> Iterator[object]:
+        """Return the steps of a race: one of each lane in turn."""
+        return itertools.zip_longest(*(itertools.islice(self._train_in(lane), self.steps) for lane in lanes))
 
-    def _steps(self, lanes: Mapping[str, Lane]) -> Iterator[None]:
-        streams = [steps_of(lane, self.model, self.batches, self.validation, self.steps) for lane in lanes.values()]
-        for _ in itertools.zip_longest(*streams):  # a step of each in turn
-            yield
+    def _train_in(self, lane: Lane) -> Iterator[None]:
+        def steer(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+            schedule = lane.make(optimizer, range(self.steps), 1)
+            while True:
+                yield
+                schedule.step()
 
-    def _paint(self, lanes: Mapping[str, Lane], figure: Figure) -> None:
-        draw_lanes(lanes, figure)
+        def check(step: int) -> bool:
+            return step % max(1, self.steps // CHECKS) == 0 or step == self.steps
 
-    def _words(self, lanes: Mapping[str, Lane]) -> str:
-        return told(lanes, self.steps)
+        return train(self.model, self.batches, self.validation, lane.record, steer, check, lane.planned[0])
 
-    def _offer(self, running: bool) -> None:
-        super()._offer(running)
-        for control in (*self.knots, self.shape):
-            control.disabled = running
+    def _show(self) -> None:
+        self.redraw(lambda figure: draw_lanes(self.lanes, figure), told(self.lanes, self.steps))
 
     def _static(self) -> tuple[dict[str, Any], dict[str, Any]]:
         races: dict[str, dict[str, Lane]] = {}
         for shape in ("falling", "up and down", "rising"):
-            lanes, asked = self._lanes(self._shape(shape)), (OWN, ONE_CYCLE)
-            if races:  # one-cycle is the same each time
-                lanes[ONE_CYCLE], asked = races["falling"][ONE_CYCLE], (OWN,)
-            for _ in self._steps({name: lanes[name] for name in asked}):
+            lanes = lanes_of(self._shape(shape), self.max_lr, self.steps)
+            lanes[ONE_CYCLE] = next(iter(races.values()), lanes)[ONE_CYCLE]  # the same each time
+            for _ in self._train(lane for lane in lanes.values() if not lane.record.losses):
                 pass
             races[shape] = lanes
         words = " ".join(f"{shape}: {told(lanes, self.steps)}" for shape, lanes in races.items())

@@ -1,6 +1,6 @@
 // Text that scrolls sideways must be reachable without a mouse.
 function reachable() {
-  for (const box of document.querySelectorAll(".bd-article pre, .bd-article table, .bd-article .cell_output .output")) {
+  for (const box of document.querySelectorAll(".bd-article pre, .bd-article table, .bd-article .formula, .bd-article .cell_output .output")) {
     const scrolls = box.scrollWidth > box.clientWidth + 1;
     if (scrolls) box.tabIndex = 0;
     else if (box.tabIndex === 0) box.removeAttribute("tabindex");

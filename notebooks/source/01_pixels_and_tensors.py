@@ -99,7 +99,6 @@ from matplotlib import pyplot as plt
 from PIL import Image
 from torch import nn
 from torch.testing import assert_close
-from torchvision.transforms import v2
 
 from course_utils import data, exercises, figures, pictures, profiles, results, widgets
 
@@ -616,6 +615,8 @@ assert image[0, y, x] == array[y, x, 0] == photo.getpixel((x, y))[0]
 # as a second witness, and the other helpers that you built by hand above.
 
 # %%
+from torchvision.transforms import v2
+
 assert_close(pictures.to_tensor(photo), image)
 assert_close(pictures.to_tensor(photo), v2.functional.pil_to_tensor(photo))
 assert_close(pictures.to_float(image), torch.from_numpy(scaled).permute(2, 0, 1))

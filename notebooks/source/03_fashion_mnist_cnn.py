@@ -773,7 +773,7 @@ results.record(worst_class=by_class.worst, worst_class_accuracy=by_class.accurac
 matrix = torch.zeros(10, 10, dtype=torch.int64)
 for truth, guess in zip(answers.labels.tolist(), answers.guesses.tolist()):
     matrix[truth, guess] += 1
-confusion = diagnosis.confusion(answers, clothes.classes)
+confusion = diagnosis.confusion_matrix(answers, clothes.classes)
 assert torch.equal(matrix, confusion.matrix)
 figures.show(
     confusion.plot(),
@@ -1044,7 +1044,7 @@ exercises.lesson3.quiz.ask(4)
 # | following the shapes | `models.shape_trace` |
 # | the five lines and what surrounds them | `training.fit` |
 # | counting right | `training.evaluate`, `training.predict` |
-# | per class, pairs, mistakes, maps | `diagnosis.per_class`, `confusion`, `mistakes`, `feature_maps`, `top_k` |
+# | per class, pairs, mistakes, maps | `diagnosis.per_class`, `confusion_matrix`, `mistakes`, `feature_maps`, `top_k` |
 # | saving and loading | `training.save_weights`, `training.load_weights` |
 # | the sliders, lists and buttons | `widgets.lesson3` |
 # | the checks of your answers | `exercises.lesson3` |

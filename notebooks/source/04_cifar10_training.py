@@ -681,9 +681,9 @@ figures.show(
     by_class.plot(),
     alt=f"Horizontal bars with the accuracy of each class, the best on top; {by_class.worst} has the shortest.",
 )
-for truth, guess, count in diagnosis.confusion(answers, cifar.classes).worst_pairs(3):
+for truth, guess, count in diagnosis.confusion_matrix(answers, cifar.classes).worst_pairs(3):
     print(f"{truth} taken for {guess}: {count} times")
-first, second, times = diagnosis.confusion(answers, cifar.classes).worst_pairs(1)[0]
+first, second, times = diagnosis.confusion_matrix(answers, cifar.classes).worst_pairs(1)[0]
 results.record(
     worst_class=by_class.worst, worst_accuracy=by_class.accuracy.min(),
     confused_truth=first, confused_guess=second, confused_times=times,
@@ -732,7 +732,7 @@ centred = features - features.mean(dim=0)
 _, strengths, directions = torch.linalg.svd(centred, full_matrices=False)
 flat = centred @ directions[:2].T  # (N, 2)
 share = strengths[:2].square().sum() / strengths.square().sum()
-projection = diagnosis.project(features)
+projection = diagnosis.pca(features)
 assert_close(projection.points.abs(), flat.abs(), rtol=1e-3, atol=1e-3)  # a direction may point either way
 results.record(features=features.shape[1], two_directions=share)
 
@@ -937,7 +937,7 @@ exercises.lesson4.quiz.ask(4)
 # | crop, flip, cutout | `data.Augment` |
 # | early stopping, checkpoint and resume | `training.fit(patience=…, checkpoint=…)` |
 # | label smoothing | `training.fit(loss=…)` with PyTorch's own `label_smoothing` |
-# | features from above | `diagnosis.layer_outputs`, `diagnosis.project` |
+# | features from above | `diagnosis.layer_outputs`, `diagnosis.pca` |
 # | Grad-CAM | `diagnosis.grad_cam` |
 # | a script's recorded measurement | `results.benchmark` |
 # | the sliders, lists and buttons | `widgets.lesson4` |

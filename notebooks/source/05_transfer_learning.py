@@ -247,7 +247,7 @@ with torch.inference_mode():
 # how many parameters of a part an optimizer may move: so far all of them.)
 
 # %%
-print(transfer.overview(imagenet.model))
+print(transfer.summary(imagenet.model))
 
 # %% [markdown]
 # The head is `classifier`: 1,280 numbers in, 1,000 scores out. It is the layer to replace, because its categories are
@@ -449,21 +449,22 @@ assert_close(by_hand, imagenet.features(batch), rtol=1e-4, atol=1e-4)
 print(tuple(maps.shape), "→", tuple(by_hand.shape))
 
 # %% [markdown]
-# `transfer.cached` does this for all pictures, and keeps the result on disk: for these weights, this preprocessing and
-# these files. Run it again, and nothing is computed; change a picture file, and only that one is. We take two views of
-# each picture, as it is and mirrored, at {{resolution}} pixels. (The head averages over all places, so any size will
-# do; a size above that of the training often helps a little: Touvron and others 2019, arXiv:1906.06423.)
+# `transfer.cached_features` does this for all pictures, and keeps the result on disk: for these weights, this
+# preprocessing and these files. Run it again, and nothing is computed; change a picture file, and only that one is. We
+# take two views of each picture, as it is and mirrored, at {{resolution}} pixels. (The head averages over all places,
+# so any size will do; a size above that of the training often helps a little: Touvron and others 2019,
+# arXiv:1906.06423.)
 
 # %%
 view = replace(imagenet.preprocess, resize=round(settings.resolution / 0.9), crop=settings.resolution)
 folder = Path(tempfile.mkdtemp())  # so that this run measures; leave `cache` out, and they are kept for the next time
 start = time.perf_counter()
-train_views = [transfer.cached(imagenet, train, each, cache=folder) for each in (view, view.mirrored())]
+train_views = [transfer.cached_features(imagenet, train, each, cache=folder) for each in (view, view.mirrored())]
 feature_seconds = (time.perf_counter() - start) / len(train_views)
 print(
     f"{len(train)} pictures, {tuple(train_views[0].values.shape)} features, {feature_seconds:.1f} seconds for one view"
 )
-assert transfer.cached(imagenet, train, view, cache=folder).computed == 0  # found on disk
+assert transfer.cached_features(imagenet, train, view, cache=folder).computed == 0  # found on disk
 results.record(resolution=settings.resolution, training_pictures=len(train), feature_seconds=feature_seconds)
 
 # %% [markdown]
@@ -615,7 +616,9 @@ results.record(
 # Now the final pictures are opened. Five seeds: other starting numbers and another order of the pictures.
 
 # %%
-final_values = [transfer.cached(imagenet, final, each, cache=folder).values for each in (view, view.mirrored())]
+final_values = [
+    transfer.cached_features(imagenet, final, each, cache=folder).values for each in (view, view.mirrored())
+]
 stacked, repeated = torch.cat(values), labels.repeat(len(values))
 heads = [train_head(stacked, repeated, settings.seed + run, root=root, decay=decay) for run in range(5)]
 answers = [training.Predictions(probabilities(head, final_values, root).log(), final.labels) for head in heads]
@@ -707,7 +710,7 @@ transfer.freeze(net.model, keep=net.head)
 transfer.unfreeze(net.model, "blocks.6")
 stages = [net.model.classifier, net.model.bn2, net.model.conv_head, net.model.blocks[6]]  # from the head down
 by_hand = [0.003 * 0.7**i for i in range(len(stages))]
-groups = transfer.parameter_groups(net.model, rate=0.003, factor=0.7)
+groups = transfer.param_groups(net.model, rate=0.003, factor=0.7)
 assert [group["lr"] for group in groups] == by_hand
 assert [len(group["params"]) for group in groups] == [len(list(stage.parameters())) for stage in stages]
 for group in groups:
@@ -739,7 +742,7 @@ def ready_to_train(weights, learns_from, seed):
     # Random layers need statistics of their own, and all of them have everything to learn.
     transfer.unfreeze(net.model, learns_from, statistics=weights is None)
     factor = 0.7 if weights else 1.0
-    return net.model, torch.optim.AdamW(transfer.parameter_groups(net.model, settings.learning_rate, factor))
+    return net.model, torch.optim.AdamW(transfer.param_groups(net.model, settings.learning_rate, factor))
 
 
 # %%
@@ -1150,10 +1153,10 @@ exercises.lesson5.quiz.ask(4)
 # | what you built | where it lives |
 # | --- | --- |
 # | a trained network with its preprocessing and names | `transfer.backbone`, `transfer.Preprocess` |
-# | the parts of a network, and what learns | `transfer.overview`, `transfer.stages` |
-# | freezing that lasts, thawing, smaller rates below | `transfer.freeze`, `unfreeze`, `parameter_groups` |
+# | the parts of a network, and what learns | `transfer.summary`, `transfer.stages` |
+# | freezing that lasts, thawing, smaller rates below | `transfer.freeze`, `unfreeze`, `param_groups` |
 # | a new head | `transfer.replace_head`, `transfer.published_head` |
-# | features on disk | `transfer.cached` |
+# | features on disk | `transfer.cached_features` |
 # | your folder of pictures, split fairly | `data.folder`, `data.own_pictures` |
 # | saving and loading | `transfer.save_network`, `load_network` |
 # | opening uploads | `pictures.open_upload` |

@@ -297,7 +297,7 @@ print(f"{len(short_part):,} pictures in {len(batches)} batches of up to {setting
 steps = settings.test_steps
 factor = (10 / 1e-8) ** (1 / (steps - 1))
 rates = [1e-8 * factor**i for i in range(steps)]
-assert_close(rates, learning_rate.ladder(1e-8, 10, steps))
+assert_close(rates, learning_rate.geometric_rates(1e-8, 10, steps))
 print(f"{steps} rates, each {factor:.3f} times the one before: {rates[0]:.0e}, {rates[1]:.1e} … {rates[-1]:.0f}")
 
 # %% [markdown]
@@ -567,7 +567,7 @@ results.record(suggested=result.rate, low=low, high=high, range_factor=high / lo
 # **Predict first.** Which of the three rules will have found the best rate for a short training?
 
 # %%
-tried = sorted([1e-3, 0.01, 0.1, 1.0, *(candidate.rate for candidate in result.candidates)])
+tried = sorted([1e-3, 0.01, 0.1, 1.0, *(answer.rate for answer in result.answers)])
 accuracies = {rate: one_epoch(*fresh(), rate=rate) for rate in tried}
 best = max(accuracies, key=accuracies.get)
 for rate, accuracy in accuracies.items():
@@ -577,10 +577,10 @@ for rate, accuracy in accuracies.items():
 with figures.style():
     figure, ax = plt.subplots(figsize=(7, 3))
     ax.plot(tried, [100 * accuracies[rate] for rate in tried], "o-", color=figures.BLUE)
-    for candidate, colour in zip(result.candidates, (figures.GREEN, figures.RED, figures.PURPLE)):
-        ax.axvline(candidate.rate, color=colour, linestyle="--")
-        foot = (candidate.rate, ax.get_ylim()[0])
-        ax.annotate(candidate.rule, foot, (-3, 4), textcoords="offset points", rotation=90, ha="right")
+    for answer, colour in zip(result.answers, (figures.GREEN, figures.RED, figures.PURPLE)):
+        ax.axvline(answer.rate, color=colour, linestyle="--")
+        foot = (answer.rate, ax.get_ylim()[0])
+        ax.annotate(answer.rule, foot, (-3, 4), textcoords="offset points", rotation=90, ha="right")
     ax.set(xscale="log", xlabel="learning rate", ylabel="validation accuracy in %")
     ax.set_title(f"After one epoch {best:.2g} is ahead, with {accuracies[best]:.1%}")
 figures.show(
@@ -590,8 +590,8 @@ figures.show(
 )
 
 # %%
-rule = max(result.candidates, key=lambda candidate: accuracies[candidate.rate])
-middle_accuracy = accuracies[sorted(candidate.rate for candidate in result.candidates)[1]]
+rule = max(result.answers, key=lambda answer: accuracies[answer.rate])
+middle_accuracy = accuracies[sorted(answer.rate for answer in result.answers)[1]]
 inside = [accuracy for rate, accuracy in accuracies.items() if low <= rate <= high]
 outside = [accuracy for rate, accuracy in accuracies.items() if not low <= rate <= high]
 results.record(
@@ -734,13 +734,13 @@ def half_wave(start, end, share):
     return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
 
 
-def cycle(step, total, highest):
+def cycle(step, total, max_lr):
     top = 0.3 * total - 1  # the step with the highest rate
     if step <= top:
         share = step / top
-        return half_wave(highest / 25, highest, share), half_wave(0.95, 0.85, share)
+        return half_wave(max_lr / 25, max_lr, share), half_wave(0.95, 0.85, share)
     share = (step - top) / (total - 1 - top)
-    return half_wave(highest, highest / 25 / 10_000, share), half_wave(0.85, 0.95, share)
+    return half_wave(max_lr, max_lr / 25 / 10_000, share), half_wave(0.85, 0.95, share)
 
 
 # %% [markdown]
@@ -828,7 +828,7 @@ print("UserWarning -", messages[0].split(". ")[0])
 
 # %%
 throw_away = torch.optim.SGD([weight], lr=0.1, momentum=0.9)
-schedule = learning_rate.one_cycle(throw_away, few, epochs=3, highest=0.1)
+schedule = learning_rate.one_cycle(throw_away, few, epochs=3, max_lr=0.1)
 seen = []
 for _ in range(3):  # three epochs
     for _ in few:  # each batch
@@ -858,9 +858,9 @@ assert max(seen) < 0.01
 # %%
 makers = {
     "constant": learning_rate.constant,
-    "step": learning_rate.steps_down,
+    "step": learning_rate.step_decay,
     "plateau": lambda o, b, e: learning_rate.plateau(o, b, e, factor=0.5, patience=0),
-    "warm restarts": learning_rate.warm_restarts,
+    "warm restarts": learning_rate.cosine_restarts,
     "one-cycle": learning_rate.one_cycle,
 }
 print(", ".join(makers))
@@ -886,7 +886,7 @@ figures.show(
 # three times the one before, and the *validation* pictures decide. To save time, the choice is made with half of the
 # training pictures.
 #
-# `learning_rate.race` trains every schedule from the same first weights, on the same batches.
+# `learning_rate.compare` trains every schedule from the same first weights, on the same batches.
 #
 # **Predict first.** A constant rate stays to the end. One-cycle passes through its highest rate and leaves it again.
 # Which of the two will prefer the larger rate?
@@ -900,9 +900,9 @@ def shuffled(part):
 half = train_part.take(len(train_part) // 2, seed=settings.seed)
 trials = {}
 for rate in [result.rate * factor for factor in (1, 3, 9, 27)]:
-    runners = [learning_rate.Runner(name, rate, make) for name, make in makers.items()]
-    trials[rate] = learning_rate.race(
-        runners, network, shuffled(half), validation, epochs=settings.epochs, seeds=[settings.seed]
+    candidates = [learning_rate.Candidate(name, rate, make) for name, make in makers.items()]
+    trials[rate] = learning_rate.compare(
+        candidates, network, shuffled(half), validation, epochs=settings.epochs, seeds=[settings.seed]
     )
 
 # %%
@@ -944,9 +944,9 @@ results.record(
 
 # %%
 test = data.batches(clothes.test.take(at_most=settings.test_used, seed=settings.seed), 1000, device=device)
-runners = [learning_rate.Runner(name, chosen[name], make) for name, make in makers.items()]
-race = learning_rate.race(
-    runners,
+candidates = [learning_rate.Candidate(name, chosen[name], make) for name, make in makers.items()]
+race = learning_rate.compare(
+    candidates,
     network,
     shuffled(train_part),
     validation,
@@ -1006,7 +1006,7 @@ racing = data.batches(train_part.take(2000, seed=settings.seed), 64, shuffle=Tru
 assert 2 / 500 == 0.004  # of the 500 pictures that they are judged on, two are 0.4 points
 looked_at = data.batches(validation_part.take(500, seed=settings.seed), 500, device=device)
 widgets.lesson6.ScheduleRace(
-    network(), list(racing), list(looked_at), highest=min(result.rate, 1.0), steps=settings.live_steps
+    network(), list(racing), list(looked_at), max_lr=min(result.rate, 1.0), steps=settings.live_steps
 )
 
 # %% [markdown]
@@ -1015,7 +1015,7 @@ widgets.lesson6.ScheduleRace(
 # there is time to repair it. At the end nobody repairs it.
 #
 # Can you draw one that beats one-cycle? By more than luck? The accuracies come from 500 pictures only, so 0.4 points
-# are two pictures. (To be sure, race it with several seeds, as above: `learning_rate.drawn` is your schedule as a
+# are two pictures. (To be sure, race it with several seeds, as above: `learning_rate.from_points` is your schedule as a
 # scheduler.)
 #
 # ## Exercises
@@ -1084,7 +1084,7 @@ exercises.lesson6.cycle_steps.check(cycle_steps)
 
 
 # %%
-def one_cycle_rate(step, total, highest): ...
+def one_cycle_rate(step, total, max_lr): ...
 
 
 # %%
@@ -1141,14 +1141,14 @@ exercises.lesson6.quiz.ask(4)
 #
 # | what you built | where it lives |
 # | --- | --- |
-# | the ladder, the smoothing, the range test | `learning_rate.ladder`, `smooth`, `range_test` |
-# | putting everything back, for any experiment | `learning_rate.put_back` |
+# | the ladder, the smoothing, the range test | `learning_rate.geometric_rates`, `smooth`, `range_test` |
+# | putting everything back, for any experiment | `training.restored` |
 # | the three rules, the range, "no clear answer" | `learning_rate.suggest`, `valley` |
 # | one-cycle's formula, and the scheduler | `learning_rate.one_cycle_values`, `one_cycle` |
-# | the other schedules, and drawing them | `learning_rate.steps_down`, `plateau`, `warm_restarts`, `preview` |
+# | the other schedules, and drawing them | `learning_rate.step_decay`, `plateau`, `cosine_restarts`, `preview` |
 # | counting steps, and refusing wrong counts | `learning_rate.total_steps`, `require_fit` |
-# | the race | `learning_rate.race`, `Runner` |
-# | your own schedule | `learning_rate.drawn` |
+# | the race | `learning_rate.compare`, `Candidate` |
+# | your own schedule | `learning_rate.from_points` |
 # | the sliders and the live race | `widgets.lesson6` |
 # | the checks of your answers | `exercises.lesson6` |
 #

@@ -107,8 +107,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from course_utils import data, exercises, figures, models, profiles, results, widgets
-from course_utils.acceleration import devices, distributed, graphs, ladder, memory, muon, profiling, sprint, timer
+from course_utils import acceleration, data, exercises, figures, models, profiles, results, widgets
+from course_utils.acceleration import distributed
 from course_utils.errors import CourseError, SettingError
 
 # %% [markdown]
@@ -146,10 +146,10 @@ cifar = data.load("cifar10", seed=settings.seed)
 # thing to many numbers at once*. A convolution is made for that: one rule, millions of sums that do not wait for each
 # other. Sorting a list or running Python is not.
 #
-# `devices.choose` looks what there is: a GPU that PyTorch calls "cuda", else the CPU.
+# `acceleration.pick_device` looks what there is: a GPU that PyTorch calls "cuda", else the CPU.
 
 # %%
-device = devices.choose("auto")
+device = acceleration.pick_device("auto")
 print("Computing on", device)
 results.record(device=device.kind, device_name=device.name)
 
@@ -164,7 +164,7 @@ generator = torch.Generator().manual_seed(0)
 left, right = torch.randn(2, 1000, 16, generator=generator).to(device.torch)
 one_by_one = torch.stack([a + b for a, b in zip(left, right)])
 assert_close(one_by_one, left + right)
-raced = timer.race(
+raced = acceleration.measure_in_turn(
     {"one by one": lambda: [a + b for a, b in zip(left, right)], "all at once": lambda: left + right}, device
 )
 for name, timing in raced.items():
@@ -215,7 +215,7 @@ assert as_floats == 4 * as_bytes == 256 * 3 * 32 * 32 * 4
 # takes orders just like that, and a thread on this CPU does the work. The work below is real; only the "GPU" is not.
 
 # %%
-gpu = devices.PretendGPU()
+gpu = acceleration.PretendGPU()
 matrix = torch.randn(500, 500, generator=generator)
 
 
@@ -258,16 +258,16 @@ for _ in range(6):
     gpu.synchronize()
     taken.append(time.perf_counter() - start)
 by_hand = statistics.median(taken[1:])
-timing = timer.measure(lambda: gpu.submit(heavy), gpu, warmup=0, repeats=5)
-print(f"by hand {1e3 * by_hand:.1f} ms; timer.measure: {timing}")
+timing = acceleration.measure(lambda: gpu.submit(heavy), gpu, warmup=0, repeats=5)
+print(f"by hand {1e3 * by_hand:.1f} ms; acceleration.measure: {timing}")
 assert timing.median > 5 * naive and len(timing.warm) == 5
 
 # %% [markdown]
-# `timer.measure` is that recipe. It refuses to time what it cannot wait for:
+# `acceleration.measure` is that recipe. It refuses to time what it cannot wait for:
 
 # %%
 try:
-    timer.measure(heavy, device=object())
+    acceleration.measure(heavy, device=object())
 except TypeError as error:
     print(type(error).__name__, "-", error)
 
@@ -312,7 +312,7 @@ sizes
 # ## Inside a step
 #
 # What do the forward and the backward pass spend their time on? PyTorch's profiler notes every operation;
-# `profiling.profiled` adds them up by what they do. (A layer gives several orders, so there are more calls than
+# `acceleration.profiled` adds them up by what they do. (A layer gives several orders, so there are more calls than
 # layers.) The network is the one that will sprint later; its layer `whiten` is explained there.
 
 # %%
@@ -322,7 +322,7 @@ images, labels = next(iter(data.batches(cifar.train, 64, device=device.torch)))
 print(models.shape_trace(net, (1, 3, 32, 32)))
 
 # %%
-inside = profiling.profiled(lambda: F.cross_entropy(net(images), labels).backward(), device)
+inside = acceleration.profiled(lambda: F.cross_entropy(net(images), labels).backward(), device)
 print(inside)
 figures.show(
     inside.plot(),
@@ -349,7 +349,7 @@ for factor in (2, 10, 100, 1_000_000):
 # only one thing changes. Speed without accuracy beside it is worthless: a bug can be very fast.
 
 # %%
-for rung in ladder.RUNGS:
+for rung in acceleration.RUNGS:
     print(f"{rung.name:<22}{rung.change}")
 
 # %% [markdown]
@@ -395,10 +395,10 @@ assert [each.dtype for each in kinds.values()] == [torch.bfloat16, torch.float32
 # *MB* is what the forward pass keeps for the backward pass; on a GPU, the most memory in use.)
 
 # %%
-here = [rung for rung in ladder.RUNGS if not rung.compiled and (rung.kind == "cuda" or not rung.half)]
+here = [rung for rung in acceleration.RUNGS if not rung.compiled and (rung.kind == "cuda" or not rung.bf16)]
 train_part = cifar.train.take(at_most=settings.ladder_pictures, seed=settings.seed)
 test_part = cifar.test.take(at_most=settings.test_used, seed=settings.seed)
-climbed = ladder.climb(
+climbed = acceleration.climb(
     train_part, test_part, device, rungs=here, source=cifar.source.description, epochs=settings.ladder_epochs,
     seed=settings.seed,
 )  # fmt: skip
@@ -442,7 +442,8 @@ assert widest <= noise
 # that nobody has measured yet say so. (More pictures and another day: compare within one table only.)
 
 # %%
-kept = [each for each in (ladder.stored("cpu"), ladder.stored("cuda")) if each is not None] or [climbed]
+ladders = [acceleration.stored_ladder(kind) for kind in ("cpu", "cuda")]
+kept = [ladder for ladder in ladders if ladder is not None] or [climbed]
 for each in kept:
     print(each, end="\n\n")
 compiled, plain = kept[0].row("CPU: torch.compile"), kept[0].row("CPU: channels_last")
@@ -469,14 +470,14 @@ widgets.lesson7.where_time_goes(*kept)
 # needs a compiler, and Triton kernels on a GPU. The first step pays for it, so it suits long runs.
 
 # %%
-missing = ladder.compiler_missing(device.kind)
+missing = acceleration.compiler_missing(device.kind)
 print(missing or "A compiler is there: torch.compile(model) would work.")
 
 # %% [markdown]
 # A **CUDA graph** goes further. The small programs that a step runs on the GPU (also called *kernels*) can be done
 # before Python has ordered the next ones, and the GPU idles. A graph records all orders of a step once, and replays
 # them with a single one. The price: same shapes, same places in memory, no look at a value on the way. The heart of
-# `graphs.GraphedStep` is two lines:
+# `acceleration.GraphedStep` is two lines:
 #
 # ```python
 # with torch.cuda.graph(graph):        # record
@@ -489,7 +490,7 @@ print(missing or "A compiler is there: torch.compile(model) would work.")
 # %%
 if device.kind != "cuda":
     try:
-        graphs.GraphedStep(lambda x, y: x, net, torch.optim.SGD(net.parameters(), lr=0.1), images, labels)
+        acceleration.GraphedStep(lambda x, y: x, net, torch.optim.SGD(net.parameters(), lr=0.1), images, labels)
     except SettingError as error:
         print(type(error).__name__, "-", error)
 
@@ -505,7 +506,7 @@ if device.kind != "cuda":
 # `acceleration/sprint.py` is our version of the same ideas, in about two hundred lines, every trick on a switch:
 
 # %%
-for trick, what in sprint.TRICKS.items():
+for trick, what in acceleration.TRICKS.items():
     print(f"{trick:<21}{what}")
 
 # %% [markdown]
@@ -568,12 +569,12 @@ del patches, answers  # large tables; nothing below needs them
 # %%
 gradient = torch.randn(24, 100, generator=generator) * torch.logspace(0, -1, 24)[:, None]
 U, S, Vt = torch.linalg.svd(gradient, full_matrices=False)
-a, b, c = muon.COEFFICIENTS
+a, b, c = acceleration.MUON_COEFFICIENTS
 x = gradient / gradient.norm()
 for _ in range(5):
     squares = x @ x.T
     x = a * x + (b * squares + c * squares @ squares) @ x
-assert_close(x, muon.orthogonalised(gradient, steps=5), atol=1e-4, rtol=1e-4)
+assert_close(x, acceleration.orthogonalised(gradient, steps=5), atol=1e-4, rtol=1e-4)
 after = (U.T @ x @ Vt.T).diagonal()
 print(f"lengths before: {S.min():.2f} to {S.max():.2f}, after: {after.min():.2f} to {after.max():.2f}")
 assert after.min() > 0.5 and after.max() < 1.5 and S.max() / S.min() > 5
@@ -593,7 +594,10 @@ start_side = torch.rand(1000, generator=flips) < 0.5
 seen = {"by chance": torch.zeros(1000, 2), "alternating": torch.zeros(1000, 2)}
 counts = {name: [] for name in seen}
 for epoch in range(6):
-    sides = {"by chance": torch.rand(1000, generator=flips) < 0.5, "alternating": sprint.alternating(start_side, epoch)}
+    sides = {
+        "by chance": torch.rand(1000, generator=flips) < 0.5,
+        "alternating": acceleration.alternating_flip(start_side, epoch),
+    }
     for name, side in sides.items():
         seen[name][torch.arange(1000), side.long()] = 1
         counts[name].append(int(seen[name].sum()))
@@ -625,7 +629,7 @@ sprint_part = cifar.train.take(at_most=settings.sprint_pictures, seed=settings.s
 chosen = {
     "epochs": settings.sprint_epochs, "batch_size": settings.sprint_batch, "widths": tuple(settings.sprint_widths),
 }  # fmt: skip
-race = sprint.Sprint(sprint_part, test_part, sprint.Settings(**chosen), device)
+race = acceleration.Sprint(sprint_part, test_part, acceleration.SprintSettings(**chosen), device)
 cold, warm = race.run(settings.seed), race.run(settings.seed)
 for name, run in (("cold", cold), ("warm", warm)):
     print(f"{name}: {run.seconds:.2f} s, {run.accuracy:.1%} of {len(test_part):,} test pictures right, on {run.device}")
@@ -666,8 +670,8 @@ figures.show(fig, alt=f"The training loss falls over {len(warm.losses)} steps to
 # %%
 worth = {"all tricks": warm.accuracy}
 for trick in settings.left_out:
-    without = sprint.Settings(**chosen, leave_out={trick})
-    worth[f"without {trick}"] = sprint.Sprint(sprint_part, test_part, without, device).run(settings.seed).accuracy
+    without = acceleration.SprintSettings(**chosen, leave_out={trick})
+    worth[f"without {trick}"] = acceleration.Sprint(sprint_part, test_part, without, device).run(settings.seed).accuracy
 for name, accuracy in worth.items():
     print(f"{name:<28}{accuracy:6.1%}")
 lost = {name: warm.accuracy - accuracy for name, accuracy in worth.items() if name != "all tricks"}
@@ -766,12 +770,12 @@ assert (plain - whole).abs().max() > 1e3 * (weighted - whole).abs().max()
 # %%
 plan = {"pictures": 96, "batch": 32, "epochs": 3, "width": 8, "save_every": 2, "precision": "float64"}
 with tempfile.TemporaryDirectory() as folder:
-    killed = distributed.launch(
-        distributed.Plan(**plan, kill_rank=1, kill_step=7),
+    killed = acceleration.launch(
+        acceleration.Plan(**plan, kill_rank=1, kill_step=7),
         settings.processes, Path(folder) / "many", max_restarts=1, timeout=300,
     )  # fmt: skip
     (Path(folder) / "one").mkdir()
-    alone = distributed.train(distributed.Plan(**plan), distributed.World(), Path(folder) / "one")
+    alone = distributed.train(acceleration.Plan(**plan), distributed.World(), Path(folder) / "one")
 print(f"{killed.processes} processes ({killed.backend}): {killed.restarts} restart, on from step {killed.resumed_at}")
 
 # %%
@@ -812,7 +816,7 @@ figures.show(
 # %%
 images, labels = next(iter(data.batches(cifar.train, 64)))
 net = models.SprintNet((16, 32, 32), len(cifar.classes))
-need = memory.training_memory(net, images, labels, moments=1)
+need = acceleration.training_memory(net, images, labels, moments=1)
 learned = sum(p.numel() for p in net.parameters() if p.requires_grad)
 assert need.gradients == need.optimizer == 4 * learned  # float32: 4 bytes each
 for name in ("weights", "gradients", "optimizer", "activations", "pictures"):
@@ -850,7 +854,7 @@ assert watched[0]() is not None
 # memory once, out of memory for ever. The mend:
 
 # %%
-memory.free_traceback(kept_error)
+acceleration.free_traceback(kept_error)
 print("still in memory:", watched[0]() is not None)
 assert watched[0]() is None
 
@@ -864,7 +868,7 @@ def train_with(size):
     return torch.empty(10**15) if size > 40 else size
 
 
-fitted = memory.with_smaller_batches(train_with, 128)
+fitted = acceleration.with_smaller_batches(train_with, 128)
 print("trained with batches of", fitted)
 assert fitted == 32
 
@@ -878,10 +882,10 @@ assert fitted == 32
 # %%
 cheating = iter([1.0, 1.5])
 try:
-    devices.require_parity(torch.device("cpu"), {"a sum": lambda device: torch.ones(3).sum() * next(cheating)})
+    acceleration.require_parity(torch.device("cpu"), {"a sum": lambda device: torch.ones(3).sum() * next(cheating)})
 except CourseError as error:
     print(type(error).__name__, "-", error)
-assert devices.parity(torch.device("cpu")) == {}
+assert acceleration.parity(torch.device("cpu")) == {}
 
 # %% [markdown]
 # ## Exercises
@@ -1000,13 +1004,13 @@ exercises.lesson7.quiz.ask(4)
 #
 # | what you built | where it lives |
 # | --- | --- |
-# | choosing and checking a device, the simulation | `acceleration.devices` |
-# | the stopwatch that waits | `acceleration.timer` |
-# | where a step's time goes | `acceleration.profiling` |
-# | the ladder | `acceleration.ladder`, `acceleration.graphs`, `benchmarks/ladder.py` |
-# | the sprint and its tricks | `acceleration.sprint`, `network`, `muon`, `benchmarks/sprint.py` |
-# | several processes | `distributed` |
-# | counting and freeing memory | `acceleration.memory` |
+# | choosing and checking a device, the simulation | `acceleration.pick_device`, `parity`, `PretendGPU` |
+# | the stopwatch that waits | `acceleration.measure`, `measure_in_turn`, `stopwatch` |
+# | where a step's time goes | `acceleration.profiled` |
+# | the ladder | `acceleration.climb`, `GraphedStep`, `benchmarks/ladder.py` |
+# | the sprint and its tricks | `acceleration.Sprint`, `Muon`, `models.SprintNet`, `benchmarks/sprint.py` |
+# | several processes | `acceleration.distributed` (the script), `launch` |
+# | counting and freeing memory | `acceleration.training_memory`, `free_traceback` |
 # | the sliders and lists | `widgets.lesson7` |
 # | the checks of your answers | `exercises.lesson7` |
 #

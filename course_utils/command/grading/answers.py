@@ -48,7 +48,7 @@ class Cut:
 
 
 def statements(cells: Iterable[tuple[int, str]]) -> tuple[list[Statement], dict[int, str]]:
-    """Return the top-level statements of all cells, and for each cell that is no Python, why.
+    """Return the top-level statements of all cells, and for each cell that is not Python, why.
 
     Lines with %magic and !shell stay what IPython makes of them: calls, which no answer needs.
     """
@@ -61,7 +61,7 @@ def statements(cells: Iterable[tuple[int, str]]) -> tuple[list[Statement], dict[
             line = f"line {error.lineno}: " if getattr(error, "lineno", None) else ""
             broken[number] = f"{line}{getattr(error, 'msg', error)}"
         except (RecursionError, MemoryError):
-            broken[number] = "it is nested too deeply"
+            broken[number] = "it is too deeply nested"
     return found, broken
 
 
@@ -73,14 +73,14 @@ def cut(
     Args:
         name: of the exercise.
         all_statements: from `statements`, as is `broken`.
-        cells: the notebook's code cells, to find an answer in one that is no Python.
+        cells: the notebook's code cells, to find an answer in one that is not Python.
     """
     bound = [index for index, each in enumerate(all_statements) if name in each.binds]
     functions = [index for index in bound if all_statements[index].function]
     if not bound:
         for number, source in cells:
             if number in broken and re.search(rf"^\s*(?:def\s+{name}\b|{name}\s*=)", source, re.MULTILINE):
-                return Cut(name, problem=f"Cell {number}, which holds it, is no Python: {broken[number]}.")
+                return Cut(name, problem=f"Cell {number}, which holds it, is not Python: {broken[number]}.")
         return Cut(name)
     # A def counts before `accuracy = accuracy(...)`, with which a learner tries it out.
     chosen = {(functions or bound)[-1]}

@@ -28,7 +28,7 @@ class Table:
 
 
 def has_settings(thing: Any) -> bool:
-    """Tell whether `thing` is of a kind whose attributes are followed and told."""
+    """Tell whether `thing` is of a kind whose attributes are followed and described."""
     of = type(thing).__module__
     return isinstance(thing, nn.Module) or of.startswith(("torch.optim.", "course_utils.exercises.lesson"))
 

@@ -105,7 +105,7 @@ def _limit() -> None:
         value = value if most == resource.RLIM_INFINITY else min(value, most)
         with contextlib.suppress(ValueError, OSError):  # not every system has every limit
             resource.setrlimit(limit, (value, value))
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then writing too much is an OSError that can be told
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then writing too much is an OSError that can be reported
 
 
 def _drop_capabilities(libc: ctypes.CDLL) -> None:

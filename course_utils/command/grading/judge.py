@@ -38,7 +38,7 @@ READY = {
 def all_exercises() -> dict[str, dict[str, Exercise]]:
     """Return the exercises of each lesson, by the lesson's number and their names, in the lesson's order."""
     found: dict[str, dict[str, Exercise]] = {}
-    for module in map(exercises.__dict__.get, exercises.__all__):
+    for module in (getattr(exercises, name) for name in exercises.__all__):
         for each in vars(module).values():
             if isinstance(each, Exercise):
                 found.setdefault(each.lesson, {})[each.name] = each
@@ -64,9 +64,12 @@ def judge(exercise: Exercise, answer: Answer) -> tuple[str, str]:
         outcome = Stopped("error", f"The check failed: {type(error).__name__}: {error}.")
         answer.network |= bool(answer.foreign)
     if outcome.outcome != "correct" and answer.network:
-        return "error", f"It gave back what cannot be judged outside its notebook: an object of type {answer.foreign}."
+        return (
+            "error",
+            f"It returned something that cannot be judged outside its notebook, an object of type {answer.foreign}.",
+        )
     if outcome.outcome == "wrong" and answer.failed:
-        return "error", f"It needs something that is not there: {answer.failed}."
+        return "error", f"It needs something that is missing: {answer.failed}."
     return outcome.outcome, outcome.message
 
 
@@ -101,7 +104,7 @@ def main() -> None:
     os.dup2(nowhere, 1)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the copy is ended too
     tempfile.tempdir = str(folder)  # what a check hands to an answer must be writable for it
-    torch.set_num_threads(1)  # the copies of a process with several threads would stand still
+    torch.set_num_threads(1)  # the copies of a process with several threads would hang
 
     def tell(**what: Any) -> None:
         answers.write(json.dumps(what) + "\n")

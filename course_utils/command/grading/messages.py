@@ -1,8 +1,8 @@
-"""What an answer gave, as bytes: JSON for the structure and raw numbers for tensors, so that nothing is ever unpickled.
+"""What an answer returned, as bytes: JSON for the structure, raw numbers for tensors; nothing is ever unpickled.
 
 Both sides hold the same arguments (one process is a copy of the other), so whatever the answer returns or changes is
-told by reference to these: `arguments.Table` numbers them. Beyond plain data, tensors and arrays, a module of PyTorch
-or of the course and an optimizer can be new. Anything else arrives as a `Foreign` object: a type and a text.
+described by reference to these, which `arguments.Table` numbers. Beyond plain data, tensors and arrays, a module of
+PyTorch or of the course and an optimizer can be new. Anything else arrives as a `Foreign` object: a type and a text.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from course_utils.exercises.differences import described
 
 MOST_BYTES = 200_000_000  # of one message
 DEEPEST = 60  # containers within containers
-TRUSTED = ("torch.nn.modules.", "torch.optim.", "torchvision.", "course_utils.")  # whose classes may be built anew
+TRUSTED = ("torch.nn.modules.", "torch.optim.", "torchvision.", "course_utils.")  # whose classes may be rebuilt
 MODULE_PARTS = frozenset(vars(nn.Module()))  # "_parameters", hooks and so on: no settings
 DTYPES = {str(each): each for each in vars(torch).values() if isinstance(each, torch.dtype)}
 
 
 class MessageError(Exception):
-    """Bytes that are no message, or more of them than one may have."""
+    """Bytes that are not a message, or more of them than a message may have."""
 
 
 class Foreign:
-    """Stands for something that cannot be told in plain data: its type's name, and how it prints."""
+    """Stands for something that plain data cannot describe: its type's name, and how it prints."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -64,9 +64,9 @@ class Writer:
         """Return `value` as JSON can hold it; things of the table become references."""
         if id(value) in self.table.numbers:
             return {"k": "known", "n": self.table.numbers[id(value)]}
-        return self.anew(value, depth)
+        return self.written_out(value, depth)
 
-    def anew(self, value: Any, depth: int = 0) -> Any:
+    def written_out(self, value: Any, depth: int = 0) -> Any:
         """Return `value` written out, although the table may know it."""
         of = type(value)
         if value is None or of in (bool, str) or (of is int and abs(value) < 2**63):
@@ -102,7 +102,7 @@ class Writer:
         return self.foreign(value)
 
     def foreign(self, value: Any) -> Any:
-        """Return a node for what cannot be told."""
+        """Return a node for something that plain data cannot describe."""
         try:
             text = described(value)
         except Exception:  # noqa: BLE001 - its __repr__ is the learner's
@@ -122,7 +122,7 @@ class Writer:
             "part": len(self.parts) - 1,
             "requires_grad": value.requires_grad,
             "parameter": isinstance(value, nn.Parameter),
-            "grad": None if gradient is None else self.anew(gradient, depth + 1),
+            "grad": None if gradient is None else self.written_out(gradient, depth + 1),
         }
 
     def settings(self, thing: Any, depth: int = 0) -> Any:
@@ -136,8 +136,8 @@ class Writer:
 
     def optimizer(self, thing: torch.optim.Optimizer, depth: int = 0) -> Any:
         """Return an optimizer's groups and what it remembers of each parameter."""
-        groups = [self.anew(dict(group), depth) for group in thing.param_groups]
-        state = [[self.node(key, depth), self.anew(dict(value), depth)] for key, value in thing.state.items()]
+        groups = [self.written_out(dict(group), depth) for group in thing.param_groups]
+        state = [[self.node(key, depth), self.written_out(dict(value), depth)] for key, value in thing.state.items()]
         return {"groups": groups, "state": state}
 
     def state(self, thing: Any) -> Any:
@@ -146,7 +146,7 @@ class Writer:
             return self.optimizer(thing)
         if has_settings(thing):
             return self.settings(thing)
-        return self.anew(thing) if isinstance(thing, (Tensor, list, dict)) else None
+        return self.written_out(thing) if isinstance(thing, (Tensor, list, dict)) else None
 
 
 DTYPES_OF = (torch.dtype, torch.device)
@@ -168,7 +168,7 @@ class Reader:
             raise MessageError("what came back from the answer cannot be read") from error
 
     def result(self) -> Any:
-        """Return what the answer gave, after carrying over what it changed.
+        """Return what the answer returned, after carrying over what it changed.
 
         Raises:
             MessageError: when the message makes no sense.
@@ -185,7 +185,7 @@ class Reader:
             raise MessageError("what came back from the answer cannot be read") from error
 
     def value(self, node: Any) -> Any:
-        """Return the value that `node` tells of."""
+        """Return the value that `node` describes."""
         if not isinstance(node, dict):
             return node
         k = node["k"]
@@ -219,7 +219,7 @@ class Reader:
         numbers, dtype = self.parts[node["part"]], DTYPES[node["dtype"]]
         shape = [int(side) for side in node["shape"]]
         if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(numbers):
-            raise MessageError("what came back from the answer has another size than it says")
+            raise MessageError("what came back from the answer does not have the size it claims")
         made = torch.frombuffer(numbers, dtype=dtype).reshape(shape) if numbers else torch.empty(shape, dtype=dtype)
         learns = bool(node["requires_grad"]) and (dtype.is_floating_point or dtype.is_complex)
         made = nn.Parameter(made, requires_grad=learns) if node["parameter"] else made.requires_grad_(learns)
@@ -233,7 +233,7 @@ class Reader:
         kind = nn.Module if node["k"] == "module" else torch.optim.Optimizer
         made = getattr(sys.modules.get(module), name, None)
         if not module.startswith(TRUSTED) or not isinstance(made, type) or not issubclass(made, kind):
-            raise MessageError(f"what came back from the answer says that it is a {name}")
+            raise MessageError(f"what came back from the answer claims to be a {name}")
         if kind is nn.Module:
             thing = made.__new__(made)
             nn.Module.__init__(thing)
@@ -269,14 +269,14 @@ class Reader:
             self.set_attributes(thing, state)
 
     def set_attributes(self, thing: Any, pairs: list[Any]) -> None:
-        """Set what was told; what could not be told stays as it was."""
+        """Set what was described; anything else stays as it was."""
         for key, node in pairs:
             if not (isinstance(node, dict) and node["k"] == "foreign" and key in vars(thing)):
                 vars(thing)[key] = self.value(node)
 
     @staticmethod
     def change_tensor(thing: Tensor, new: Tensor, state: dict[str, Any]) -> None:
-        """Copy numbers, gradient and whether it learns."""
+        """Copy its numbers, its gradient, and whether it learns."""
         with torch.no_grad():
             if thing.shape == new.shape and thing.dtype == new.dtype:
                 if not torch.equal(thing, new):  # several numbers of an expanded tensor lie in one place

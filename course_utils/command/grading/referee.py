@@ -22,10 +22,10 @@ from course_utils.errors import CourseError
 OUTCOMES = ("correct", "wrong", "not attempted", "error")
 WHOLE = 5  # a notebook may take as long as this many answers that hang
 GRACE = 60.0  # seconds beyond that, for the judge's own work, after which it is replaced
-ENDED = "Not judged: its judge stood still or was ended, perhaps for lack of memory."
+ENDED = "Not judged: its judge hung or was killed, perhaps for lack of memory."
 UNCONFINED = (
     "this system cannot confine answers (that takes Linux with Landlock and seccomp), so an answer may do what you "
-    "may; check only notebooks of people whom you trust, or use a container."
+    "may; check only notebooks from people you trust, or use a container."
 )
 # The same course_utils as here, wherever it came from, and nothing that lies in the current folder, such as torch.py.
 RUN = (
@@ -59,7 +59,7 @@ class Result:
 
 @dataclass
 class Results:
-    """What came of all notebooks, in the order in which they were found."""
+    """The outcomes of all notebooks, in the order in which they were found."""
 
     rows: list[Result] = field(default_factory=list)
     confined: bool = True  # whether this system forbids an answer what it should
@@ -90,7 +90,7 @@ def judge_all(
     """
     if not hasattr(os, "fork"):
         raise CourseError(
-            "course check needs Linux or macOS, to keep answers away from their judge; on Windows run it in WSL."
+            "course check needs Linux or macOS to keep answers away from their judge; on Windows, run it in WSL."
         )
     with tempfile.TemporaryDirectory(prefix="course-check-") as folder:
         first = _Judge(Path(folder))
@@ -173,7 +173,7 @@ class _Judge:
         if ready is None:
             self.close()
             said = (self.home / "errors.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            raise CourseError(f"Judging does not start: {said[-1] if said else 'it gives no reason'}.")
+            raise CourseError(f"Judging cannot start: {said[-1] if said else 'it gives no reason'}.")
         self.lessons, self.confined = ready["lessons"], ready["confined"]
 
     def notebook(self, submission: Submission, timeout: float) -> list[Result]:
@@ -196,7 +196,7 @@ class _Judge:
             for _ in names[len(rows) :]:
                 told = self._asked(line, timeout + GRACE)
                 line = ""
-                if told is None:  # it died or stands still, as when memory ran out: the next ones get a new judge
+                if told is None:  # it died or hangs, as when memory ran out: the next ones get a new judge
                     self._end()
                     rows.append(Result(name, lesson, names[len(rows)], "error", ENDED))
                     break
@@ -224,7 +224,7 @@ class _Judge:
         timer.start()
         try:
             return json.loads(self.process.stdout.readline())
-        except (OSError, ValueError):  # the end of the file is no JSON
+        except (OSError, ValueError):  # the end of the file is not JSON
             return None
         finally:
             timer.cancel()

@@ -62,9 +62,9 @@ def check_csv(path: Path) -> None:
         SettingError: when it cannot.
     """
     if path.is_dir():
-        raise SettingError(f"{path} is a folder; --csv wants the name of a file.")
+        raise SettingError(f"{path} is a folder; --csv needs the name of a file.")
     if path.suffix == ".ipynb":
-        raise SettingError(f"--csv would write over the notebook {path}; give the name of another file.")
+        raise SettingError(f"--csv would overwrite the notebook {path}; choose another file name.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         trial = path.with_name(f".{path.name}.trial")

@@ -43,11 +43,11 @@ class Stopped(BaseException):
 
 
 class Answer:
-    """Calls a learner's function in a process of its own.
+    """Calls a learner's function in a separate process.
 
     Args:
         cut: what it needs.
-        folder: where processes get a folder of their own to write in, removed after each call.
+        folder: where each process gets its own folder to write in, removed after the call.
         seconds: for all calls together.
     """
 
@@ -55,15 +55,15 @@ class Answer:
         self.cut, self.folder, self.seconds = cut, folder, seconds
         self.used = 0.0  # seconds
         self.failed = ""  # why a statement that the answer needs did not run
-        self.foreign = ""  # what kind of thing came back that cannot be told
+        self.foreign = ""  # the type of what came back, where plain data cannot describe it
         self.network = False  # whether it is a network of the learner's own class
         self.__name__ = cut.name
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
-        """Return what the answer gives; raise what it raises; arguments are changed as it changed them.
+        """Return what the answer returns and raise what it raises; arguments change as it changed them.
 
         Raises:
-            Stopped: when it is blank, no function, cannot be prepared, takes too long, or ends its process.
+            Stopped: when it is blank, is not a function, cannot be prepared, takes too long, or ends its process.
         """
         return self._called([(arguments, named, torch.get_rng_state())])
 
@@ -127,7 +127,7 @@ class Answer:
         return content
 
     def _receive(self, reading: int, received: bytearray, work: Path, deadline: float) -> str:
-        """Collect what comes until the end, and return in words what was too much, if anything was."""
+        """Collect what comes until the end, and return in words which limit was exceeded, if any."""
         looked = time.monotonic()
         while True:
             now = time.monotonic()
@@ -163,7 +163,7 @@ def _answer(cut: Cut, steps: list[Any], table: Table, writing: int, work: Path, 
         signal.signal(number, signal.SIG_DFL)
     with contextlib.suppress(OSError):  # the report says once where this system does not forbid enough
         confine(work, parent)
-    for module in map(exercises.__dict__.get, exercises.__all__):
+    for module in (getattr(exercises, name) for name in exercises.__all__):
         for each in vars(module).values():
             if isinstance(each, Exercise):
                 each.reference, each.checks = None, ()  # no answer, and no way round writing one
@@ -180,7 +180,7 @@ def _answer(cut: Cut, steps: list[Any], table: Table, writing: int, work: Path, 
     if failed:
         what["failed"] = failed
     if answer is None and failed:
-        what["stopped"] = ["error", f"It needs something that is not there: {failed}."]
+        what["stopped"] = ["error", f"It needs something that is missing: {failed}."]
     elif answer is None or answer is Ellipsis or is_untouched(answer):
         what["stopped"] = ["not attempted", f"{cut.name} is still blank."]
     elif not callable(answer):
@@ -230,7 +230,7 @@ def _exception(names: list[str], text: str) -> BaseException:
 
 
 def _parted(received: bytearray) -> tuple[int, bytes]:
-    """Return the cell that was being run last, 0 when all had been, and the message, empty when there is none."""
+    """Return the cell that was running last (0 when all had run) and the message (empty when there is none)."""
     cell, place = 0, 0
     while received[place : place + 1] == b"P" and len(received) >= place + 9:
         cell = struct.unpack_from("<q", received, place + 1)[0]

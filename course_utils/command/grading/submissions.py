@@ -47,7 +47,7 @@ def find(paths: Iterable[Path]) -> dict[str, Path]:
         if path.is_dir():
             found.update((inner.as_posix(), inner) for inner in _inside(path))
         elif not os.path.lexists(path):
-            raise SettingError(f"There is no notebook or folder {path}.")
+            raise SettingError(f"There is no notebook or folder called {path}.")
         elif path.suffix != ".ipynb":
             raise SettingError(f"{path} is not a notebook; its name must end in .ipynb.")
         else:
@@ -80,7 +80,7 @@ def read(path: Path, lessons: Mapping[str, Sequence[str]], name: str | None = No
 
 
 class _UnreadableError(Exception):
-    """A file that is no notebook that can be judged, and why, in one sentence."""
+    """A file that cannot be judged, and why, in one sentence."""
 
 
 def _inside(folder: Path) -> Iterable[Path]:
@@ -110,13 +110,13 @@ def _parsed(path: Path) -> dict[str, Any]:
     try:
         notebook = json.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError:
-        raise _UnreadableError("The file is not text in UTF-8, as every notebook is.") from None
+        raise _UnreadableError("The file is not UTF-8 text, as every notebook is.") from None
     except RecursionError:
-        raise _UnreadableError("The file is nested too deeply for a notebook.") from None
+        raise _UnreadableError("The file is too deeply nested to be a notebook.") from None
     except ValueError as error:
         raise _UnreadableError(f"The file is not JSON, as every notebook is: {_first_line(error)}.") from None
     if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
-        raise _UnreadableError("The file holds no cells, as every notebook in format 4 does.")
+        raise _UnreadableError("The file has no cells, as every notebook in format 4 has.")
     return notebook
 
 
@@ -129,10 +129,10 @@ def _code(notebook: Mapping[str, Any]) -> tuple[tuple[int, str], ...]:
         if isinstance(source, list) and all(isinstance(line, str) for line in source):
             source = "".join(source)
         if not isinstance(source, str):
-            raise _UnreadableError(f"Cell {number} is damaged: its source is no text.")
+            raise _UnreadableError(f"Cell {number} is damaged: its source is not text.")
         cells.append((number, source))
     if sum(len(source) for _, source in cells) > MOST_CODE:
-        raise _UnreadableError(f"It holds more than {MOST_CODE:,} characters of code.")
+        raise _UnreadableError(f"It has more than {MOST_CODE:,} characters of code.")
     return tuple(cells)
 
 
@@ -158,7 +158,9 @@ def _lesson(notebook: Mapping[str, Any], cells: Iterable[tuple[int, str]], lesso
     for counted in (asked, defined):
         if counted and counted.most_common(1)[0][1]:
             return counted.most_common(1)[0][0]
-    raise _UnreadableError("This is not a lesson of this course: it names no lesson and holds none of the exercises.")
+    raise _UnreadableError(
+        "This is not a lesson of this course; it names no lesson and contains none of the exercises."
+    )
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Run one notebook in a process of its own: watch it, measure it, end it and all it started."""
+"""Run one notebook in its own process: watch it, measure it, end it and all that it started."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ from typing import Any
 import psutil
 
 from course_utils.base.notes import FIGURES, SETTINGS, SOURCE
+from course_utils.command.notebooks.worker import MARK
 
-MARK = "COURSE_RUN"  # the worker's name for the same thing; importing the worker would need its imports
 ERROR_CLASS = "course-error"  # the widgets' name for it; importing them would need theirs
 TAG = re.compile(r"<[^>]*>")
 STEP = 0.1  # seconds between two looks at a running notebook
+LAST = 5.0  # seconds to wait for the last report of a worker that has ended: on a busy machine it may come late
 GRACE = 20.0  # seconds a worker gets to report a time-out by itself before it is ended
 PASSED, FAILED, TIMEOUT, DEAD, HIDDEN, FLOOD, STOPPED = (
     "passed", "failed", "timed out", "kernel died", "hidden error", "too much output", "interrupted",
@@ -49,7 +50,7 @@ class Execution:
 
     @property
     def passed(self) -> bool:
-        """Whether the notebook ran to its end without any error, also none hidden in widget state."""
+        """Whether the notebook ran to its end without an error, hidden ones included."""
         return self.status == PASSED
 
 
@@ -60,7 +61,7 @@ def execute(
     folder: Path | None = None,
     timeout: float = 3600,
     cell_timeout: float = 1800,
-    start_timeout: int = 60,
+    start_timeout: int = 180,
     environment: Mapping[str, str] | None = None,
     on_cell: Callable[[int, int], None] = lambda index, of: None,
     stop: threading.Event | None = None,
@@ -102,7 +103,7 @@ def execute(
 
 
 def collect(result: Execution) -> None:
-    """Fill in what the executed notebook carries, and fail it when an error hides in outputs or widget state."""
+    """Fill in what the executed notebook carries, and fail it when an error is hidden in outputs or widget state."""
     for index, output in _outputs(result.notebook):
         data = output.get("data", {})
         if isinstance(data.get(FIGURES), dict):
@@ -117,11 +118,11 @@ def collect(result: Execution) -> None:
     for error in hidden_errors(result.notebook):
         if result.passed:
             result.status = HIDDEN
-            result.error = f"an error hides in the state of a widget: {error}"
+            result.error = f"a widget's state hides an error: {error}"
 
 
 def hidden_errors(notebook: Mapping[str, Any]) -> list[str]:
-    """Return the errors that only widgets know of: inside outputs they captured, or shown to the learner by a panel."""
+    """Return the errors that only widgets hold: in outputs they captured, or shown to the learner by a panel."""
     states = notebook.get("metadata", {}).get("widgets", {})
     models = states.get("application/vnd.jupyter.widget-state+json", {}).get("state", {})
     captured = [
@@ -158,7 +159,7 @@ def _worker(
 
 
 def _environment(work: Path, marker: str, more: Mapping[str, str]) -> dict[str, str]:
-    """Return the worker's environment: a kernel of this very Python, and nothing from the user's own set-up."""
+    """Return the worker's environment: a kernel of this same Python, and nothing of the user's own set-up."""
     kernel = work / "jupyter" / "kernels" / "python3"
     kernel.mkdir(parents=True)
     argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
@@ -191,6 +192,7 @@ def _listen(process: subprocess.Popen[str], marker: str, events: queue.Queue[dic
         _, found, event = line.partition(marker)  # what a kernel wrote may stand before it on the same line
         if found:
             events.put(json.loads(event))
+    events.put({"event": "silent"})
 
 
 def _watch(
@@ -205,17 +207,17 @@ def _watch(
     """Follow the worker until it has reported its end, died, or used up its time; also return the peak in bytes."""
     result: Execution | None = None
     deadline = time.monotonic() + timeout
-    cell, cell_started, peak, kernel = 0, time.monotonic(), 0, None
+    cell, cell_started, peak, kernel, silent = 0, time.monotonic(), 0, None, False
     while result is None:
         ended = process.poll() is not None  # asked before the last look at the events, so that none is missed
         kernel, held = _kernel_memory(kernel, process.pid)
         peak = max(peak, held)
-        if ended:
-            time.sleep(STEP)  # the listening thread's last line
         try:
-            event = events.get(timeout=STEP)
+            event = events.get(timeout=LAST if ended and not silent else STEP)
         except queue.Empty:
             event = {}
+        if event.get("event") == "silent":
+            silent, event = True, {}
         if event.get("event") == "cell":
             cell, cell_started = event["index"] + 1, time.monotonic()
             on_cell(event["index"], event["of"])
@@ -225,13 +227,15 @@ def _watch(
         elif event.get("event") == "failed":
             result = _failure(event, cell)
         elif event.get("event") == "flood":
-            result = Execution(FLOOD, 0.0, error=f"cell {cell} wrote without end; print less")
+            result = Execution(FLOOD, 0.0, error=f"cell {cell} printed without end; print less")
         elif event:
             continue
         elif stop.is_set():
             result = Execution(STOPPED, 0.0, error="interrupted")
         elif time.monotonic() > deadline:
-            result = Execution(TIMEOUT, 0.0, error=f"the lesson took longer than {timeout:g} s, and was in cell {cell}")
+            result = Execution(
+                TIMEOUT, 0.0, error=f"the lesson took longer than {timeout:g} s and was still in cell {cell}"
+            )
         elif time.monotonic() > cell_started + cell_timeout + GRACE and cell:
             result = Execution(TIMEOUT, 0.0, error=f"cell {cell} took longer than {cell_timeout:g} s")
         elif ended:
@@ -268,7 +272,7 @@ def _kernel_memory(kernel: int | None, worker: int) -> tuple[int | None, int]:
 
 
 def _memory(pid: int | None) -> int:
-    """Return the most bytes of memory that process `pid` has held so far; those of now where only that is told."""
+    """Return the most bytes of memory that process `pid` has held so far, or its size now where the peak is unknown."""
     if pid is None:
         return 0
     try:
@@ -298,7 +302,7 @@ def family(pid: int, marker: str) -> list[psutil.Process]:
 
 
 def end_all(pid: int, marker: str) -> None:
-    """End process `pid` and all its kin. Kernels live in sessions of their own, so no group can be signalled."""
+    """End process `pid` and all that it started. Kernels have their own sessions, so no group can be signalled."""
     for _ in range(50):
         left = family(pid, marker)
         if not left:
@@ -337,4 +341,4 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 def _last_words(code: int, path: Path) -> str:
     lines = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    return f"the process ended with code {code}" + (f": {lines[-1][:300]}" if lines else " and no word")
+    return f"the process ended with code {code}" + (f": {lines[-1][:300]}" if lines else " and no message")

@@ -29,9 +29,7 @@ LANGUAGE = {
 INJECTED = "injected-parameters"
 # A live widget is gone with its kernel: its static twin in the same output stays.
 DROPPED = (SETTINGS, SOURCE, "application/vnd.jupyter.widget-view+json")
-NOT_SHARED = (
-    "This picture is not kept here, because it shows pictures that are not ours to publish; run the cell to see it."
-)
+NOT_SHARED = "This figure is left out because it shows pictures that are not ours to publish; run the cell to see it."
 ADDRESS = re.compile(r"\b0x[0-9a-f]{6,16}\b")
 CELL_FILE = re.compile(r"[^\s\"'(]*ipykernel_\d+[\\/]\d+\.py")
 
@@ -53,7 +51,7 @@ def normalised(
         about: what the notebook's metadata say of its run under "course" (lesson, profile).
         root: the course's folder, which disappears from paths in outputs.
         keep_injected: keep the cell with the parameters that papermill put in.
-        published: leave out pictures that may not be passed on; their words stay.
+        published: leave out pictures that may not be passed on; their descriptions stay.
     """
     cells, count = [], 0
     kept = [cell for cell in executed["cells"] if keep_injected or INJECTED not in cell["metadata"].get("tags", ())]
@@ -70,7 +68,7 @@ def normalised(
                 count += 1
             clean["execution_count"] = count if clean["source"].strip() else None
             outputs = [_output(o, count, root) for o in _merged(cell.get("outputs", ()))]
-            outputs = [o for o in outputs if o.get("text") != ""]  # a bar that was wiped away leaves nothing
+            outputs = [o for o in outputs if o.get("text") != ""]  # a bar that was erased leaves nothing
             clean["outputs"] = [_in_words(o) if published and is_private(o) else o for o in outputs]
         cells.append(clean)
     metadata = {"course": dict(about), "kernelspec": KERNEL, "language_info": LANGUAGE}
@@ -113,7 +111,7 @@ def is_private(output: Mapping[str, Any]) -> bool:
 
 
 def _in_words(output: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an output with words in the place of its picture."""
+    """Return an output with words in place of its picture."""
     words = "".join(output["data"].get("text/plain", ""))
     note = f"{NOT_SHARED} {words}"
     text = f"<p><em>{html.escape(NOT_SHARED)}</em> {html.escape(words)}</p>"
@@ -202,13 +200,13 @@ def _datum(kind: str, value: Any, root: Path) -> Any:
 
 
 def _after_returns(text: str) -> str:
-    """Return what is left to see of each line that a progress bar has written over and over."""
+    """Return what remains visible of each line that a progress bar has overwritten."""
     lines = text.replace("\r\n", "\n").split("\n")
     return "\n".join(_last_written(line) for line in lines)
 
 
 def _last_written(line: str) -> str:
-    """Return the last of what was written over one line: nothing where spaces have wiped a bar away."""
+    """Return what was last written over one line: nothing where spaces have erased a bar."""
     if "\r" not in line:
         return line
     last = ([part for part in line.split("\r") if part] or [""])[-1]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import re
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -15,7 +13,7 @@ CSS = """
 :root{color-scheme:light dark;--ink:#1b1f24;--soft:#5b6470;--line:#dde1e6;--paper:#fff;--card:#f6f7f9;--link:#0060a8;
 --good:#00664b;--bad:#a83c00;--code:#f8f8f8}
 @media(prefers-color-scheme:dark){:root{--ink:#e6e9ed;--soft:#a3acb8;--line:#343a43;--paper:#14171b;--card:#1c2026;
---link:#6cb8f2;--good:#4fd0a5;--bad:#ff9d66;--code:#1c2026}img.math{filter:invert(.9)}}
+--link:#6cb8f2;--good:#4fd0a5;--bad:#ff9d66;--code:#1c2026}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.6 system-ui,-apple-system,"Segoe UI",sans-serif}
 main{max-width:60rem;margin:0 auto;padding:2rem 1.25rem 4rem}
@@ -34,6 +32,7 @@ pre,code{font:0.875rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 padding:.6rem .8rem}
 .highlight pre{margin:0}.output{margin:.5rem 0 1rem}.prompt,.anchor-link{display:none}
 .text_cell_render{overflow-wrap:break-word}.text_cell_render td code{overflow-wrap:anywhere}
+math{font-size:1.1em}.formula{overflow:auto hidden;padding:.3rem 0}
 blockquote{border-left:3px solid var(--line);margin-left:0;padding-left:1rem}
 details{border:1px solid var(--line);border-radius:.4rem;padding:.4rem .8rem;margin:.5rem 0}
 :focus-visible{outline:2px solid var(--link);outline-offset:2px}
@@ -97,7 +96,7 @@ def _card(lesson: Mapping[str, Any]) -> str:
 
 
 def lesson_page(notebook: Mapping[str, Any], title: str, pages: Collection[str] = ()) -> str:
-    """Return an executed notebook as one page: pictures inside, formulas as pictures, no scripts.
+    """Return an executed notebook as one page: pictures inside, formulas as MathML, no scripts.
 
     Links to notebooks whose names (without .ipynb) are among `pages` lead to their pages.
     """
@@ -139,36 +138,28 @@ def _image(kind: str, output: Mapping[str, Any]) -> str:
 
 
 def with_formulas(text: str) -> str:
-    """Return Markdown `text` with its formulas as pictures; one that matplotlib cannot set stays as it is written."""
+    """Return Markdown `text` with its formulas as MathML, which browsers show and screen readers read by themselves.
 
-    def picture(match: re.Match[str]) -> str:
-        tex = match.group("block") or match.group("inline")
-        drawn = _formula(" ".join(tex.split()))
-        if drawn is None:
-            return match.group(0)
-        source, width, height, depth = drawn
-        image = (
-            f'<img class="math" alt="{html.escape(tex.strip())}" src="data:image/svg+xml;base64,{source}" '
-            f'style="width:{width:.2f}em;height:{height:.2f}em;vertical-align:{-depth:.2f}em">'
-        )
-        return f"\n\n<p>{image}</p>\n\n" if match.group("block") else image
+    A formula that the converter does not know stays as it is written.
+    """
+
+    def converted(match: re.Match[str]) -> str:
+        mathml = _mathml(match["block"] or match["inline"], "block" if match["block"] else "inline")
+        if mathml is None:
+            return match[0]
+        # A formula too wide for a telephone scrolls sideways, by keyboard too.
+        return f'\n\n<p class="formula" tabindex="0">{mathml}</p>\n\n' if match["block"] else mathml
 
     parts = CODE_IN_TEXT.split(text)
-    return "".join(part if i % 2 else MATH.sub(picture, part) for i, part in enumerate(parts))
+    return "".join(part if i % 2 else MATH.sub(converted, part) for i, part in enumerate(parts))
 
 
-def _formula(tex: str) -> tuple[str, float, float, float] | None:
-    """Return the SVG of a formula (base64) and its width, height and depth in em, or None if it cannot be set."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.mathtext import MathTextParser, math_to_image
+def _mathml(tex: str, display: str) -> str | None:
+    """Return a formula as MathML, or None where the converter fails or passes on a command that it does not know."""
+    from latex2mathml.converter import convert
 
-    size = 12  # points, so one em
     try:
-        parsed = MathTextParser("path").parse(f"${tex}$", dpi=72, prop=FontProperties(size=size))
-        buffer = io.BytesIO()
-        math_to_image(f"${tex}$", buffer, prop=FontProperties(size=size), dpi=72, format="svg")
-    except (ValueError, RuntimeError):
+        mathml = convert(" ".join(tex.split()), display=display)
+    except Exception:  # noqa: BLE001 - its errors have no class in common, and some are Python's own
         return None
-    width, height, depth = parsed[0], parsed[1], parsed[2]
-    svg = re.sub(rb"<metadata>.*?</metadata>", b"", buffer.getvalue(), flags=re.DOTALL)
-    return base64.b64encode(svg).decode(), width / size, (height) / size, depth / size
+    return None if "\\" in mathml else mathml

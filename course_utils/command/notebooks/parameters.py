@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ def parameters_of(notebook: Path) -> dict[str, Any] | None:
     The cell is read as Python, not by papermill's pattern, which overlooks a default that holds "=".
 
     Raises:
-        SettingError: when the file is no notebook, or its parameters cell does more than set constants.
+        SettingError: when the file is not a notebook, or its parameters cell does more than set constants.
     """
     try:
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
@@ -83,11 +83,11 @@ def checked_parameters(notebook: Path, number: str | None, profile: str, given: 
     return wanted
 
 
-def parse_assignments(texts: list[str], lessons: list[str]) -> dict[str, dict[str, str]]:
-    """Return `["03.epochs=2"]` as `{"03": {"epochs": "2"}}`; "epochs=2" will do when `lessons` has only one.
+def parse_assignments(texts: Sequence[str], lessons: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return `["03.epochs=2"]` as `{"03": {"epochs": "2"}}`; "epochs=2" works when `lessons` has only one.
 
     Raises:
-        SettingError: for a text of another form, or a lesson that is not among `lessons`.
+        SettingError: for a text of any other form, or a lesson that is not among `lessons`.
     """
     result: dict[str, dict[str, str]] = {lesson: {} for lesson in lessons}
     for text in texts:
@@ -99,7 +99,7 @@ def parse_assignments(texts: list[str], lessons: list[str]) -> dict[str, dict[st
         lesson = f"{int(lesson):02d}" if lesson.isdecimal() else lesson
         if lesson not in result:
             raise SettingError(
-                f"--set {text!r} is for lesson {lesson!r}, which is not run; run are {', '.join(lessons)}."
+                f"--set {text!r} is for lesson {lesson!r}, which is not among those to run: {', '.join(lessons)}."
             )
         result[lesson][name] = value.strip()
     return result

@@ -47,7 +47,9 @@ def render(text: str, figures: Mapping[str, Any]) -> str:
         if name not in figures:
             hint = closest(name, figures)
             known = ", ".join(sorted(other for other in figures if "." not in other)) or "none"
-            raise SettingError(f"The text quotes {{{{{name}}}}}, which is not recorded{hint}; recorded are: {known}.")
+            raise SettingError(
+                f"The text quotes {{{{{name}}}}}, which is not recorded{hint}; the recorded ones are {known}."
+            )
         try:
             return format(figures[name], specification)
         except (ValueError, TypeError) as error:

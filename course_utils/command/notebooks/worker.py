@@ -2,8 +2,8 @@
 
 Called as `python -m course_utils.command.notebooks.worker JOB.json`.
 
-It is a process of its own so that the runner can end it, whatever the notebook does, and so that papermill's change of
-folder touches nobody else. It reports on its standard output, one line an event.
+It has its own process so that the runner can end it, whatever the notebook does, and so that papermill's change of
+folder affects nothing else. It reports on its standard output, one line per event.
 """
 
 from __future__ import annotations

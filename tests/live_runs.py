@@ -33,8 +33,8 @@ def small_training(clothes):
         compared_steps=30,
     )
     yield panel
-    panel.stop()
-    panel.wait(LONG)
+    panel.run.stop()
+    panel.run.wait(LONG)
 
 
 @contextmanager
@@ -48,8 +48,8 @@ def small_race(clothes):
         steps=24,
     )
     yield panel
-    panel.stop()
-    panel.wait(LONG)
+    panel.run.stop()
+    panel.run.wait(LONG)
 
 
 def wait_for(condition):
@@ -68,8 +68,8 @@ def run_to_its_end(panel):
     torch.manual_seed(7)
     expected = torch.rand(5)
     torch.manual_seed(7)
-    panel.start()
+    panel.run.start()
     assert sum(range(1000)) == 499500  # the main thread works on meanwhile
-    assert panel.wait(LONG) and torch.equal(torch.rand(5), expected)
+    assert panel.run.wait(LONG) and torch.equal(torch.rand(5), expected)
     assert all(torch.equal(weights[name], value) for name, value in panel.model.state_dict().items())
-    assert panel.error is None and not panel.start_button.disabled
+    assert panel.error is None and not panel.run.start_button.disabled

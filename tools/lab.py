@@ -52,22 +52,33 @@ def chromium() -> str | None:
     return next((path for name in names if (path := shutil.which(name))), None)
 
 
+@contextmanager
+def launched() -> Iterator[Browser]:
+    """Start a Chromium, and end it with the `with` block."""
+    with sync_playwright() as engine:
+        browser = engine.chromium.launch(executable_path=chromium(), args=FLAGS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
 class Lab:
     """JupyterLab on a free port, in folders of its own, and a Chromium; all of it ends with the `with` block.
 
     Args:
         threads: cores that PyTorch may use in a kernel; all of them when None.
+        browser: a Chromium that is there already, and stays.
     """
 
-    def __init__(self, threads: int | None = 1) -> None:
-        self.threads = threads
+    def __init__(self, threads: int | None = 1, browser: Browser | None = None) -> None:
+        self.threads, self._given = threads, browser
 
     def __enter__(self) -> Lab:
         with ExitStack() as stack:
             self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="course-lab-")))
             self.url = stack.enter_context(_server(self.folder, self.threads))
-            engine = stack.enter_context(sync_playwright()).chromium
-            self.browser: Browser = stack.enter_context(engine.launch(executable_path=chromium(), args=FLAGS))
+            self.browser = self._given or stack.enter_context(launched())
             self._open = stack.pop_all()
         return self
 

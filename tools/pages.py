@@ -14,7 +14,7 @@ from playwright.sync_api import TimeoutError as TooLate
 # Part of a console error's text, and why it says nothing about the course. Anything else fails a test.
 BENIGN: Mapping[str, str] = {}
 FOCUS = "[role=slider], select, input, textarea, button"  # all that a panel's controls take the focus with
-SECONDS = 60  # for any one step in the page
+SECONDS = 180  # for any one step in the page, on a busy machine too
 SCRIPT = Path(__file__).with_name("pages.js").read_text(encoding="utf-8")
 
 
@@ -39,7 +39,7 @@ class Notebook:
         except TooLate:
             raise AssertionError(f"Waited {seconds:.0f} s in vain for {what}.") from None
 
-    def run_all(self, seconds: float = 180) -> None:
+    def run_all(self, seconds: float = 1200) -> None:
         """Choose "Run All Cells" in the menu, wait for the last cell and all widgets, and raise what a cell raised."""
         self.page.evaluate("course.forget()")
         self.page.get_by_role("menuitem", name="Run", exact=True).click()
@@ -144,7 +144,7 @@ class Panel:
         """Return a fingerprint of the picture's bytes once it can be seen."""
         return self.place.evaluate("panel => course.picture(panel)")
 
-    def wait_for(self, condition: Callable[[], bool], seconds: float = 20) -> None:
+    def wait_for(self, condition: Callable[[], bool], seconds: float = SECONDS) -> None:
         """Wait until a condition holds."""
         end = time.monotonic() + seconds
         while not condition():

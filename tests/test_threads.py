@@ -1,0 +1,75 @@
+"""How threads wait is said before PyTorch is loaded, is inherited, and leaves alone what a user has chosen."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from course_utils.base import machine, threads
+
+LINUX = sys.platform == "linux"
+
+
+def clean(**more):
+    names = {*threads.CHOSEN, "OMP_NUM_THREADS", "OMP_DISPLAY_ENV"}
+    return {**{name: value for name, value in os.environ.items() if name not in names}, **more}
+
+
+def said_by_openmp(code, **more):
+    """Return what GNU's OpenMP library says, when it is loaded, that it works with."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=clean(OMP_DISPLAY_ENV="VERBOSE", **more), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return dict(line.strip().replace("'", "").split(" = ") for line in done.stderr.splitlines() if " = " in line)
+
+
+@pytest.mark.skipif(not LINUX, reason="PyTorch brings another OpenMP library")
+def test_threads_spin_briefly_when_the_course_is_imported_before_pytorch():
+    assert said_by_openmp("import course_utils, torch")["GOMP_SPINCOUNT"] == threads.BRIEF["GOMP_SPINCOUNT"] == "10000"
+    assert said_by_openmp("import torch, course_utils")["GOMP_SPINCOUNT"] == "300000"  # too late: PyTorch's default
+
+
+@pytest.mark.skipif(not LINUX, reason="PyTorch brings another OpenMP library")
+def test_what_a_user_has_chosen_stays():
+    code = "import course_utils, os, torch; assert 'KMP_BLOCKTIME' not in os.environ"
+    assert said_by_openmp(code, GOMP_SPINCOUNT="777")["GOMP_SPINCOUNT"] == "777"
+    assert said_by_openmp(code, OMP_WAIT_POLICY="passive")["GOMP_SPINCOUNT"] == "0"
+
+
+def test_processes_that_are_started_inherit_it():
+    code = """
+import os, subprocess, sys
+import course_utils
+print(subprocess.check_output([sys.executable, "-c", "import os; print(os.environ['GOMP_SPINCOUNT'])"], text=True))
+"""
+    done = subprocess.run([sys.executable, "-c", code], env=clean(), capture_output=True, text=True)
+    assert done.stdout.strip() == "10000", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "granted"),
+    [("200000 100000", 2), ("150000 100000", 2), ("20000 100000", 1), ("max 100000", 16), ("", 16), ("1600000 1", 16)],
+)
+def test_no_more_threads_run_than_a_container_is_granted_cores(tmp_path, monkeypatch, content, granted):
+    (tmp_path / "cpu.max").write_text(content)
+    monkeypatch.setattr(threads, "QUOTAS", ((str(tmp_path / "cpu.max"), None),))
+    monkeypatch.setattr(threads, "usable_cores", lambda: 16)
+    environment = {}
+    threads.prepare(environment)
+    assert machine.cores() == granted
+    assert environment.get("OMP_NUM_THREADS") == (str(granted) if granted < 16 else None)
+    environment = {"OMP_NUM_THREADS": "5"}
+    threads.prepare(environment)
+    assert environment["OMP_NUM_THREADS"] == "5"
+
+
+@pytest.mark.parametrize(("quota", "granted"), [("300000", 3), ("-1", 16)])
+def test_control_groups_of_the_first_version_are_read_too(tmp_path, monkeypatch, quota, granted):
+    (tmp_path / "quota").write_text(f"{quota}\n")
+    (tmp_path / "period").write_text("100000\n")
+    files = ((str(tmp_path / "missing"), None), (str(tmp_path / "quota"), str(tmp_path / "period")))
+    monkeypatch.setattr(threads, "QUOTAS", files)
+    monkeypatch.setattr(threads, "usable_cores", lambda: 16)
+    assert threads.granted_cores() == granted
