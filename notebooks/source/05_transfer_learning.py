@@ -630,14 +630,14 @@ results.record(final_pictures=len(final), classes=len(classes), data=own.source.
 # %%
 # What is demanded depends on the pictures: nothing is known of yours beforehand.
 all_insects = classes == ("ants", "bees") and len(train) > 240
-enough = 0 if settings.pictures else 0.95 if all_insects else 0.7
+enough = 0 if settings.pictures else 0.93 if all_insects else 0.7
 assert mean >= enough, f"expected at least {enough:.0%}; did a setting change a lot?"
 
 # %% [markdown]
 # {{frozen_accuracy:.1%}} of {{final_pictures}} pictures on average over five seeds, between {{frozen_worst:.1%}} and
 # {{frozen_best:.1%}}, with {{training_pictures}} training pictures of {{classes}} classes ({{data}}). Not one number
 # of the body has changed; only the head has learned, in a second or so. On all the ants and bees, the assert demands
-# 95 %. From here on we only *look* at the final pictures: nothing is chosen by them any more.
+# 93 %. From here on we only *look* at the final pictures: nothing is chosen by them any more.
 #
 # ## How few pictures are enough
 #
