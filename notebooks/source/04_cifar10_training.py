@@ -140,14 +140,9 @@ print(f"The networks will live on: {device}")
 cifar = data.load("cifar10", seed=settings.seed)
 cifar.train
 
-
 # %%
-def at_most(part, count):
-    return part.take(count, seed=settings.seed) if count < len(part) else part
-
-
-train_part = at_most(cifar.train, settings.pictures_used)
-validation_part = at_most(cifar.validation, settings.test_used)
+train_part = cifar.train.take(at_most=settings.pictures_used, seed=settings.seed)
+validation_part = cifar.validation.take(at_most=settings.test_used, seed=settings.seed)
 classes = len(cifar.classes)
 for part in (train_part, validation_part):
     print(f"{part.name:<11}", f"{len(part):>6,} pictures of", tuple(part.images.shape[1:]))
@@ -208,7 +203,7 @@ print(f"the same logits from {models.count_parameters(classic):,} parameters")
 # %%
 training.seed_everything(settings.seed)
 classic = models.ClassicNet(classes).to(device)
-few = at_most(train_part, 6000)
+few = train_part.take(at_most=6000, seed=settings.seed)
 few_batches = data.batches(few, 4, shuffle=True, seed=settings.seed, device=device)
 validation = data.batches(validation_part, 500, device=device)
 optimizer = torch.optim.SGD(classic.parameters(), lr=0.001, momentum=0.9)
@@ -429,9 +424,9 @@ figures.show(
 # `data.Augment` makes the same changes with a whole batch at once:
 
 # %%
-assert torch.equal(data.shifted(cat[None], torch.tensor([[6, 1]]), 4)[0], shifted)
-assert torch.equal(data.flipped(cat[None], torch.tensor([True]))[0], mirrored)
-assert torch.equal(data.painted(cat[None], torch.tensor([[14, 22]]), 8, 128)[0], covered)
+assert torch.equal(data.crop(cat[None], torch.tensor([[6, 1]]), 4)[0], shifted)
+assert torch.equal(data.hflip(cat[None], torch.tensor([True]))[0], mirrored)
+assert torch.equal(data.cutout(cat[None], torch.tensor([[14, 22]]), 8, 128)[0], covered)
 augment = data.Augment(crop=4, flip=True, cutout=settings.cutout)
 print("in this lesson:", augment)
 
@@ -470,7 +465,7 @@ assert len(set(augmented)) == 3 and len(set(plain)) == 1
 
 # %%
 heart_part = train_part.take(500, seed=settings.seed)
-heart_validation = data.batches(at_most(validation_part, 1000), 500, device=device)
+heart_validation = data.batches(validation_part.take(at_most=1000, seed=settings.seed), 500, device=device)
 
 
 def learn(augment, epochs=20):
@@ -642,8 +637,8 @@ assert history.train_loss[-1] < history.train_loss[0]
 torch.manual_seed(settings.seed)
 widgets.lesson4.LiveTraining(
     models.ResidualNet((8, 16, 32), classes=classes),
-    data.batches(at_most(train_part, 2000), 64, shuffle=True, seed=settings.seed),
-    data.batches(at_most(validation_part, 300), 300),
+    data.batches(train_part.take(at_most=2000, seed=settings.seed), 64, shuffle=True, seed=settings.seed),
+    data.batches(validation_part.take(at_most=300, seed=settings.seed), 300),
     compared_steps=40,
 )
 
@@ -656,7 +651,7 @@ widgets.lesson4.LiveTraining(
 # All decisions are taken, and the test part is opened.
 
 # %%
-test_part = at_most(cifar.test, settings.test_used)
+test_part = cifar.test.take(at_most=settings.test_used, seed=settings.seed)
 test_batches = data.batches(test_part, 500, device=device, channels_last=True)
 accuracies = [training.evaluate(net, test_batches).accuracy for net, _ in trained]
 results.record(
