@@ -356,6 +356,7 @@ def test_an_orthogonalised_step_keeps_its_directions_and_evens_their_lengths(sha
     assert lengths.max() / lengths.min() > 1.3
 
 
+@pytest.mark.outcome
 def test_muon_keeps_the_length_of_the_weights_and_turns_them_downhill():
     weights = nn.Parameter(torch.randn(6, 3, 2, 2, generator=torch.Generator().manual_seed(0)))
     target = torch.randn(6, 3, 2, 2, generator=torch.Generator().manual_seed(1))
@@ -418,6 +419,7 @@ def sprinted(crops):
     return [race.run(0), race.run(0), race.run(1)]
 
 
+@pytest.mark.outcome
 def test_the_sprint_learns_on_a_few_pictures_and_looks_at_the_test_twice(sprinted):
     assert all(result.accuracy > 0.45 and result.plain_accuracy > 0.4 for result in sprinted)  # chance: 0.125
     assert len(sprinted[0].losses) == 60 and sprinted[0].losses[-1] < sprinted[0].losses[0] - 0.5

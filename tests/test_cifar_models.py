@@ -52,6 +52,7 @@ def test_each_stage_halves_the_pictures(widths, early_pool, last):
     assert net(images).shape == (3, 7)
 
 
+@pytest.mark.outcome
 def test_the_network_is_plain_layers_in_a_row_and_learns():
     torch.manual_seed(0)
     net = models.ResidualNet((4, 8), classes=2)

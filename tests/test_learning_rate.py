@@ -267,6 +267,7 @@ def test_groups_whose_rates_are_all_zero_climb_together(batches):
     assert result.stopped == "threshold"
 
 
+@pytest.mark.outcome
 def test_half_precision_works_on_the_cpu_and_gives_nearly_the_same_curve(batches):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(784, 32), nn.ReLU(), nn.Linear(32, 10))
@@ -276,6 +277,7 @@ def test_half_precision_works_on_the_cpu_and_gives_nearly_the_same_curve(batches
     assert half.losses != whole.losses and half.losses == pytest.approx(whole.losses, abs=0.03)
 
 
+@pytest.mark.outcome
 def test_float16_scales_its_gradients_and_keeps_no_scaler(batches):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))

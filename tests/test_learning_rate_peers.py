@@ -126,6 +126,7 @@ def curves(request, clothes):
     return ours, finder.history
 
 
+@pytest.mark.outcome
 def test_rates_and_losses_are_those_of_torch_lr_finder(curves):
     ours, theirs = curves
     n = len(ours.losses)
@@ -134,6 +135,7 @@ def test_rates_and_losses_are_those_of_torch_lr_finder(curves):
     assert theirs["loss"][:n] == pytest.approx(list(ours.losses), rel=1e-4)
 
 
+@pytest.mark.outcome
 def test_each_suggestion_is_within_a_factor_of_three_of_fastais_rule(curves):
     ours, theirs = curves
     n = len(ours.losses)

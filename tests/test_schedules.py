@@ -226,6 +226,7 @@ def result():
     return learning_rate.compare(CANDIDATES, network, clouds, clouds(0), epochs=2, seeds=[3, 4, 5])
 
 
+@pytest.mark.outcome
 def test_each_candidate_has_the_accuracy_that_training_alone_gives(result):
     training.seed_everything(4)
     model = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 3))
@@ -243,6 +244,7 @@ def test_each_candidate_has_the_accuracy_that_training_alone_gives(result):
     assert len(result.histories["one-cycle"][1].learning_rates) == 24
 
 
+@pytest.mark.outcome
 def test_a_run_whose_loss_is_no_number_counts_as_nothing_and_stops_nobody(result):
     assert result.accuracies["far too large"] == [0.0] * 3 and result.ranking()[-1] == "far too large"
     assert result.mean("constant") > 0.8

@@ -114,6 +114,7 @@ def test_a_plateau_schedule_gets_the_validation_loss():
     assert schedule.best == pytest.approx(training.evaluate(model, batches).loss)
 
 
+@pytest.mark.outcome
 def test_early_stopping_puts_the_best_weights_back():
     model, batches = linear(), pairs(*task())
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
@@ -234,6 +235,7 @@ def test_early_stopping_survives_a_resume(tmp_path):
     assert all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters()))
 
 
+@pytest.mark.outcome
 def test_autocast_trains_in_bfloat16_and_keeps_float_weights():
     model, batches = linear(), pairs(*task())
     seen = []
@@ -260,6 +262,7 @@ def test_a_step_that_float16_leaves_out_is_not_counted_by_the_schedule():
     assert (weights[0] - first).abs().max() < 0.1  # the gradients came back to their size before the step
 
 
+@pytest.mark.outcome
 def test_any_loss_can_be_used():
     model, batches = linear(), pairs(*task())
     smooth = nn.CrossEntropyLoss(label_smoothing=0.1)

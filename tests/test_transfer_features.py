@@ -221,6 +221,7 @@ def test_old_lists_go_when_there_are_many(net, listed, tmp_path, monkeypatch):
     assert len(list(tmp_path.glob("*/[0-9a-f]*"))) <= 3
 
 
+@pytest.mark.outcome
 def test_batches_are_shuffled_by_their_seed_and_a_head_trains_on_them(net, listed, tmp_path):
     found = transfer.cached_features(net, listed.train, cache=tmp_path)
     batches = found.batches(5, shuffle=True, seed=1)

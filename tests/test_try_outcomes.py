@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+import torch
 import try_outcomes
 from margins import run_source
 from try_outcomes import PROCESSORS, combinations, main, sureness
@@ -36,6 +37,21 @@ assert 0 < outcome < 0.6 and all(x > 0.1 for x in (1, outcome) if x < 1)
 assert_close(torch.tensor(1.0), torch.tensor(1.05), rtol=0, atol=0.1)
 """
 
+TOY_TESTS = """\
+import pytest
+import torch
+
+
+@pytest.mark.outcome
+def test_luck():
+    torch.manual_seed(1)
+    assert torch.rand(1).item() > 0.5
+
+
+def test_what_no_training_decides():
+    raise AssertionError
+"""
+
 
 @pytest.fixture
 def toy(tmp_path):
@@ -62,8 +78,6 @@ def test_every_value_of_every_axis_occurs_and_a_longer_list_begins_with_the_shor
 
 
 def test_an_assert_tells_how_far_it_was_from_failing(toy, monkeypatch):
-    import torch
-
     monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")  # read when PyTorch is imported, so without effect
     monkeypatch.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))
     path = toy("assert outcome > 0.7 and outcome < 0.8")
@@ -85,22 +99,32 @@ def test_what_is_sure_passes_and_what_holds_by_luck_is_named_with_what_breaks_it
     monkeypatch.delenv("COURSE_DATA_DIR", raising=False)
     monkeypatch.setattr(try_outcomes, "processors_here", lambda: ["default"])  # each costs one more import of PyTorch
     toy()
-    toy("assert outcome > 0.505\n\nif seed == 4:\n    os.kill(os.getpid(), 9)", "02_luck.py")
+    dies = next(combinations("02", 4, ["default"], ["sample"]))["seed"]
+    toy(f"assert outcome > 0.505\n\nif seed == {dies}:\n    os.kill(os.getpid(), 9)", "02_luck.py")
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_toy.py").write_text(TOY_TESTS)
     file = tmp_path / "outcomes.json"
-    assert main(["--trials", "10", "--out", str(file)], tmp_path) == 1
+    command = ["--trials", "4", "--out", str(file)]
+    assert main(command, tmp_path) == 1
     trials, out = json.loads(file.read_text()), capsys.readouterr().out
-    sure, lucky = ([trial for trial in trials if trial["lesson"] == lesson] for lesson in ("01", "02"))
-    assert {trial["seed"] for trial in sure} == set(range(10)) and not any(trial["error"] for trial in sure)
-    assert all(trial["margins"]["22: x > 0.1"] > 0.4 for trial in sure)
-    failed = [trial for trial in lucky if trial["margins"].get("24: outcome > 0.505", 0) < 0]
-    assert 0 < len(failed) < 9 and f"| 02 | 10 | 10 sample | {len(failed) + 1} |" in out
-    assert "| 01 | 10 | 10 sample | 0 |" in out
-    assert out.count("line 24, assert outcome > 0.505: AssertionError") == 2 * len(failed)
-    assert out.count(" threads, seed 4, sample: ended by signal 9, without an answer") == 1
+    sure, luck, tests = ([trial for trial in trials if trial["lesson"] == name] for name in ("01", "02", "tests"))
+    assert len({trial["seed"] for trial in sure}) == 4 and not any(trial["error"] for trial in sure)
+    assert all(trial["margins"]["22: x > 0.1"] > 0.4 for trial in sure) and "| 01 | 4 | 4 sample | 0 |" in out
+
+    for trial in luck:
+        torch.manual_seed(trial["seed"])
+        good = 0.5 + 0.01 * torch.rand(1).item() > 0.505
+        expected = "line 24, assert outcome > 0.505: AssertionError" * (not good)
+        assert trial["error"] == (expected or "ended by signal 9, without an answer" * (trial["seed"] == dies))
     assert "- 02 is not sure, " in out and ": line 24: outcome > 0.505" in out and "- 01 is not sure" not in out
 
-    (tmp_path / "notebooks" / "source" / "02_luck.py").unlink()
-    assert main(["--trials", "10", "--out", str(file), "--resume"], tmp_path) == 0
+    for trial in tests:
+        torch.manual_seed(1 + 1000 * trial["seed"])
+        margin = torch.rand(1).item() - 0.5
+        assert trial["margins"] == {"test_toy.py, 8: torch.rand(1).item() > 0.5": pytest.approx(margin)}
+        assert ("test_luck" in trial["error"]) == (margin <= 0) and "no_training" not in trial["error"]
+
+    assert main(["1", *command, "--resume"], tmp_path) == 0
     assert "passed" not in capsys.readouterr().out and json.loads(file.read_text()) == trials  # nothing ran again
 
 

@@ -100,6 +100,7 @@ def test_maps_are_laid_out_row_by_row_with_gaps():
     assert sheet.isnan().sum() == 5 * 5 - 3 * 4
 
 
+@pytest.mark.outcome
 def test_training_learns_in_its_thread_and_leaves_the_given_network_and_random_numbers_alone(panel):
     run_to_its_end(panel)
     assert len(panel.record.losses) == 60 and [step for step, _ in panel.record.checks] == [25, 50]

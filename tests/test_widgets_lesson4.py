@@ -86,6 +86,7 @@ def test_pictures_that_may_not_be_passed_on_are_marked(net, cat):
     assert panel._repr_mimebundle_()[1][SHAREABLE] is False
 
 
+@pytest.mark.outcome
 def test_the_residual_network_trains_live(cat):
     torch.manual_seed(0)
     images, labels = torch.randn(20, 3, 32, 32), torch.arange(20) % 4

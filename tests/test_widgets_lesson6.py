@@ -120,6 +120,7 @@ def test_the_sliders_draw_the_schedule_live_and_shapes_fill_them_in(panel):
     assert panel.sentence.startswith("Your schedule goes from 0.001 to 0.1, one-cycle up to 0.")
 
 
+@pytest.mark.outcome
 def test_both_networks_train_in_the_thread_under_their_schedules(panel):
     panel.shape.value = "falling"
     run_to_its_end(panel)

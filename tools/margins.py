@@ -1,4 +1,4 @@
-"""Run a lesson's source, and tell for each of its asserts how far it was from failing: its margin.
+"""Run a lesson's source or tests, and tell for each assert how far it was from failing: its margin.
 
 The two sides of every comparison in an assert are noted (`assert accuracy > 0.8` with an accuracy of 0.87 has a margin
 of 0.07), and for `assert_close` the share of the tolerance that was left. Figures are not drawn.
@@ -10,10 +10,12 @@ import ast
 import contextlib
 import math
 import operator
+import os
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,8 @@ EXACT = (1e-7, 1e-7)  # those of float64
 class _Watched(ast.NodeTransformer):
     """Hand the sides of every comparison in an assert to `compared__`, and set parameters of the lesson."""
 
-    def __init__(self, parameters: dict[str, Any]) -> None:
-        self.parameters, self.in_assert = parameters, False
+    def __init__(self, parameters: dict[str, Any], file: str = "") -> None:
+        self.parameters, self.file, self.in_assert = parameters, file, False
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST:
         name = node.targets[0].id if isinstance(node.targets[0], ast.Name) else ""
@@ -48,7 +50,7 @@ class _Watched(ast.NodeTransformer):
         signs = [SIGNS.get(type(each)) for each in node.ops]
         if not self.in_assert or None in signs or set(signs) == {"=="}:
             return node
-        place = ast.Constant(f"{node.lineno}: {ast.unparse(node)}")
+        place = ast.Constant(f"{self.file}{node.lineno}: {ast.unparse(node)}")
         sides = ast.Tuple([node.left, *node.comparators], ast.Load())
         call = ast.Call(ast.Name("compared__", ast.Load()), [place, ast.Constant(tuple(signs)), sides], [])
         return ast.fix_missing_locations(ast.copy_location(call, node))
@@ -90,6 +92,43 @@ def run_source(path: Path, parameters: dict[str, Any]) -> tuple[str, Margins, fl
         place = f"line {lines[-1]}, {source.splitlines()[lines[-1] - 1].strip()}: " if lines and lines[-1] else ""
         error = f"{place}{type(caught).__name__} {str(caught).partition(chr(10))[0]}".strip()
     return error, margins, time.perf_counter() - start
+
+
+def run_tests(folder: Path, seed: int) -> tuple[str, Margins, float]:
+    """Run the tests in `folder` that are marked `outcome`, with all seeds that they set moved by 1,000 times `seed`.
+
+    Only for a process that ends with it: what it changes in Python and in PyTorch stays changed.
+
+    Returns:
+        What failed, in one line, empty where nothing did; the margins of their asserts; its seconds.
+    """
+    import builtins
+
+    import pytest
+    import torch
+
+    margins, failed = Margins(), []
+
+    class Watch:
+        def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+            if report.failed:
+                failed.append(f"{report.nodeid}: {str(report.longrepr).splitlines()[-1]}")
+
+    def compiled(self: SourceFileLoader, data: bytes, path: str, **options: Any) -> Any:
+        if Path(path).parent == folder and Path(path).name.startswith("test_"):
+            data = _Watched({}, f"{Path(path).name}, ").visit(ast.parse(data))
+            return compile(data, path, "exec", dont_inherit=True)
+        return usual(self, data, path, **options)
+
+    usual, manual_seed = SourceFileLoader.source_to_code, torch.manual_seed
+    SourceFileLoader.source_to_code = compiled  # type: ignore[assignment, method-assign]
+    torch.manual_seed = lambda number: manual_seed(number + 1000 * seed)  # type: ignore[assignment]
+    builtins.compared__ = margins.compared  # type: ignore[attr-defined]
+    os.chdir(folder.parent)
+    start = time.perf_counter()
+    code = pytest.main(["-q", "-m", "outcome", "--assert=plain", "-p", "no:cacheprovider", str(folder)], [Watch()])
+    seconds = time.perf_counter() - start
+    return "; ".join(failed) or ("" if code == 0 else f"pytest ended with exit code {code}"), margins, seconds
 
 
 @contextlib.contextmanager

@@ -1,11 +1,12 @@
 """Try whether what the lessons find holds elsewhere: on other processors, with other threads, seeds and data.
 
-python tools/try_outcomes.py [LESSON ...] [--trials N] [--jobs N] [--out FILE] [--resume]
+python tools/try_outcomes.py [LESSON ...] [tests] [--trials N] [--jobs N] [--out FILE] [--resume]
 
 The outcome of a training hangs on the last digits of its floats, and these on the processor. So every lesson runs
 many times with its profile "quick", each time with another combination of instruction set, threads, seed and data (the
-embedded sample, and what COURSE_DATA_DIR holds where it is set). No assert may fail, and none should be near it: the
-report has the margin of every comparison in an assert, its distance from failing, and how much this margin varies.
+embedded sample, and what COURSE_DATA_DIR holds where it is set); so do the tests that are marked `outcome`. No assert
+may fail, and none should be near it: the report has the margin of every comparison in an assert, its distance from
+failing, and how much this margin varies.
 The exit code is 1 if a trial failed. Needs a system that can fork, so not Windows.
 """
 
@@ -29,7 +30,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from margins import run_source
+from margins import run_source, run_tests
 
 from course_utils.base.files import replace_file
 from course_utils.base.lessons import choose, find_root, sources
@@ -41,6 +42,7 @@ PROCESSORS = {
     "avx2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
     "avx512": {"ATEN_CPU_CAPABILITY": "avx512"},
 }
+TESTS = "tests"
 LONGEST = 1800  # seconds of one trial
 SURE = 4  # spreads between an assert's mean margin and 0; with fewer it is named in the report
 HEAD = """\
@@ -88,8 +90,13 @@ def attempt(trial: Trial) -> Trial:
             import torch
 
             torch.set_num_threads(trial["threads"])
+            path = Path(trial["path"])
             with tempfile.TemporaryDirectory() as tempfile.tempdir:
-                error, margins, seconds = run_source(Path(trial["path"]), {"seed": trial["seed"], "profile": "quick"})
+                if path.is_dir():
+                    sys.pycache_prefix = tempfile.tempdir  # its tests are compiled in another way than usual
+                    error, margins, seconds = run_tests(path, trial["seed"])
+                else:
+                    error, margins, seconds = run_source(path, {"seed": trial["seed"], "profile": "quick"})
             answer = {"error": error, "margins": margins, "seconds": round(seconds, 1)}
             os.write(writer, json.dumps(answer).encode())
         finally:
@@ -201,10 +208,17 @@ def processors_here() -> list[str]:
     return list(PROCESSORS)[: {"AVX512": 3, "AVX2": 2}.get(best, 1)]
 
 
+def wanted(names: list[str], root: Path) -> dict[str, Path]:
+    """Return the sources of the lessons with these numbers, and the folder of "tests"; everything for no name."""
+    lessons = [name for name in names if name != TESTS]
+    found = choose(lessons, sources(root), "source") if lessons or not names else {}
+    return {**found, TESTS: root / TESTS} if TESTS in names or not names else found
+
+
 def main(arguments: list[str] | None = None, root: Path | None = None) -> int:
     """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("lessons", nargs="*", metavar="LESSON", help="their numbers; all when none is named")
+    parser.add_argument("lessons", nargs="*", metavar="LESSON", help="its number, or tests; all when none is named")
     parser.add_argument("--trials", type=int, default=40, help="combinations for each lesson (40)")
     parser.add_argument("--jobs", type=int, default=1, help="trials at a time (1)")
     parser.add_argument("--out", type=Path, default=Path("runs/outcomes.json"), help="every trial (runs/outcomes.json)")
@@ -213,8 +227,9 @@ def main(arguments: list[str] | None = None, root: Path | None = None) -> int:
     old = json.loads(asked.out.read_text(encoding="utf-8")) if asked.resume and asked.out.is_file() else []
     tried, ahead, processors = [], [], processors_here()
     data = ["sample", "full"] if os.environ.get("COURSE_DATA_DIR") else ["sample"]
-    for lesson, path in choose(asked.lessons, sources(root or find_root()), "source").items():
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    for lesson, path in wanted(asked.lessons, root or find_root()).items():
+        files = sorted(path.glob("*.py")) if path.is_dir() else [path]
+        digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
         for turn, combination in enumerate(combinations(lesson, asked.trials, processors, data)):
             trial = {"lesson": lesson, "source": digest, **combination}
             known = [each for each in old if trial.items() <= each.items()]
