@@ -13,6 +13,7 @@ from course_utils.base.lessons import find_root
 from course_utils.errors import CourseError, DataError
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 NOT_YET = "not measured yet: run benchmarks/ladder.py on a GPU"
@@ -112,24 +113,25 @@ class Ladder:
         """Write the ladder as JSON, all of it or nothing."""
         replace_file(path, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
 
-    def plot(self) -> Figure:
-        """Draw one bar a rung with its speed, and its accuracy beside it."""
+    def plot(self, ax: Axes | None = None) -> Figure:
+        """Draw one bar a rung with its speed, and its accuracy beside it; into `ax`, or into a figure of its own."""
         import matplotlib.pyplot as plt
 
         rows = self.measured[::-1]
         fastest = max(rows, key=lambda row: row.pictures_per_second)
         factor = fastest.pictures_per_second / self.measured[0].pictures_per_second
         with figures.style():
-            figure, axes = plt.subplots(figsize=(8, 0.4 * len(rows) + 1.1))
+            if ax is None:
+                _, ax = plt.subplots(figsize=(8, 0.4 * len(rows) + 1.1))
             colours = [figures.ORANGE if row is fastest else figures.BLUE for row in rows]
-            bars = axes.barh([row.rung for row in rows], [row.pictures_per_second for row in rows], color=colours)
+            bars = ax.barh([row.rung for row in rows], [row.pictures_per_second for row in rows], color=colours)
             labels = [f"{row.pictures_per_second:,.0f}   ({row.accuracy:.1%} right)" for row in rows]
-            axes.bar_label(bars, labels=labels, padding=4)
+            ax.bar_label(bars, labels=labels, padding=4)
             title = f"{fastest.rung} is {factor:.1f} times as fast as {self.measured[0].rung}"
-            axes.set(title=title, xlabel=f"pictures trained in a second, on {fastest.device}, {self.date}")
-            axes.margins(x=0.32)
-            axes.grid(axis="y", visible=False)
-        return figure
+            ax.set(title=title, xlabel=f"pictures trained in a second, on {fastest.device}, {self.date}")
+            ax.margins(x=0.32)
+            ax.grid(axis="y", visible=False)
+        return ax.figure
 
 
 def load_ladder(path: Path) -> Ladder:

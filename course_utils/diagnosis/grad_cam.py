@@ -40,12 +40,19 @@ class GradCam:
         stretched = F.interpolate(self.heat[None, None], size=(height, width), mode="bilinear", align_corners=False)
         return stretched[0, 0].clamp(0, 1)
 
-    def draw(self, axes: Axes, image: Tensor) -> None:
-        """Draw the picture, uint8 (C, H, W), with the heat over it: what does not count is dark.
+    def plot(self, image: Tensor, name: str = "the class", ax: Axes | None = None) -> Figure:
+        """Draw the picture with the heat over it, where what does not count is dark.
+
+        Args:
+            image: the picture before it was normalised, uint8 (C, H, W).
+            name: the class's.
+            ax: draw into these axes; None makes a figure, with the picture as it is on the left.
 
         Raises:
-            TypeError: when `image` is no picture of bytes.
+            TypeError: when `image` is not a picture of bytes.
         """
+        import matplotlib.pyplot as plt
+
         if image.dtype != torch.uint8 or image.ndim != 3:
             raise TypeError(
                 f"The heat is drawn over one picture, uint8 (C, H, W), not {str(image.dtype)[6:]} "
@@ -53,23 +60,18 @@ class GradCam:
             )
         heat = self.at_size(*image.shape[1:])
         light = 0.25 + 0.75 * heat  # a quarter of the light is left where nothing speaks for the class
-        axes.imshow((image * light).permute(1, 2, 0).to(torch.uint8).numpy(), cmap="gray", vmin=0, vmax=255)
-        if heat.max() > 0:
-            axes.contour(heat.numpy(), levels=[0.5], colors=figures.ORANGE, linewidths=1.5)
-        axes.axis("off")
-
-    def plot(self, image: Tensor, name: str = "the class") -> Figure:
-        """Draw the picture beside itself under the heat; `name` is the class's."""
-        import matplotlib.pyplot as plt
-
         with figures.style():
-            figure, (left, right) = plt.subplots(1, 2, figsize=(5.6, 3.0))
-            left.imshow(image.permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=255)
-            left.axis("off")
-            self.draw(right, image)
-            left.set_title("the picture")
-            right.set_title(f"what speaks for {name}")
-        return figure
+            if ax is None:
+                _, (left, ax) = plt.subplots(1, 2, figsize=(5.6, 3.0))
+                left.imshow(image.permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=255)
+                left.axis("off")
+                left.set_title("the picture")
+            ax.imshow((image * light).permute(1, 2, 0).to(torch.uint8).numpy(), cmap="gray", vmin=0, vmax=255)
+            if heat.max() > 0:
+                ax.contour(heat.numpy(), levels=[0.5], colors=figures.ORANGE, linewidths=1.5)
+            ax.axis("off")
+            ax.set_title(f"what speaks for {name}")
+        return ax.figure
 
 
 def grad_cam(model: nn.Module, picture: Tensor, layer: str, target: int | None = None) -> GradCam:
