@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from course_utils.acceleration.devices import TorchDevice, pick_device
 from course_utils.acceleration.muon import Muon
 from course_utils.acceleration.timer import stopwatch
-from course_utils.data import Part
+from course_utils.data import TensorPart
 from course_utils.errors import SettingError, TrainingError
 from course_utils.models.sprint import SprintNet
 from course_utils.training import seed_everything
@@ -93,7 +93,11 @@ class Sprint:
     """
 
     def __init__(
-        self, train: Part, test: Part, settings: SprintSettings | None = None, device: str | TorchDevice = "auto"
+        self,
+        train: TensorPart,
+        test: TensorPart,
+        settings: SprintSettings | None = None,
+        device: str | TorchDevice = "auto",
     ) -> None:
         self.settings = settings or SprintSettings()
         if tuple(train.images.shape[1:]) != (3, 32, 32) or len(train) < self.settings.batch_size:
@@ -224,7 +228,7 @@ class Sprint:
             theirs.copy_(mine)
         return slow
 
-    def _normalised(self, part: Part) -> Tensor:
+    def _normalised(self, part: TensorPart) -> Tensor:
         mean, std = (torch.tensor(v, device=self.device.torch).view(-1, 1, 1) for v in (part.mean, part.std))
         return ((self.images[part.name].float() / 255 - mean) / std).to(self.dtype)
 
