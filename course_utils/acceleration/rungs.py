@@ -24,12 +24,15 @@ PARTS = ("data", "forward", "backward", "update")
 class Rung:
     """One rung: what changes on it, and how its loop is made.
 
+    name, change: in words.
+    kind: "cpu" or "cuda".
     loading: "one by one", "workers" (two processes, pinned memory on a GPU) or "resident" (the set lies on the device).
+    channels_last, bf16, compiled, graph: what its loop uses.
     """
 
     name: str
     change: str
-    kind: str = "cpu"  # or "cuda"
+    kind: str = "cpu"
     loading: str = "one by one"
     channels_last: bool = False
     bf16: bool = False
@@ -58,10 +61,15 @@ RUNGS = (
 class Measured:
     """What one rung gave.
 
-    pictures_per_second: trained, in the median epoch after the first. cold_seconds: of the first epoch, with starting
-    workers, compiling and recording. warm_seconds: of the median epoch after it. accuracy: from 0 to 1, after all
-    epochs. memory_mb: on a GPU the most that was allocated, on the CPU what is kept for the backward pass. parts:
-    milliseconds of a batch for each of `PARTS`, measured apart with waiting in between. missing: why it did not run.
+    rung: its name.
+    device: the name of the chip.
+    pictures_per_second: trained, in the median epoch after the first.
+    accuracy: from 0 to 1, after all epochs.
+    cold_seconds: of the first epoch, with starting workers, compiling and recording.
+    warm_seconds: of the median epoch after it.
+    memory_mb: on a GPU the most that was allocated, on the CPU what is kept for the backward pass.
+    parts: milliseconds of a batch for each of `PARTS`, measured apart with waiting in between.
+    missing: why it did not run.
     """
 
     rung: str

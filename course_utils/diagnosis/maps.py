@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FeatureMaps:
-    """What one layer answers to one picture: float32 (channels, H, W)."""
+    """What one layer answers to one picture.
+
+    layer: its name.
+    maps: float32 (channels, H, W).
+    """
 
     layer: str
     maps: Tensor

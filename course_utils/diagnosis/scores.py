@@ -30,11 +30,16 @@ def top_k(predictions: Predictions, k: int = 5) -> float:
 
 @dataclass(frozen=True)
 class PerClass:
-    """The accuracy of each class, float64 (classes,) from 0 to 1, NaN for a class without pictures."""
+    """How often a network is right in each class.
+
+    classes: their names.
+    accuracy: float64 (classes,) from 0 to 1, NaN for a class without pictures.
+    counts: pictures of each class, int64 (classes,).
+    """
 
     classes: tuple[str, ...]
     accuracy: Tensor
-    counts: Tensor  # pictures of each class, int64 (classes,)
+    counts: Tensor
 
     @property
     def worst(self) -> str:
@@ -72,7 +77,11 @@ def per_class(predictions: Predictions, classes: Sequence[str]) -> PerClass:
 
 @dataclass(frozen=True)
 class ConfusionMatrix:
-    """How often class i (row, the truth) was taken for class j (column, the guess): int64 (classes, classes)."""
+    """How often each class was taken for each other one.
+
+    classes: their names.
+    matrix: how often class i (row, the truth) was taken for class j (column, the guess), int64 (classes, classes).
+    """
 
     classes: tuple[str, ...]
     matrix: Tensor

@@ -100,7 +100,12 @@ def _require_layer(model: nn.Module, name: str) -> None:
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of a network on a picture's way: its name, kind, and numbers of parameters, all and those that learn."""
+    """A part of a network on a picture's way.
+
+    name: as the network has it.
+    kind: its class.
+    parameters, trainable: how many numbers it has, and how many of them learn.
+    """
 
     name: str
     kind: str
