@@ -93,7 +93,7 @@ def test_grad_cam_draws_and_leaves_nothing_open(net):
         (lambda net, p: diagnosis.grad_cam(net, p[0], "stages"), "One picture of shape"),
         (lambda net, p: diagnosis.grad_cam(net, p, "stage"), "no layer 'stage'"),
         (lambda net, p: diagnosis.grad_cam(net, p, "stages", 5), "no class number 5; they go from 0 to 4"),
-        (lambda net, p: diagnosis.grad_cam(net, p, "classifier"), "no stack of maps"),
+        (lambda net, p: diagnosis.grad_cam(net, p, "classifier"), "not a stack of maps"),
         (lambda net, p: diagnosis.pca(p), "flatten each picture"),
         (lambda net, p: diagnosis.pca(torch.randn(3, 8), 4), "have 1 to 3 directions, not 4"),
         (lambda net, p: diagnosis.pca(torch.full((3, 2), torch.nan)), "not a finite number"),

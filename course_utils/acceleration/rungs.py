@@ -53,7 +53,7 @@ RUNGS = (
     Rung("GPU: channels_last", "the channels of a pixel side by side", "cuda", "resident", True),
     Rung("GPU: bf16", "16 bits instead of 32, for the GPU's matrix units", "cuda", "resident", True, True),
     Rung("GPU: torch.compile", "operations fused into new kernels", "cuda", "resident", True, True, True),
-    Rung("GPU: CUDA graph", "a whole step with a single order", "cuda", "resident", True, True, True, True),
+    Rung("GPU: CUDA graph", "a whole step with a single launch", "cuda", "resident", True, True, True, True),
 )
 
 

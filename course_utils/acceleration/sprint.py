@@ -171,7 +171,7 @@ class Sprint:
                     )
                     if group["early"]:
                         group["lr"] = group["first"] * max(0.0, 1 - step / bias_steps)
-            self.net.whiten.bias.requires_grad_(step < bias_steps)  # later the slopes need not go back so far
+            self.net.whiten.bias.requires_grad_(step < bias_steps)  # later the gradients need not go back so far
             smoothing = settings.smoothing if settings.uses("label smoothing") else 0.0
             logits = self.forward(pictures).float()
             loss = F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="sum")
@@ -191,8 +191,8 @@ class Sprint:
         whole_decay = settings.decay * settings.batch_size
 
         def group(parameters: list[nn.Parameter], first: float, early: bool = False) -> dict[str, object]:
-            # SGD adds decay · weights to the gradients and multiplies by the rate: divided by the first rate, all groups
-            # shrink alike, and less as the rates fall. (Decoupled decay would not go through the momentum:
+            # SGD adds decay · weights to the gradients and multiplies by the rate: divided by the first rate, all
+            # groups shrink alike, and less as the rates fall. (Decoupled decay would not go through the momentum:
             # Loshchilov and Hutter 2019, arXiv:1711.05101.) Muon needs none: it sets the filters' length itself.
             decay = {"weight_decay": whole_decay / first}
             return {"params": parameters, "lr": first, "first": first, "early": early, **decay}

@@ -24,7 +24,7 @@ class GradCam:
     layer: the layer's name.
     target: the class that was asked about.
     probability: what the network gives that class, from 0 to 1.
-    weights: how much each map of the layer speaks for the class, float32 (channels,): the mean slope of its logit.
+    weights: how much each map of the layer speaks for the class, float32 (channels,): the mean gradient of its logit.
     heat: the weighted sum of the maps where it is positive, float32 (h, w), the layer's own height and width,
         divided by its largest value: from 0 to 1, and all 0 where nothing speaks for the class.
     """
@@ -77,8 +77,8 @@ class GradCam:
 def grad_cam(model: nn.Module, picture: Tensor, layer: str, target: int | None = None) -> GradCam:
     """Return where `picture` speaks for the class `target`, in evaluation mode.
 
-    Each map of the layer is weighted by the mean slope of the class's logit with respect to its numbers; the weighted
-    maps are added up, and what speaks against the class is cut off.
+    Each map of the layer is weighted by the mean gradient of the class's logit with respect to its numbers; the
+    weighted maps are added up, and what speaks against the class is cut off.
 
     Args:
         model: returns logits (1, classes); its mode, and gradients that it holds, stay as they are. Frozen networks
@@ -99,7 +99,7 @@ def grad_cam(model: nn.Module, picture: Tensor, layer: str, target: int | None =
     kept: list[Tensor] = []
 
     def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        # The slopes end here, so that nothing before the layer is worked out, and frozen layers do not matter.
+        # The gradients end here, so that nothing before the layer is worked out, and frozen layers do not matter.
         kept.append(output.detach().requires_grad_())
         return kept[-1].clone()  # a copy goes on: an in-place ReLU behind the layer must not change what is kept
 
@@ -111,15 +111,17 @@ def grad_cam(model: nn.Module, picture: Tensor, layer: str, target: int | None =
                 raise ValueError(f"{layer} took no part in the answer to this picture; choose a layer that does.")
             maps = kept[-1]
             if maps.ndim != 4:
-                raise ValueError(f"{layer} gives {tuple(maps.shape)}, which is no stack of maps; choose a convolution.")
+                raise ValueError(
+                    f"{layer} gives {tuple(maps.shape)}, which is not a stack of maps; choose a convolution."
+                )
             classes = logits.shape[1]
             if target is not None and not 0 <= target < classes:
                 raise ValueError(f"There is no class number {target}; they go from 0 to {classes - 1}.")
             chosen = int(logits.argmax()) if target is None else target
-            (slopes,) = torch.autograd.grad(logits[0, chosen], maps)  # (1, channels, h, w)
+            (gradients,) = torch.autograd.grad(logits[0, chosen], maps)  # (1, channels, h, w)
     finally:
         hook.remove()
-    weights = slopes[0].mean(dim=(1, 2))  # (channels,)
+    weights = gradients[0].mean(dim=(1, 2))  # (channels,)
     heat = torch.einsum("c,chw->hw", weights, maps.detach()[0]).relu()
     heat = heat / heat.max().clamp(min=torch.finfo(heat.dtype).tiny)
     probability = logits.detach()[0].softmax(dim=0)[chosen].item()
