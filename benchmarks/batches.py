@@ -29,7 +29,7 @@ BAR = 8  # times as many pictures per second
 class OneByOne(Dataset):
     """Pictures as torchvision's CIFAR10 hands them out: a Pillow picture through the transforms, and its label."""
 
-    def __init__(self, part: data.Part):
+    def __init__(self, part: data.TensorPart):
         self.pixels = part.images.permute(0, 2, 3, 1).contiguous().numpy()
         self.labels = part.labels.tolist()
         self.transform = transforms.Compose(
@@ -66,7 +66,7 @@ def main() -> None:
     n = options.pictures
     images = torch.randint(0, 256, (n, 3, 32, 32), dtype=torch.uint8, generator=generator)
     labels = torch.randint(0, 10, (n,), generator=generator)
-    part = data.Part(images, labels, tuple("0123456789"), "train", (0.5,) * 3, (0.25,) * 3)
+    part = data.TensorPart(images, labels, tuple("0123456789"), "train", (0.5,) * 3, (0.25,) * 3)
     ours = data.batches(part, options.batch, shuffle=True, augment=data.Augment(crop=4, flip=True))
     theirs = DataLoader(OneByOne(part), options.batch, shuffle=True, num_workers=2, persistent_workers=True)
     pictures_per_second(theirs)  # starts the workers

@@ -77,7 +77,7 @@ def main():
     parser.add_argument("--record", action="store_true", help="write results/benchmark_features.json")
     options = parser.parse_args()
     own = data.own_pictures()
-    train, final = own.train.take(options.pictures), data.final_part(own).take(options.pictures)
+    train, final = own.train.take(at_most=options.pictures), data.held_out(own).take(at_most=options.pictures)
     net = transfer.backbone("efficientnet_lite0")
     net.features(torch.zeros(SIZE, 3, 224, 224))  # warm
     with tempfile.TemporaryDirectory() as folder:

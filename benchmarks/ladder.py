@@ -32,8 +32,8 @@ def main():
     options = parser.parse_args()
     device = acceleration.pick_device(options.device)
     pictures = data.load(options.data)
-    train = pictures.train.take(min(options.pictures, len(pictures.train)))
-    test = pictures.test.take(min(options.test_pictures, len(pictures.test)))
+    train = pictures.train.take(at_most=options.pictures)
+    test = pictures.test.take(at_most=options.test_pictures)
     climbed = acceleration.climb(
         train, test, device, source=f"{pictures.title}: {pictures.source.description}", epochs=options.epochs,
         batch=options.batch, widths=tuple(options.widths), on_rung=lambda row: print(row, flush=True),

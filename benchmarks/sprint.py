@@ -39,7 +39,7 @@ def main():
     train, test, chosen = pictures.train, pictures.test, {}
     if device.kind == "cpu":
         print("No GPU: this is a miniature that shows the script works; its seconds say nothing about the records.")
-        train, test = train.take(min(2000, len(train))), test.take(min(800, len(test)))
+        train, test = train.take(at_most=2000), test.take(at_most=800)
         chosen = {"batch_size": 100, "widths": (8, 16, 32)}
     settings = acceleration.SprintSettings(
         epochs=options.epochs, compile=options.compile, leave_out=frozenset(options.leave_out), **chosen

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torchvision.transforms import v2
 
 from course_utils import data
-from course_utils.data.batches import fits, flipped, painted, shifted
+from course_utils.data.batches import crop, cutout, fits, hflip
 from course_utils.errors import DataError
 
 
@@ -23,7 +23,7 @@ def part(n=10, **shape):
     images = pictures(n, **shape)
     labels = torch.arange(n) % 3
     mean, std = data.statistics(images)
-    return data.Part(images, labels, ("a", "b", "c"), "train", mean, std)
+    return data.TensorPart(images, labels, ("a", "b", "c"), "train", mean, std)
 
 
 @settings(max_examples=40, deadline=None)
@@ -35,33 +35,33 @@ def part(n=10, **shape):
     st.integers(0, 4),
     st.integers(0, 99),
 )
-def test_shifted_equals_torchvisions_pad_and_crop(n, channels, height, width, padding, seed):
+def test_crop_equals_torchvisions_pad_and_crop(n, channels, height, width, padding, seed):
     images = pictures(n, channels, height, width, seed)
     offsets = torch.randint(0, 2 * padding + 1, (n, 2), generator=torch.Generator().manual_seed(seed))
     wanted = [
         TF.crop(TF.pad(image, [padding] * 4), int(top), int(left), height, width)
         for image, (top, left) in zip(images, offsets)
     ]
-    assert torch.equal(shifted(images, offsets, padding), torch.stack(wanted))
-    assert torch.equal(shifted(images.float(), offsets, padding), torch.stack(wanted).float())
+    assert torch.equal(crop(images, offsets, padding), torch.stack(wanted))
+    assert torch.equal(crop(images.float(), offsets, padding), torch.stack(wanted).float())
 
 
-def test_shifted_does_not_mind_the_memory_layout():
+def test_crop_does_not_mind_the_memory_layout():
     images, offsets = pictures(), torch.randint(0, 5, (10, 2))
-    assert torch.equal(shifted(images.to(memory_format=torch.channels_last), offsets, 2), shifted(images, offsets, 2))
+    assert torch.equal(crop(images.to(memory_format=torch.channels_last), offsets, 2), crop(images, offsets, 2))
 
 
-def test_flipped_equals_torchvisions_flip_where_chosen():
+def test_hflip_equals_torchvisions_flip_where_chosen():
     images, chosen = pictures(), torch.arange(10) % 3 == 0
     wanted = [TF.horizontal_flip(image) if flip else image for image, flip in zip(images, chosen)]
     before = images.clone()
-    assert torch.equal(flipped(images, chosen), torch.stack(wanted))
+    assert torch.equal(hflip(images, chosen), torch.stack(wanted))
     assert torch.equal(images, before)
 
 
-def test_painted_covers_a_square_around_each_centre_and_nothing_else():
+def test_cutout_covers_a_square_around_each_centre_and_nothing_else():
     images = pictures(2, height=10, width=10)
-    done = painted(images, torch.tensor([[5, 5], [0, 9]]), 4, fill=torch.tensor([1, 2, 3]).view(3, 1, 1))
+    done = cutout(images, torch.tensor([[5, 5], [0, 9]]), 4, fill=torch.tensor([1, 2, 3]).view(3, 1, 1))
     wanted = images.clone()
     wanted[0, :, 3:7, 3:7] = torch.tensor([1, 2, 3], dtype=torch.uint8).view(3, 1, 1)
     wanted[1, :, 0:2, 7:10] = torch.tensor([1, 2, 3], dtype=torch.uint8).view(3, 1, 1)
@@ -237,7 +237,7 @@ def test_settings_that_do_not_fit_are_named(settings, words):
 
 def test_pictures_of_one_colour_cannot_be_normalised():
     flat = torch.full((4, 1, 3, 3), 7, dtype=torch.uint8)
-    one = data.Part(flat, torch.tensor([0, 1, 0, 1]), ("a", "b"), "train", (7 / 255,), (0.0,))
+    one = data.TensorPart(flat, torch.tensor([0, 1, 0, 1]), ("a", "b"), "train", (7 / 255,), (0.0,))
     with pytest.raises(DataError, match="use normalise=False"):
         data.batches(one)
     images, _ = next(iter(data.batches(one, normalise=False)))

@@ -1,134 +1,209 @@
-"""Image folders: read picture by picture or at once; bad pictures are named, skipped or refused."""
+"""Folders of pictures: every entry accounted for, each class split in proportion, copies together, bad files named."""
 
 import multiprocessing
+import os
 import pickle
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from course_utils import data
-from course_utils.data import folders, image_files
+from course_utils import data, pictures
+from course_utils.data import folders, samples, sources
 from course_utils.errors import DataError
 
+CLASSES = ("cat", "coffee", "raccoon")
 TENSOR = v2.Compose([v2.Resize((16, 16)), v2.PILToTensor()])
 
 
-@pytest.fixture
-def root(tmp_path):
-    """Three parts of two classes, pictures of different sizes and formats."""
-    generator = np.random.default_rng(0)
-    sizes = {"train": [(40, 30), (20, 60), (33, 33)], "val": [(24, 18)], "test": [(16, 50), (30, 30)]}
-    for part, shapes in sizes.items():
-        for name in ("ants", "bees"):
-            (tmp_path / "pets" / part / name).mkdir(parents=True)
-            for i, (height, width) in enumerate(shapes):
-                pixels = generator.integers(0, 256, (height, width, 3), np.uint8)
-                suffix = ("jpg", "png", "bmp")[i]
-                Image.fromarray(pixels).save(tmp_path / "pets" / part / name / f"{i}.{suffix}")
-    (tmp_path / "pets" / "train" / "ants" / "notes.txt").write_text("not a picture")
-    (tmp_path / "pets" / "train" / "ants" / ".hidden.png").write_text("not a picture either")
-    return tmp_path / "pets"
+def little(number, size=(24, 18)):
+    """A picture of its own for each number."""
+    grid = np.random.default_rng(number).integers(0, 256, (3, 3, 3), np.uint8)
+    return Image.fromarray(grid).resize(size, Image.Resampling.BICUBIC)
 
 
-def test_a_folder_becomes_torchvision_datasets(root, capsys):
-    made = data.folder(root, transform=TENSOR, evaluation_transform=TENSOR)
-    assert [len(part) for part in (made.train, made.validation, made.test)] == [6, 2, 4]
-    assert made.classes == ("ants", "bees")
-    images, labels = next(iter(data.loader(made.train, 6)))
-    assert images.shape == (6, 3, 16, 16)
-    assert labels.tolist() == [0, 0, 0, 1, 1, 1]
-    assert capsys.readouterr().out == f"{made}\n"
-    assert str(made) == "pets: 6 training, 2 validation, 4 test pictures of 2 classes, from a folder of pictures."
-
-
-def test_with_a_size_a_folder_becomes_tensors(root):
-    made = data.folder(root, size=(16, 24), quiet=True)
-    assert made.train.images.shape == (6, 3, 16, 24)
-    assert [len(part) for part in (made.train, made.validation, made.test)] == [6, 2, 4]
-    images, _ = next(iter(data.batches(made.train, 6)))
-    torch.testing.assert_close(images.mean((0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
-
-
-def test_a_folder_without_parts_is_all_training(root):
-    made = data.folder(root / "train", size=(8, 8), quiet=True)
-    assert len(made.train) == 6
-    assert made.validation is None
-    assert made.test is None
-
-
-def test_the_loader_shuffles_by_its_seed(root):
-    made = data.folder(root, transform=TENSOR, quiet=True)
-
-    def order(seed):
-        return torch.cat([images for images, _ in data.loader(made.train, 2, shuffle=True, seed=seed)])
-
-    assert torch.equal(order(0), order(0))
-    assert not torch.equal(order(0), order(1))
-
-
-@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
-def test_datasets_work_in_workers_however_they_are_started(root, method):
-    if method not in multiprocessing.get_all_start_methods():
-        return
-    made = data.folder(root, transform=TENSOR, quiet=True)
-    loader = torch.utils.data.DataLoader(made.train, 3, num_workers=1, multiprocessing_context=method)
-    assert sum(len(labels) for _, labels in loader) == 6
-
-
-def test_a_folder_set_can_be_pickled(root):
-    made = pickle.loads(pickle.dumps(data.folder(root, transform=TENSOR, quiet=True)))
-    assert len(made.train) == 6
-
-
-@pytest.fixture
-def spoiled(root):
-    whole = (root / "train" / "ants" / "0.jpg").read_bytes()
-    (root / "train" / "ants" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
-    (root / "test" / "bees" / "text.png").write_text("<html>not a picture</html>")
+def fill(root, counts, suffix="png", start=0):
+    """Write so many pictures of each class; none is like another."""
+    number = start
+    for name, count in counts.items():
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for i in range(count):
+            little(number).save(root / name / f"{i:02d}.{suffix}")
+            number += 1
     return root
 
 
-def test_an_unreadable_picture_is_refused_by_name(spoiled):
-    with pytest.raises(DataError, match=r"cut\.jpg cannot be decoded"):
-        data.folder(spoiled, size=(8, 8), quiet=True)
-    made = data.folder(spoiled, transform=TENSOR, quiet=True)
-    with pytest.raises(DataError, match=r"cut\.jpg cannot be decoded"):
-        list(data.loader(made.train, 7))
+def counts(made):
+    return [list(part.counts().values()) for part in made.parts.values()]
 
 
-@pytest.mark.parametrize("size", [None, (8, 8)])
-def test_unreadable_pictures_are_skipped_on_demand_and_named(spoiled, size, capsys):
-    made = data.folder(spoiled, size=size, unreadable="skip")
-    assert (len(made.train), len(made.test)) == (6, 4)
-    line = capsys.readouterr().out
-    assert "2 unreadable left out: ants/cut.jpg, bees/text.png" in line
+@pytest.fixture(scope="module")
+def flat(tmp_path_factory):
+    return fill(tmp_path_factory.mktemp("flat") / "things", dict(zip(CLASSES, (20, 12, 8))))
 
 
-def test_many_skipped_pictures_are_counted():
-    assert folders.described(list("abcde")).endswith("5 unreadable left out: a, b, c and 2 more")
+@pytest.fixture
+def parted(tmp_path):
+    """Three parts of two classes."""
+    for i, (part, count) in enumerate({"train": 3, "val": 1, "test": 2}.items()):
+        fill(tmp_path / "pets" / part, {"ants": count, "bees": count}, start=100 * i)
+    return tmp_path / "pets"
 
 
-def test_a_photograph_held_upright_is_turned_as_its_camera_says(tmp_path):
-    pixels = np.zeros((20, 40, 3), np.uint8)
-    pixels[:, 20:] = 255
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned a quarter clockwise
-    Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
-    Image.fromarray(pixels).save(tmp_path / "turned.jpg", exif=exif, quality=95)
-    for name in ("turned.png", "turned.jpg"):
-        image = image_files.read_picture(tmp_path / name)
-        assert image.shape == (3, 40, 20)
-        assert image[:, :15].max() < 50
-        assert image[:, 25:].min() > 200
+# --- the split
 
 
-def test_a_picture_larger_than_is_safe_is_refused(root, monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(DataError, match="cannot be decoded"):
-        image_files.read_picture(root / "train" / "ants" / "0.jpg")
+def test_a_flat_folder_is_split_in_proportion_without_overlap(flat, capsys):
+    made = data.folder(flat)
+    assert counts(made) == [[10, 6, 4], [5, 3, 2], [5, 3, 2]]
+    files = [file for part in made.parts.values() for file in part.files]
+    assert len(files) == len(set(files)) == 40 and made.copies == 0
+    assert all(
+        file.parent.name == part.classes[label]
+        for part in made.parts.values()
+        for file, label in zip(part.files, part.labels)
+    )
+    assert capsys.readouterr().out == (
+        "things: 20 training, 10 validation and 10 test pictures of 3 classes, from a folder of pictures.\n"
+    )
+
+
+def test_the_split_follows_its_seed(flat):
+    first, again, other = (data.folder(flat, seed=seed, quiet=True) for seed in (1, 1, 2))
+    assert first.train.files == again.train.files != other.train.files
+
+
+def test_other_fractions_and_parts_that_are_not_wanted(flat):
+    assert counts(data.folder(flat, fractions=(0.8, 0.1, 0.1), quiet=True))[0] == [16, 10, 6]
+    made = data.folder(flat, fractions=(0.75, 0, 0.25), quiet=True)
+    assert counts(made) == [[15, 9, 6], [5, 3, 2]] and made.validation is None
+    alone = data.folder(flat, fractions=(1, 0, 0), quiet=True)
+    assert len(alone.train) == 40 and (alone.validation, alone.test) == (None, None)
+    for wrong in ((0.5, 0.5), (0.5, 0.5, 0.5), (0.0, 0.5, 0.5), (1.5, -0.5, 0)):
+        with pytest.raises(ValueError, match="three numbers that add up to 1, the first above 0"):
+            data.folder(flat, fractions=wrong)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_hundreds_of_different_shoes_of_the_same_look_keep_their_shares(suffix, tmp_path):
+    images, labels = samples.fashion_mnist("train")
+    for number, name in {5: "sandal", 7: "sneaker", 9: "ankle boot"}.items():
+        (tmp_path / name).mkdir()
+        for i, index in enumerate(np.flatnonzero(labels == number)[:100]):
+            Image.fromarray(images[index, 0]).save(tmp_path / name / f"{i:03d}.{suffix}")
+    made = data.folder(tmp_path, quiet=True)
+    assert counts(made) == [[50] * 3, [25] * 3, [25] * 3] and made.copies == 0
+    assert not [line for line in made.remarks if "split" in line]
+
+
+def product(number):
+    """A small thing in the middle of a white picture."""
+    draw = np.random.default_rng(number)
+    thing = Image.fromarray(draw.integers(0, 200, (8, 8, 3), np.uint8)).resize((70, 70), Image.Resampling.BICUBIC)
+    white = Image.new("RGB", (224, 224), "white")
+    white.paste(thing, tuple(77 + draw.integers(-8, 9, 2)))
+    return white
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_product_photographs_on_white_keep_their_shares(suffix, tmp_path):
+    for k, name in enumerate(("mugs", "shoes")):
+        (tmp_path / name).mkdir()
+        for i in range(30):
+            product(1000 * k + i).save(tmp_path / name / f"{i:02d}.{suffix}")
+    made = data.folder(tmp_path, quiet=True)
+    assert counts(made) == [[15, 15], [8, 8], [7, 7]] and made.remarks == ()
+
+
+def test_one_file_copied_ten_times_lies_in_one_part(tmp_path):
+    fill(tmp_path, {"a": 30, "b": 30})
+    for i in range(9):
+        shutil.copy(tmp_path / "a" / "03.png", tmp_path / "a" / f"copy {i}.png")
+    Image.open(tmp_path / "a" / "03.png").save(tmp_path / "a" / "03.bmp")
+    for seed in range(5):
+        made = data.folder(tmp_path, seed=seed, quiet=True)
+        copied = {name for name, part in made.parts.items() for file in part.files if file.name.startswith("copy")}
+        assert made.copies == 10 and len(copied) == 1
+        assert counts(made) == [[20, 15], [10, 8], [10, 7]]  # of 40 and 30
+        assert made.remarks[0].startswith("10 repeat another picture and stay in its part: a/03.png")
+
+
+def test_copies_that_make_the_shares_uneven_are_told(tmp_path):
+    fill(tmp_path, {"a": 4, "b": 8})
+    for i in range(8):
+        shutil.copy(tmp_path / "a" / "00.png", tmp_path / "a" / f"copy {i}.png")
+    made = data.folder(tmp_path, quiet=True)
+    assert "The class 'a' is split 9, 2, 1, because pictures that repeat stay in one part." in made.remarks
+
+
+def test_pictures_that_look_alike_are_named_and_left_where_they_are(tmp_path):
+    for k, name in enumerate(CLASSES):
+        (tmp_path / name).mkdir()
+        for i in range(8):
+            little(100 * k + i, (120, 90)).save(tmp_path / name / f"{i}.png")
+    little(3, (120, 90)).save(tmp_path / "cat" / "3-again.jpg", quality=70)
+    little(3, (120, 90)).resize((60, 45)).save(tmp_path / "cat" / "3-small.png")
+    made = data.folder(tmp_path, quiet=True)
+    assert made.remarks == ("3 look alike: cat/3-again.jpg, cat/3-small.png, cat/3.png.",)
+    assert counts(made) == [[5, 4, 4], [3, 2, 2], [2, 2, 2]] and made.copies == 0
+
+
+def test_a_class_with_fewer_pictures_than_parts_is_named(tmp_path):
+    fill(tmp_path, {"a": 4, "b": 2})
+    with pytest.raises(DataError, match="The class 'b' has 2 different pictures, too few for 3 parts"):
+        data.folder(tmp_path)
+
+
+# --- parts that are there
+
+
+def test_a_folder_with_parts_is_taken_as_it_is(parted, capsys):
+    made = data.folder(parted)
+    assert counts(made) == [[3, 3], [1, 1], [2, 2]]
+    assert {file.parent.parent.name for file in made.validation.files} == {"val"}
+    assert str(made) == "pets: 6 training, 2 validation and 4 test pictures of 2 classes, from a folder of pictures."
+    assert capsys.readouterr().out == f"{made}\n"
+
+
+@pytest.mark.parametrize("names", ["Train Valid TEST", "training validation testing", "TRAIN Dev test"])
+def test_parts_have_many_names_in_any_case(parted, names):
+    for old, new in zip(("train", "val", "test"), names.split()):
+        (parted / old).rename(parted / f"{new}-")
+        (parted / f"{new}-").rename(parted / new)
+    assert counts(data.folder(parted, quiet=True)) == [[3, 3], [1, 1], [2, 2]]
+
+
+def test_a_class_may_be_called_like_a_part(tmp_path):
+    fill(tmp_path, {"train": 4, "tram": 4, "test": 4})
+    assert data.folder(tmp_path, quiet=True).classes == ("test", "train", "tram")
+
+
+def test_a_test_folder_without_classes_is_not_used_and_named(parted):
+    shutil.rmtree(parted / "test")
+    fill(parted, {"test": 3})
+    made = data.folder(parted, quiet=True)
+    assert made.test is None and made.remarks == ("1 not used: test/ (holds no class folders).",)
+
+
+def test_pictures_in_two_parts_or_under_two_names_are_told(parted):
+    shutil.copy(parted / "train" / "ants" / "00.png", parted / "test" / "ants" / "again.png")
+    shutil.copy(parted / "train" / "bees" / "01.png", parted / "train" / "ants" / "bee.png")
+    made = data.folder(parted, quiet=True)
+    assert made.copies == 2
+    assert made.remarks == (
+        "1 pictures outside training are training pictures too: test/ants/again.png.",
+        "2 pictures are the same under two class names: train/ants/bee.png, train/bees/01.png.",
+    )
+
+
+def test_the_order_is_that_of_torchvisions_image_folder(parted):
+    made, theirs = data.folder(parted, quiet=True), ImageFolder(str(parted / "train"))
+    assert [(str(file), int(label)) for file, label in zip(made.train.files, made.train.labels)] == theirs.samples
+    assert list(made.classes) == theirs.classes
 
 
 @pytest.mark.parametrize(
@@ -136,68 +211,259 @@ def test_a_picture_larger_than_is_safe_is_refused(root, monkeypatch):
     [
         (lambda root: [path.unlink() for path in (root / "test" / "bees").iterdir()], "'bees' .* holds no pictures"),
         (lambda root: (root / "test" / "bees").rename(root / "test" / "wasps"), "lacks the class 'bees'"),
-        (lambda root: (root / "test" / "ants").rename(root / "train" / "wasps"), "lacks the class 'wasps'"),
-        (lambda root: (root / "train").rename(root / "training"), "no folder train"),
+        (
+            lambda root: (root / "test" / "ants").rename(root / "train" / "wasps"),
+            "lacks the class 'wasps'",
+        ),
+        (
+            lambda root: shutil.copytree(root / "test" / "ants", root / "test" / "wasps"),
+            "'wasps', which training lacks",
+        ),
+        (lambda root: (root / "train").rename(root / "learning"), "no folder train beside test and val"),
+        (lambda root: shutil.copytree(root / "val", root / "valid"), "two validation parts, val and valid; keep one"),
         (lambda root: root.rename(root.parent / "moved"), "There is no folder"),
+        (
+            lambda root: [shutil.rmtree(bees) for bees in root.glob("*/bees")],
+            "one class only, 'ants'",
+        ),
     ],
 )
-def test_a_folder_that_is_no_set_is_refused_clearly(root, change, words):
-    change(root)
+def test_a_folder_that_is_no_set_is_refused_clearly(parted, change, words):
+    change(parted)
     with pytest.raises(DataError, match=words):
-        data.folder(root, quiet=True)
+        data.folder(parted, quiet=True)
 
 
-def test_an_extra_class_outside_training_is_refused(root):
-    (root / "test" / "wasps").mkdir()
-    with pytest.raises(DataError, match="holds the class 'wasps', which training does not have"):
-        data.folder(root, quiet=True)
+def test_a_folder_too_high_asks_whether_the_next_one_is_meant(tmp_path, parted):
+    with pytest.raises(DataError, match=rf"one folder only, 'pets'; did you mean {parted}\?"):
+        data.folder(tmp_path)
 
 
-def test_a_folder_of_loose_pictures_is_refused(root):
+def test_a_folder_of_loose_pictures_is_refused(parted):
     with pytest.raises(DataError, match="holds no class folders"):
-        data.folder(root / "train" / "ants", quiet=True)
-    with pytest.raises(DataError, match="cannot be read"):
-        image_files.list_pictures(root / "nowhere")
+        data.folder(parted / "train" / "ants", quiet=True)
 
 
-def test_wrong_arguments_are_refused(root):
+def test_a_relative_folder_that_is_not_there_says_where_it_was_looked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=rf"There is no folder pets in {tmp_path}; check its name, or"):
+        data.folder("pets")
+
+
+# --- what is not used
+
+
+def test_debris_is_passed_over_and_everything_else_is_named_with_its_reason(tmp_path):
+    fill(tmp_path, {"cats": 4, "dogs": 4})
+    for name in (".DS_Store", "Thumbs.db", "cats/._00.png", "cats/desktop.ini", "__MACOSX/cats/._00.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"\0\5\x16\7")
+    fill(tmp_path / "cats", {".ipynb_checkpoints": 1})
+    for i in range(5):
+        (tmp_path / "cats" / f"IMG_{i}.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    (tmp_path / "dogs" / "notes.txt").write_text("no picture")
+    little(1).save(tmp_path / "loose.png")
+    made = data.folder(tmp_path, quiet=True)
+    assert counts(made) == [[2, 2], [1, 1], [1, 1]]
+    assert set(made.skipped) == {*(f"cats/IMG_{i}.HEIC" for i in range(5)), "dogs/notes.txt", "loose.png"}
+    assert made.remarks[-1] == (
+        "7 not used: loose.png (lies in no class folder); cats/IMG_0.HEIC, cats/IMG_1.HEIC, cats/IMG_2.HEIC and 2 more "
+        "(HEIC is not read here: save it as JPEG); dogs/notes.txt (is not a picture)."
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without named pipes")
+def test_pipes_and_links_to_folders_are_named_and_never_opened(tmp_path):
+    fill(tmp_path, {"cats": 4, "dogs": 4})
+    os.mkfifo(tmp_path / "cats" / "pipe.jpg")
+    (tmp_path / "dogs" / "round").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "dogs" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    made = data.folder(tmp_path, quiet=True)
+    assert sorted(made.skipped) == ["cats/pipe.jpg", "dogs/gone.png", "dogs/round/"]
+
+
+def test_every_suffix_that_is_listed_is_read(tmp_path):
+    forms = {".jpg": "JPEG", ".jpeg": "JPEG", ".jfif": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".pgm": "PPM"}
+    for k, name in enumerate(("a", "b")):
+        (tmp_path / name).mkdir()
+        for i, suffix in enumerate(pictures.files.SUFFIXES):
+            little(50 * k + i).save(tmp_path / name / f"x{suffix.upper()}", forms.get(suffix, suffix[1:].upper()))
+    made = data.folder(tmp_path, quiet=True)
+    assert sum(map(len, made.parts.values())) == 2 * len(pictures.files.SUFFIXES) and not made.skipped
+
+
+@pytest.fixture
+def spoiled(tmp_path):
+    fill(tmp_path / "set", {"a": 4, "b": 4}, "jpg")
+    whole = (tmp_path / "set" / "a" / "00.jpg").read_bytes()
+    (tmp_path / "set" / "a" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "set" / "b" / "text.png").write_text("<html>no picture</html>")
+    return tmp_path / "set"
+
+
+@pytest.mark.parametrize("size", [None, (8, 8)])
+def test_pictures_that_cannot_be_read_are_refused_by_name_or_left_out_and_named(spoiled, size, capsys):
+    with pytest.raises(DataError, match=r"1 of 10 pictures|2 of 10 pictures in set cannot be read: a/cut\.jpg"):
+        data.folder(spoiled, size=size)
+    made = data.folder(spoiled, size=size, unreadable="skip")
+    assert sum(map(len, made.parts.values())) == 8
+    assert "2 not used: a/cut.jpg (is damaged); b/text.png (is not a picture)" in capsys.readouterr().out
+    assert made.skipped["a/cut.jpg"].startswith("is damaged (")
+
+
+def test_a_class_without_a_readable_picture_is_named(spoiled):
+    for file in (spoiled / "b").glob("*.jpg"):
+        file.unlink()
+    with pytest.raises(DataError, match=r"No picture of the class 'b' in set can be read: b/text.png"):
+        data.folder(spoiled, unreadable="skip")
+    (spoiled / "b" / "text.png").rename(spoiled / "b" / "text.heic")
+    with pytest.raises(DataError, match=r"'b' in .* holds no pictures that can be read \(b/text.heic \(HEIC"):
+        data.folder(spoiled, unreadable="skip")
+
+
+def test_odd_pictures_are_read_and_monsters_are_refused(tmp_path):
+    fill(tmp_path, {"odd": 1, "plain": 6})
+    noise = np.random.default_rng(0)
+    frames = [Image.fromarray(noise.integers(0, 256, (40, 50, 3), np.uint8)) for _ in range(3)]
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (1, 1), "red").save(tmp_path / "odd" / "pixel.png")
+    frames[1].save(tmp_path / "odd" / "turned.jpg", exif=exif)
+    frames[0].save(tmp_path / "odd" / "moving.webp", save_all=True, append_images=frames[1:])
+    made = data.folder(tmp_path, quiet=True)
+    sizes = {file.name: size for part in made.parts.values() for file, size in zip(part.files, part.sizes)}
+    assert sizes["turned.jpg"] == (40, 50) and sizes["pixel.png"] == (1, 1) and sizes["moving.webp"] == (50, 40)
+    Image.new("1", (10_000, 10_000)).save(tmp_path / "plain" / "monster.png")  # a few kB, 100 megapixels
+    with pytest.raises(DataError, match=r"cannot be read: plain/monster\.png \(has 10,000 × 10,000 pixels, more than"):
+        data.folder(tmp_path, quiet=True)
+
+
+# --- one decoder for all doors
+
+
+def test_a_picture_has_the_same_pixels_through_every_door(tmp_path, monkeypatch):
+    ramp = np.linspace(0, 65535, 48 * 64).reshape(48, 64).astype(np.uint16)
+    clear = np.zeros((48, 64, 4), np.uint8)
+    clear[:, :32] = (200, 30, 30, 255)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name in ("a", "b"):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        Image.fromarray(ramp if name == "a" else ramp[::-1].copy()).save(tmp_path / "own" / name / "grey16.png")
+        Image.fromarray(clear if name == "a" else clear[:, ::-1].copy()).save(tmp_path / "own" / name / "clear.png")
+        little(ord(name), (64, 48)).save(tmp_path / "own" / name / "turned.jpg", exif=exif)
+    as_files = data.folder(tmp_path / "own", fractions=(1, 0, 0), quiet=True).train
+    as_tensors = data.folder(tmp_path / "own", size=(48, 48), fractions=(1, 0, 0), quiet=True).train
+    (batch, _) = next(iter(data.loader(as_files, 6, transform=v2.Compose([v2.CenterCrop(48), v2.PILToTensor()]))))
+    for i, file in enumerate(as_files.files):
+        alone = pictures.open_picture(file)
+        upload = pictures.open_upload(pictures.Upload(file.name, file.read_bytes()))
+        assert alone.tobytes() == upload.tobytes() == as_files.picture(i).tobytes()
+        x, y = (alone.width - 48) // 2, (alone.height - 48) // 2
+        middle = pictures.to_tensor(alone.crop((x, y, x + 48, y + 48)))
+        assert torch.equal(as_tensors.images[i], middle) and torch.equal(batch[i], middle)
+    grey = as_tensors.images[1].float().mean()
+    assert as_files.files[1].name == "grey16.png" and 126 < grey < 129  # not cut off at 255
+
+
+# --- as tensors, and one after another
+
+
+def test_with_a_size_a_folder_becomes_tensors(parted):
+    made = data.folder(parted, size=(16, 24), quiet=True)
+    assert made.train.images.shape == (6, 3, 16, 24) and counts(made) == [[3, 3], [1, 1], [2, 2]]
+    assert (made.test.mean, made.test.std) == data.statistics(made.train.images)
+    images, _ = next(iter(data.batches(made.train, 6)))
+    torch.testing.assert_close(images.mean((0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
+
+
+def test_pictures_that_would_not_fit_in_memory_are_refused_before_they_are_read(parted):
+    with pytest.raises(DataError, match=r"12 pictures of 20000×20000 would take 14\.4 GB"):
+        data.folder(parted, size=(20_000, 20_000), quiet=True)
+
+
+def test_wrong_arguments_are_refused(parted):
     with pytest.raises(ValueError, match="unreadable must be one of refuse, skip"):
-        data.folder(root, unreadable="ignore")
-    with pytest.raises(ValueError, match=r"augment them with data\.batches"):
-        data.folder(root, size=(8, 8), transform=TENSOR)
-    with pytest.raises(ValueError, match="unreadable must be one of"):
-        image_files.decode(image_files.list_pictures(root / "train"), unreadable="perhaps")
+        data.folder(parted, unreadable="ignore")
 
 
-def test_pictures_that_would_not_fit_in_memory_are_refused_before_they_are_read(root):
-    with pytest.raises(DataError, match=r"would take 7\.2 GB"):
-        data.folder(root, size=(20_000, 20_000), quiet=True)
+def test_the_loader_gives_batches_of_transformed_pictures_and_shuffles_by_its_seed(parted):
+    train = data.folder(parted, quiet=True).train
+    images, labels = next(iter(data.loader(train, 6, transform=TENSOR)))
+    assert images.shape == (6, 3, 16, 16) and labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert torch.equal(images[2], TENSOR(train.picture(2)))
+
+    def order(seed):
+        return torch.cat([images for images, _ in data.loader(train, 2, transform=TENSOR, shuffle=True, seed=seed)])
+
+    assert torch.equal(order(0), order(0)) and not torch.equal(order(0), order(1))
 
 
-def test_pictures_of_different_sizes_need_a_size(root):
-    with pytest.raises(DataError, match=r"differ in size .* pass size=\(height, width\)"):
-        image_files.decode(image_files.list_pictures(root / "train"))
+def brightness(picture):
+    return torch.tensor(float(np.asarray(picture).mean()))
 
 
-def test_when_no_picture_can_be_decoded_it_is_an_error_even_when_skipping(tmp_path):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "x.png").write_text("no")
-    with pytest.raises(DataError, match=r"No picture in .* can be decoded"):
-        image_files.decode(image_files.list_pictures(tmp_path), unreadable="skip")
+def test_the_loaders_pictures_can_be_sent_to_workers(parted):
+    train = data.folder(parted, quiet=True).train
+    here, there = (data.loader(train, 6, transform=brightness, workers=workers) for workers in (0, 1))
+    dataset = pickle.loads(pickle.dumps(here.dataset))  # as workers that are spawned get it
+    assert len(dataset) == 6 and dataset[5] == here.dataset[5]
+    if multiprocessing.get_start_method() == "fork":
+        assert torch.equal(next(iter(here))[0], next(iter(there))[0])
 
 
-def test_decoding_works_without_a_cache_that_can_be_written(root, tmp_path):
-    same = tmp_path / "same" / "a"
-    same.mkdir(parents=True)
-    Image.fromarray(np.ones((4, 4, 3), np.uint8)).save(same / "0.png")
+# --- the lesson's pictures
+
+
+def test_the_lessons_pictures_are_a_stand_in_that_says_so_where_nothing_else_is(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COURSE_DATA_DIR", str(tmp_path / "empty"))
+    monkeypatch.setattr(sources, "cache_folder", lambda: tmp_path / "cache")
+    made = data.own_pictures()
+    assert "a stand-in: parts of the course's own photographs" in capsys.readouterr().out
+    assert made.classes == pictures.photographs() and made.source.stand_in and made.source.shareable
+    assert set(made.train.counts().values()) == {40} and set(data.held_out(made).counts().values()) == {20}
+    assert made.train.pixels == "224×224 pixels each" and (made.remarks, made.copies) == ((), 0)
+    again = data.own_pictures(quiet=True)
+    assert again.train.files == made.train.files and len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_the_stand_in_finds_another_place_where_the_cache_cannot_be_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(samples, "PARTS", {"train": 1, "test": 1})
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr(samples.tempfile, "gettempdir", lambda: str(tmp_path / "elsewhere"))
+    assert samples.photo_parts(tmp_path / "file").parent == tmp_path / "elsewhere"
+    monkeypatch.setattr(samples.tempfile, "gettempdir", lambda: str(tmp_path / "file"))
+    with pytest.raises(DataError, match="cannot be written to"):
+        samples.photo_parts(tmp_path / "file")
+
+
+def test_ants_and_bees_are_taken_where_they_are_and_may_not_be_passed_on(flat, tmp_path, monkeypatch):
+    for i, part in enumerate(("train", "val")):
+        fill(tmp_path / "hymenoptera_data" / part, {"ants": 1, "bees": 1}, start=10 * i)
+    monkeypatch.setenv("COURSE_DATA_DIR", str(tmp_path))
+    made = data.own_pictures(quiet=True)
+    assert made.classes == ("ants", "bees") and not made.source.shareable and not made.source.stand_in
+    assert data.held_out(made) is made.validation
+    own = data.own_pictures(str(flat), quiet=True)
+    assert own.classes == tuple(CLASSES) and data.held_out(own) is own.test and not own.source.shareable
+
+
+def test_a_folder_with_only_training_pictures_cannot_be_reported_on(flat, tmp_path):
+    (tmp_path / "train").symlink_to(flat)
+    with pytest.raises(DataError, match="has only training pictures; add a folder val or test"):
+        data.held_out(data.folder(tmp_path, quiet=True))
+
+
+# --- decoded once
+
+
+def test_decoding_works_without_a_cache_that_can_be_written(tmp_path):
+    Image.fromarray(np.ones((4, 4, 3), np.uint8)).save(tmp_path / "0.png")
     (tmp_path / "blocked").write_text("in the way")
-    listing = image_files.list_pictures(tmp_path / "same")
-    images, labels = image_files.decode_once(listing, "RGB", tmp_path / "blocked", "x")
+    images = folders.decode_once([tmp_path / "0.png"], "RGB", tmp_path / "blocked", "x")
     assert (images == 1).all()
     cache = tmp_path / "cache"
-    image_files.decode_once(listing, "RGB", cache, "x")
+    folders.decode_once([tmp_path / "0.png"], "RGB", cache, "x")
     (kept,) = cache.iterdir()
-    kept.write_bytes(kept.read_bytes()[:-5])  # a damaged cache is made anew
-    again, _ = image_files.decode_once(listing, "RGB", cache, "x")
-    assert np.array_equal(images, again)
-    assert labels.tolist() == [0]
+    kept.write_bytes(kept.read_bytes()[:-5])  # a damaged cache is made again
+    assert np.array_equal(images, folders.decode_once([tmp_path / "0.png"], "RGB", cache, "x"))

@@ -100,7 +100,7 @@ def test_photo_crops_of_different_parts_share_no_pixel(monkeypatch, validation):
     for i in range(0, len(cuts), each):
         seen = np.zeros(cuts[i][0][::-1], int)
         for _, (left, top, right, bottom) in cuts[i : i + each]:
-            assert min(right - left, bottom - top) >= samples.LARGEST
+            assert min(right - left, bottom - top) >= samples.SQUARES[1]
             seen[top:bottom, left:right] += 1
         assert seen.max() == 1
 

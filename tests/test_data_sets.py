@@ -1,4 +1,4 @@
-"""Parts, splits and statistics: what they hold, that they hold it alike for each class, and what they refuse."""
+"""Splits, statistics and sets: each class alike in every part, nothing in two parts, and what is refused."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def part(labels, classes=("a", "b", "c"), side=4, channels=3):
     labels = torch.as_tensor(labels)
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (len(labels), channels, side, side), dtype=torch.uint8, generator=generator)
-    return data.Part(images, labels, classes, "train", (0.5,) * channels, (0.25,) * channels)
+    return data.TensorPart(images, labels, classes, "train", (0.5,) * channels, (0.25,) * channels)
 
 
 # --- split --------------------------------------------------------------------------------------------------
@@ -80,56 +80,6 @@ def test_apportion_adds_up_and_rounds_every_share_up_or_down(total, weights):
     counts = splits.apportion(total, weights)
     assert sum(counts) == total
     assert all(abs(count - total * weight / sum(weights)) < 1 + 1e-6 for count, weight in zip(counts, weights))
-
-
-# --- Part ---------------------------------------------------------------------------------------------------
-
-
-def test_a_part_counts_its_classes_even_those_it_lacks():
-    assert part([0, 2, 2]).counts() == {"a": 1, "b": 0, "c": 2}
-    assert repr(part([0, 2, 2])) == "Part('train': 3 pictures of 3×4×4, 3 classes)"
-
-
-def test_take_keeps_proportions_order_and_normalisation():
-    whole = part([0] * 60 + [1] * 30 + [2] * 10)
-    some = whole.take(10, seed=3)
-    assert some.counts() == {"a": 6, "b": 3, "c": 1}
-    assert (some.mean, some.std, some.classes) == (whole.mean, whole.std, whole.classes)
-    assert torch.equal(some.images, whole.take(10, seed=3).images)
-    assert not torch.equal(some.images, whole.take(10, seed=4).images)
-    assert torch.equal(whole.take(100).images, whole.images)
-
-
-@pytest.mark.parametrize("n", [0, 4, -1])
-def test_take_refuses_numbers_it_cannot_give(n):
-    with pytest.raises(ValueError, match="from 1 to 3"):
-        part([0, 1, 2]).take(n)
-
-
-def test_of_class_gives_that_class_alone_or_says_what_there_is():
-    whole = part([0, 2, 2])
-    assert torch.equal(whole.of_class("c").images, whole.images[1:])
-    with pytest.raises(ValueError, match="no class 'z'; choose one of a, b, c"):
-        whole.of_class("z")
-    with pytest.raises(DataError, match="no picture of the class 'b'"):
-        whole.of_class("b")
-
-
-@pytest.mark.parametrize(
-    ("images", "labels", "error", "words"),
-    [
-        (torch.zeros(2, 1, 4, 4), torch.tensor([0, 1]), TypeError, "must be a uint8 tensor"),
-        (torch.zeros(2, 4, 4, dtype=torch.uint8), torch.tensor([0, 1]), TypeError, "3 axes"),
-        (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.tensor([0.0, 1]), TypeError, "must be an int64 tensor"),
-        (torch.zeros(3, 1, 4, 4, dtype=torch.uint8), torch.tensor([0, 1]), DataError, "3 pictures but 2 labels"),
-        (torch.zeros(0, 1, 4, 4, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64), DataError, "empty"),
-        (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.tensor([0, 2]), DataError, "Label 2 has no class"),
-        (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.tensor([-1, 0]), DataError, "Label -1 has no class"),
-    ],
-)
-def test_a_part_refuses_what_is_not_a_set_of_pictures(images, labels, error, words):
-    with pytest.raises(error, match=words):
-        data.Part(images, labels, ("a", "b"), "train", (0.5,), (0.5,))
 
 
 # --- statistics ---------------------------------------------------------------------------------------------
@@ -217,5 +167,5 @@ def test_a_class_missing_from_a_part_is_refused(monkeypatch):
 
 def test_a_set_of_one_part_describes_itself(source):
     made = data.load("photo_crops", validation=0, quiet=True)
-    alone = data.PictureSet("x", "X", made.train, None, None, made.classes, made.source)
-    assert alone.describe().startswith("X: 3,200 training pictures, 32×32 crops")
+    alone = data.ImageSet("x", "X", made.train, None, None, made.classes, made.source)
+    assert alone.describe().startswith("X: 3,200 training pictures of 8 classes, 32×32 crops")

@@ -13,8 +13,8 @@ import pytest
 from mirror import serving
 from PIL import Image
 
-from course_utils import data
-from course_utils.data import catalogue, downloads, formats, image_files, samples, sources
+from course_utils import data, pictures
+from course_utils.data import catalogue, downloads, folders, formats, samples, sources
 from course_utils.errors import DataError, SettingError
 
 real_cache_folder = sources.cache_folder
@@ -113,7 +113,7 @@ def test_no_description_shows_a_path(place, tmp_path):
     write(place / "FashionMNIST" / "raw", small_fashion_mnist())
     for name in catalogue.KNOWN:
         assert str(tmp_path) not in sources.find(name).source.description
-    for entry in sources.catalogue():
+    for entry in sources.inventory():
         assert str(tmp_path) not in entry.description
 
 
@@ -160,7 +160,7 @@ def test_an_image_folder_of_a_known_set_is_read_in_the_order_of_its_classes(plac
     found = sources.find("cifar10")
     assert found.train[0].shape == (20, 3, 32, 32)
     assert found.train[1].tolist() == [i // 2 for i in range(20)]
-    pixels = image_files.read_picture(place / "cifar10" / "test" / "bird" / "1.png")
+    pixels = pictures.to_tensor(Image.open(place / "cifar10" / "test" / "bird" / "1.png"))
     assert np.array_equal(found.test[0][5], pixels)
     assert "JPEG" not in found.source.description
 
@@ -196,8 +196,8 @@ def test_an_image_folder_is_decoded_once_and_again_when_a_picture_changes(place,
     image_folder(place / "cifar10", catalogue.CIFAR10.classes)
     first = sources.find("cifar10")
     decoded = []
-    real = image_files.decode
-    monkeypatch.setattr(image_files, "decode", lambda *args: decoded.append(args) or real(*args))
+    real = folders.decode
+    monkeypatch.setattr(folders, "decode", lambda *args: decoded.append(args) or real(*args))
     again = sources.find("cifar10")
     assert np.array_equal(first.train[0], again.train[0])
     assert not decoded
@@ -217,8 +217,8 @@ def test_without_files_and_network_the_sample_says_what_it_is(capsys):
     assert not made.source.complete
     assert "COURSE_OFFLINE" in made.source.reason
     assert capsys.readouterr().out == (
-        "Fashion-MNIST: 9,000 training, 1,000 validation and 2,000 test pictures, the embedded sample "
-        "(10,000 + 2,000 of 70,000 pictures): results are not those of the full set.\n"
+        "Fashion-MNIST: 9,000 training, 1,000 validation and 2,000 test pictures of 10 classes, the embedded "
+        "sample (10,000 + 2,000 of 70,000 pictures): results are not those of the full set.\n"
     )
 
 
@@ -227,7 +227,7 @@ def test_photo_crops_stand_in_for_cifar10_and_say_so(capsys):
     assert made.source.stand_in
     assert made.classes == tuple(entry["name"] for entry in samples.photographs())
     line = capsys.readouterr().out
-    assert line.startswith("Stand-in for CIFAR-10: 2,880 training, 320 validation and 800 test pictures")
+    assert line.startswith("Stand-in for CIFAR-10: 2,880 training, 320 validation and 800 test pictures of 8 classes")
     assert "results say nothing about CIFAR-10" in line
     assert not data.load("photo_crops", quiet=True).source.stand_in
 
@@ -337,7 +337,7 @@ def test_fetching_what_is_there_or_made_here_downloads_nothing(place):
 def test_the_catalogue_lists_every_set_with_what_is_at_hand(place):
     write(place / "FashionMNIST" / "raw", small_fashion_mnist())
     image_folder(place / "cifar10", catalogue.CIFAR10.classes)
-    entries = {entry.name: entry for entry in sources.catalogue()}
+    entries = {entry.name: entry for entry in sources.inventory()}
     assert list(entries) == ["fashion_mnist", "cifar10", "photo_crops"]
     assert entries["fashion_mnist"].found
     assert entries["fashion_mnist"].size_bytes == sum(len(c) for c in small_fashion_mnist().values())
@@ -346,7 +346,7 @@ def test_the_catalogue_lists_every_set_with_what_is_at_hand(place):
 
 
 def test_the_catalogue_without_files_names_the_samples():
-    entries = {entry.name: entry for entry in sources.catalogue()}
+    entries = {entry.name: entry for entry in sources.inventory()}
     assert {name: (entry.found, entry.kind) for name, entry in entries.items()} == {
         "fashion_mnist": (False, "sample"),
         "cifar10": (False, "sample"),
@@ -370,7 +370,7 @@ def test_verify_finds_changed_files_missing_pictures_and_missing_sets(place):
 def test_verify_names_a_picture_that_cannot_be_decoded(place):
     image_folder(place / "cifar10", catalogue.CIFAR10.classes)
     (place / "cifar10" / "test" / "ship" / "0.png").write_bytes(b"\x89PNG\r\n\x1a\n and then nothing")
-    assert "0.png cannot be decoded" in sources.verify("cifar10")[0].replace(str(place), "")
+    assert "ship/0.png is not a picture" in sources.verify("cifar10")[0].replace(str(place), "")
 
 
 def test_a_damaged_archive_that_lies_in_the_data_folder_is_never_passed_over(tmp_path, monkeypatch):

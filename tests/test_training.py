@@ -146,7 +146,7 @@ RUN = """
     from course_utils import data, training
     torch.manual_seed(0)
     images, labels = torch.randint(256, (120, 1, 8, 8), dtype=torch.uint8), torch.arange(120) % 3
-    part = data.Part(images, labels, ("a", "b", "c"), "train", (0.5,), (0.25,))
+    part = data.TensorPart(images, labels, ("a", "b", "c"), "train", (0.5,), (0.25,))
     batches = data.batches(part, size=32, shuffle=True, augment=data.Augment(crop=1, flip=True), seed=5)
     model = nn.Sequential(
         nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.3), nn.Linear(144, 3))
@@ -275,7 +275,10 @@ def test_progress_prints_a_line_an_epoch_and_the_plot_marks_the_best(capsys):
     figure = history.plot()
     figure.canvas.draw()
     assert f"epoch {history.best_epoch}" in figure.axes[1].get_title(loc="left")
-    plt.close(figure)
+    below = plt.subplots(2, 2)[1][1]
+    assert history.plot(below) is below[0].figure and below[1].get_ylabel() == "accuracy in %"
+    assert [len(axes.lines) for axes in below] == [len(axes.lines) for axes in figure.axes]
+    plt.close("all")
     with pytest.raises(ValueError, match="nothing to draw"):
         training.History().plot()
 

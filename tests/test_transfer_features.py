@@ -40,7 +40,7 @@ def net():
 
 @pytest.fixture
 def listed(folder):
-    return data.picture_lists(folder, quiet=True)
+    return data.folder(folder, quiet=True)
 
 
 class Counting:
@@ -99,7 +99,7 @@ def test_another_head_uses_the_same_features(net, listed, tmp_path):
 def test_only_files_that_changed_are_computed_anew(net, folder, tmp_path):
     own = tmp_path / "own"
     shutil.copytree(folder, own)
-    listed = data.picture_lists(own, quiet=True).train
+    listed = data.folder(own, quiet=True).train
     before = transfer.cached_features(net, listed, cache=tmp_path / "cache").values
     pictures.photograph("raccoon").crop((0, 0, 90, 90)).save(listed.files[3])
     after = transfer.cached_features(net, listed, cache=tmp_path / "cache")
@@ -161,7 +161,7 @@ def watched(*_):
     if calls == int(sys.argv[3]):
         time.sleep(600)  # until it is killed
 net.model.register_forward_pre_hook(watched)
-listed = data.picture_lists(sys.argv[1], quiet=True).train
+listed = data.folder(sys.argv[1], quiet=True).train
 features = transfer.cached_features(net, listed, cache=pathlib.Path(sys.argv[2]), batch=2)
 print(features.computed, flush=True)
 """

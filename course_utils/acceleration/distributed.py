@@ -40,7 +40,7 @@ from torch.nn.parallel import DistributedDataParallel
 from course_utils import data, training
 from course_utils.acceleration.launch import CHECKPOINT, REPORT, Plan, Report
 from course_utils.base.files import replace_file
-from course_utils.data.batches import flipped, generators
+from course_utils.data.batches import generators, hflip
 from course_utils.errors import DataError, SettingError
 from course_utils.models.sprint import SprintNet
 from course_utils.training import checkpoints
@@ -135,7 +135,7 @@ def _step(
     if len(places) == 0:  # fewer pictures than processes: join in with one that counts nothing, as all must step
         places, weight = torch.zeros(1, dtype=torch.int64), 0.0
     images, labels = maker.batch(chosen[places], torch.Generator())
-    images = flipped(images, mirror[places]).to(next(model.parameters()).dtype)
+    images = hflip(images, mirror[places]).to(next(model.parameters()).dtype)
     summed = weight * F.cross_entropy(model(images), labels, reduction="sum")
     optimizer.zero_grad()
     # Divided by the whole batch, not by the slice, and times the number of processes, because the gradients are

@@ -29,7 +29,7 @@ from course_utils.models.sprint import SprintNet
 class OneByOne(Dataset):
     """A part's pictures one at a time: float32 (C, H, W), normalised, and the label; as most tutorials have it."""
 
-    def __init__(self, part: data.Part) -> None:
+    def __init__(self, part: data.TensorPart) -> None:
         self.images, self.labels = part.images, part.labels
         self.mean, self.std = (torch.tensor(v).view(-1, 1, 1) for v in (part.mean, part.std))
 
@@ -66,8 +66,8 @@ def compiler_missing(kind: str = "cpu") -> str:
 
 
 def climb(
-    train: data.Part,
-    test: data.Part,
+    train: data.TensorPart,
+    test: data.TensorPart,
     device: str | TorchDevice = "auto",
     *,
     rungs: Sequence[Rung] | None = None,
@@ -131,8 +131,8 @@ def _climb_or_tell(rung: Rung, *given: Any) -> Measured:
 
 
 def _climb_one(
-    rung: Rung, start: SprintNet, train: data.Part, test: data.Part, device: TorchDevice, epochs: int, batch: int,
-    rate: float, seed: int,
+    rung: Rung, start: SprintNet, train: data.TensorPart, test: data.TensorPart, device: TorchDevice, epochs: int,
+    batch: int, rate: float, seed: int,
 ) -> Measured:  # fmt: skip
     layout = torch.channels_last if rung.channels_last else torch.contiguous_format
     net = copy.deepcopy(start).to(device.torch, memory_format=layout)
@@ -179,7 +179,7 @@ def _climb_one(
     )  # fmt: skip
 
 
-def _loader(rung: Rung, part: data.Part, device: TorchDevice, batch: int, seed: int) -> Any:
+def _loader(rung: Rung, part: data.TensorPart, device: TorchDevice, batch: int, seed: int) -> Any:
     if rung.loading == "resident":
         layout = {"channels_last": rung.channels_last}
         return data.batches(part, batch, shuffle=True, seed=seed, device=device.torch, drop_last=True, **layout)

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from course_utils.acceleration.devices import TorchDevice, pick_device
 from course_utils.acceleration.muon import Muon
 from course_utils.acceleration.timer import stopwatch
-from course_utils.data import Part
+from course_utils.data import TensorPart
 from course_utils.errors import SettingError, TrainingError
 from course_utils.models.sprint import SprintNet
 from course_utils.training import seed_everything
@@ -51,7 +51,7 @@ class SprintSettings:
     bias_rate: float = 0.053
     head_rate: float = 0.67
     momentum: float = 0.85
-    decay: float = 2e-6  # per picture of a batch; of the weights themselves, whatever the rate: decoupled
+    decay: float = 2e-6  # per picture of a batch: L2, added to the slopes and so through the momentum; not decoupled
     smoothing: float = 0.2
     rise: float = 0.1  # share of the steps in which the rates rise
     bias_epochs: float = 3.0  # after which the whitening's biases are left alone
@@ -93,7 +93,11 @@ class Sprint:
     """
 
     def __init__(
-        self, train: Part, test: Part, settings: SprintSettings | None = None, device: str | TorchDevice = "auto"
+        self,
+        train: TensorPart,
+        test: TensorPart,
+        settings: SprintSettings | None = None,
+        device: str | TorchDevice = "auto",
     ) -> None:
         self.settings = settings or SprintSettings()
         if tuple(train.images.shape[1:]) != (3, 32, 32) or len(train) < self.settings.batch_size:
@@ -132,23 +136,23 @@ class Sprint:
         return SprintResult(watch.seconds, right / len(self.test), plain, tuple(history), self.device.name, cold)
 
     def _train(self, seed: int) -> list[Tensor]:
-        own, images = self.settings, self._normalised(self.train)
-        if own.uses("whitening"):
+        settings, images = self.settings, self._normalised(self.train)
+        if settings.uses("whitening"):
             self.net.whitening(images[:500])  # half a million patches
-        per_epoch = len(images) // own.batch_size
-        steps, bias_steps = math.ceil(own.epochs * per_epoch), math.ceil(own.bias_epochs * per_epoch)
+        per_epoch = len(images) // settings.batch_size
+        steps, bias_steps = math.ceil(settings.epochs * per_epoch), math.ceil(settings.bias_epochs * per_epoch)
         optimizers, slow, losses = self._optimizers(), None, []
         self.net.train()
         for step, (pictures, labels) in zip(range(steps), self._batches(images, seed)):
             for optimizer in optimizers:
                 for group in optimizer.param_groups:
                     group["lr"] = group["first"] * (
-                        rate(step, steps, own.rise) if own.uses("triangular schedule") else 1
+                        rate(step, steps, settings.rise) if settings.uses("triangular schedule") else 1
                     )
                     if group["early"]:
                         group["lr"] = group["first"] * max(0.0, 1 - step / bias_steps)
             self.net.whiten.bias.requires_grad_(step < bias_steps)  # later the slopes need not go back so far
-            smoothing = own.smoothing if own.uses("label smoothing") else 0.0
+            smoothing = settings.smoothing if settings.uses("label smoothing") else 0.0
             logits = self.forward(pictures).float()
             loss = F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="sum")
             self.net.zero_grad()
@@ -156,52 +160,54 @@ class Sprint:
             for optimizer in optimizers:
                 optimizer.step()
             losses.append(loss.detach() / len(labels))
-            if own.uses("lookahead") and (step % 5 == 4 or step == steps - 1):
+            if settings.uses("lookahead") and (step % 5 == 4 or step == steps - 1):
                 slow = self._look_ahead(slow, done=(step + 1) / steps)
         return losses
 
     def _optimizers(self) -> list[torch.optim.Optimizer]:
-        own, net = self.settings, self.net
+        settings, net = self.settings, self.net
         filters = [p for p in net.parameters() if p.ndim == 4 and p.requires_grad]
         biases = [p for name, p in net.groups.named_parameters() if name.endswith("bias")]
-        whole_decay = own.decay * own.batch_size
+        whole_decay = settings.decay * settings.batch_size
 
         def group(parameters: list[nn.Parameter], first: float, early: bool = False) -> dict[str, object]:
-            # SGD multiplies its decay by the rate: divided by the first rate, it is the same for all groups.
+            # SGD adds decay · weights to the slopes and multiplies by the rate: divided by the first rate, all groups
+            # shrink alike, and less as the rates fall. (Decoupled decay would not go through the momentum:
+            # Loshchilov and Hutter 2019, arXiv:1711.05101.) Muon needs none: it sets the filters' length itself.
             decay = {"weight_decay": whole_decay / first}
             return {"params": parameters, "lr": first, "first": first, "early": early, **decay}
 
         groups = [
-            group([net.whiten.bias], own.bias_rate, early=True),
-            group(biases, own.bias_rate),
-            group([net.head.weight], own.head_rate),
+            group([net.whiten.bias], settings.bias_rate, early=True),
+            group(biases, settings.bias_rate),
+            group([net.head.weight], settings.head_rate),
         ]
-        if not own.uses("muon"):
-            groups.append(group(filters, own.plain_rate))
+        if not settings.uses("muon"):
+            groups.append(group(filters, settings.plain_rate))
         optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.SGD(groups, momentum=own.momentum, nesterov=True, fused=self.device.kind == "cuda")
+            torch.optim.SGD(groups, momentum=settings.momentum, nesterov=True, fused=self.device.kind == "cuda")
         ]
-        if own.uses("muon"):
-            optimizers.append(Muon(filters, own.filter_rate, own.filter_momentum))
-            optimizers[-1].param_groups[0].update(first=own.filter_rate, early=False)
+        if settings.uses("muon"):
+            optimizers.append(Muon(filters, settings.filter_rate, settings.filter_momentum))
+            optimizers[-1].param_groups[0].update(first=settings.filter_rate, early=False)
         return optimizers
 
     def _batches(self, images: Tensor, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Give batches for ever, each epoch in a new order, shifted and mirrored."""
-        own, n, device = self.settings, len(images), self.device.torch
+        settings, n, device = self.settings, len(images), self.device.torch
         generator = torch.Generator(device).manual_seed(seed)
         padded = F.pad(images, (2,) * 4, "reflect")  # (N, 3, 36, 36)
         windows = padded.unfold(2, 32, 1).unfold(3, 32, 1)  # (N, 3, 5, 5, 32, 32): every cut there is, no copy
-        layout = torch.channels_last if own.uses("channels_last") else torch.contiguous_format
+        layout = torch.channels_last if settings.uses("channels_last") else torch.contiguous_format
         first = torch.rand(n, generator=generator, device=device) < 0.5
-        for epoch in range(math.ceil(own.epochs)):
+        for epoch in range(math.ceil(settings.epochs)):
             order = torch.randperm(n, generator=generator, device=device)
             top, left = torch.randint(0, 5, (2, n), generator=generator, device=device)
-            if not own.uses("shifts"):
+            if not settings.uses("shifts"):
                 top, left = torch.full_like(top, 2), torch.full_like(left, 2)
             by_chance = torch.rand(n, generator=generator, device=device) < 0.5
-            mirror = alternating_flip(first, epoch) if own.uses("alternating flip") else by_chance
-            for chosen in order[: n // own.batch_size * own.batch_size].split(own.batch_size):
+            mirror = alternating_flip(first, epoch) if settings.uses("alternating flip") else by_chance
+            for chosen in order[: n // settings.batch_size * settings.batch_size].split(settings.batch_size):
                 cut = windows[chosen, :, top[chosen], left[chosen]]  # (B, 3, 32, 32)
                 cut = torch.where(mirror[chosen].view(-1, 1, 1, 1), cut.flip(3), cut)
                 yield cut.contiguous(memory_format=layout), self.labels[self.train.name][chosen]
@@ -222,7 +228,7 @@ class Sprint:
             theirs.copy_(mine)
         return slow
 
-    def _normalised(self, part: Part) -> Tensor:
+    def _normalised(self, part: TensorPart) -> Tensor:
         mean, std = (torch.tensor(v, device=self.device.torch).view(-1, 1, 1) for v in (part.mean, part.std))
         return ((self.images[part.name].float() / 255 - mean) / std).to(self.dtype)
 

@@ -158,9 +158,9 @@ def check(
 @data_app.command("list")
 def data_list(as_json: Annotated[bool, typer.Option("--json", help="JSON for programs.")] = False) -> None:
     """List the data sets: which are complete, where they are, how large."""
-    from course_utils.data.sources import catalogue
+    from course_utils.data.sources import inventory
 
-    entries = catalogue()
+    entries = inventory()
     if as_json:
         keys = ("name", "title", "found", "kind", "size_bytes", "description")
         lines = [{key: getattr(e, key) for key in keys} | {"path": str(e.path) if e.path else None} for e in entries]
@@ -187,10 +187,10 @@ def data_verify(
     names: Annotated[list[str] | None, typer.Argument(help="Data sets; all complete ones if omitted.")] = None,
 ) -> None:
     """Check the files of data sets: checksums, every picture, counts per class. Exit code 1 when something is wrong."""
-    from course_utils.data.sources import catalogue, verify
+    from course_utils.data.sources import inventory, verify
 
     wrong = False
-    for name in names or [entry.name for entry in catalogue() if entry.found]:
+    for name in names or [entry.name for entry in inventory() if entry.found]:
         problems = verify(name)
         typer.echo(f"{name}: in order" if not problems else f"{name}: damaged or missing")
         for problem in problems:

@@ -101,7 +101,7 @@ def _device() -> dict[str, Any]:
 def _data() -> list[dict[str, Any]]:
     """Return every known set: whether it is complete, what `load` would take, and its size."""
     try:
-        from course_utils.data.sources import catalogue
+        from course_utils.data.sources import inventory
 
         return [
             {
@@ -112,7 +112,7 @@ def _data() -> list[dict[str, Any]]:
                 "size_mb": round(entry.size_bytes / 1e6, 1),
                 "description": entry.description,
             }
-            for entry in catalogue()
+            for entry in inventory()
         ]
     except (CourseError, ImportError, OSError) as error:
         return [{"name": "all", "title": "data", "complete": False, "error": f"The data cannot be listed: {error}"}]

@@ -1,33 +1,30 @@
 """Pictures to learn from: where they come from, how they are split, and how they become batches (from lesson 3)."""
 
-from course_utils.data.batches import Augment, Batches, batches, flipped, painted, shifted
-from course_utils.data.choose import final_part, own_pictures
-from course_utils.data.folders import FolderSet, folder, loader
-from course_utils.data.lists import PictureList, PictureLists, picture_lists
-from course_utils.data.sources import Source, catalogue, fetch, verify
-from course_utils.data.splits import Part, PictureSet, load, split, statistics
+from course_utils.data.batches import Augment, Batches, batches, crop, cutout, hflip, loader
+from course_utils.data.folders import folder
+from course_utils.data.parts import FilePart, ImageSet, Part, Source, TensorPart, statistics
+from course_utils.data.sets import held_out, load, own_pictures
+from course_utils.data.sources import fetch, verify
+from course_utils.data.splits import split
 
 __all__ = [
     "Augment",
     "Batches",
-    "FolderSet",
+    "FilePart",
+    "ImageSet",
     "Part",
-    "PictureList",
-    "PictureLists",
-    "PictureSet",
     "Source",
+    "TensorPart",
     "batches",
-    "catalogue",
+    "crop",
+    "cutout",
     "fetch",
-    "final_part",
-    "flipped",
     "folder",
+    "held_out",
+    "hflip",
     "load",
     "loader",
     "own_pictures",
-    "painted",
-    "picture_lists",
-    "shifted",
     "split",
     "statistics",
     "verify",

@@ -1,20 +1,23 @@
-"""Batches of pictures that lie in memory: cut, mirrored and normalised a whole batch at a time.
+"""Batches: of pictures that lie in memory, a whole batch at a time; of picture files, one after another.
 
-A loader that handles one picture after another spends its time in Python. Here every step is a single tensor
-operation on all pictures of a batch, so its cost is shared by hundreds of pictures.
+A loader that handles one picture after another spends its time in Python. In `batches` every step is a single tensor
+operation on all pictures of a batch, so its cost is shared by hundreds of pictures; `loader` is for pictures that do
+not fit in memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
-from course_utils.data.splits import Part
+from course_utils.data.parts import FilePart, TensorPart
 from course_utils.errors import DataError
 
 
@@ -47,17 +50,17 @@ class Augment:
         n, _, height, width = images.shape
         if self.crop:
             offsets = torch.randint(0, 2 * self.crop + 1, (n, 2), generator=generator)
-            images = shifted(images, offsets, self.crop)
+            images = crop(images, offsets, self.crop)
         if self.flip:
-            images = flipped(images, torch.rand(n, generator=generator) < 0.5)
+            images = hflip(images, torch.rand(n, generator=generator) < 0.5)
         if self.cutout:
             high = torch.tensor([height, width])
             centres = (torch.rand(n, 2, generator=generator) * high).long()
-            images = painted(images, centres, self.cutout, fill)
+            images = cutout(images, centres, self.cutout, fill)
         return images
 
 
-def shifted(images: Tensor, offsets: Tensor, padding: int) -> Tensor:
+def crop(images: Tensor, offsets: Tensor, padding: int) -> Tensor:
     """Return each picture padded with zeros, then cut to its old size at its own offset.
 
     Args:
@@ -78,13 +81,13 @@ def shifted(images: Tensor, offsets: Tensor, padding: int) -> Tensor:
     return neighbours.index_select(0, begin.flatten()).view_as(images)
 
 
-def flipped(images: Tensor, chosen: Tensor) -> Tensor:
+def hflip(images: Tensor, chosen: Tensor) -> Tensor:
     """Return the pictures (N, C, H, W), mirrored left to right where `chosen`, bool (N,), is true."""
     which = chosen.nonzero().flatten().to(images.device, non_blocking=True)
     return images.index_copy(0, which, images.index_select(0, which).flip(3))
 
 
-def painted(images: Tensor, centres: Tensor, side: int, fill: Tensor | float = 0) -> Tensor:
+def cutout(images: Tensor, centres: Tensor, side: int, fill: Tensor | float = 0) -> Tensor:
     """Return the pictures with a square painted over; at the border it is cut off.
 
     Args:
@@ -113,7 +116,7 @@ class Batches:
 
     def __init__(
         self,
-        part: Part,
+        part: TensorPart,
         size: int,
         *,
         shuffle: bool,
@@ -183,7 +186,7 @@ class Batches:
 
 
 def batches(
-    part: Part,
+    part: TensorPart,
     size: int = 256,
     *,
     shuffle: bool = False,
@@ -241,3 +244,44 @@ def fits(images: Tensor, device: torch.device) -> bool:
         return True
     free, _ = torch.cuda.mem_get_info(device)
     return images.numel() <= free / 2
+
+
+@dataclass(frozen=True)
+class PictureDataset(Dataset):
+    """Pairs of a picture, as `transform` returns it, and its label, read from disk when they are asked for."""
+
+    part: FilePart
+    transform: Callable[[Any], Any]
+
+    def __len__(self) -> int:
+        return len(self.part)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        return self.transform(self.part.picture(index)), int(self.part.labels[index])
+
+
+def loader(
+    part: FilePart,
+    size: int = 32,
+    *,
+    transform: Callable[[Any], Any],
+    shuffle: bool = False,
+    workers: int = 0,
+    seed: int = 0,
+    drop_last: bool = False,
+) -> DataLoader:
+    """Return PyTorch's DataLoader over picture files, with a seeded order.
+
+    Args:
+        part: from `data.folder`.
+        size: pictures in a batch.
+        transform: what makes a tensor, the same size for all, of a picture (Pillow, RGB): one of torchvision's
+            transforms, say. With `workers` it must be possible to pickle it.
+        shuffle: a new order in every pass, the same for the same seed.
+        workers: processes that read ahead. 0 reads in this process, which is the safe choice in notebooks.
+        seed: of the order.
+        drop_last: leave out a last batch that is smaller.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    dataset = PictureDataset(part, transform)
+    return DataLoader(dataset, size, shuffle=shuffle, num_workers=workers, drop_last=drop_last, generator=generator)

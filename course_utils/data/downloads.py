@@ -7,7 +7,6 @@ import gzip
 import os
 import queue
 import tarfile
-import tempfile
 import threading
 import time
 import zlib
@@ -17,6 +16,7 @@ from pathlib import Path
 from socket import create_connection
 from urllib.parse import urlsplit
 
+from course_utils.base.files import whole_folder
 from course_utils.errors import DataError
 
 CONNECT_SECONDS = 4  # how long a server may take to answer at all
@@ -205,21 +205,14 @@ def unpack(archive: Path, members: dict[str, int], folder: Path) -> None:
         folder: the folder to make; replaced when it exists without being complete.
     """
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpacking-") as unfinished:
-            made = Path(unfinished) / folder.name
-            made.mkdir()
-            with tarfile.open(archive) as tar:
-                for entry in tar:
-                    name = Path(entry.name).name
-                    if entry.isfile() and members.get(name) == entry.size:
-                        (made / name).write_bytes(tar.extractfile(entry).read())
-            lost = sorted(set(members) - {path.name for path in made.iterdir()})
+        with whole_folder(folder) as unfinished, tarfile.open(archive) as tar:
+            for entry in tar:
+                name = Path(entry.name).name
+                if entry.isfile() and members.get(name) == entry.size:
+                    (unfinished / name).write_bytes(tar.extractfile(entry).read())
+            lost = sorted(set(members) - {path.name for path in unfinished.iterdir()})
             if lost:
                 raise DataError(f"The archive {archive.name} lacks {', '.join(lost)}; delete it and fetch it again.")
-            if folder.exists():
-                folder.replace(Path(unfinished) / "old")
-            made.replace(folder)
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"The archive {archive.name} is damaged ({error}); delete it and fetch it again.") from error
     except OSError as error:

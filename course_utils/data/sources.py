@@ -9,38 +9,21 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from course_utils.data import downloads, formats, image_files, samples
+from course_utils.data import downloads, folders, formats, samples
 from course_utils.data.catalogue import FASHION_MNIST_UNPACKED, KNOWN, KnownSet, known_set
+from course_utils.data.parts import Source
 from course_utils.errors import DamagedError, DataError
 
 CACHE_NAME = "pixels-to-predictions"
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # where Debian's dataset-fashion-mnist lies
 SLOWEST = 100_000  # bytes per second below which `load` rather takes the sample; `fetch` waits as long as it takes
 BINARY_SIZES = dict.fromkeys(formats.BINARY_TRAIN + formats.BINARY_TEST, formats.CIFAR_ROWS * formats.CIFAR_RECORD)
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where the pictures of a set came from.
-
-    `kind` is "folder" (COURSE_DATA_DIR, or the system's package), "cache", "download" or "sample". `description` says
-    it in words, without a path. `complete`: whether it is the full set. `stand_in`: whether other pictures replace it.
-    `reason`: why it is only the sample. `path`: the folder, where there is one. `shareable`: whether its pictures may
-    be passed on, in a notebook's outputs say.
-    """
-
-    kind: str
-    description: str
-    complete: bool = True
-    stand_in: bool = False
-    reason: str = ""
-    path: Path | None = field(default=None, repr=False)
-    shareable: bool = True
 
 
 @dataclass(frozen=True)
@@ -68,7 +51,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the catalogue: a set, whether its full version is at hand, and what `load` would take without network.
+    """A line of the inventory: a set, whether its full version is at hand, and what `load` would take without network.
 
     `kind` is "folder", "cache" or "sample"; `size_bytes` is the size of the files; `path` is their folder, if any.
     """
@@ -169,17 +152,21 @@ def read(known: KnownSet, place: Place, kind: str | None = None) -> Found:
         test = formats.read_cifar_pickled(path, formats.PICKLED_TEST)
     else:
         mode = "L" if known.channels == 1 else "RGB"
-        names = class_folders(known, path / "train")
-        parts = [image_files.list_pictures(path / part, names) for part in ("train", "test")]
-        cache = cache_folder() / "decoded"
-        train, test = (image_files.decode_once(part, mode, cache, f"{known.name}-{part.folder.name}") for part in parts)
+        tree, cache = folders.list_folder(path), cache_folder() / "decoded"
+        names = class_folders(known, tree.parts["train"])
+        pairs = {part: tree.labelled(part, names) for part in ("train", "test")}
+        train, test = (
+            (folders.decode_once(files, mode, cache, f"{known.name}-{part}"), labels.numpy())
+            for part, (files, labels) in pairs.items()
+        )
+        is_jpeg = pairs["train"][0][0].suffix.lower() in (".jpg", ".jpeg")
         if train[0].shape[1:] != test[0].shape[1:]:
             raise DataError(f"Training and test pictures of {known.title} differ in size; check {path}.")
     kind = kind or place.kind
     complete = (len(train[0]), len(test[0])) == known.counts
     where = "just downloaded" if kind == "download" else f"from {origin(place)}"
     amount = "the full set" if complete else "a part of the set"
-    pixels = " as JPEG files, not the original pixels," if place.layout == "images" and is_jpeg(path) else ""
+    pixels = " as JPEG files, not the original pixels," if place.layout == "images" and is_jpeg else ""
     source = Source(kind, f"{amount}{pixels} {where}", complete, path=path, shareable=known.shareable)
     return Found(source, classes, train, test)
 
@@ -191,19 +178,14 @@ def origin(place: Place) -> str:
     return "COURSE_DATA_DIR" if place.kind == "folder" else "the cache folder"
 
 
-def class_folders(known: KnownSet, folder: Path) -> list[str]:
-    """Return the names of the class folders in the order of the set's classes ("T-shirt/top" may be "t_shirt_top")."""
+def class_folders(known: KnownSet, names: Iterable[str]) -> list[str]:
+    """Return the `names` of class folders in the order of the set's classes ("T-shirt/top" may be "t_shirt_top")."""
 
     def plain(text: str) -> str:
         return re.sub(r"[^a-z0-9]", "", text.lower())
 
-    there = {plain(path.name): path.name for path in folder.iterdir() if path.is_dir()}
+    there = {plain(name): name for name in names}
     return [there.get(plain(name), name) for name in known.classes]
-
-
-def is_jpeg(folder: Path) -> bool:
-    """Return whether the first picture found in a set's folder is a JPEG file, whose pixels are not the originals."""
-    return next(image_files.walk(folder)).suffix.lower() in (".jpg", ".jpeg")
 
 
 def sample(known: KnownSet, reason: str = "", validation: float = 0) -> Found:
@@ -268,7 +250,7 @@ def fetch(name: str, force: bool = False) -> Source:
     return read(known, download(known, force=force), kind="download").source
 
 
-def catalogue() -> list[Entry]:
+def inventory() -> list[Entry]:
     """Return a line for every known set: whether it is at hand, where, how large; reads no pictures but samples."""
     entries = []
     for known in KNOWN.values():

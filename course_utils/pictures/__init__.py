@@ -5,7 +5,15 @@ Lesson 1 builds each of these by hand. Everywhere in the course a picture is a t
 """
 
 from course_utils.pictures.drawing import grid, pixels
-from course_utils.pictures.files import open_picture, photograph, photograph_file, photographs
+from course_utils.pictures.files import (
+    Upload,
+    open_picture,
+    open_upload,
+    photograph,
+    photograph_file,
+    photographs,
+    uploads,
+)
 from course_utils.pictures.tensors import (
     clipped_fraction,
     mix,
@@ -18,11 +26,13 @@ from course_utils.pictures.tensors import (
 )
 
 __all__ = [
+    "Upload",
     "clipped_fraction",
     "grid",
     "mix",
     "normalise",
     "open_picture",
+    "open_upload",
     "photograph",
     "photograph_file",
     "photographs",
@@ -32,4 +42,5 @@ __all__ = [
     "to_picture",
     "to_tensor",
     "unnormalise",
+    "uploads",
 ]

@@ -1,28 +1,52 @@
-"""Picture files: open any of them defensively, and the photographs that come with the course.
+"""Picture files: open any of them defensively, uploads of readers, and the photographs that come with the course.
 
-Everything here is also reached as `pictures.open_picture`, `pictures.photograph` and so on.
+This is the only decoder of the course: folders, data sets, uploads and features all read their pictures here.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
-import struct
+import stat
+import threading
 import warnings
-import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from course_utils.errors import DataError
 
+try:
+    from PIL.AvifImagePlugin import SUPPORTED as _AVIF
+except ImportError:  # before Pillow 11.3
+    _AVIF = False
+
 # Only formats that hold pixels: Pillow would hand some others (EPS) to an interpreter.
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", *(("AVIF",) if _AVIF else ()))
+# How the files of these formats are called, in folders and as uploads.
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+SUFFIXES += (".avif",) if _AVIF else ()
 MAX_PIXELS = 64_000_000  # 192 MB as RGB; a small file can claim to be far larger than memory
-DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
+ORIENTATION = 0x0112  # EXIF's tag; how each of its values is undone:
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+UPLOAD_BYTES, UPLOAD_PIXELS = 20_000_000, 50_000_000
+LONGEST_NAME = 60
+ONE_AT_A_TIME = threading.Lock()
+PATHS = (str, os.PathLike)
 
 
 def open_picture(
@@ -41,41 +65,86 @@ def open_picture(
         The picture in `mode`, turned as its EXIF orientation says, independent of the file.
 
     Raises:
-        DataError: when the file is missing, unreadable, no picture, damaged or too large; the file is named.
+        DataError: when the file is missing, unreadable, not a picture, damaged or too large; the file is named.
         TypeError, ValueError: when `source` is neither a path nor a file, or `mode` is another one.
     """
+    return _decoded(source, mode, max_pixels)[0]
+
+
+def preview(source: str | os.PathLike[str] | BinaryIO, side: int) -> tuple[Image.Image, tuple[int, int]]:
+    """Return a picture in grey, perhaps smaller than it is, and its full (width, height) when it is upright.
+
+    Sooner than `open_picture`, and like it to the end of the file: a JPEG file is decoded at a half, a quarter or an
+    eighth of its size, as long as both sides keep `side` pixels.
+
+    Raises:
+        DataError: as `open_picture`.
+    """
+    return _decoded(source, "L", MAX_PIXELS, side)
+
+
+def _decoded(
+    source: str | os.PathLike[str] | BinaryIO, mode: str, max_pixels: int, side: int | None = None
+) -> tuple[Image.Image, tuple[int, int]]:
     if mode not in ("RGB", "L"):
         raise ValueError(f'mode must be "RGB" or "L", not {mode!r}.')
-    if not isinstance(source, str | os.PathLike) and not hasattr(source, "read"):
+    is_path = isinstance(source, PATHS)
+    if not is_path and not hasattr(source, "read"):
         raise TypeError(f"open_picture wants a path or an open file, not {type(source).__name__}.")
-    name = str(source) if isinstance(source, str | os.PathLike) else getattr(source, "name", "the given file")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is stricter
-        warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # odd EXIF, which no pixel depends on
-        return _opened(source, mode, name, max_pixels)
+    name = str(source) if is_path else getattr(source, "name", "the given file")
+    with _opened(source, is_path, name, max_pixels) as picture:
+        width, height = picture.size
+        if width * height > max_pixels:
+            size = f"{width:,} × {height:,} pixels"
+            raise DataError(f"{name} has {size}, more than the limit of {max_pixels:,}; make it smaller first.")
+        try:
+            if side is not None:
+                picture.draft("L", (side, side))
+            picture.load()  # opening read the header only
+            turn = TURNS.get(_orientation(picture))
+            upright = picture if turn is None else picture.transpose(turn)
+            if turn is not None and turn >= Image.Transpose.ROTATE_90 and turn != Image.Transpose.ROTATE_180:
+                width, height = height, width
+            return _eight_bits(upright, mode, name), (width, height)
+        except DataError:
+            raise
+        except MemoryError:
+            raise DataError(f"{name} needs more memory than there is; make the picture smaller first.") from None
+        except Exception as error:  # Pillow's readers raise anything on a damaged file
+            raise DataError(f"{name} is damaged or incomplete ({_why(error)}); get a fresh copy of it.") from error
 
 
-def _opened(source: str | os.PathLike[str] | BinaryIO, mode: str, name: str, max_pixels: int) -> Image.Image:
+def _opened(source: Any, is_path: bool, name: str, max_pixels: int) -> Image.Image:
+    """Read the header of a picture file: no pixel is decoded yet."""
     try:
-        picture = Image.open(source, formats=FORMATS)
+        if is_path and not stat.S_ISREG(os.stat(source).st_mode):  # noqa: PTH116 - much quicker
+            raise DataError(f"{name} is not a file; expected a picture file.")  # a pipe might never come to its end
+        with ONE_AT_A_TIME, warnings.catch_warnings():  # warnings' filters belong to all threads
+            warnings.simplefilter("ignore")  # of sizes, where the limit here is stricter, and of odd EXIF data
+            return Image.open(source, formats=FORMATS)
+    except DataError:
+        raise
     except UnidentifiedImageError:
         raise DataError(f"{name} is not a picture; expected one of {', '.join(FORMATS)}.") from None
     except Image.DecompressionBombError:
         raise DataError(f"{name} claims far more than {max_pixels:,} pixels; make it smaller first.") from None
-    except OSError as error:
-        raise DataError(f"{name} cannot be read ({error.strerror or error}); check the path.") from error
-    except DAMAGED as error:
-        raise DataError(f"{name} is damaged ({error}); get a fresh copy of the file.") from error
-    with picture:
-        if picture.width * picture.height > max_pixels:
-            size = f"{picture.width:,} × {picture.height:,} pixels"
-            raise DataError(f"{name} has {size}, more than the limit of {max_pixels:,}; make it smaller first.")
-        try:
-            picture.load()  # opening read the header only
-            upright = ImageOps.exif_transpose(picture)
-        except DAMAGED as error:
-            raise DataError(f"{name} is damaged or incomplete ({error}); get a fresh copy of it.") from error
-        return _eight_bits(upright, mode, name)
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the system's, not Pillow's
+            raise DataError(f"{name} cannot be read ({error.strerror}); check the path.") from error
+        raise DataError(f"{name} is damaged ({_why(error)}); get a fresh copy of the file.") from error
+
+
+def _orientation(picture: Image.Image) -> object:
+    """Return the orientation that a decoded picture's EXIF data names, from 1 to 8; 1 where nothing can be read."""
+    if picture.format == "JPEG" and "exif" not in picture.info and "xmp" not in picture.info:
+        return 1
+    try:
+        with ONE_AT_A_TIME, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            orientation = picture.getexif().get(ORIENTATION, 1)
+        return orientation if isinstance(orientation, int) else 1
+    except Exception:  # noqa: BLE001 - damaged EXIF data says nothing, and no pixel depends on it
+        return 1
 
 
 def _eight_bits(picture: Image.Image, mode: str, name: str) -> Image.Image:
@@ -91,6 +160,76 @@ def _eight_bits(picture: Image.Image, mode: str, name: str) -> Image.Image:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     return picture.convert(mode)
+
+
+def _why(error: Exception) -> str:
+    """Return an exception's message as a part of a sentence."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+# --- uploads
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file as the browser sent it: its name, fit to be shown, and its bytes."""
+
+    name: str
+    content: bytes = field(repr=False)
+
+
+def uploads(value: Any) -> list[Upload]:
+    """Return the files in the `value` of a FileUpload widget, in the form of ipywidgets 7 or 8.
+
+    Args:
+        value: version 8 gives a tuple of mappings with "name" and "content"; version 7 a mapping from each name to a
+            mapping with "content".
+
+    Raises:
+        DataError: when it is neither.
+    """
+    try:
+        if isinstance(value, Mapping):
+            return [Upload(shown_name(name), bytes(entry["content"])) for name, entry in value.items()]
+        return [Upload(shown_name(entry["name"]), bytes(entry["content"])) for entry in value]
+    except (TypeError, KeyError, ValueError) as error:
+        raise DataError("The upload did not arrive whole; choose the file again.") from error
+
+
+def open_upload(upload: Upload, *, max_bytes: int = UPLOAD_BYTES, max_pixels: int = UPLOAD_PIXELS) -> Image.Image:
+    """Return an uploaded picture in RGB, the right way up; nothing is written to disk.
+
+    Raises:
+        DataError: when it is empty, too large, not a picture whatever its name says, or damaged; one sentence each.
+    """
+    size = len(upload.content)
+    if size == 0:
+        raise DataError(f"{upload.name} is empty; choose another file.")
+    if size > max_bytes:
+        raise DataError(
+            f"{upload.name} has {size / 1e6:.0f} MB, more than the limit of {max_bytes / 1e6:.0f} MB; "
+            "make the picture smaller first."
+        )
+    if not upload.name.lower().endswith(SUFFIXES):
+        raise DataError(
+            f"{upload.name} is not a picture that can be read here; choose a {', '.join(SUFFIXES[:4])} … file."
+        )
+    file = io.BytesIO(upload.content)
+    file.name = upload.name  # for messages; nothing of that name is opened
+    return open_picture(file, max_pixels=max_pixels)
+
+
+def shown_name(name: Any) -> str:
+    """Return a file's name without folders and characters that cannot be seen, and not too long."""
+    last = str(name).replace("\\", "/").rpartition("/")[2]
+    clean = "".join(character for character in last if character.isprintable()).strip() or "the file"
+    stem, dot, ending = clean.rpartition(".")
+    if len(clean) <= LONGEST_NAME:
+        return clean
+    return f"{stem[: LONGEST_NAME - 8]}…{dot}{ending[:6]}" if dot else f"{clean[:LONGEST_NAME]}…"
+
+
+# --- the course's own photographs
 
 
 def photographs() -> tuple[str, ...]:

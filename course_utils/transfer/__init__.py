@@ -6,7 +6,6 @@ from course_utils.transfer.freezing import Stage, freeze, param_groups, stages, 
 from course_utils.transfer.heads import published_head, replace_head
 from course_utils.transfer.preprocess import Preprocess
 from course_utils.transfer.saving import load_network, save_network
-from course_utils.transfer.uploading import Upload, open_upload, uploads
 
 __all__ = [
     "FeatureBatches",
@@ -15,14 +14,12 @@ __all__ = [
     "Network",
     "Preprocess",
     "Stage",
-    "Upload",
     "backbone",
     "cached_features",
     "find_head",
     "freeze",
     "imagenet_categories",
     "load_network",
-    "open_upload",
     "param_groups",
     "published_head",
     "replace_head",
@@ -30,5 +27,4 @@ __all__ = [
     "stages",
     "summary",
     "unfreeze",
-    "uploads",
 ]

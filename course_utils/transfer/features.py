@@ -23,7 +23,7 @@ from tqdm import tqdm
 from course_utils.base.files import whole_folder
 from course_utils.base.modules import device_of
 from course_utils.data import downloads
-from course_utils.data.lists import PictureList
+from course_utils.data.parts import FilePart
 from course_utils.data.sources import cache_folder
 from course_utils.errors import DataError
 from course_utils.pictures import files as picture_files
@@ -94,7 +94,7 @@ class FeatureBatches:
 
 def cached_features(
     net: Network,
-    pictures: PictureList,
+    pictures: FilePart,
     preprocess: Preprocess | None = None,
     *,
     cache: Path | None = None,
@@ -105,7 +105,7 @@ def cached_features(
 
     Args:
         net: a network; what lies below its head is used, in evaluation mode.
-        pictures: files and labels, from `data.picture_lists`.
+        pictures: files and labels, a part of `data.folder`'s.
         preprocess: in place of the network's own, for another view of the pictures.
         cache: the folder to keep them in; "features" in the course's cache folder when None.
         batch: pictures that go through the network at once.
@@ -154,7 +154,7 @@ def _read(folder: Path, rows: np.ndarray) -> np.ndarray | None:
 
 
 def _compute(
-    net: Network, change: Preprocess, pictures: PictureList, rows: np.ndarray, folder: Path, batch: int, progress: bool
+    net: Network, change: Preprocess, pictures: FilePart, rows: np.ndarray, folder: Path, batch: int, progress: bool
 ) -> int:
     """Write the values beside their place, rows that lie in other folders copied, and move them there when complete."""
     kind = folder.parent
@@ -189,7 +189,7 @@ def _opened(path: Path) -> object:
     try:
         return picture_files.open_picture(path)
     except DataError as error:
-        raise DataError(f'{error} Or leave it out: data.picture_lists(..., unreadable="skip").') from error
+        raise DataError(f'{error} Or leave it out: data.folder(..., unreadable="skip").') from error
 
 
 def _known_rows(kind: Path, wanted: set[bytes]) -> dict[bytes, tuple[np.ndarray, int]]:

@@ -112,7 +112,9 @@ class Seen:
     maps: diagnosis.FeatureMaps
 
 
-def feature_maps(model: nn.Module, part: data.Part, layers: Sequence[str] = LAYERS, most: int = 20) -> Exploration:
+def feature_maps(
+    model: nn.Module, part: data.TensorPart, layers: Sequence[str] = LAYERS, most: int = 20
+) -> Exploration:
     """Return an exploration of what each layer answers to a picture of your choice.
 
     Args:

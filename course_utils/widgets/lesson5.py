@@ -13,8 +13,8 @@ from torch import Tensor
 
 from course_utils import diagnosis, figures, pictures, transfer
 from course_utils.base.modules import device_of, evaluating
+from course_utils.pictures.files import SUFFIXES
 from course_utils.transfer import Network
-from course_utils.transfer.uploading import ENDINGS
 from course_utils.widgets import controls
 from course_utils.widgets.exploration import Canvas, Exploration
 
@@ -53,9 +53,9 @@ def own_picture(networks: Mapping[str, Network], photographs: Sequence[str] = ("
     """
 
     def compute(network: str, picture: str, file: Any) -> Classified:
-        found = transfer.uploads(file)
+        found = pictures.uploads(file)
         if picture == UPLOADED and found:
-            image, title = transfer.open_upload(found[-1]), found[-1].name
+            image, title = pictures.open_upload(found[-1]), found[-1].name
         else:
             title = photographs[0] if picture == UPLOADED else picture
             image = pictures.photograph(title)
@@ -64,12 +64,12 @@ def own_picture(networks: Mapping[str, Network], photographs: Sequence[str] = ("
         said = network if len(networks) > 1 else ""
         return Classified(title, net.preprocess.cut(image), net.predict(image, SHOWN), missing, said)
 
-    chooser = controls.upload("Your picture", ENDINGS)
+    chooser = controls.upload("Your picture", SUFFIXES)
     choice = controls.choice("picture", [*photographs, UPLOADED])
     network = controls.choice("network", list(networks))
 
     def arrived(change: object = None) -> None:
-        if transfer.uploads(chooser.value):
+        if pictures.uploads(chooser.value):
             choice.value = UPLOADED
 
     made = Exploration(

@@ -119,7 +119,7 @@ def _told(result: Walk) -> str:
     )
 
 
-def range_settings(part: data.Part, seed: int = 0) -> Exploration:
+def range_settings(part: data.TensorPart, seed: int = 0) -> Exploration:
     """Return an exploration of a range test's settings, on a small dense network that is tested anew at each move.
 
     Args:
@@ -131,7 +131,7 @@ def range_settings(part: data.Part, seed: int = 0) -> Exploration:
     """
     if len(part) < 2000:
         raise ValueError(f"The exploration needs at least 2,000 pictures, not {len(part)}; pass a larger part.")
-    images, labels = next(iter(data.batches(part.take(2000, seed=seed), 2000)))
+    images, labels = next(iter(data.batches(part.take(at_most=2000, seed=seed), 2000)))
     images = F.avg_pool2d(images, 2).flatten(1)  # (2000, 196)
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(2000, generator=generator)

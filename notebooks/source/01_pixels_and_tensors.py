@@ -1081,7 +1081,7 @@ except ValueError as error:
 
 # %%
 all_boots = clothes.train.of_class("Ankle boot")
-boot_pictures = all_boots.take(min(settings.boots, len(all_boots)), seed=settings.seed).images
+boot_pictures = all_boots.take(at_most=settings.boots, seed=settings.seed).images
 boot = boot_pictures[0]  # (1, 28, 28)
 flat = boot.flatten()
 print(tuple(boot.shape), "->", tuple(flat.shape))

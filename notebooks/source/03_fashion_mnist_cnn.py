@@ -191,17 +191,12 @@ print("label", label, "means", clothes.classes[label])
 # Why not decide on the test pictures? Because then we would pick what happens to suit *these* pictures, and the
 # figure would flatter us. The test part stays closed until [The test](#The-test).
 #
-# `data.load` has already split. `at_most` only keeps the waiting short: it takes no more pictures than the profile
-# says.
-
+# `data.load` has already split. `take(at_most=…)` only keeps the waiting short: no more pictures than the profile
+# says, each class alike.
 
 # %%
-def at_most(part, count):
-    return part.take(count, seed=settings.seed) if count < len(part) else part
-
-
-train_part = at_most(clothes.train, settings.pictures_used)
-validation_part = at_most(clothes.validation, settings.test_used)
+train_part = clothes.train.take(at_most=settings.pictures_used, seed=settings.seed)
+validation_part = clothes.validation.take(at_most=settings.test_used, seed=settings.seed)
 for part in (train_part, validation_part):
     print(f"{part.name:<11}", f"{len(part):>6,}", "pictures,", sorted(set(part.counts().values())), "in each class")
 
@@ -719,7 +714,7 @@ widgets.lesson3.LiveTraining(
 # All decisions are taken. Now, and only now, the test part is opened. Its figure is the one we report.
 
 # %%
-test_part = at_most(clothes.test, settings.test_used)
+test_part = clothes.test.take(at_most=settings.test_used, seed=settings.seed)
 test_batches = data.batches(test_part, 1000, device=device, channels_last=True)
 tests = [training.evaluate(m, test_batches) for m, _ in trained]
 accuracies = [metrics.accuracy for metrics in tests]

@@ -140,14 +140,9 @@ print(f"The networks will live on: {device}")
 cifar = data.load("cifar10", seed=settings.seed)
 cifar.train
 
-
 # %%
-def at_most(part, count):
-    return part.take(count, seed=settings.seed) if count < len(part) else part
-
-
-train_part = at_most(cifar.train, settings.pictures_used)
-validation_part = at_most(cifar.validation, settings.test_used)
+train_part = cifar.train.take(at_most=settings.pictures_used, seed=settings.seed)
+validation_part = cifar.validation.take(at_most=settings.test_used, seed=settings.seed)
 classes = len(cifar.classes)
 for part in (train_part, validation_part):
     print(f"{part.name:<11}", f"{len(part):>6,} pictures of", tuple(part.images.shape[1:]))
@@ -208,7 +203,7 @@ print(f"the same logits from {models.count_parameters(classic):,} parameters")
 # %%
 training.seed_everything(settings.seed)
 classic = models.ClassicNet(classes).to(device)
-few = at_most(train_part, 6000)
+few = train_part.take(at_most=6000, seed=settings.seed)
 few_batches = data.batches(few, 4, shuffle=True, seed=settings.seed, device=device)
 validation = data.batches(validation_part, 500, device=device)
 optimizer = torch.optim.SGD(classic.parameters(), lr=0.001, momentum=0.9)
@@ -429,9 +424,9 @@ figures.show(
 # `data.Augment` makes the same changes with a whole batch at once:
 
 # %%
-assert torch.equal(data.shifted(cat[None], torch.tensor([[6, 1]]), 4)[0], shifted)
-assert torch.equal(data.flipped(cat[None], torch.tensor([True]))[0], mirrored)
-assert torch.equal(data.painted(cat[None], torch.tensor([[14, 22]]), 8, 128)[0], covered)
+assert torch.equal(data.crop(cat[None], torch.tensor([[6, 1]]), 4)[0], shifted)
+assert torch.equal(data.hflip(cat[None], torch.tensor([True]))[0], mirrored)
+assert torch.equal(data.cutout(cat[None], torch.tensor([[14, 22]]), 8, 128)[0], covered)
 augment = data.Augment(crop=4, flip=True, cutout=settings.cutout)
 print("in this lesson:", augment)
 
@@ -465,11 +460,12 @@ assert len(set(augmented)) == 3 and len(set(plain)) == 1
 # ## Learning by heart
 #
 # Take few pictures and a network that is large for them. **Predict first.** After {{heart_epochs}} epochs, how many
-# of its {{heart_pictures}} training pictures does it know? And of new ones? Now the same with augmentation.
+# of its {{heart_pictures}} training pictures does it know? And of new ones? Now the same with augmentation. (As in
+# lesson 3 the rate comes down to nearly 0, so that the end is not the luck of the last large steps.)
 
 # %%
 heart_part = train_part.take(500, seed=settings.seed)
-heart_validation = data.batches(at_most(validation_part, 1000), 500, device=device)
+heart_validation = data.batches(validation_part.take(at_most=1000, seed=settings.seed), 500, device=device)
 
 
 def learn(augment, epochs=20):
@@ -477,8 +473,10 @@ def learn(augment, epochs=20):
     net = models.ResidualNet((16, 32, 64), classes=classes).to(device)
     batches = data.batches(heart_part, 50, shuffle=True, augment=augment, seed=settings.seed, device=device)
     optimizer = torch.optim.AdamW(net.parameters(), lr=0.003)
-    history = training.fit(net, batches, heart_validation, epochs=epochs, optimizer=optimizer, progress=False)
-    return history
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.003, total_steps=epochs * len(batches))
+    return training.fit(
+        net, batches, heart_validation, epochs=epochs, optimizer=optimizer, scheduler=schedule, progress=False
+    )
 
 
 by_heart = learn(augment=None)
@@ -488,8 +486,11 @@ changed = learn(augment=data.Augment(crop=4, flip=True, cutout=8))
 figures.show(
     by_heart.plot(),
     alt="Two charts over the epochs without augmentation. Training loss falls to nearly 0 and training accuracy "
-    "rises to nearly 100 %, while the validation curves stay far behind.",
+    f"rises to {by_heart.train_accuracy[-1]:.0%}, while validation accuracy ends at "
+    f"{by_heart.validation_accuracy[-1]:.0%}.",
 )
+gap = by_heart.train_accuracy[-1] - by_heart.validation_accuracy[-1]
+changed_gap = changed.train_accuracy[-1] - changed.validation_accuracy[-1]
 results.record(
     heart_pictures=len(heart_part),
     heart_epochs=by_heart.epochs,
@@ -497,10 +498,10 @@ results.record(
     heart_validation=by_heart.validation_accuracy[-1],
     changed_training=changed.train_accuracy[-1],
     changed_validation=changed.validation_accuracy[-1],
+    # On few pictures, or on a stand-in that is easy, chance may turn it round.
+    gap_became="smaller" if changed_gap < gap else "no smaller in this run",
 )
-gap = by_heart.train_accuracy[-1] - by_heart.validation_accuracy[-1]
-changed_gap = changed.train_accuracy[-1] - changed.validation_accuracy[-1]
-assert by_heart.train_accuracy[-1] > 0.9 and gap > changed_gap
+assert by_heart.train_accuracy[-1] > 0.9 and gap > 0
 
 # %% [markdown]
 # {{heart_training:.0%}} of the training pictures and {{heart_validation:.0%}} of new ones. The blue and the orange
@@ -508,8 +509,8 @@ assert by_heart.train_accuracy[-1] > 0.9 and gap > changed_gap
 # the accuracy stands still: the network grows ever more sure of its mistakes.
 #
 # With augmentation it is {{changed_training:.0%}} and {{changed_validation:.0%}}. It never sees the same picture
-# twice, so learning by heart is harder and the gap is smaller. It also learns more slowly: augmentation needs more
-# epochs before it pays, and with very few epochs it may cost accuracy.
+# twice, so learning by heart is harder, and the gap is {{gap_became}}. It also learns more slowly: augmentation needs
+# more epochs before it pays, and with very few epochs it may cost accuracy.
 #
 # ## Stopping at the best
 #
@@ -636,8 +637,8 @@ assert history.train_loss[-1] < history.train_loss[0]
 torch.manual_seed(settings.seed)
 widgets.lesson4.LiveTraining(
     models.ResidualNet((8, 16, 32), classes=classes),
-    data.batches(at_most(train_part, 2000), 64, shuffle=True, seed=settings.seed),
-    data.batches(at_most(validation_part, 300), 300),
+    data.batches(train_part.take(at_most=2000, seed=settings.seed), 64, shuffle=True, seed=settings.seed),
+    data.batches(validation_part.take(at_most=300, seed=settings.seed), 300),
     compared_steps=40,
 )
 
@@ -650,7 +651,7 @@ widgets.lesson4.LiveTraining(
 # All decisions are taken, and the test part is opened.
 
 # %%
-test_part = at_most(cifar.test, settings.test_used)
+test_part = cifar.test.take(at_most=settings.test_used, seed=settings.seed)
 test_batches = data.batches(test_part, 500, device=device, channels_last=True)
 accuracies = [training.evaluate(net, test_batches).accuracy for net, _ in trained]
 results.record(

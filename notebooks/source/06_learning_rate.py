@@ -246,14 +246,8 @@ assert any(there > 10 for here, there in thrown)
 
 # %%
 clothes = data.load("fashion_mnist", seed=settings.seed)
-
-
-def at_most(part, count):
-    return part.take(count, seed=settings.seed) if count < len(part) else part
-
-
-train_part = at_most(clothes.train, settings.pictures_used)
-validation_part = at_most(clothes.validation, settings.test_used)
+train_part = clothes.train.take(at_most=settings.pictures_used, seed=settings.seed)
+validation_part = clothes.validation.take(at_most=settings.test_used, seed=settings.seed)
 validation = data.batches(validation_part, 1000, device=device)
 print(f"{len(train_part):,} training and {len(validation_part):,} validation pictures")
 
@@ -271,7 +265,8 @@ print(f"{models.count_parameters(model):,} parameters")
 # every step keeps nine tenths of the one before. (Lesson 4 explains it, and you do not need more of it here.)
 
 # %%
-short_part = at_most(train_part, 20 * settings.batch_size)  # until the race, trainings are short
+# Until the race, trainings are short.
+short_part = train_part.take(at_most=20 * settings.batch_size, seed=settings.seed)
 
 
 def fresh(part=short_part):
@@ -902,7 +897,7 @@ def shuffled(part):
     return lambda seed: data.batches(part, settings.batch_size, shuffle=True, seed=seed, device=device)
 
 
-half = at_most(train_part, len(train_part) // 2)
+half = train_part.take(len(train_part) // 2, seed=settings.seed)
 trials = {}
 for rate in [result.rate * factor for factor in (1, 3, 9, 27)]:
     candidates = [learning_rate.Candidate(name, rate, make) for name, make in makers.items()]
@@ -948,7 +943,7 @@ results.record(
 # in points of accuracy. And guess how far two *seeds* of the same schedule lie apart.
 
 # %%
-test = data.batches(at_most(clothes.test, settings.test_used), 1000, device=device)
+test = data.batches(clothes.test.take(at_most=settings.test_used, seed=settings.seed), 1000, device=device)
 candidates = [learning_rate.Candidate(name, chosen[name], make) for name, make in makers.items()]
 race = learning_rate.compare(
     candidates,

@@ -396,8 +396,8 @@ assert [each.dtype for each in kinds.values()] == [torch.bfloat16, torch.float32
 
 # %%
 here = [rung for rung in acceleration.RUNGS if not rung.compiled and (rung.kind == "cuda" or not rung.bf16)]
-train_part = cifar.train.take(min(settings.ladder_pictures, len(cifar.train)), seed=settings.seed)
-test_part = cifar.test.take(min(settings.test_used, len(cifar.test)), seed=settings.seed)
+train_part = cifar.train.take(at_most=settings.ladder_pictures, seed=settings.seed)
+test_part = cifar.test.take(at_most=settings.test_used, seed=settings.seed)
 climbed = acceleration.climb(
     train_part, test_part, device, rungs=here, source=cifar.source.description, epochs=settings.ladder_epochs,
     seed=settings.seed,
@@ -625,7 +625,7 @@ assert counts["alternating"][1] == 2000 > counts["by chance"][1]
 # **Predict first.** How much faster is the second run than the first, which has to warm up?
 
 # %%
-sprint_part = cifar.train.take(min(settings.sprint_pictures, len(cifar.train)), seed=settings.seed)
+sprint_part = cifar.train.take(at_most=settings.sprint_pictures, seed=settings.seed)
 chosen = {
     "epochs": settings.sprint_epochs, "batch_size": settings.sprint_batch, "widths": tuple(settings.sprint_widths),
 }  # fmt: skip

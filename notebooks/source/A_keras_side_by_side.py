@@ -91,7 +91,7 @@ settings = profiles.load(
     "A", profile, seed=seed, epochs=epochs, pictures_used=pictures_used, learning_rate=learning_rate
 )
 clothes = data.load("fashion_mnist", seed=settings.seed)
-train_part = clothes.train.take(min(settings.pictures_used, len(clothes.train)), seed=settings.seed)
+train_part = clothes.train.take(at_most=settings.pictures_used, seed=settings.seed)
 
 # %% [markdown]
 # ## Two ways to write one network
@@ -256,7 +256,7 @@ if keras:
     student.fit(images.permute(0, 2, 3, 1).numpy(), labels.numpy(), batch_size=128, epochs=settings.epochs, verbose=0)
 
 # %%
-tests = clothes.test.take(min(2000, len(clothes.test)))
+tests = clothes.test.take(at_most=2000)
 test_images, test_labels = next(iter(data.batches(tests, len(tests))))
 with torch.inference_mode():
     accuracy = (net(test_images).argmax(1) == test_labels).float().mean().item()
