@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.path import Path
 
 # Okabe and Ito's palette, chosen so that colour-blind readers can tell its colours apart (jfly.uni-koeln.de/color).
 # Yellow is left out: it is too pale for lines on white.
@@ -62,6 +65,53 @@ def style() -> Iterator[None]:
 
     with _DRAWING, matplotlib.rc_context(STYLE):
         yield
+
+
+def write_all(
+    axes: Axes,
+    texts: Sequence[str],
+    places: Sequence[tuple[float, float]],
+    *,
+    size: float,
+    colours: Sequence[str],
+    bold: Sequence[bool],
+) -> None:
+    """Write many short texts as one collection of outlines.
+
+    A text of matplotlib's own takes half a millisecond to lay out and draw, and a live figure may hold a hundred.
+
+    Args:
+        axes: where to write; its limits stay as they are.
+        texts: such as numbers.
+        places: the middle of each text, (x, y) in the axes' coordinates.
+        size: of the letters, in points.
+        colours, bold: of each text.
+    """
+    from matplotlib.collections import PathCollection
+    from matplotlib.transforms import Affine2D
+
+    written = PathCollection(
+        [_outline(text, size, heavy) for text, heavy in zip(texts, bold)],
+        offsets=places,
+        offset_transform=axes.transData,
+        facecolor=colours,
+        linewidth=0,
+        label="_" + " ".join(texts),  # hidden from legends; for tests and curious readers
+    )
+    written.set_transform(Affine2D().scale(1 / 72) + axes.figure.dpi_scale_trans)  # outlines are in points
+    axes.add_collection(written, autolim=False)
+
+
+@lru_cache(maxsize=1024)
+def _outline(text: str, size: float, bold: bool) -> Path:
+    """Return a text's outline in points, centred on (0, 0); digits stand in the middle whatever their width."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+
+    font = FontProperties(weight="bold" if bold else "normal")
+    box = TextPath((0, 0), text, size=size, prop=font).get_extents()
+    middle = TextPath((0, 0), "0", size=size, prop=font).get_extents()
+    return TextPath((-(box.x0 + box.x1) / 2, -(middle.y0 + middle.y1) / 2), text, size=size, prop=font)
 
 
 def to_png(figure: Figure, dpi: int = SAVED_DPI) -> bytes:

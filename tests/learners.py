@@ -1,6 +1,5 @@
 """Learners' notebooks for the tests of `course check`."""
 
-import inspect
 import json
 import textwrap
 
@@ -16,7 +15,7 @@ from course_utils import exercises"""
 
 def reference(exercise: Exercise) -> str:
     """The reference solution as a learner would copy it."""
-    return inspect.getsource(exercise.reference)
+    return exercise.source()
 
 
 def write(path, *cells, lesson=None, outputs=()):

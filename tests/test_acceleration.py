@@ -80,7 +80,7 @@ def test_a_device_that_agrees_passes_and_one_that_computes_differently_is_named(
 # --- a device that does not wait
 
 
-def test_the_pretend_gpu_takes_orders_without_waiting_and_does_them_in_order():
+def test_the_pretend_gpu_queues_work_without_waiting_and_does_it_in_order():
     done, gate = [], threading.Event()
     with devices.PretendGPU() as gpu:
         gpu.submit(gate.wait, 10)
@@ -453,6 +453,30 @@ def test_the_rates_rise_and_fall_in_a_triangle():
     assert values[0] == pytest.approx(0.2) and max(values) == values[10] == 1 and values[99] == pytest.approx(1 / 90)
     assert sprint.rate(0, 10, 0.0) == 1  # no rise: it falls from the start
     assert values[:11] == sorted(values[:11]) and values[10:] == sorted(values[10:], reverse=True)
+
+
+def test_decay_shrinks_the_weights_of_all_groups_alike_and_goes_through_the_momentum(crops):
+    settings = sprint.SprintSettings(batch_size=20, widths=(8, 8, 8), decay=1e-3, leave_out={"muon"})
+    race = sprint.Sprint(crops.train.take(20), crops.test.take(8), settings, "cpu")
+    (optimizer,) = race._optimizers()
+    assert len({group["lr"] for group in optimizer.param_groups}) == 3  # rates far from each other
+    decay, kept = 20 * 1e-3, settings.momentum
+    expected, momentum = 1.0, 0.0
+    for share in (1.0, 0.5):  # of the first rates
+        momentum = kept * momentum + decay * expected
+        expected -= share * (decay * expected + kept * momentum)  # Nesterov's step with no slope but the decay's
+        with torch.no_grad():
+            for group in optimizer.param_groups:
+                group["lr"] = share * group["first"]
+                for weights in group["params"]:
+                    if weights.grad is None:
+                        weights.fill_(1.0)
+                    weights.grad = torch.zeros_like(weights)
+        optimizer.step()
+        for group in optimizer.param_groups:
+            for weights in group["params"]:
+                torch.testing.assert_close(weights, torch.full_like(weights, expected))
+    assert expected < (1 - decay) * (1 - 0.5 * decay)  # where decoupled decay would end
 
 
 def test_views_weigh_the_picture_half_and_two_shifts_a_quarter_each():

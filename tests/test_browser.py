@@ -1,6 +1,5 @@
 """The lessons as a learner meets them: JupyterLab in a real browser, and every live figure worked by keyboard."""
 
-import inspect
 import io
 import re
 from pathlib import Path
@@ -58,7 +57,7 @@ WRONG = {
 
 SETUP = """\
 from course_utils.widgets import controls
-from course_utils.widgets.exploration import Exploration
+from course_utils.widgets.exploration import Exploration, Twin
 
 def compute(**settings):
     if settings.get("steps") == 3:
@@ -70,7 +69,7 @@ def draw(settings, figure):
 
 def explore(members, arrangement=None):
     return Exploration(
-        compute, draw, members, describe=str, twin=[{}], alt="All settings in one line.", size=(7, 1),
+        compute, draw, members, describe=str, twin=Twin([{}], alt="All settings in one line."), size=(7, 1),
         arrangement=arrangement,
     )
 """
@@ -299,7 +298,7 @@ def test_an_exercise_says_what_is_wrong_and_then_that_it_is_right(lesson):
     lesson.write(stub, wrong, key_by_key=True)
     lesson.run(stub)
     assert f"✗ wrong: {difference}." in lesson.run(check)
-    lesson.write(stub, inspect.getsource(getattr(module, name).reference))
+    lesson.write(stub, getattr(module, name).source())
     lesson.run(stub)
     assert f"✓ correct: {name} passed all" in lesson.run(check)
     assert lesson.problems == []

@@ -50,6 +50,16 @@ def test_a_built_notebook_passes_every_check(toy_root, toy_built):
     assert lint_notebooks.check_all(toy_root / "notebooks" / "01_toy.ipynb", toy_root) == []
 
 
+def test_the_lint_says_of_each_lesson_what_is_wrong(copy, monkeypatch, capsys):
+    monkeypatch.setattr(lint_notebooks, "find_root", lambda: copy)
+    assert lint_notebooks.main([]) == 0 and capsys.readouterr().out == "1 notebook in order\n"
+    notebook = copy / "notebooks" / "01_toy.ipynb"
+    notebook.write_text(notebook.read_text(encoding="utf-8").replace("plt.subplots", "plt.figure"), encoding="utf-8")
+    assert lint_notebooks.main(["1"]) == 1
+    assert capsys.readouterr().out.startswith("01_toy.ipynb: Code cell 5 differs from 01_toy.py")
+    assert lint_notebooks.main(["2"]) == 2 and "There is no lesson '2'" in capsys.readouterr().err
+
+
 def test_the_text_quotes_the_figures_of_that_very_run(toy_root, toy_built):
     recorded = results.load("01", "quick", toy_root)
     text = "".join(builder.read_notebook(toy_built.notebook)["cells"][0]["source"])
@@ -113,7 +123,7 @@ def test_text_can_be_filled_again_without_a_run_but_not_over_changed_code(copy):
     assert builder.fill_again("01", root=copy).execution is None
     assert "A better title" in (copy / "notebooks" / "01_toy.ipynb").read_text()
     source.write_text(source.read_text().replace("[1, 2, 3]", "[1, 2, 4]"))
-    with pytest.raises(RunError, match="Code of lesson 01 has changed since it was built"):
+    with pytest.raises(RunError, match="The code of lesson 01 has changed since it was built"):
         builder.fill_again("01", root=copy)
     (copy / "notebooks" / "01_toy.ipynb").unlink()
     with pytest.raises(RunError, match="Lesson 01 has no notebook yet"):
@@ -164,7 +174,7 @@ def test_a_wrong_call_is_refused_before_anything_runs(copy, lesson, profile, ove
     [
         (lambda nb: code(nb, 4)["source"].append("# edited"), "Code cell 5 differs from 01_toy.py"),
         (lambda nb: nb["cells"][0]["source"].__setitem__(1, "The answer is 43.0, found\n"), "'The answer is 43.0"),
-        (lambda nb: nb["cells"].pop(4), "It has other cells than 01_toy.py"),
+        (lambda nb: nb["cells"].pop(4), "Its cells are not those of 01_toy.py"),
         (lambda nb: code(nb, 4)["outputs"][0]["metadata"].clear(), "a picture has no alternative text"),
         (lambda nb: code(nb, 4)["outputs"][0]["data"].update({"text/plain": "<Figure>"}), "plain text does not say"),
         (lambda nb: code(nb, 3).update(execution_count=None), "execution count None instead of 4"),
@@ -175,7 +185,7 @@ def test_a_wrong_call_is_refused_before_anything_runs(copy, lesson, profile, ove
         (lambda nb: code(nb, 2).update(id="01-cell-01"), "Two cells have the same id"),
         (lambda nb: code(nb, 2).update(id="not valid!"), "not a valid notebook"),
         (lambda nb: code(nb, 3)["outputs"][0]["data"][notes.FIGURES].update(answer=43.0), "not the recorded ones"),
-        (lambda nb: code(nb, 3)["outputs"][-1].update(text="/home/me/x.py"), "names a folder of a machine"),
+        (lambda nb: code(nb, 3)["outputs"][-1].update(text="/home/me/x.py"), "names a folder of the machine"),
         (lambda nb: code(nb, 1)["metadata"].clear(), "must be the second code cell"),
         (lambda nb: code(nb, 1)["source"].insert(0, "seed = 1\n"), "must start with profile"),
         (lambda nb: code(nb, 1)["source"].append("\nother = 1"), "'other' is not among the lesson's settings"),

@@ -132,8 +132,8 @@ def test_doctor_says_what_to_do_about_each_gap():
     }
     advice = doctor.advise(found)
     expected = (
-        "Install what",
-        "Install the tools",
+        "Install the missing packages",
+        "Install the notebook tools",
         "libx.so",
         "There is a GPU",
         "memory",
@@ -154,7 +154,7 @@ def test_doctor_goes_on_when_data_or_torch_cannot_be_looked_at(course, monkeypat
     monkeypatch.setitem(sys.modules, "torch", None)
     assert doctor._device()["kind"] is None
     code, output, _ = course("doctor")
-    assert code == 1 and "PyTorch does not start" in output
+    assert code == 1 and "PyTorch cannot be loaded" in output
 
 
 @pytest.mark.processes

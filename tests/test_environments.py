@@ -65,7 +65,7 @@ def test_an_exact_version_outside_its_range_is_named(copy, tool):
 
 
 def test_a_package_that_nobody_has_looked_for_on_conda_forge_is_refused(tool):
-    with pytest.raises(SystemExit, match="rarely is new: look whether conda-forge has it"):
+    with pytest.raises(SystemExit, match="rarely is new; check whether conda-forge has it"):
         tool.conda_name(tool.Requirement("rarely>=1"))
 
 

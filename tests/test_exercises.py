@@ -731,9 +731,7 @@ def test_a_check_leaves_random_numbers_and_gradient_mode_alone():
 
 @every_exercise
 def test_hints_come_by_degree_and_run_out_politely(exercise, capsys):
-    fresh = Exercise(
-        exercise.name, exercise.question, exercise.checks, exercise.hints, exercise.reference, exercise.lesson
-    )
+    fresh = Exercise(exercise.question, exercise.checks, exercise.hints, exercise.reference, exercise.lesson)
     count = len(exercise.hints)
     for degree, hint in enumerate(exercise.hints, start=1):
         fresh.hint()
@@ -761,6 +759,13 @@ def test_the_solution_shown_is_the_function_and_passes(exercise, capsys):
     }  # as the lesson imports
     exec(source, namespace)
     assert exercise.check(namespace[exercise.name]).outcome == "correct"
+
+
+def test_the_decorator_makes_a_question_of_a_reference():
+    shown = exercises.lesson1.from_hex
+    assert isinstance(shown, Exercise) and (shown.name, shown.lesson) == ("from_hex", "01")
+    assert shown.reference("#66FF66") == (102, 255, 102)
+    assert shown.check(lambda text: (102, 255, 102)).message.startswith("from_hex('#000000'): ")
 
 
 def test_an_exercise_introduces_itself():

@@ -62,3 +62,26 @@ def test_the_style_ends_with_its_block():
 def test_the_same_figure_gives_the_same_bytes():
     assert figures.to_png(noisy(40)) == figures.to_png(noisy(40))
     plt.close("all")
+
+
+def test_many_short_texts_are_one_collection_each_in_the_middle_of_its_place():
+    figure, axes = plt.subplots(figsize=(4, 4))
+    axes.set(xlim=(0, 4), ylim=(0, 4))
+    places = [(1.0, 3.0), (3.0, 3.0), (2.0, 1.0)]
+    figures.write_all(
+        axes, ["1", "−12", "8"], places, size=20, colours=["red", "blue", "red"], bold=[False, True, False]
+    )
+    (written,) = axes.collections
+    assert axes.get_xlim() == axes.get_ylim() == (0, 4)
+    figure.draw_without_rendering()
+    image = np.asarray(Image.open(io.BytesIO(figures.to_png(figure))).convert("RGB")).astype(int)
+    red = (image[..., 0] > 200) & (image[..., 1] < 60) & (image[..., 2] < 60)
+    blue = (image[..., 2] > 200) & (image[..., 0] < 60) & (image[..., 1] < 60)
+    height = image.shape[0]
+    for ink, (x, y) in ((blue, places[1]), (red & (np.arange(height) > height / 2)[:, None], places[2])):
+        rows, columns = np.nonzero(ink)
+        middle = (rows.min() + rows.max()) / 2, (columns.min() + columns.max()) / 2
+        left, down = axes.transData.transform((x, y)) * figures.SAVED_DPI / figure.dpi
+        assert middle == pytest.approx((height - down, left), abs=3)
+    assert written.get_label() == "_1 −12 8"
+    plt.close(figure)

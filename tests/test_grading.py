@@ -152,7 +152,7 @@ HOSTILE = {
             """
         ],
         "error",
-        "what came back from the answer says that it is a system",
+        "what came back from the answer claims to be a system",
     ),
 }  # fmt: skip
 FORBIDDEN = {
@@ -323,7 +323,7 @@ def test_wrong_calls_end_with_2_before_anything_runs(course, tmp_path):
         ([tmp_path / "notes.txt"], "its name must end in .ipynb"),
         ([notebook, "--csv", tmp_path], "is a folder"),
         ([notebook, "--csv", tmp_path / "notes.txt" / "x.csv"], "cannot be written"),
-        ([notebook, "--csv", notebook], "would write over the notebook"),
+        ([notebook, "--csv", notebook], "would overwrite the notebook"),
         ([notebook, "--jobs", "0"], "--jobs"),
         ([], "NOTEBOOK"),
     ):
@@ -409,8 +409,8 @@ def test_what_cannot_be_read_is_a_problem_in_one_sentence(tmp_path):
     path = tmp_path / "a.ipynb"
     for content, words in (
         (b"{", "not JSON"),
-        (b"\xff\xfe", "not text in UTF-8"),
-        (b"[" * 100_000, "nested too deeply"),
+        (b"\xff\xfe", "not UTF-8 text"),
+        (b"[" * 100_000, "too deeply nested"),
         (b"[]", "no cells"),
         (b'{"cells": [{"cell_type": "code", "source": 3}]}', "Cell 1 is damaged"),
         (b'{"cells": [1, {"cell_type": "markdown"}]}', "not a lesson of this course"),

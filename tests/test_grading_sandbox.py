@@ -293,7 +293,7 @@ def judged(question, source, seconds=120.0):
     cells = [(1, source)]
     found, broken = answers.statements(cells)
     needed = answers.cut(question.__name__, found, cells, broken)
-    exercise = Exercise(question.__name__, "", [question], ["think"], question, "09")
+    exercise = Exercise("", [question], ["think"], question, "09")
     return judge.judge(exercise, sandbox.Answer(needed, Path(tempfile.mkdtemp()), seconds))
 
 

@@ -42,15 +42,9 @@ def test_dilation_skips_pixels():
 def test_the_drawing_shows_every_number_of_the_output(call):
     worked = worked_cell(PICTURE, **call)
     figure = worked.plot()
-    written = [
-        each for each in figure.axes[2].collections if each.get_label().startswith("_") and each.get_label()[1:2]
-    ]
-    shown = {
-        (round(y - 0.5), round(x - 0.5)): text
-        for each in written
-        if len(each.get_offsets()) == len(each.get_label()[1:].split())
-        for text, (x, y) in zip(each.get_label()[1:].split(), each.get_offsets())
-    }
+    (written,) = [each for each in figure.axes[2].collections if len(each.get_offsets()) == worked.output.numel()]
+    texts = written.get_label().removeprefix("_").split()
+    shown = {(round(y - 0.5), round(x - 0.5)): text for text, (x, y) in zip(texts, written.get_offsets(), strict=True)}
     rows, columns = worked.output.shape
     assert shown == {
         (r, c): f"{worked.output[r, c].item():g}".replace("-", "−") for r in range(rows) for c in range(columns)

@@ -4,11 +4,43 @@ import re
 import pytest
 
 from course_utils import exercises
-from course_utils.exercises.quiz import LETTERS, VIEW, Question, Quiz, right, wrong
+from course_utils.exercises.quiz import LETTERS, VIEW, Option, Question, Quiz, parse_quiz
 
 LESSONS = {module.LESSON: module for module in (getattr(exercises, name) for name in exercises.__all__)}
 ALL = [(lesson, i + 1) for lesson, module in LESSONS.items() for i in range(len(module.quiz.questions))]
 every_question = pytest.mark.parametrize(("lesson", "number"), ALL, ids=[f"{lesson}-{n}" for lesson, n in ALL])
+
+
+def right(text, why):
+    return Option(text, why, right=True)
+
+
+def wrong(text, why):
+    return Option(text, why)
+
+
+GOOD = """# Quiz of lesson 1
+
+## 1
+
+Is `a < b` *always*
+<b>true</b>?
+
+- [x] `x<y`
+  > Yes & no.
+- [ ] <i>no</i>
+  > Because
+  > 2*3*4.
+
+## 2
+
+Why?
+
+- [ ] for nothing
+  > Nothing is for nothing.
+- [x] because
+  > So it is.
+"""
 TRAP = Question("Is `a < b` *always* <b>true</b>?", [right("`x<y`", "Yes & no."), wrong("<i>no</i>", "Because 2*3*4.")])
 
 
@@ -81,3 +113,38 @@ def test_a_question_that_is_not_there_is_one_sentence(number):
 def test_a_bad_question_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         Question("Why?", options)
+
+
+def test_a_quiz_is_read_from_markdown_as_it_stands_there():
+    assert parse_quiz(GOOD, "good.md") == Quiz(
+        [TRAP, Question("Why?", [wrong("for nothing", "Nothing is for nothing."), right("because", "So it is.")])]
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("# Quiz of lesson 1\n", "", r"^bad\.md must begin with a title"),
+        (GOOD[GOOD.index("## 1") :], "", r"^bad\.md must begin with a title, .* and '## 1'"),
+        ("## 2", "## 3", r"^bad\.md, question 2 begins with '## 3'; number the questions 1, 2, 3"),
+        ("## 2", "## two", r"^bad\.md, question 2 begins with '## two'"),
+        ("## 2", "##2", r"^bad\.md, question 1, below the option '<i>no</i>': .* is neither"),
+        ("Why?\n", "", r"^bad\.md, question 2: A question needs a text above its options"),
+        ("[x] because", "[ ] because", r"^bad\.md, question 2: .*exactly one right one, not 2 with 0 right"),
+        ("[ ] for", "[x] for", r"^bad\.md, question 2: .*exactly one right one, not 2 with 2 right"),
+        ("[x] because", "[X] because", r"^bad\.md, question 2, below the option 'for nothing': '- \[X\] because' is"),
+        ("[ ] for", "[] for", r"^bad\.md, question 2: '- \[\] for nothing' is neither .* nor a line of the question"),
+        ("  > So it is.\n", "", r"^bad\.md, question 2: Every option needs a text and an explanation"),
+        (
+            "  > So",
+            "  So",
+            r"^bad\.md, question 2, below the option 'because': '  So it is\.' is neither",
+        ),
+        ("  > So it is.", "  >", r"below the option 'because': '  >' is neither"),
+        ("Why?\n", "Why?\n\n> So.\n", r"^bad\.md, question 2: '> So\.' is neither"),
+    ],
+)
+def test_a_badly_written_quiz_is_refused_with_its_place(old, new, message):
+    assert old in GOOD
+    with pytest.raises(ValueError, match=message):
+        parse_quiz(GOOD.replace(old, new), "bad.md")

@@ -55,14 +55,14 @@ def test_record_takes_tensors_and_numpy_scalars(capsys, monkeypatch):
     [
         ({}, ValueError, "got no figures"),
         ({"Accuracy": 1}, ValueError, "cannot be called 'Accuracy'"),
-        ({"seconds": 1}, ValueError, "'seconds' belongs to the run itself"),
+        ({"seconds": 1}, ValueError, "'seconds' is reserved for the run"),
         ({"loss": float("nan")}, ValueError, "'loss' is nan, not a finite number"),
         ({"loss": float("inf")}, ValueError, "not a finite number"),
         ({"name": "x" * 121}, ValueError, "must have 1 to 120 characters"),
         ({"name": " "}, ValueError, "must have 1 to 120 characters"),
-        ({"losses": [1, 2]}, TypeError, "'losses' is a list; a figure is one number"),
-        ({"losses": torch.ones(2)}, TypeError, "'losses' is a Tensor; a figure is one number"),
-        ({"nothing": None}, TypeError, "one number or a short text"),
+        ({"losses": [1, 2]}, TypeError, "'losses' is a list; a figure is a number"),
+        ({"losses": torch.ones(2)}, TypeError, "'losses' is a Tensor; a figure is a number"),
+        ({"nothing": None}, TypeError, "a number or a short text"),
     ],
 )
 def test_record_refuses_what_is_no_figure(figures, error, message):

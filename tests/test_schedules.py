@@ -75,12 +75,12 @@ def test_constant_stays_where_it_is():
     assert set(rates_of(learning_rate.constant, rate=0.3)) == {0.3}
 
 
-def test_steps_down_drop_after_their_shares_of_the_steps():
+def test_step_decay_drops_after_their_shares_of_the_steps():
     rates = rates_of(learning_rate.step_decay, epochs=4)  # 28 steps: drops after 14 and 21
     assert rates == pytest.approx((0.1,) * 14 + (0.01,) * 7 + (0.001,) * 7)
 
 
-def test_warm_restarts_end_with_the_training_and_follow_the_cosine():
+def test_cosine_restarts_end_with_the_training_and_follow_the_cosine():
     rates = rates_of(learning_rate.cosine_restarts, epochs=3)  # 21 steps: cycles of 7 and 14
     expected = [0.1 * (1 + math.cos(math.pi * step / 7)) / 2 for step in range(7)]
     expected += [0.1 * (1 + math.cos(math.pi * step / 14)) / 2 for step in range(14)]
@@ -126,6 +126,10 @@ def test_previews_are_drawn_with_labels_and_momentum_where_it_moves():
     assert len(figure.axes) == 4 and figure.axes[0].get_ylabel() == "learning rate"
     assert figure.axes[2].get_ylabel() == "momentum" and figure.axes[2].get_xlabel() == "epoch"
     assert len(shown[0].plot().axes) == 1
+    above, below = plt.subplots(2)[1]
+    assert shown[1].plot([above, below]) is above.figure and below.get_xlabel() == "epoch"
+    assert tuple(above.lines[0].get_ydata()) == shown[1].rates
+    assert tuple(below.lines[0].get_ydata()) == shown[1].momentum
     plt.close("all")
 
 
@@ -264,7 +268,10 @@ def test_a_comparison_is_drawn_with_every_seed(result):
     assert figure.get_suptitle() == "What it found" and "accuracy in %" in axes.get_xlabel()
     drawn = [line.get_xdata() for line in axes.lines if line.get_marker() == "o"]
     assert sorted(len(xs) for xs in drawn) == [3] * 4
-    plt.close(figure)
+    beside = plt.subplots(1, 2)[1][1]
+    assert result.plot("Beside", ax=beside) is beside.figure and beside.get_title() + beside.get_title("left")
+    assert len(beside.lines) == len(axes.lines) and not beside.figure.get_suptitle()
+    plt.close("all")
 
 
 def test_a_comparison_of_nobody_is_refused():

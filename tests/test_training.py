@@ -275,7 +275,10 @@ def test_progress_prints_a_line_an_epoch_and_the_plot_marks_the_best(capsys):
     figure = history.plot()
     figure.canvas.draw()
     assert f"epoch {history.best_epoch}" in figure.axes[1].get_title(loc="left")
-    plt.close(figure)
+    below = plt.subplots(2, 2)[1][1]
+    assert history.plot(below) is below[0].figure and below[1].get_ylabel() == "accuracy in %"
+    assert [len(axes.lines) for axes in below] == [len(axes.lines) for axes in figure.axes]
+    plt.close("all")
     with pytest.raises(ValueError, match="nothing to draw"):
         training.History().plot()
 

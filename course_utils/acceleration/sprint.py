@@ -40,21 +40,33 @@ TRICKS = {
 
 @dataclass(frozen=True)
 class SprintSettings:
-    """What a sprint may change. Rates are for the *summed* loss of a batch, so they suit any batch size."""
+    """What a sprint may change. Rates are for the *summed* loss of a batch, so they suit any batch size.
+
+    epochs, batch_size, widths: of the training and its network.
+    filter_rate, filter_momentum: of Muon.
+    plain_rate: of the filters without Muon.
+    bias_rate, head_rate, momentum: of SGD.
+    decay: of what SGD trains, per picture of a batch: L2, added to the gradients and so through the momentum.
+    smoothing: of the labels.
+    rise: share of the steps in which the rates rise.
+    bias_epochs: after which the whitening's biases are left alone.
+    compile: whether the network is compiled.
+    leave_out: names of `TRICKS`.
+    """
 
     epochs: float = 8.0
     batch_size: int = 2000
     widths: tuple[int, int, int] = (64, 256, 256)
-    filter_rate: float = 0.24  # Muon
+    filter_rate: float = 0.24
     filter_momentum: float = 0.6
-    plain_rate: float = 1.5e-3  # of the filters without Muon
+    plain_rate: float = 1.5e-3
     bias_rate: float = 0.053
     head_rate: float = 0.67
     momentum: float = 0.85
-    decay: float = 2e-6  # per picture of a batch; of the weights themselves, whatever the rate: decoupled
+    decay: float = 2e-6
     smoothing: float = 0.2
-    rise: float = 0.1  # share of the steps in which the rates rise
-    bias_epochs: float = 3.0  # after which the whitening's biases are left alone
+    rise: float = 0.1
+    bias_epochs: float = 3.0
     compile: bool = False
     leave_out: frozenset[str] = frozenset()
 
@@ -73,14 +85,22 @@ class SprintSettings:
 
 @dataclass(frozen=True)
 class SprintResult:
-    """One sprint: seconds of training and of the final answer, accuracies from 0 to 1, and the loss of each step."""
+    """One sprint.
+
+    seconds: of training and of the final answer.
+    accuracy: from 0 to 1.
+    plain_accuracy: the same with each test picture looked at once.
+    losses: of each step.
+    device: its name.
+    cold: the first run of its Sprint; really cold only in a fresh process, with no kernels or memory there yet.
+    """
 
     seconds: float
     accuracy: float
-    plain_accuracy: float  # each test picture looked at once
+    plain_accuracy: float
     losses: tuple[float, ...]
     device: str
-    cold: bool  # the first run of its Sprint; really cold only in a fresh process, with no kernels or memory there yet
+    cold: bool
 
 
 class Sprint:
@@ -136,23 +156,23 @@ class Sprint:
         return SprintResult(watch.seconds, right / len(self.test), plain, tuple(history), self.device.name, cold)
 
     def _train(self, seed: int) -> list[Tensor]:
-        own, images = self.settings, self._normalised(self.train)
-        if own.uses("whitening"):
+        settings, images = self.settings, self._normalised(self.train)
+        if settings.uses("whitening"):
             self.net.whitening(images[:500])  # half a million patches
-        per_epoch = len(images) // own.batch_size
-        steps, bias_steps = math.ceil(own.epochs * per_epoch), math.ceil(own.bias_epochs * per_epoch)
+        per_epoch = len(images) // settings.batch_size
+        steps, bias_steps = math.ceil(settings.epochs * per_epoch), math.ceil(settings.bias_epochs * per_epoch)
         optimizers, slow, losses = self._optimizers(), None, []
         self.net.train()
         for step, (pictures, labels) in zip(range(steps), self._batches(images, seed)):
             for optimizer in optimizers:
                 for group in optimizer.param_groups:
                     group["lr"] = group["first"] * (
-                        rate(step, steps, own.rise) if own.uses("triangular schedule") else 1
+                        rate(step, steps, settings.rise) if settings.uses("triangular schedule") else 1
                     )
                     if group["early"]:
                         group["lr"] = group["first"] * max(0.0, 1 - step / bias_steps)
-            self.net.whiten.bias.requires_grad_(step < bias_steps)  # later the slopes need not go back so far
-            smoothing = own.smoothing if own.uses("label smoothing") else 0.0
+            self.net.whiten.bias.requires_grad_(step < bias_steps)  # later the gradients need not go back so far
+            smoothing = settings.smoothing if settings.uses("label smoothing") else 0.0
             logits = self.forward(pictures).float()
             loss = F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="sum")
             self.net.zero_grad()
@@ -160,52 +180,54 @@ class Sprint:
             for optimizer in optimizers:
                 optimizer.step()
             losses.append(loss.detach() / len(labels))
-            if own.uses("lookahead") and (step % 5 == 4 or step == steps - 1):
+            if settings.uses("lookahead") and (step % 5 == 4 or step == steps - 1):
                 slow = self._look_ahead(slow, done=(step + 1) / steps)
         return losses
 
     def _optimizers(self) -> list[torch.optim.Optimizer]:
-        own, net = self.settings, self.net
+        settings, net = self.settings, self.net
         filters = [p for p in net.parameters() if p.ndim == 4 and p.requires_grad]
         biases = [p for name, p in net.groups.named_parameters() if name.endswith("bias")]
-        whole_decay = own.decay * own.batch_size
+        whole_decay = settings.decay * settings.batch_size
 
         def group(parameters: list[nn.Parameter], first: float, early: bool = False) -> dict[str, object]:
-            # SGD multiplies its decay by the rate: divided by the first rate, it is the same for all groups.
+            # SGD adds decay · weights to the gradients and multiplies by the rate: divided by the first rate, all
+            # groups shrink alike, and less as the rates fall. (Decoupled decay would not go through the momentum:
+            # Loshchilov and Hutter 2019, arXiv:1711.05101.) Muon needs none: it sets the filters' length itself.
             decay = {"weight_decay": whole_decay / first}
             return {"params": parameters, "lr": first, "first": first, "early": early, **decay}
 
         groups = [
-            group([net.whiten.bias], own.bias_rate, early=True),
-            group(biases, own.bias_rate),
-            group([net.head.weight], own.head_rate),
+            group([net.whiten.bias], settings.bias_rate, early=True),
+            group(biases, settings.bias_rate),
+            group([net.head.weight], settings.head_rate),
         ]
-        if not own.uses("muon"):
-            groups.append(group(filters, own.plain_rate))
+        if not settings.uses("muon"):
+            groups.append(group(filters, settings.plain_rate))
         optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.SGD(groups, momentum=own.momentum, nesterov=True, fused=self.device.kind == "cuda")
+            torch.optim.SGD(groups, momentum=settings.momentum, nesterov=True, fused=self.device.kind == "cuda")
         ]
-        if own.uses("muon"):
-            optimizers.append(Muon(filters, own.filter_rate, own.filter_momentum))
-            optimizers[-1].param_groups[0].update(first=own.filter_rate, early=False)
+        if settings.uses("muon"):
+            optimizers.append(Muon(filters, settings.filter_rate, settings.filter_momentum))
+            optimizers[-1].param_groups[0].update(first=settings.filter_rate, early=False)
         return optimizers
 
     def _batches(self, images: Tensor, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Give batches for ever, each epoch in a new order, shifted and mirrored."""
-        own, n, device = self.settings, len(images), self.device.torch
+        settings, n, device = self.settings, len(images), self.device.torch
         generator = torch.Generator(device).manual_seed(seed)
         padded = F.pad(images, (2,) * 4, "reflect")  # (N, 3, 36, 36)
         windows = padded.unfold(2, 32, 1).unfold(3, 32, 1)  # (N, 3, 5, 5, 32, 32): every cut there is, no copy
-        layout = torch.channels_last if own.uses("channels_last") else torch.contiguous_format
+        layout = torch.channels_last if settings.uses("channels_last") else torch.contiguous_format
         first = torch.rand(n, generator=generator, device=device) < 0.5
-        for epoch in range(math.ceil(own.epochs)):
+        for epoch in range(math.ceil(settings.epochs)):
             order = torch.randperm(n, generator=generator, device=device)
             top, left = torch.randint(0, 5, (2, n), generator=generator, device=device)
-            if not own.uses("shifts"):
+            if not settings.uses("shifts"):
                 top, left = torch.full_like(top, 2), torch.full_like(left, 2)
             by_chance = torch.rand(n, generator=generator, device=device) < 0.5
-            mirror = alternating_flip(first, epoch) if own.uses("alternating flip") else by_chance
-            for chosen in order[: n // own.batch_size * own.batch_size].split(own.batch_size):
+            mirror = alternating_flip(first, epoch) if settings.uses("alternating flip") else by_chance
+            for chosen in order[: n // settings.batch_size * settings.batch_size].split(settings.batch_size):
                 cut = windows[chosen, :, top[chosen], left[chosen]]  # (B, 3, 32, 32)
                 cut = torch.where(mirror[chosen].view(-1, 1, 1, 1), cut.flip(3), cut)
                 yield cut.contiguous(memory_format=layout), self.labels[self.train.name][chosen]

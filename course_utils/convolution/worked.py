@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,7 +17,6 @@ from course_utils.convolution.geometry import output_size
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.path import Path
 
 Cell = tuple[int, int]
 FIGSIZE = (9.2, 2.6)  # of one worked cell; n of them below each other are n times as high
@@ -29,15 +27,14 @@ WIDTHS = (7, 4, 5.5, 8)  # input, kernel, output, arithmetic
 class WorkedCell:
     """One output cell and everything it was computed from; `plot` draws it.
 
-    Attributes:
-        padded: the picture with its border of zeros (H + 2·padding, W + 2·padding).
-        padding: width of that border.
-        rows, columns: the rows and columns of `padded` that the window covers.
-        kernel: the kernel (kh, kw), or None when the window was pooled.
-        output: the whole output (H', W').
-        row, column: the chosen cell of the output.
-        arithmetic: the sum written out, one line per row of the window, ending with the result.
-        title: what was done, in a few words.
+    padded: the picture with its border of zeros (H + 2·padding, W + 2·padding).
+    padding: width of that border.
+    rows, columns: the rows and columns of `padded` that the window covers.
+    kernel: the kernel (kh, kw), or None when the window was pooled.
+    output: the whole output (H', W').
+    row, column: the chosen cell of the output.
+    arithmetic: the sum written out, one line per row of the window, ending with the result.
+    title: what was done, in a few words.
     """
 
     padded: Tensor
@@ -52,7 +49,7 @@ class WorkedCell:
     title: str
 
     def plot(self, axes: Sequence[Axes] | None = None) -> Figure:
-        """Draw input, kernel, output and arithmetic side by side, in four axes."""
+        """Draw input, kernel, output and arithmetic side by side, into a sequence of four axes."""
         from matplotlib import pyplot as plt
 
         with figures.style():
@@ -185,62 +182,25 @@ def number_grid(
         tall: height of the axes in cells, so that the squares of neighbouring tables have one size.
     """
     from matplotlib.collections import PolyCollection
+    from matplotlib.colors import to_rgba, to_rgba_array
 
     height, width = values.shape
     cells = [(row, column) for row in range(height) for column in range(width)]
-    chosen = [cell for cell in cells if cell in marked]
-
-    def squares(places: Sequence[Cell], inset: float = 0.0, **look: object) -> None:
-        """Draw all squares as one collection: one by one takes far longer than all else."""
-        corners = torch.tensor([(0, 0), (1, 0), (1, 1), (0, 1)]) * (1 - 2 * inset) + inset  # (4, 2), as x and y
-        begins = torch.tensor([(column, row) for row, column in places]).reshape(-1, 1, 2)  # (N, 1, 2)
-        ax.add_collection(PolyCollection((begins + corners).numpy(), **look), autolim=False)
-
-    faces = [figures.PALE if cell in border else "white" for cell in cells]
-    squares(cells, facecolor=faces, edgecolor=figures.GREY, linewidth=0.6)
-    squares(chosen, facecolor=colour, alpha=0.35, edgecolor="none")
-    squares(chosen, inset=0.04, facecolor="none", edgecolor=colour, linewidth=1.8)
-    size = 8.5 if (tall or height) < 8 else 7.5
-    for bold, colour_of in ((True, figures.INK), (False, figures.INK), (False, figures.GREY)):
-        places = [cell for cell in cells if ((cell in marked), _ink(cell, marked, border)) == (bold, colour_of)]
-        if places:
-            _write(ax, [(_number(values[place]), place) for place in places], size, bold, colour_of)
+    faces = to_rgba_array([figures.PALE if cell in border else "white" for cell in cells]).reshape(height, width, 4)
+    ax.pcolormesh(faces, edgecolor=figures.GREY, linewidth=0.6, antialiased=True)
+    low, high = 0.04, 0.96  # a mark's line stays inside its cell
+    corners = [(low, low), (high, low), (high, high), (low, high)]
+    squares = [[(column + x, row + y) for x, y in corners] for row, column in marked]
+    look = {"facecolor": to_rgba(colour, 0.35), "edgecolor": colour, "linewidth": 1.8}
+    ax.add_collection(PolyCollection(squares, **look), autolim=False)
+    figures.write_all(
+        ax,
+        [_number(values[cell]) for cell in cells],
+        [(column + 0.5, row + 0.5) for row, column in cells],
+        size=8.5 if (tall or height) < 8 else 7.5,
+        colours=[figures.GREY if cell in border and cell not in marked else figures.INK for cell in cells],
+        bold=[cell in marked for cell in cells],
+    )
     space = ((tall or height) - height) / 2 + 0.05
     ax.set(xlim=(-0.05, width + 0.05), ylim=(height + space, -space), aspect="equal", xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
-
-
-def _ink(cell: Cell, marked: AbstractSet[Cell], border: AbstractSet[Cell]) -> str:
-    return figures.GREY if cell in border and cell not in marked else figures.INK
-
-
-def _write(ax: Axes, texts: Sequence[tuple[str, Cell]], size: float, bold: bool, colour: str) -> None:
-    """Write short texts into the middle of cells, as one collection of outlines.
-
-    A text of matplotlib's own takes a millisecond to lay out and draw, which a live figure with fifty feels.
-    """
-    from matplotlib.collections import PathCollection
-    from matplotlib.transforms import Affine2D
-
-    written = PathCollection(
-        [_outline(text, size, bold) for text, _ in texts],
-        offsets=[(column + 0.5, row + 0.5) for _, (row, column) in texts],
-        offset_transform=ax.transData,
-        facecolor=colour,
-        linewidth=0,
-        label="_" + " ".join(text for text, _ in texts),  # hidden from legends; for tests and curious readers
-    )
-    written.set_transform(Affine2D().scale(1 / 72) + ax.figure.dpi_scale_trans)  # outlines are in points
-    ax.add_collection(written, autolim=False)
-
-
-@lru_cache(maxsize=1024)
-def _outline(text: str, size: float, bold: bool) -> Path:
-    """Return a text's outline in points, centred on (0, 0); digits stand in the middle whatever their width."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import TextPath
-
-    font = FontProperties(weight="bold" if bold else "normal")
-    box = TextPath((0, 0), text, size=size, prop=font).get_extents()
-    middle = TextPath((0, 0), "0", size=size, prop=font).get_extents()
-    return TextPath((-(box.x0 + box.x1) / 2, -(middle.y0 + middle.y1) / 2), text, size=size, prop=font)

@@ -1,14 +1,15 @@
 """Exercises of appendix A, the same network in PyTorch and in Keras: the way back, from Keras to PyTorch.
 
-References are shown to learners, so they use only names that the appendix imports: a copy runs in its cell.
+Each function is a reference solution, and `exercise` makes a question of it. References are shown to learners, so they
+use only names that the appendix imports: a copy runs in its cell.
 """
 
 from __future__ import annotations
 
 import torch
 
-from course_utils.exercises.checking import Exercise, call
-from course_utils.exercises.quiz import Question, Quiz, right, wrong
+from course_utils.exercises.checking import call, exercise
+from course_utils.exercises.quiz import read_quiz
 
 LESSON = "A"
 
@@ -18,14 +19,7 @@ def counted(*shape: int) -> torch.Tensor:
     return torch.arange(torch.Size(shape).numel(), dtype=torch.float32).reshape(shape)
 
 
-def kernel_to_pytorch(kernel: torch.Tensor) -> torch.Tensor:
-    """Return a convolution's weights (out, in, height, width) for Keras's kernel (height, width, in, out)."""
-    return kernel.permute(3, 2, 0, 1)
-
-
-kernel_to_pytorch = Exercise(
-    lesson=LESSON,
-    name="kernel_to_pytorch",
+@exercise(
     question="Return a convolution's weights (out, in, height, width) for Keras's kernel (height, width, in, out).",
     checks=[call(counted(3, 3, 1, 4)), call(counted(3, 3, 4, 4)), call(counted(1, 5, 2, 3))],
     hints=[
@@ -33,19 +27,13 @@ kernel_to_pytorch = Exercise(
         "Keras's axes are numbered height 0, width 1, in 2, out 3. Which one must come first?",
         "out is axis 3, so it begins with kernel.permute(3, …).",
     ],
-    reference=kernel_to_pytorch,
 )
+def kernel_to_pytorch(kernel: torch.Tensor) -> torch.Tensor:
+    """Return a convolution's weights (out, in, height, width) for Keras's kernel (height, width, in, out)."""
+    return kernel.permute(3, 2, 0, 1)
 
 
-def dense_to_pytorch(kernel: torch.Tensor, channels: int, height: int, width: int) -> torch.Tensor:
-    """Return a dense layer's weights (out, channels · height · width) for Keras's (height · width · channels, out)."""
-    by_pixel = kernel.reshape(height, width, channels, -1)  # row, column, channel, class
-    return by_pixel.permute(3, 2, 0, 1).flatten(1)  # class, then channel by channel
-
-
-dense_to_pytorch = Exercise(
-    lesson=LESSON,
-    name="dense_to_pytorch",
+@exercise(
     question="Return a dense layer's weights (out, C·H·W) behind `nn.Flatten` for Keras's kernel (H·W·C, out).",
     checks=[call(counted(8, 3), 2, 2, 2), call(counted(12, 4), 2, 3, 2), call(counted(5, 2), 5, 1, 1)],
     hints=[
@@ -53,18 +41,14 @@ dense_to_pytorch = Exercise(
         "First undo Keras's Flatten: reshape the kernel to (height, width, channels, out).",
         "Then permute to (out, channels, height, width), and flatten all but the first axis.",
     ],
-    reference=dense_to_pytorch,
 )
+def dense_to_pytorch(kernel: torch.Tensor, channels: int, height: int, width: int) -> torch.Tensor:
+    """Return a dense layer's weights (out, channels · height · width) for Keras's (height · width · channels, out)."""
+    by_pixel = kernel.reshape(height, width, channels, -1)  # row, column, channel, class
+    return by_pixel.permute(3, 2, 0, 1).flatten(1)  # class, then channel by channel
 
 
-def keras_mean(old: torch.Tensor, batch: torch.Tensor, momentum: float) -> torch.Tensor:
-    """Return the running mean after a batch (N, C, H, W), with `momentum` as Keras means it; `old` is (C,)."""
-    return momentum * old + (1 - momentum) * batch.mean(dim=(0, 2, 3))
-
-
-keras_mean = Exercise(
-    lesson=LESSON,
-    name="keras_mean",
+@exercise(
     question="Return batch normalisation's running mean (C,) after a batch (N, C, H, W), with Keras's `momentum`.",
     checks=[
         call(torch.zeros(2), counted(1, 2, 1, 2), 0.75),
@@ -76,23 +60,13 @@ keras_mean = Exercise(
         "The batch's mean is one number for each channel: a mean over pictures, rows and columns.",
         "momentum · old + (1 − momentum) · batch.mean(dim=(0, 2, 3)).",
     ],
-    reference=keras_mean,
 )
+def keras_mean(old: torch.Tensor, batch: torch.Tensor, momentum: float) -> torch.Tensor:
+    """Return the running mean after a batch (N, C, H, W), with `momentum` as Keras means it; `old` is (C,)."""
+    return momentum * old + (1 - momentum) * batch.mean(dim=(0, 2, 3))
 
 
-def keras_count(channels: int, widths: tuple[int, ...], flat: int, classes: int) -> int:
-    """Return what Keras's `count_params` gives for 3×3 convolutions, each batch-normalised, and a dense layer."""
-    total = 0
-    for width in widths:
-        total += 3 * 3 * channels * width  # a convolution without bias
-        total += 4 * width  # scale and shift are learned, mean and variance remembered
-        channels = width
-    return total + flat * classes + classes
-
-
-keras_count = Exercise(
-    lesson=LESSON,
-    name="keras_count",
+@exercise(
     question="Return what Keras counts: 3×3 convolutions without bias, batch normalisations, a dense layer.",
     checks=[
         call(1, (16, 48, 96), 864, 10),
@@ -105,49 +79,15 @@ keras_count = Exercise(
         "A batch normalisation has four numbers for each channel: two learned ones and two that are remembered.",
         "The dense layer has flat · classes weights, and one bias for each class.",
     ],
-    reference=keras_count,
 )
+def keras_count(channels: int, widths: tuple[int, ...], flat: int, classes: int) -> int:
+    """Return what Keras's `count_params` gives for 3×3 convolutions, each batch-normalised, and a dense layer."""
+    total = 0
+    for width in widths:
+        total += 3 * 3 * channels * width  # a convolution without bias
+        total += 4 * width  # scale and shift are learned, mean and variance remembered
+        channels = width
+    return total + flat * classes + classes
 
 
-quiz = Quiz(
-    [
-        Question(
-            "You copy a dense layer behind `Flatten` from PyTorch to Keras: shapes fit after a transpose, yet the "
-            "predictions differ. What is the most likely reason?",
-            [
-                wrong("Keras computes in float64", "Both compute in float32 unless told otherwise."),
-                right(
-                    "the two flatten their pictures in another order",
-                    "PyTorch goes through channel, row, column, Keras through row, column, channel: the same numbers "
-                    "arrive, but at other inputs. The columns of the weights must be put into the other order too.",
-                ),
-                wrong("dense layers cannot be copied", "They can: this appendix does it, and checks the predictions."),
-            ],
-        ),
-        Question(
-            "Your network is trained in PyTorch with `BatchNorm2d(momentum=0.1)`. Which `momentum` makes Keras's "
-            "`BatchNormalization` move its running mean as fast?",
-            [
-                wrong("0.1", "In Keras that would keep a tenth of the old mean: nine times as fast."),
-                right(
-                    "0.9",
-                    "PyTorch's number is the share of the *new* batch, Keras's the share of the *old* mean: 1 − 0.1.",
-                ),
-                wrong("0.99", "That is Keras's default, and moves ten times as slowly as PyTorch's default."),
-            ],
-        ),
-        Question(
-            "A Keras network ends in `Dense(10)`, and `compile` gets `loss='sparse_categorical_crossentropy'`. It "
-            "learns badly, and nobody complains. Why?",
-            [
-                wrong("the labels must be one-hot", "`sparse` means that they are numbers of classes."),
-                wrong("Dense(10) needs an input size", "Keras finds it out from the picture."),
-                right(
-                    "the loss expects probabilities and gets logits",
-                    "By its name the loss comes with its default, `from_logits=False`. Either end in a softmax, or "
-                    "write `SparseCategoricalCrossentropy(from_logits=True)`.",
-                ),
-            ],
-        ),
-    ]
-)
+quiz = read_quiz("appendix")

@@ -10,6 +10,7 @@ import copy
 import dis
 import html
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -67,21 +68,23 @@ class Exercise:
     """One question: what is asked, the checks that an answer must pass, hints by degree, and the reference solution.
 
     Args:
-        name: the name of the function that the learner writes.
-        question: what it must do, in a sentence.
+        question: what the learner's function must do, in a sentence.
         checks: each takes the answer and the reference, and returns the first difference in words, or None. See `call`.
         hints: from a nudge to nearly the answer.
-        reference: the solution that `solution()` shows, a function of a module.
+        reference: the solution that `solution()` shows, a function of a module; the learner's takes its name.
         lesson: the lesson's number, such as "01".
     """
 
-    name: str
     question: str
     checks: Sequence[Check]
     hints: Sequence[str]
     reference: Callable[..., Any]
     lesson: str
+    name: str = field(init=False)
     _given: int = field(default=0, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.name = self.reference.__name__
 
     def __repr__(self) -> str:
         return f"{self.name}: {self.question}\nAsk .check({self.name}), .hint() or .solution()."
@@ -114,9 +117,14 @@ class Exercise:
             text = f"Hints for {self.name} are numbered from 1 to {len(self.hints)}; .hint() gives the next one."
         self._help(text, html.escape(text), {"hint": number})
 
+    def source(self) -> str:
+        """Return the source of the reference solution, without the decorator that makes a question of it."""
+        source = inspect.getsource(self.reference).rstrip()
+        return source[re.search("^def ", source, re.MULTILINE).start() :]
+
     def solution(self) -> None:
         """Show the source of the reference solution: one way of several."""
-        source = inspect.getsource(self.reference).rstrip()
+        source = self.source()
         self._help(source, f'<pre style="margin:0"><code>{html.escape(source)}</code></pre>', {"solution": True})
 
     def _help(self, text: str, inner: str, what: dict[str, Any]) -> None:
@@ -139,6 +147,17 @@ class Exercise:
                 if difference:
                     return "wrong", difference if difference.endswith("?") else f"{difference}."
         return "correct", f"{self.name} passed all {len(self.checks)} checks."
+
+
+def exercise(
+    *, question: str, checks: Sequence[Check], hints: Sequence[str]
+) -> Callable[[Callable[..., Any]], Exercise]:
+    """Return a decorator that makes a question of a reference solution, whose module says in LESSON where it belongs.
+
+    Args:
+        question, checks, hints: see `Exercise`.
+    """
+    return lambda reference: Exercise(question, checks, hints, reference, reference.__globals__["LESSON"])
 
 
 def call(*arguments: Any, shown: str | None = None) -> Check:

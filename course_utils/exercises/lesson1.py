@@ -1,12 +1,13 @@
-"""Exercises of lesson 1, "Pixels and tensors". Each reference is followed by its question, which takes its name.
+"""Exercises of lesson 1, "Pixels and tensors".
 
-References are shown to learners, so they use only names that the lesson imports: a copy runs in its cell.
+Each function is a reference solution, and `exercise` makes a question of it. References are shown to learners, so they
+use only names that the lesson imports: a copy runs in its cell.
 """
 
 import torch
 
-from course_utils.exercises.checking import Exercise, call
-from course_utils.exercises.quiz import Question, Quiz, right, wrong
+from course_utils.exercises.checking import call, exercise
+from course_utils.exercises.quiz import read_quiz
 
 LESSON = "01"
 # Every pixel differs from its neighbours and none is 0 or 255, so that a wrong place or border cannot look right.
@@ -15,14 +16,7 @@ BATCH = torch.arange(2 * 3 * 4 * 5, dtype=torch.uint8).reshape(2, 3, 4, 5)  # (N
 FLOATS = torch.linspace(0, 1, 3 * 3 * 3 * 3).reshape(3, 3, 3, 3)  # as many pictures as channels: a wrong axis fits
 
 
-def from_hex(text: str) -> tuple[int, ...]:
-    """Return the (red, green, blue) of a colour such as "#66FF66"."""
-    return tuple(int(text[start : start + 2], 16) for start in (1, 3, 5))
-
-
-from_hex = Exercise(
-    lesson=LESSON,
-    name="from_hex",
+@exercise(
     question='Return (102, 255, 102) for "#66FF66"; lower-case letters work too.',
     checks=[call("#66FF66"), call("#000000"), call("#0A64FF"), call("#ffa07a")],
     hints=[
@@ -30,23 +24,13 @@ from_hex = Exercise(
         'int(text, 16) reads a number in base 16, in capitals or not: int("FF", 16) is 255.',
         "Return a tuple of int(text[1:3], 16), int(text[3:5], 16) and the same for the last two characters.",
     ],
-    reference=from_hex,
 )
+def from_hex(text: str) -> tuple[int, ...]:
+    """Return the (red, green, blue) of a colour such as "#66FF66"."""
+    return tuple(int(text[start : start + 2], 16) for start in (1, 3, 5))
 
 
-def frame(image: torch.Tensor, thickness: int) -> torch.Tensor:
-    """Return a copy of a uint8 picture (C, H, W) with a white border painted over its edge."""
-    framed = torch.full_like(image, 255)
-    height, width = image.shape[1:]
-    rows = slice(thickness, max(thickness, height - thickness))  # counted from the front: -0 would mean the start
-    columns = slice(thickness, max(thickness, width - thickness))
-    framed[:, rows, columns] = image[:, rows, columns]
-    return framed
-
-
-frame = Exercise(
-    lesson=LESSON,
-    name="frame",
+@exercise(
     question="Return a copy of a uint8 picture (C, H, W) with a white border over its edge.",
     checks=[
         call(PICTURE, 1),
@@ -60,18 +44,18 @@ frame = Exercise(
         "The top border is framed[:, :thickness]; left and right ones are slices of the last axis.",
         "Mind a thickness of 0: a slice from -0 begins at 0 and takes everything. height - thickness has no such trap.",
     ],
-    reference=frame,
 )
+def frame(image: torch.Tensor, thickness: int) -> torch.Tensor:
+    """Return a copy of a uint8 picture (C, H, W) with a white border painted over its edge."""
+    framed = torch.full_like(image, 255)
+    height, width = image.shape[1:]
+    rows = slice(thickness, max(thickness, height - thickness))  # counted from the front: -0 would mean the start
+    columns = slice(thickness, max(thickness, width - thickness))
+    framed[:, rows, columns] = image[:, rows, columns]
+    return framed
 
 
-def swap_red_and_blue(images: torch.Tensor) -> torch.Tensor:
-    """Return a batch (N, 3, H, W) with the channels in the order blue, green, red."""
-    return images[:, [2, 1, 0]]
-
-
-swap_red_and_blue = Exercise(
-    lesson=LESSON,
-    name="swap_red_and_blue",
+@exercise(
     question="Swap red and blue of a whole batch (N, 3, H, W), without a loop.",
     checks=[call(BATCH), call(FLOATS), call(BATCH[:1])],
     hints=[
@@ -79,20 +63,13 @@ swap_red_and_blue = Exercise(
         "An axis can be indexed by a list: the result has those entries, in the list's order.",
         "images[:, [2, 1, 0]] takes every picture, and its channels backwards.",
     ],
-    reference=swap_red_and_blue,
 )
+def swap_red_and_blue(images: torch.Tensor) -> torch.Tensor:
+    """Return a batch (N, 3, H, W) with the channels in the order blue, green, red."""
+    return images[:, [2, 1, 0]]
 
 
-def dense_megabytes(width: int, height: int, outputs: int) -> float:
-    """Return the megabytes of a dense layer's float32 weights and biases, for colour pictures of this size."""
-    weights = width * height * 3 * outputs
-    biases = outputs
-    return (weights + biases) * 4 / 1e6  # a float32 number has 4 bytes
-
-
-dense_megabytes = Exercise(
-    lesson=LESSON,
-    name="dense_megabytes",
+@exercise(
     question="Return the megabytes (10⁶ bytes) of a dense layer's float32 weights and biases, for colour pictures.",
     checks=[call(28, 28, 10), call(1, 1, 1), call(640, 480, 1000)],
     hints=[
@@ -100,18 +77,15 @@ dense_megabytes = Exercise(
         "A colour picture has three numbers per pixel; a float32 number takes 32 bits, which is 4 bytes.",
         "(width * height * 3 * outputs + outputs) numbers, times the bytes of each, divided by a million.",
     ],
-    reference=dense_megabytes,
 )
+def dense_megabytes(width: int, height: int, outputs: int) -> float:
+    """Return the megabytes of a dense layer's float32 weights and biases, for colour pictures of this size."""
+    weights = width * height * 3 * outputs
+    biases = outputs
+    return (weights + biases) * 4 / 1e6  # a float32 number has 4 bytes
 
 
-def perfect_rate(a: float) -> float:
-    """Return the learning rate that reaches the bottom of a·x² + b·x + c in one step."""
-    return 1 / (2 * a)  # a step multiplies the distance by 1 − 2·a·rate
-
-
-perfect_rate = Exercise(
-    lesson=LESSON,
-    name="perfect_rate",
+@exercise(
     question="Which learning rate reaches the bottom of a·x² + b·x + c (a > 0) in a single step?",
     checks=[call(1.0), call(2.0), call(0.25), call(5)],
     hints=[
@@ -119,76 +93,10 @@ perfect_rate = Exercise(
         "The slope is 2·a times the distance from the bottom, so a step multiplies the distance by 1 − 2·a·rate.",
         "The factor must be 0. Which rate makes 2·a·rate equal to 1?",
     ],
-    reference=perfect_rate,
 )
+def perfect_rate(a: float) -> float:
+    """Return the learning rate that reaches the bottom of a·x² + b·x + c in one step."""
+    return 1 / (2 * a)  # a step multiplies the distance by 1 − 2·a·rate
 
-quiz = Quiz(
-    [
-        Question(
-            "`photo.size` is (640, 480). What is the shape of `pictures.to_tensor(photo)`?",
-            [
-                wrong(
-                    "(640, 480, 3)",
-                    "This is Pillow's order with channels added at the end. None of our three libraries uses it.",
-                ),
-                wrong("(480, 640, 3)", "This is the NumPy array, (height, width, channel)."),
-                right("(3, 480, 640)", "Channels first, then height, then width."),
-                wrong(
-                    "(3, 640, 480)",
-                    "The channels are right, but width and height are still in Pillow's order. This picture would"
-                    " lie on its side, mirrored.",
-                ),
-            ],
-        ),
-        Question(
-            "A picture comes out with dark, poisonous colours exactly in its brightest places. What happened?",
-            [
-                wrong(
-                    "it was not un-normalised",
-                    "That makes the *darker half* black and the bright places glaring.",
-                ),
-                right(
-                    "`uint8` numbers wrapped round",
-                    "Past 255 comes 0, so the brightest numbers turn small, one channel at a time.",
-                ),
-                wrong(
-                    "red and blue were swapped",
-                    "That changes colours everywhere, and leaves white and grey as they are.",
-                ),
-                wrong(
-                    "it has too few bits",
-                    "That makes hard steps between shades, in bright and dark places alike.",
-                ),
-            ],
-        ),
-        Question(
-            "`images` has the shape (32, 3, 64, 64) and `mean` the shape (3,). Which line subtracts each "
-            "channel's mean?",
-            [
-                wrong(
-                    "`images - mean`",
-                    "Shapes line up from the right, so 3 would stand under 64 columns. An error.",
-                ),
-                wrong("`images - mean.view(1, 3)`", "(1, 3) still puts the 3 under the columns. The same error."),
-                right(
-                    "`images - mean.view(3, 1, 1)`",
-                    "(3, 1, 1) puts the 3 under the channels; the two 1s are repeated.",
-                ),
-                wrong(
-                    "`images.reshape(-1, 3) - mean`",
-                    "It runs, which is worse. `reshape` keeps the order in memory, so the three numbers of a row "
-                    "are mostly three neighbouring *columns*, not the three channels.",
-                ),
-            ],
-        ),
-        Question(
-            "On the parabola of this lesson, which rate brings x to the bottom, though it changes sides at every step?",
-            [
-                wrong("0.3", "The factor is 1 − 0.6 = 0.4, positive, so it stays on one side."),
-                wrong("0.5", "The factor is 0. It arrives in one step and has no time to change sides."),
-                right("0.8", "The factor is 1 − 1.6 = −0.6: it changes sides, and the distance shrinks."),
-                wrong("1.2", "The factor is −1.4. It changes sides, but farther away each time."),
-            ],
-        ),
-    ]
-)
+
+quiz = read_quiz("lesson1")

@@ -1,13 +1,14 @@
-"""Exercises of lesson 2, "Convolution by hand". Each reference is followed by its question, which takes its name.
+"""Exercises of lesson 2, "Convolution by hand".
 
-References are shown to learners, so they use only names that the lesson imports: a copy runs in its cell.
+Each function is a reference solution, and `exercise` makes a question of it. References are shown to learners, so they
+use only names that the lesson imports: a copy runs in its cell.
 """
 
 import torch
 from torch.nn import functional as F
 
-from course_utils.exercises.checking import Exercise, call
-from course_utils.exercises.quiz import Question, Quiz, right, wrong
+from course_utils.exercises.checking import call, exercise
+from course_utils.exercises.quiz import read_quiz
 
 LESSON = "02"
 DRAW = torch.Generator().manual_seed(2)
@@ -16,14 +17,7 @@ DARK = PICTURE[:6, :6] - 60  # all below 0: a maximum that starts from 0 fails
 GREY = torch.rand(14, 17, generator=DRAW)
 
 
-def same_padding(k: int, d: int = 1) -> int:
-    """Return the padding that keeps a picture's side, for an odd kernel side and a dilation, at stride 1."""
-    return d * (k - 1) // 2
-
-
-same_padding = Exercise(
-    lesson=LESSON,
-    name="same_padding",
+@exercise(
     question="Return the padding that keeps the side of a picture, for odd k and dilation d, at stride 1.",
     checks=[call(3), call(1), call(5), call(3, 2), call(7, 3)],
     hints=[
@@ -31,20 +25,13 @@ same_padding = Exercise(
         "What is left is 2p = d(k − 1).",
         "Padding is a whole number: divide with //.",
     ],
-    reference=same_padding,
 )
+def same_padding(k: int, d: int = 1) -> int:
+    """Return the padding that keeps a picture's side, for an odd kernel side and a dilation, at stride 1."""
+    return d * (k - 1) // 2
 
 
-def final_side(n: int, layers: list[tuple[int, int, int]]) -> int:
-    """Return the side of the output after layers of (kernel, stride, padding)."""
-    for kernel, stride, padding in layers:
-        n = (n + 2 * padding - kernel) // stride + 1
-    return n
-
-
-final_side = Exercise(
-    lesson=LESSON,
-    name="final_side",
+@exercise(
     question="Return the side of the final output, for layers given as tuples (kernel, stride, padding).",
     checks=[
         call(28, [(3, 1, 0), (3, 1, 0), (2, 2, 0)]),
@@ -58,20 +45,15 @@ final_side = Exercise(
         "Without dilation, one layer leaves (n + 2·padding − kernel) / stride, rounded down, plus 1.",
         "Rounding down is //: n = (n + 2 * padding - kernel) // stride + 1.",
     ],
-    reference=final_side,
 )
+def final_side(n: int, layers: list[tuple[int, int, int]]) -> int:
+    """Return the side of the output after layers of (kernel, stride, padding)."""
+    for kernel, stride, padding in layers:
+        n = (n + 2 * padding - kernel) // stride + 1
+    return n
 
 
-def max_pool(picture: torch.Tensor, size: int) -> torch.Tensor:
-    """Return the largest number of each size×size window of a picture (H, W), windows side by side."""
-    rows, columns = picture.shape[0] // size, picture.shape[1] // size
-    whole = picture[: rows * size, : columns * size]
-    return whole.reshape(rows, size, columns, size).amax(dim=(1, 3))
-
-
-max_pool = Exercise(
-    lesson=LESSON,
-    name="max_pool",
+@exercise(
     question="Write max pooling for one picture (H, W), with windows of size×size side by side.",
     checks=[call(PICTURE[:4, :6], 2), call(DARK, 2), call(PICTURE, 2), call(PICTURE, 3), call(PICTURE, 1)],
     hints=[
@@ -79,20 +61,15 @@ max_pool = Exercise(
         "With loops: out[i, j] is the maximum of picture[i * size : (i + 1) * size, j * size : (j + 1) * size].",
         "Without loops: reshape to (rows, size, columns, size), then amax over the axes 1 and 3.",
     ],
-    reference=max_pool,
 )
+def max_pool(picture: torch.Tensor, size: int) -> torch.Tensor:
+    """Return the largest number of each size×size window of a picture (H, W), windows side by side."""
+    rows, columns = picture.shape[0] // size, picture.shape[1] // size
+    whole = picture[: rows * size, : columns * size]
+    return whole.reshape(rows, size, columns, size).amax(dim=(1, 3))
 
 
-def box_blur_in_two_steps(picture: torch.Tensor, side: int = 9) -> torch.Tensor:
-    """Return the averages of all side×side windows of a picture (H, W): first along rows, then along columns."""
-    level = torch.full((1, 1, 1, side), 1 / side)
-    upright = torch.full((1, 1, side, 1), 1 / side)
-    return F.conv2d(F.conv2d(picture[None, None], level), upright)[0, 0]
-
-
-box_blur_in_two_steps = Exercise(
-    lesson=LESSON,
-    name="box_blur_in_two_steps",
+@exercise(
     question="Blur a picture (H, W) with a 1×side and a side×1 kernel; return (H − side + 1, W − side + 1).",
     checks=[call(GREY), call(GREY, 3), call(GREY[:9], 9), call(GREY, 1)],
     hints=[
@@ -100,15 +77,12 @@ box_blur_in_two_steps = Exercise(
         "The numbers of each of the two kernels sum to 1, so each is 1 / side.",
         "F.conv2d wants four axes: picture[None, None] goes in, [0, 0] of the output comes back.",
     ],
-    reference=box_blur_in_two_steps,
 )
-
-
-def find_pattern(picture: torch.Tensor, pattern: torch.Tensor) -> tuple[int, int]:
-    """Return (row, column) of the window's upper left corner where the pattern, less its mean, answers most."""
-    kernel = pattern - pattern.mean()  # sums to 0: even brightness answers nothing
-    answers = F.conv2d(picture[None, None], kernel[None, None])[0, 0]
-    return divmod(int(answers.argmax()), answers.shape[1])
+def box_blur_in_two_steps(picture: torch.Tensor, side: int = 9) -> torch.Tensor:
+    """Return the averages of all side×side windows of a picture (H, W): first along rows, then along columns."""
+    level = torch.full((1, 1, 1, side), 1 / side)
+    upright = torch.full((1, 1, side, 1), 1 / side)
+    return F.conv2d(F.conv2d(picture[None, None], level), upright)[0, 0]
 
 
 def _hidden(row: int, column: int, brightness: float) -> torch.Tensor:
@@ -121,9 +95,8 @@ def _hidden(row: int, column: int, brightness: float) -> torch.Tensor:
 
 CORNER = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
 
-find_pattern = Exercise(
-    lesson=LESSON,
-    name="find_pattern",
+
+@exercise(
     question="Return the (row, column) of the window where the correlation with the pattern is largest.",
     checks=[
         call(_hidden(1, 2, 0.0), CORNER, shown="a dark picture with the pattern in it, the pattern"),
@@ -136,22 +109,15 @@ find_pattern = Exercise(
         "F.conv2d with pattern[None, None] as the weight gives the answer of every window; argmax finds the largest.",
         "argmax counts through all rows: divmod(number, columns of the answers) gives (row, column).",
     ],
-    reference=find_pattern,
 )
+def find_pattern(picture: torch.Tensor, pattern: torch.Tensor) -> tuple[int, int]:
+    """Return (row, column) of the window's upper left corner where the pattern, less its mean, answers most."""
+    kernel = pattern - pattern.mean()  # sums to 0: even brightness answers nothing
+    answers = F.conv2d(picture[None, None], kernel[None, None])[0, 0]
+    return divmod(int(answers.argmax()), answers.shape[1])
 
 
-def direction(kernel: torch.Tensor) -> str:
-    """Return which edge a 3×3 filter looks for: "upright", "level" or "neither"."""
-    across = (kernel[:, 0].sum() - kernel[:, 2].sum()).abs()
-    down = (kernel[0].sum() - kernel[2].sum()).abs()
-    if across > 2 * down:
-        return "upright"
-    return "level" if down > 2 * across else "neither"
-
-
-direction = Exercise(
-    lesson=LESSON,
-    name="direction",
+@exercise(
     question='Return "upright", "level" or "neither" for a 3×3 filter, from its outer columns and rows.',
     checks=[
         call(torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])),
@@ -168,84 +134,14 @@ direction = Exercise(
         "A difference may be negative: compare the absolute values, abs().",
         'First ask whether across > 2 * down, then whether down > 2 * across; what is left is "neither".',
     ],
-    reference=direction,
 )
+def direction(kernel: torch.Tensor) -> str:
+    """Return which edge a 3×3 filter looks for: "upright", "level" or "neither"."""
+    across = (kernel[:, 0].sum() - kernel[:, 2].sum()).abs()
+    down = (kernel[0].sum() - kernel[2].sum()).abs()
+    if across > 2 * down:
+        return "upright"
+    return "level" if down > 2 * across else "neither"
 
-quiz = Quiz(
-    [
-        Question(
-            "The numbers of a kernel sum to 0. What does it answer on an evenly bright wall?",
-            [
-                wrong(
-                    "The brightness of the wall.",
-                    "That is what a kernel answers whose numbers sum to 1, such as a blur.",
-                ),
-                right(
-                    "0.",
-                    "The answer is the brightness times the sum of the numbers, and that sum is 0, whatever the wall.",
-                ),
-                wrong(
-                    "That depends on the wall.",
-                    "It would for any other sum: the answer is the brightness times the sum. A sum of 0 makes it "
-                    "independent of the wall.",
-                ),
-            ],
-        ),
-        Question(
-            "Two 3×3 layers or one 5×5 layer, between 64 and 64 channels, no bias. Which is the better deal?",
-            [
-                wrong(
-                    "One 5×5: fewer layers, fewer numbers.",
-                    "Fewer layers, but more numbers: 25 · 64 · 64 = 102,400 against 2 · 9 · 64 · 64 = 73,728.",
-                ),
-                right(
-                    "Two 3×3: they see as much with fewer numbers, and there is room for a ReLU between them.",
-                    "Both see 5×5 pixels. The two layers learn 2 · 9 · 64 · 64 = 73,728 numbers, the one 25 · 64 "
-                    "· 64 = 102,400.",
-                ),
-                wrong(
-                    "They are the same thing.",
-                    "Nearly, if there were no ReLU between: then two layers collapse into one 5×5 kernel, though "
-                    "not every 5×5 kernel can be made that way.",
-                ),
-            ],
-        ),
-        Question(
-            "A layer has weights of shape (32, 16, 3, 3). A batch of 8 pictures of 20×20 goes in with padding 1 "
-            "and stride 2. What are the shapes of input and output?",
-            [
-                right(
-                    "(8, 16, 20, 20) and (8, 32, 10, 10).",
-                    "Weights are (output channels, input channels, kh, kw), and the side is floor((20 + 2 − 2 − "
-                    "1) / 2) + 1 = 10.",
-                ),
-                wrong(
-                    "(8, 32, 20, 20) and (8, 16, 10, 10).",
-                    "The channels are the wrong way round: the first axis of the weights counts the filters, so "
-                    "the channels that come out.",
-                ),
-                wrong(
-                    "(8, 16, 20, 20) and (8, 32, 9, 9).",
-                    "The side is floor((20 + 2 − 2 − 1) / 2) + 1 = 10; 9 forgets either the padding or the first "
-                    "window.",
-                ),
-            ],
-        ),
-        Question(
-            "You double height and width of the pictures. What happens to the number of weights of a "
-            "convolutional layer?",
-            [
-                wrong("It doubles.", "Nothing doubles here: not the weights, and the work grows fourfold."),
-                wrong(
-                    "It becomes four times as large.",
-                    "That happens to the work, and to the inputs of a dense layer that follows, but not to the "
-                    "weights.",
-                ),
-                right(
-                    "Nothing.",
-                    "The filter is the same at every place, so the weights depend only on kernel and channels.",
-                ),
-            ],
-        ),
-    ]
-)
+
+quiz = read_quiz("lesson2")

@@ -1,6 +1,7 @@
-"""Exercises of lesson 3, "A first network". Each reference is followed by its question, which takes its name.
+"""Exercises of lesson 3, "A first network".
 
-References are shown to learners, so they use only names that the lesson imports: a copy runs in its cell.
+Each function is a reference solution, and `exercise` makes a question of it. References are shown to learners, so they
+use only names that the lesson imports: a copy runs in its cell.
 """
 
 from __future__ import annotations
@@ -12,23 +13,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from course_utils.exercises.checking import Check, Exercise, attempted, call
+from course_utils.exercises.checking import Check, attempted, call, exercise
 from course_utils.exercises.differences import first_difference
-from course_utils.exercises.quiz import Question, Quiz, right, wrong
+from course_utils.exercises.quiz import read_quiz
 
 LESSON = "03"
 
 
-def flat_size(side: int) -> int:
-    """Return how many values arrive at the tutorial's first dense layer, for square pictures of any side."""
-    for kernel in (3, 5):  # conv, conv, pool: twice
-        side = (side - 2 * (kernel - 1)) // 2
-    return 32 * side**2
-
-
-flat_size = Exercise(
-    lesson=LESSON,
-    name="flat_size",
+@exercise(
     question="Return the number of values at the first dense layer, for conv 3, 3, pool, conv 5, 5, pool, 32 channels.",
     checks=[call(28), call(32), call(29), call(40), call(43), call(96)],
     hints=[
@@ -36,24 +28,19 @@ flat_size = Exercise(
         "An odd side halves to the smaller whole number: use //, and use it at each pool.",
         "After the second pool there are 32 channels of side × side values each.",
     ],
-    reference=flat_size,
 )
+def flat_size(side: int) -> int:
+    """Return how many values arrive at the tutorial's first dense layer, for square pictures of any side."""
+    for kernel in (3, 5):  # conv, conv, pool: twice
+        side = (side - 2 * (kernel - 1)) // 2
+    return 32 * side**2
+
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.0, 0.0, 0.0], [-3.0, 1.5, 4.0], [1.0, 2.0, 3.0]])
 LABELS = torch.tensor([0, 2, 1, 1])
 
 
-def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Return the mean cross-entropy of logits (N, K) for labels (N,), safe for large logits."""
-    shifted = logits - logits.amax(dim=1, keepdim=True)  # changes no probability, and exp cannot overflow
-    log_total = shifted.exp().sum(dim=1).log()  # (N,)
-    right = shifted[torch.arange(len(labels)), labels]  # (N,)
-    return (log_total - right).mean()
-
-
-cross_entropy = Exercise(
-    lesson=LESSON,
-    name="cross_entropy",
+@exercise(
     question="Return the mean cross-entropy of logits (N, K) for labels (N,); logits may be as large as 1,000.",
     checks=[
         call(torch.zeros(2, 10), torch.tensor([3, 7]), shown="ten equal logits, labels"),
@@ -67,37 +54,29 @@ cross_entropy = Exercise(
         "Subtract each row's largest logit first (amax with keepdim=True): then no exp is larger than 1.",
         "logits[torch.arange(N), labels] picks the true class's logit of each row. Average over the N pictures.",
     ],
-    reference=cross_entropy,
 )
+def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the mean cross-entropy of logits (N, K) for labels (N,), safe for large logits."""
+    shifted = logits - logits.amax(dim=1, keepdim=True)  # changes no probability, and exp cannot overflow
+    log_total = shifted.exp().sum(dim=1).log()  # (N,)
+    right = shifted[torch.arange(len(labels)), labels]  # (N,)
+    return (log_total - right).mean()
 
 
-def accuracy(batches: list[tuple[int, int]]) -> float:
-    """Return the accuracy over all pictures, from (right answers, pictures) of each batch."""
-    return sum(right for right, _ in batches) / sum(pictures for _, pictures in batches)
-
-
-accuracy = Exercise(
-    lesson=LESSON,
-    name="accuracy",
+@exercise(
     question="Return the accuracy over all pictures, given (right answers, pictures) per batch.",
     checks=[call([(30, 32), (2, 4)]), call([(7, 8)]), call([(32, 32), (32, 32), (0, 1)]), call([(0, 5), (0, 3)])],
     hints=[
         "Each picture counts once. A small last batch must not weigh as much as a full one.",
         "Add up the right answers, add up the pictures, and divide once.",
     ],
-    reference=accuracy,
 )
+def accuracy(batches: list[tuple[int, int]]) -> float:
+    """Return the accuracy over all pictures, from (right answers, pictures) of each batch."""
+    return sum(right for right, _ in batches) / sum(pictures for _, pictures in batches)
 
 
-def precision(matrix: torch.Tensor) -> torch.Tensor:
-    """Return the precision of each class from a confusion matrix (rows: truth, columns: guess)."""
-    called = matrix.sum(dim=0)  # (K,) how often each class was guessed
-    return matrix.diagonal() / called.clamp(min=1)  # never guessed: 0 / 1
-
-
-precision = Exercise(
-    lesson=LESSON,
-    name="precision",
+@exercise(
     question="Return the precision of each class (K,) from a confusion matrix (K, K); 0 for a class never guessed.",
     checks=[
         call(torch.tensor([[8, 2], [4, 6]])),
@@ -109,23 +88,11 @@ precision = Exercise(
         "matrix.sum(dim=0) adds up each column, and matrix.diagonal() holds the right ones.",
         "A class that was never guessed would be 0 / 0: clamp(min=1) makes the divisor 1.",
     ],
-    reference=precision,
 )
-
-
-def clipped_step(
-    model: nn.Module, images: torch.Tensor, labels: torch.Tensor, optimizer: torch.optim.Optimizer, most: float
-) -> None:
-    """Take one training step, with the norm of all gradients together held to at most `most`."""
-    loss = F.cross_entropy(model(images), labels)
-    optimizer.zero_grad()
-    loss.backward()
-    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-    norm = torch.stack([gradient.norm() for gradient in gradients]).norm()
-    if norm > most:
-        for gradient in gradients:
-            gradient *= most / norm
-    optimizer.step()
+def precision(matrix: torch.Tensor) -> torch.Tensor:
+    """Return the precision of each class from a confusion matrix (rows: truth, columns: guess)."""
+    called = matrix.sum(dim=0)  # (K,) how often each class was guessed
+    return matrix.diagonal() / called.clamp(min=1)  # never guessed: 0 / 1
 
 
 def _step(most: float, *, stale: bool = False) -> Check:
@@ -156,9 +123,7 @@ def _step(most: float, *, stale: bool = False) -> Check:
     return check
 
 
-clipped_step = Exercise(
-    lesson=LESSON,
-    name="clipped_step",
+@exercise(
     question="Write a training step that scales all gradients down together when their norm is larger than `most`.",
     checks=[_step(0.5), _step(0.01), _step(1000.0), _step(0.5, stale=True)],
     hints=[
@@ -166,75 +131,20 @@ clipped_step = Exercise(
         "The norm of all gradients together is the root of the sum of all squares, over all parameters.",
         "If the norm is larger than `most`, multiply every parameter's .grad by most / norm; else leave them alone.",
     ],
-    reference=clipped_step,
 )
+def clipped_step(
+    model: nn.Module, images: torch.Tensor, labels: torch.Tensor, optimizer: torch.optim.Optimizer, most: float
+) -> None:
+    """Take one training step, with the norm of all gradients together held to at most `most`."""
+    loss = F.cross_entropy(model(images), labels)
+    optimizer.zero_grad()
+    loss.backward()
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    norm = torch.stack([gradient.norm() for gradient in gradients]).norm()
+    if norm > most:
+        for gradient in gradients:
+            gradient *= most / norm
+    optimizer.step()
 
-quiz = Quiz(
-    [
-        Question(
-            "A ten-class network starts with a loss of 2.30 and stays there for three epochs. What is the most "
-            "likely reading?",
-            [
-                wrong("it has learned everything", "A network that has learned everything has a loss near 0."),
-                right(
-                    "it gives every class the same probability and learns nothing",
-                    "Log 10 = 2.30 is the loss of pure guessing. Look at the learning rate, at the labels, and "
-                    "for a missing `optimizer.step()`.",
-                ),
-                wrong(
-                    "the test set is too hard",
-                    "This is the loss on the training pictures; the test set plays no part.",
-                ),
-                wrong("the batches are too small", "Small batches make the loss jump about, not stand still."),
-            ],
-        ),
-        Question(
-            "You tried twenty settings and kept the one with the best *test* accuracy, 93.1 %. What can you say "
-            "about new pictures?",
-            [
-                wrong(
-                    "93.1 % will be right",
-                    "The figure was picked *because* it was high; part of it is luck that will not come again.",
-                ),
-                right(
-                    "probably fewer",
-                    "The best of twenty is flattered by chance. A fresh test set would show how much.",
-                ),
-                wrong("probably more", "Picking the largest of several noisy figures can only flatter."),
-                wrong("nothing at all", "93.1 % is still informative, only too optimistic."),
-            ],
-        ),
-        Question(
-            "Which of the five lines can you leave out so that the network still learns, only badly?",
-            [
-                wrong("`logits = model(images)`", "Without a prediction there is no loss."),
-                right(
-                    "`optimizer.zero_grad()`",
-                    "The slopes of all earlier batches add up. The steps still point somewhere useful at first, "
-                    "then grow too large and too old.",
-                ),
-                wrong("`loss.backward()`", "Without it there are no slopes, and no parameter moves."),
-                wrong("`optimizer.step()`", "Without it the slopes are computed and nobody uses them."),
-            ],
-        ),
-        Question(
-            "The last layer of a network is `nn.Softmax`, and it is trained with `F.cross_entropy`. What happens?",
-            [
-                wrong("an error", "The shapes fit, so nothing complains. That is what makes it dangerous."),
-                wrong(
-                    "nothing, softmax of softmax is softmax",
-                    "Softmax of numbers between 0 and 1 is nearly flat.",
-                ),
-                right(
-                    "it trains, but its loss cannot fall below 1.46",
-                    "Even a perfect answer (1, 0, …, 0) becomes only 23 % after the second softmax, and −log 0.23"
-                    " is 1.46.",
-                ),
-                wrong(
-                    "it trains faster",
-                    "The second softmax makes the gradients smaller, so it trains more slowly.",
-                ),
-            ],
-        ),
-    ]
-)
+
+quiz = read_quiz("lesson3")

@@ -1,6 +1,7 @@
-"""Exercises of lesson 5, "Transfer learning". Each reference is followed by its question, which takes its name.
+"""Exercises of lesson 5, "Transfer learning".
 
-References are shown to learners, so they use only names that the lesson imports: a copy runs in its cell.
+Each function is a reference solution, and `exercise` makes a question of it. References are shown to learners, so they
+use only names that the lesson imports: a copy runs in its cell.
 """
 
 from __future__ import annotations
@@ -8,21 +9,14 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from course_utils.exercises.checking import Check, Exercise, attempted, call
+from course_utils.exercises.checking import Check, attempted, call, exercise
 from course_utils.exercises.differences import described, first_difference
-from course_utils.exercises.quiz import Question, Quiz, right, wrong
+from course_utils.exercises.quiz import read_quiz
 
 LESSON = "05"
 
 
-def head_parameters(features: int, hidden: int, classes: int) -> int:
-    """Return the parameters of Linear(features, hidden), ReLU, Dropout, Linear(hidden, classes), LogSoftmax."""
-    return (features + 1) * hidden + (hidden + 1) * classes  # weights and one bias for each output
-
-
-head_parameters = Exercise(
-    lesson=LESSON,
-    name="head_parameters",
+@exercise(
     question="Return the number of parameters of Linear(features, hidden), ReLU, Dropout, Linear(hidden, classes), "
     "LogSoftmax.",
     checks=[call(4096, 256, 100), call(1280, 64, 2), call(1, 1, 1), call(512, 1000, 7)],
@@ -31,21 +25,16 @@ head_parameters = Exercise(
         "A linear layer has one weight for each pair of an input and an output, and one bias for each output.",
         "features · hidden + hidden for the first, hidden · classes + classes for the second.",
     ],
-    reference=head_parameters,
 )
+def head_parameters(features: int, hidden: int, classes: int) -> int:
+    """Return the parameters of Linear(features, hidden), ReLU, Dropout, Linear(hidden, classes), LogSoftmax."""
+    return (features + 1) * hidden + (hidden + 1) * classes  # weights and one bias for each output
+
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5, 0.0], [0.0, 0.0, 0.0, 1.0], [-3.0, 1.5, 4.0, 1.0]])
 
 
-def log_softmax(logits: torch.Tensor) -> torch.Tensor:
-    """Return the logarithms of the softmax probabilities of logits (N, K), safe for large logits."""
-    shifted = logits - logits.amax(dim=1, keepdim=True)  # changes no probability, and exp cannot overflow
-    return shifted - shifted.exp().sum(dim=1, keepdim=True).log()
-
-
-log_softmax = Exercise(
-    lesson=LESSON,
-    name="log_softmax",
+@exercise(
     question="Return the logarithms of the softmax probabilities of logits (N, K); logits may be as large as 1,000.",
     checks=[
         call(LOGITS[:1]),
@@ -58,21 +47,17 @@ log_softmax = Exercise(
         "exp(1000) overflows: subtract each row's largest logit first, with amax(dim=1, keepdim=True).",
         "Do not take the softmax and then its logarithm: a probability too small for a float becomes log(0) = −inf.",
     ],
-    reference=log_softmax,
 )
-
-
-def top_k_accuracy(probabilities: torch.Tensor, labels: torch.Tensor, k: int) -> float:
-    """Return the share of pictures whose true class is among the k likeliest, from probabilities (N, K)."""
-    best = probabilities.topk(k, dim=1).indices  # (N, k)
-    return (best == labels[:, None]).any(dim=1).double().mean().item()
+def log_softmax(logits: torch.Tensor) -> torch.Tensor:
+    """Return the logarithms of the softmax probabilities of logits (N, K), safe for large logits."""
+    shifted = logits - logits.amax(dim=1, keepdim=True)  # changes no probability, and exp cannot overflow
+    return shifted - shifted.exp().sum(dim=1, keepdim=True).log()
 
 
 SHARES = torch.tensor([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.1, 0.2, 0.7], [0.3, 0.25, 0.45], [0.25, 0.35, 0.4]])
 
-top_k_accuracy = Exercise(
-    lesson=LESSON,
-    name="top_k_accuracy",
+
+@exercise(
     question="Return the share of pictures (N) whose true class is among the k largest of probabilities (N, K).",
     checks=[
         call(SHARES, torch.tensor([0, 1, 2, 0, 1]), 1, shown="probabilities (5, 3), labels, 1"),
@@ -85,18 +70,14 @@ top_k_accuracy = Exercise(
         "Compare them with labels[:, None]: a picture is right when any of its k places is.",
         "Return a Python number, the mean over the pictures.",
     ],
-    reference=top_k_accuracy,
 )
+def top_k_accuracy(probabilities: torch.Tensor, labels: torch.Tensor, k: int) -> float:
+    """Return the share of pictures whose true class is among the k likeliest, from probabilities (N, K)."""
+    best = probabilities.topk(k, dim=1).indices  # (N, k)
+    return (best == labels[:, None]).any(dim=1).double().mean().item()
 
 
-def average_views(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """Return the mean of the probabilities that two views' logits (N, K) stand for."""
-    return (first.softmax(dim=1) + second.softmax(dim=1)) / 2
-
-
-average_views = Exercise(
-    lesson=LESSON,
-    name="average_views",
+@exercise(
     question="Return the mean of the probabilities of two views, given the logits (N, K) of each.",
     checks=[
         call(LOGITS[:1], -LOGITS[:1]),
@@ -108,20 +89,10 @@ average_views = Exercise(
         "Each view votes with its probabilities: make them from its logits first.",
         "softmax over dim=1, the classes; then add the two and divide by 2.",
     ],
-    reference=average_views,
 )
-
-
-def stratified_split(labels: torch.Tensor, fraction: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Split pictures at random into indices to keep and indices to set aside, the same fraction of every class."""
-    kept, aside = [], []
-    for label in labels.unique():
-        members = (labels == label).nonzero().flatten()
-        members = members[torch.randperm(len(members))]
-        count = round(fraction * len(members))
-        aside.append(members[:count])
-        kept.append(members[count:])
-    return torch.cat(kept), torch.cat(aside)
+def average_views(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Return the mean of the probabilities that two views' logits (N, K) stand for."""
+    return (first.softmax(dim=1) + second.softmax(dim=1)) / 2
 
 
 def _split(counts: list[int], fraction: float) -> Check:
@@ -160,9 +131,7 @@ def _split(counts: list[int], fraction: float) -> Check:
     return check
 
 
-stratified_split = Exercise(
-    lesson=LESSON,
-    name="stratified_split",
+@exercise(
     question="Split pictures at random into indices to keep and to set aside; `fraction` of every class is set aside.",
     checks=[_split([20, 20], 0.25), _split([60, 8, 32], 0.25), _split([40, 10], 0.5)],
     hints=[
@@ -170,8 +139,17 @@ stratified_split = Exercise(
         "Shuffle them with members[torch.randperm(len(members))]; the first round(fraction · count) are set aside.",
         "Collect the pieces in two lists, and return (torch.cat(kept), torch.cat(aside)).",
     ],
-    reference=stratified_split,
 )
+def stratified_split(labels: torch.Tensor, fraction: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Split pictures at random into indices to keep and indices to set aside, the same fraction of every class."""
+    kept, aside = [], []
+    for label in labels.unique():
+        members = (labels == label).nonzero().flatten()
+        members = members[torch.randperm(len(members))]
+        count = round(fraction * len(members))
+        aside.append(members[:count])
+        kept.append(members[count:])
+    return torch.cat(kept), torch.cat(aside)
 
 
 class Small(nn.Module):
@@ -196,14 +174,6 @@ def small(frozen: str = "") -> Small:
         model = Small()
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not (frozen and name.startswith(frozen)))
-    return model
-
-
-def prepare(model: nn.Module, classes: int) -> nn.Module:
-    """Freeze all parameters of `model` and give it a fresh linear head `model.top` for `classes`."""
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
-    model.top = nn.Linear(model.top.in_features, classes)  # new, so it learns
     return model
 
 
@@ -234,9 +204,7 @@ def _prepared(classes: int) -> Check:
     return check
 
 
-prepare = Exercise(
-    lesson=LESSON,
-    name="prepare",
+@exercise(
     question="Freeze all parameters of a network whose head is `model.top`, and give it a fresh head, which learns.",
     checks=[_prepared(2), _prepared(10), _prepared(3)],
     hints=[
@@ -244,14 +212,13 @@ prepare = Exercise(
         "The order matters: what is frozen after the new head is in place includes the head.",
         "model.top = nn.Linear(model.top.in_features, classes). And return the model.",
     ],
-    reference=prepare,
 )
-
-
-def layer_rates(model: nn.Module, rate: float, factor: float) -> list[tuple[str, float]]:
-    """Return (name, learning rate) of each child with learning parameters, from the last: rate, rate · factor, …"""
-    names = [name for name, child in model.named_children() if any(p.requires_grad for p in child.parameters())]
-    return [(name, rate * factor**i) for i, name in enumerate(reversed(names))]
+def prepare(model: nn.Module, classes: int) -> nn.Module:
+    """Freeze all parameters of `model` and give it a fresh linear head `model.top` for `classes`."""
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    model.top = nn.Linear(model.top.in_features, classes)  # new, so it learns
+    return model
 
 
 def _rates(frozen: str, rate: float, factor: float) -> Check:
@@ -271,9 +238,7 @@ def _rates(frozen: str, rate: float, factor: float) -> Check:
     return check
 
 
-layer_rates = Exercise(
-    lesson=LESSON,
-    name="layer_rates",
+@exercise(
     question="Return a list of (child, rate): the last child that learns gets `rate`, each below it `factor` of that.",
     checks=[_rates("", 0.1, 0.5), _rates("block1", 0.01, 0.1), _rates("top", 1.0, 0.3)],
     hints=[
@@ -281,66 +246,11 @@ layer_rates = Exercise(
         "Leave out children in which no parameter has requires_grad; they take no place in the sequence of rates.",
         "The i-th that learns, counted from the head, gets rate · factor**i.",
     ],
-    reference=layer_rates,
 )
+def layer_rates(model: nn.Module, rate: float, factor: float) -> list[tuple[str, float]]:
+    """Return (name, learning rate) of each child with learning parameters, from the last: rate, rate · factor, …"""
+    names = [name for name, child in model.named_children() if any(p.requires_grad for p in child.parameters())]
+    return [(name, rate * factor**i) for i, name in enumerate(reversed(names))]
 
-quiz = Quiz(
-    [
-        Question(
-            "You set `requires_grad = False` on every parameter of a ResNet's body, call `model.train()` and train its "
-            "new head. What else changes?",
-            [
-                wrong("nothing: the body is frozen", "Its parameters are. Its buffers are no parameters."),
-                right(
-                    "the running means and variances of batch normalisation",
-                    "In training mode they follow every batch, with or without gradients. Keep these layers in "
-                    "evaluation mode, as `transfer.freeze` does.",
-                ),
-                wrong("the weights of the convolutions, slowly", "Without a gradient the optimizer leaves them alone."),
-                wrong("the pictures", "A network never changes its inputs; augmentation does that before."),
-            ],
-        ),
-        Question(
-            "Features computed once make the training of a head much faster. What can you no longer do with them?",
-            [
-                wrong("shuffle the pictures", "Rows can be taken in any order."),
-                wrong("change the learning rate of the head", "That concerns only the head, which trains as ever."),
-                right(
-                    "crop every picture anew at random in each epoch",
-                    "A new crop has other features, and those need the whole network. A few fixed views, such as the "
-                    "mirrored picture, can be cached.",
-                ),
-                wrong("use dropout in the head", "Dropout works on the features themselves."),
-            ],
-        ),
-        Question(
-            "A network is fine-tuned with the same large learning rate in all layers, and ends *worse* than with a "
-            "frozen body. What is the most likely reason?",
-            [
-                right(
-                    "large early steps destroyed the features that were worth keeping",
-                    "The new head starts with random numbers, so its first gradients are large and say little. Smaller "
-                    "rates below, or training the head alone first, protect the body.",
-                ),
-                wrong(
-                    "fine-tuning never helps", "It often helps, most of all where your pictures differ from ImageNet's."
-                ),
-                wrong("the body was frozen by mistake", "Then the result would have been that of the frozen body."),
-                wrong("there were too many pictures", "More pictures make fine-tuning safer."),
-            ],
-        ),
-        Question(
-            "You compare five ways of training on the validation pictures, and report the best one's accuracy there. "
-            "What should you have done?",
-            [
-                wrong("repeat it with more ways", "The best of more would flatter you even more."),
-                wrong("report the worst of the five", "That is too modest, and no measure of anything."),
-                right(
-                    "choose by cross-validation on the training pictures, and measure the one chosen once",
-                    "Then nothing was chosen to suit the pictures on which you report.",
-                ),
-                wrong("leave the validation pictures out", "You need pictures that took no part, or you know nothing."),
-            ],
-        ),
-    ]
-)
+
+quiz = read_quiz("lesson5")

@@ -1,6 +1,7 @@
-"""Exercises of lesson 6, "The learning rate". Each reference is followed by its question, which takes its name.
+"""Exercises of lesson 6, "The learning rate".
 
-References are shown to learners, so they use only names that the lesson imports: a copy runs in its cell.
+Each function is a reference solution, and `exercise` makes a question of it. References are shown to learners, so they
+use only names that the lesson imports: a copy runs in its cell.
 """
 
 from __future__ import annotations
@@ -9,21 +10,13 @@ import math
 
 import torch
 
-from course_utils.exercises.checking import Exercise, call
-from course_utils.exercises.quiz import Question, Quiz, right, wrong
+from course_utils.exercises.checking import call, exercise
+from course_utils.exercises.quiz import read_quiz
 
 LESSON = "06"
 
 
-def rate_ladder(start: float, end: float, steps: int) -> torch.Tensor:
-    """Return `steps` rates from `start` to `end`, each the same number of times the one before, as a float32 tensor."""
-    factor = (end / start) ** (1 / (steps - 1))  # steps - 1 leaps from the first to the last
-    return torch.tensor([start * factor**i for i in range(steps)])
-
-
-rate_ladder = Exercise(
-    lesson=LESSON,
-    name="rate_ladder",
+@exercise(
     question="Return `steps` rates from `start` to `end`, each the same number of times the one before.",
     checks=[call(1.0, 1000.0, 4), call(2.0, 32.0, 5), call(0.01, 10.0, 7), call(1.0, 9.0, 2)],
     hints=[
@@ -31,24 +24,17 @@ rate_ladder = Exercise(
         "The factor to the power of steps − 1 must be end / start.",
         "torch.tensor([start * factor**i for i in range(steps)]), with factor = (end / start) ** (1 / (steps − 1)).",
     ],
-    reference=rate_ladder,
 )
+def rate_ladder(start: float, end: float, steps: int) -> torch.Tensor:
+    """Return `steps` rates from `start` to `end`, each the same number of times the one before, as a float32 tensor."""
+    factor = (end / start) ** (1 / (steps - 1))  # steps - 1 leaps from the first to the last
+    return torch.tensor([start * factor**i for i in range(steps)])
+
 
 LOSSES = torch.tensor([4.0, 2.0, 3.0, 1.0, 5.0, 0.5])
 
 
-def calm_loss(losses: torch.Tensor, beta: float) -> torch.Tensor:
-    """Return the losses (N,) as an exponential moving average with bias correction, float32 (N,)."""
-    average, result = 0.0, []
-    for step, loss in enumerate(losses.tolist(), start=1):
-        average = beta * average + (1 - beta) * loss
-        result.append(average / (1 - beta**step))
-    return torch.tensor(result)
-
-
-calm_loss = Exercise(
-    lesson=LESSON,
-    name="calm_loss",
+@exercise(
     question="Return the losses (N,) as an exponential moving average with bias correction, float32 (N,).",
     checks=[
         call(torch.tensor([4.0, 2.0, 3.0]), 0.5),
@@ -61,19 +47,17 @@ calm_loss = Exercise(
         "After step t (from 1) the weights add up to 1 − beta**t only. Divide by that.",
         "Divide a copy for the result, and keep the plain average for the next step.",
     ],
-    reference=calm_loss,
 )
+def calm_loss(losses: torch.Tensor, beta: float) -> torch.Tensor:
+    """Return the losses (N,) as an exponential moving average with bias correction, float32 (N,)."""
+    average, result = 0.0, []
+    for step, loss in enumerate(losses.tolist(), start=1):
+        average = beta * average + (1 - beta) * loss
+        result.append(average / (1 - beta**step))
+    return torch.tensor(result)
 
 
-def steepest_rate(rates: torch.Tensor, losses: torch.Tensor) -> float:
-    """Return the rate at the start of the stretch where the loss falls most, per factor of the rate."""
-    slopes = losses.diff() / rates.log().diff()  # (N - 1,)
-    return rates[slopes.argmin()].item()
-
-
-steepest_rate = Exercise(
-    lesson=LESSON,
-    name="steepest_rate",
+@exercise(
     question="Return the rate where the loss falls most steeply on a logarithmic axis (the left end of that stretch).",
     checks=[
         call(torch.tensor([0.001, 0.01, 0.1, 1.0]), torch.tensor([2.3, 2.0, 1.0, 3.0])),
@@ -85,19 +69,14 @@ steepest_rate = Exercise(
         "losses.diff() and rates.log().diff() hold the differences of neighbours. Steepest down is the smallest slope.",
         "rates[slopes.argmin()].item(): the slope number i lies between the rates i and i + 1.",
     ],
-    reference=steepest_rate,
 )
+def steepest_rate(rates: torch.Tensor, losses: torch.Tensor) -> float:
+    """Return the rate at the start of the stretch where the loss falls most, per factor of the rate."""
+    slopes = losses.diff() / rates.log().diff()  # (N - 1,)
+    return rates[slopes.argmin()].item()
 
 
-def cycle_steps(pictures: int, size: int, epochs: int, drop_last: bool = False) -> int:
-    """Return how many steps a schedule needs, for batches of `size` over `epochs` epochs."""
-    full, rest = divmod(pictures, size)
-    return epochs * (full + (rest > 0 and not drop_last))
-
-
-cycle_steps = Exercise(
-    lesson=LESSON,
-    name="cycle_steps",
+@exercise(
     question="Return how many steps a schedule needs; a last batch that is smaller counts, unless it is left out.",
     checks=[
         call(60_000, 256, 5),
@@ -112,23 +91,14 @@ cycle_steps = Exercise(
         "A rest of even one picture is a batch of its own, so round up; with drop_last round down.",
         "divmod(pictures, size) gives the full batches and the rest.",
     ],
-    reference=cycle_steps,
 )
+def cycle_steps(pictures: int, size: int, epochs: int, drop_last: bool = False) -> int:
+    """Return how many steps a schedule needs, for batches of `size` over `epochs` epochs."""
+    full, rest = divmod(pictures, size)
+    return epochs * (full + (rest > 0 and not drop_last))
 
 
-def one_cycle_rate(step: int, total: int, max_lr: float) -> float:
-    """Return the rate of the one-cycle schedule at `step`, from 0 to `total` − 1; it rises for 30 % of the steps."""
-    top = 0.3 * total - 1
-    if step <= top:
-        start, end, share = max_lr / 25, max_lr, step / top
-    else:
-        start, end, share = max_lr, max_lr / 25 / 1e4, (step - top) / (total - 1 - top)
-    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
-
-
-one_cycle_rate = Exercise(
-    lesson=LESSON,
-    name="one_cycle_rate",
+@exercise(
     question="Return the rate of the one-cycle schedule at `step`, from 0 to `total` − 1.",
     checks=[
         call(0, 100, 1.0),
@@ -144,10 +114,32 @@ one_cycle_rate = Exercise(
         "The share of the way is step / top on the way up, and (step − top) / (total − 1 − top) on the way down.",
         "A half wave from a to b at a share s is b + (a − b) · (1 + cos(π · s)) / 2.",
     ],
-    reference=one_cycle_rate,
 )
+def one_cycle_rate(step: int, total: int, max_lr: float) -> float:
+    """Return the rate of the one-cycle schedule at `step`, from 0 to `total` − 1; it rises for 30 % of the steps."""
+    top = 0.3 * total - 1
+    if step <= top:
+        start, end, share = max_lr / 25, max_lr, step / top
+    else:
+        start, end, share = max_lr, max_lr / 25 / 1e4, (step - top) / (total - 1 - top)
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
 
 
+@exercise(
+    question="Return the rate in use in each epoch, when more than `patience` epochs in a row without a new best loss "
+    "multiply it by `factor`.",
+    checks=[
+        call([3.0, 2.0, 1.0], 0.1, 0.5, 1),
+        call([1.0, 1.5, 1.5, 1.5, 1.5, 1.5, 1.5], 0.4, 0.5, 1),
+        call([3.0, 2.0, 2.5, 1.0, 1.5, 0.5, 0.6, 0.7, 0.8, 0.4], 1.0, 0.1, 1),
+        call([1.0, 2.0, 2.0, 2.0, 2.0, 2.0], 1.0, 0.5, 0),
+    ],
+    hints=[
+        "Walk through the losses with three notes: the best so far, the bad epochs in a row, and the rate.",
+        "An epoch's loss is known when the epoch is over, so write the rate down before you look at the loss.",
+        "Reduce when bad > patience, and then count the bad epochs from 0 again. The best loss stays.",
+    ],
+)
 def plateau_rates(losses: list[float], rate: float, factor: float, patience: int) -> torch.Tensor:
     """Return the rate in use in each epoch, float32 (epochs,), when a plateau of the validation loss reduces it."""
     best, bad, result = float("inf"), 0, []
@@ -162,99 +154,4 @@ def plateau_rates(losses: list[float], rate: float, factor: float, patience: int
     return torch.tensor(result)
 
 
-plateau_rates = Exercise(
-    lesson=LESSON,
-    name="plateau_rates",
-    question="Return the rate in use in each epoch, when more than `patience` epochs in a row without a new best loss "
-    "multiply it by `factor`.",
-    checks=[
-        call([3.0, 2.0, 1.0], 0.1, 0.5, 1),
-        call([1.0, 1.5, 1.5, 1.5, 1.5, 1.5, 1.5], 0.4, 0.5, 1),
-        call([3.0, 2.0, 2.5, 1.0, 1.5, 0.5, 0.6, 0.7, 0.8, 0.4], 1.0, 0.1, 1),
-        call([1.0, 2.0, 2.0, 2.0, 2.0, 2.0], 1.0, 0.5, 0),
-    ],
-    hints=[
-        "Walk through the losses with three notes: the best so far, the bad epochs in a row, and the rate.",
-        "An epoch's loss is known when the epoch is over, so write the rate down before you look at the loss.",
-        "Reduce when bad > patience, and then count the bad epochs from 0 again. The best loss stays.",
-    ],
-    reference=plateau_rates,
-)
-
-quiz = Quiz(
-    [
-        Question(
-            "A range test's loss stays at 2.30 until a rate of 10⁻⁴, falls to 0.9 at 10⁻¹, and explodes at 1. With "
-            "which rate would you begin?",
-            [
-                wrong(
-                    "10⁻¹, where the loss is lowest",
-                    "There the smoothed loss has stopped falling: the latest batches do not improve any more, and the "
-                    "explosion is one factor of ten away.",
-                ),
-                wrong("10⁻⁴, to be safe", "There the fall has hardly begun; training would crawl."),
-                right(
-                    "about 10⁻², where the loss still falls fast",
-                    "Before the minimum, on the slope. The rules differ in where they find that place, sometimes by a "
-                    "factor of ten or more: take their range, and begin in its middle.",
-                ),
-                wrong("1, because larger is faster", "There the loss explodes."),
-            ],
-        ),
-        Question(
-            "Why does a range test put the network back as it was?",
-            [
-                wrong(
-                    "to free memory",
-                    "Putting back needs a copy, so it takes more memory for a moment, not less.",
-                ),
-                wrong(
-                    "because the optimizer refuses to be used twice",
-                    "Nothing refuses. A spoiled network trains without a complaint, only worse.",
-                ),
-                right(
-                    "because its last steps were taken at rates that wreck it",
-                    "Weights, batch-norm statistics and the optimizer's momentum come out of the explosion, and none "
-                    "of them shows in an error message.",
-                ),
-                wrong(
-                    "so that the validation accuracy is not counted twice",
-                    "The range test looks at training losses only.",
-                ),
-            ],
-        ),
-        Question(
-            "61 batches in an epoch, 5 epochs, `OneCycleLR(…, total_steps=300)`, and a step of the schedule after each "
-            "batch. What happens?",
-            [
-                right(
-                    "the training ends with an error, near its end",
-                    "305 steps are taken, and the schedule allows 300. Take the number from the loader: "
-                    "`len(loader) * epochs`.",
-                ),
-                wrong("the rate stays at its last value", "Some schedules do that; this one raises a `ValueError`."),
-                wrong("the cycle begins anew", "`CosineAnnealingWarmRestarts` begins anew; one-cycle has one cycle."),
-                wrong(
-                    "nothing, it rounds to whole epochs",
-                    "A schedule knows nothing of epochs; it counts its own steps.",
-                ),
-            ],
-        ),
-        Question(
-            "Schedule A reached 88.4 % and schedule B 88.1 %, one seed each. Earlier runs of one and the same schedule "
-            "with three seeds lay 0.6 points apart. What have you learned?",
-            [
-                wrong("A is better by 0.3 points", "The difference is smaller than what the seed alone does."),
-                wrong("B is better", "Nothing in the figures says so."),
-                right(
-                    "that these two runs cannot tell A from B",
-                    "Run both with the same several seeds and compare seed by seed.",
-                ),
-                wrong(
-                    "that schedules do not matter",
-                    "These runs cannot show a small difference. That does not mean that there is none.",
-                ),
-            ],
-        ),
-    ]
-)
+quiz = read_quiz("lesson6")

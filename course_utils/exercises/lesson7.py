@@ -1,29 +1,20 @@
-"""Exercises of lesson 7, "GPU acceleration". Each reference is followed by its question, which takes its name.
+"""Exercises of lesson 7, "GPU acceleration".
 
-References are shown to learners, so they use only names that the lesson imports: a copy runs in its cell.
+Each function is a reference solution, and `exercise` makes a question of it. References are shown to learners, so they
+use only names that the lesson imports: a copy runs in its cell.
 """
 
 from __future__ import annotations
 
 import torch
 
-from course_utils.exercises.checking import Exercise, call
-from course_utils.exercises.quiz import Question, Quiz, right, wrong
+from course_utils.exercises.checking import call, exercise
+from course_utils.exercises.quiz import read_quiz
 
 LESSON = "07"
 
 
-def throughput(seconds: list[float], pictures: int, warmup: int) -> tuple[float, float]:
-    """Return (pictures per second, spread) from timed calls, without the first `warmup` of them."""
-    warm = sorted(seconds[warmup:])
-    middle = len(warm) // 2
-    median = warm[middle] if len(warm) % 2 else (warm[middle - 1] + warm[middle]) / 2
-    return pictures / median, (warm[-1] - warm[0]) / median
-
-
-throughput = Exercise(
-    lesson=LESSON,
-    name="throughput",
+@exercise(
     question="Return (pictures / median of the warm calls, (slowest − fastest) / median), leaving out the warm-up.",
     checks=[
         call([9.0, 2.0, 1.0, 4.0], 64, 1),
@@ -36,10 +27,24 @@ throughput = Exercise(
         "The median is the middle one of the sorted calls; with an even number, the mean of the middle two.",
         "Return two numbers: pictures / median, and (max − min) / median.",
     ],
-    reference=throughput,
 )
+def throughput(seconds: list[float], pictures: int, warmup: int) -> tuple[float, float]:
+    """Return (pictures per second, spread) from timed calls, without the first `warmup` of them."""
+    warm = sorted(seconds[warmup:])
+    middle = len(warm) // 2
+    median = warm[middle] if len(warm) % 2 else (warm[middle - 1] + warm[middle]) / 2
+    return pictures / median, (warm[-1] - warm[0]) / median
 
 
+@exercise(
+    question="Return [(start, stop), …], one for each process: even slices of a batch, the longer ones first.",
+    checks=[call(8, 2), call(7, 3), call(10, 4), call(2, 3), call(5, 1)],
+    hints=[
+        "count // processes pictures for everyone, and count % processes are left over.",
+        "The first count % processes slices get one picture more.",
+        "Each slice starts where the one before it stopped; a slice may be empty.",
+    ],
+)
 def slices(count: int, processes: int) -> list[tuple[int, int]]:
     """Return (start, stop) of each process's slice of `count` pictures: as even as can be, longer ones first."""
     short, extra = divmod(count, processes)
@@ -51,28 +56,7 @@ def slices(count: int, processes: int) -> list[tuple[int, int]]:
     return result
 
 
-slices = Exercise(
-    lesson=LESSON,
-    name="slices",
-    question="Return [(start, stop), …], one for each process: even slices of a batch, the longer ones first.",
-    checks=[call(8, 2), call(7, 3), call(10, 4), call(2, 3), call(5, 1)],
-    hints=[
-        "count // processes pictures for everyone, and count % processes are left over.",
-        "The first count % processes slices get one picture more.",
-        "Each slice starts where the one before it stopped; a slice may be empty.",
-    ],
-    reference=slices,
-)
-
-
-def amdahl(fixed: float, factor: float) -> float:
-    """Return how many times faster everything is when all but the share `fixed` becomes `factor` times faster."""
-    return 1 / (fixed + (1 - fixed) / factor)
-
-
-amdahl = Exercise(
-    lesson=LESSON,
-    name="amdahl",
+@exercise(
     question="Return the speed-up of the whole when all but the share `fixed` of the time is `factor` times faster.",
     checks=[call(0.5, 2.0), call(0.1, 10.0), call(0.0, 8.0), call(1.0, 100.0), call(0.25, 1e9)],
     hints=[
@@ -80,19 +64,13 @@ amdahl = Exercise(
         "Afterwards it takes fixed + (1 − fixed) / factor.",
         "The speed-up is the time before over the time after.",
     ],
-    reference=amdahl,
 )
+def amdahl(fixed: float, factor: float) -> float:
+    """Return how many times faster everything is when all but the share `fixed` becomes `factor` times faster."""
+    return 1 / (fixed + (1 - fixed) / factor)
 
 
-def average_gradient(gradients: list[torch.Tensor], counts: list[int]) -> torch.Tensor:
-    """Return the gradient of the mean loss over a batch, from those of its slices with `counts` pictures."""
-    total = sum(counts)
-    return sum(gradient * (count / total) for gradient, count in zip(gradients, counts))
-
-
-average_gradient = Exercise(
-    lesson=LESSON,
-    name="average_gradient",
+@exercise(
     question="Return the gradient of the mean loss over all pictures, given that of each slice and the slices' sizes.",
     checks=[
         call([torch.tensor([1.0, -2.0]), torch.tensor([3.0, 4.0])], [4, 4]),
@@ -104,37 +82,28 @@ average_gradient = Exercise(
         "Gradient times count is the sum over a slice. Add the sums, and divide once by all pictures.",
         "The plain average is right only where all slices have the same size.",
     ],
-    reference=average_gradient,
 )
+def average_gradient(gradients: list[torch.Tensor], counts: list[int]) -> torch.Tensor:
+    """Return the gradient of the mean loss over a batch, from those of its slices with `counts` pictures."""
+    total = sum(counts)
+    return sum(gradient * (count / total) for gradient, count in zip(gradients, counts))
 
 
-def batch_bytes(shape: tuple[int, int, int, int], bits: int) -> int:
-    """Return the bytes of a batch (N, C, H, W) whose numbers have `bits` bits."""
-    pictures, channels, height, width = shape
-    return pictures * channels * height * width * bits // 8
-
-
-batch_bytes = Exercise(
-    lesson=LESSON,
-    name="batch_bytes",
+@exercise(
     question="Return the bytes of a batch (N, C, H, W) whose numbers have `bits` bits each.",
     checks=[call((256, 3, 32, 32), 32), call((256, 3, 32, 32), 8), call((1, 64, 31, 31), 16), call((10, 1, 7, 5), 32)],
     hints=[
         "How many numbers are there? N · C · H · W.",
         "A byte has 8 bits: bfloat16 takes 2 bytes, float32 takes 4.",
     ],
-    reference=batch_bytes,
 )
+def batch_bytes(shape: tuple[int, int, int, int], bits: int) -> int:
+    """Return the bytes of a batch (N, C, H, W) whose numbers have `bits` bits."""
+    pictures, channels, height, width = shape
+    return pictures * channels * height * width * bits // 8
 
 
-def alternating(first: torch.Tensor, epoch: int) -> torch.Tensor:
-    """Return which pictures are mirrored in an epoch, bool (N,): those of `first` in even ones, the others in odd."""
-    return first if epoch % 2 == 0 else ~first
-
-
-alternating = Exercise(
-    lesson=LESSON,
-    name="alternating",
+@exercise(
     question="Return which pictures are mirrored in `epoch`, bool (N,), when `first` are those mirrored in epoch 0.",
     checks=[
         call(torch.tensor([True, False, True]), 0),
@@ -147,62 +116,10 @@ alternating = Exercise(
         "epoch % 2 is 0 in even epochs and 1 in odd ones.",
         "~first turns a tensor of True and False round.",
     ],
-    reference=alternating,
 )
+def alternating(first: torch.Tensor, epoch: int) -> torch.Tensor:
+    """Return which pictures are mirrored in an epoch, bool (N,): those of `first` in even ones, the others in odd."""
+    return first if epoch % 2 == 0 else ~first
 
-quiz = Quiz(
-    [
-        Question(
-            "A cell on a GPU reads: `start = time.perf_counter(); y = x @ x; print(time.perf_counter() - start)`. "
-            "It prints 0.00002 for a huge matrix. What was measured?",
-            [
-                wrong("the product", "It has hardly begun when the second time is taken."),
-                right(
-                    "giving the order",
-                    "PyTorch puts the product into the GPU's queue and returns. Only `torch.cuda.synchronize()`, or "
-                    "looking at a value, waits for it.",
-                ),
-                wrong("moving the matrix to the GPU", "Nothing moves here: `x` lies on the GPU already."),
-                wrong("the fastest of several runs", "There was one run, and nobody waited for it."),
-            ],
-        ),
-        Question(
-            "Nine tenths of a step's time are convolutions, and a new card makes them ten times faster. How much "
-            "faster is the step?",
-            [
-                wrong("ten times", "The other tenth takes as long as before."),
-                wrong("nine times", "0.9 · 10 adds up nothing that takes time. Add times, then divide."),
-                right("a little over five times", "1 / (0.1 + 0.9 / 10) = 1 / 0.19 = 5.3: this is Amdahl's law."),
-            ],
-        ),
-        Question(
-            "Two processes each compute the mean gradient of their slice, one of 3 pictures and one of 1, and the "
-            "gradients are averaged. What is wrong?",
-            [
-                right(
-                    "the single picture counts as much as the three others together",
-                    "Each slice must count by its pictures: divide the sums by the whole batch, not by the slice.",
-                ),
-                wrong("nothing, an average is an average", "An average of averages is one only for equal slices."),
-                wrong(
-                    "gradients must be added, not averaged",
-                    "That would be twice the plain average, and not weighted either.",
-                ),
-                wrong("the processes have different weights", "They start alike and take the same steps."),
-            ],
-        ),
-        Question(
-            "Training stops with *CUDA out of memory*. You run the cell again with half the batch, and it stops again, "
-            "though that size worked yesterday. What is likely?",
-            [
-                wrong("the card is broken", "A broken card rarely complains so politely."),
-                wrong("half the batch needs more memory", "Activations grow with the batch; the rest does not change."),
-                right(
-                    "the error's traceback still holds the tensors of the first attempt",
-                    "The notebook keeps it for `%debug`, and it keeps every function that was interrupted, with all "
-                    "its tensors. `free_traceback()` lets them go.",
-                ),
-            ],
-        ),
-    ]
-)
+
+quiz = read_quiz("lesson7")

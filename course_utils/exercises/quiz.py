@@ -9,6 +9,7 @@ import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ipywidgets
@@ -19,6 +20,11 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 LETTERS = "abcdefghij"
 CODE = re.compile(r"`([^`]+)`")
 STRESS = re.compile(r"(?<!\w)\*([^*\s][^*]*)\*")
+# The lines of a quiz in Markdown.
+QUESTION = re.compile(r"^## (.*)$", re.MULTILINE)
+OPTION = re.compile(r"^- \[([x ])\] (.+)$", re.MULTILINE)
+ASKED, WHY = re.compile(r"([^\s#>-].*)"), re.compile(r"  > (.*\S)")
+NAMED = {ASKED: "a line of the question, which begins with a word", WHY: "'  > why it is right or wrong'"}
 
 
 @dataclass(frozen=True)
@@ -28,16 +34,6 @@ class Option:
     text: str
     why: str
     right: bool = False
-
-
-def right(text: str, why: str) -> Option:
-    """Return the right answer of a question, and why it is right."""
-    return Option(text, why, right=True)
-
-
-def wrong(text: str, why: str) -> Option:
-    """Return a wrong answer to choose, and why it is wrong."""
-    return Option(text, why)
 
 
 @dataclass(frozen=True)
@@ -54,6 +50,8 @@ class Question:
                 f"A question needs 2 to {len(LETTERS)} options and exactly one right one, not {len(self.options)} "
                 f"with {rights} right: {self.text!r}."
             )
+        if not self.text.strip():
+            raise ValueError("A question needs a text above its options.")
         if not all(option.text.strip() and option.why.strip() for option in self.options):
             raise ValueError(f"Every option needs a text and an explanation: {self.text!r}.")
 
@@ -73,6 +71,55 @@ class Quiz:
         if number not in range(1, len(self.questions) + 1):
             raise ValueError(f"There is no question {number!r}; they are numbered from 1 to {len(self.questions)}.")
         return AskedQuestion(number, self.questions[number - 1])
+
+
+def read_quiz(name: str) -> Quiz:
+    """Return the quiz of a lesson, such as "lesson1", from its Markdown file; see `parse_quiz`."""
+    path = Path(__file__).parent / "quizzes" / f"{name}.md"
+    return parse_quiz(path.read_text(encoding="utf-8"), path.name)
+
+
+def parse_quiz(text: str, source: str) -> Quiz:
+    """Return the quiz that a Markdown file holds.
+
+    Below the title, `## 1` begins the first question, whose text follows. Each option is one line, `- [x] text` for the
+    right one and `- [ ] text` for the others, and the lines below it, `  > text`, say why it is right or wrong.
+
+    Args:
+        text: what is in the file.
+        source: its name, for messages.
+
+    Raises:
+        ValueError: for a line that is none of these, and for a question that is not complete; the message says which.
+    """
+    title, *parts = QUESTION.split(text)
+    if not parts or not re.fullmatch(r"# .+\s*", title):
+        raise ValueError(f"{source} must begin with a title, '# Quiz of lesson 1', and '## 1', not {title[:40]!r}.")
+    questions = []
+    for count, (number, body) in enumerate(zip(parts[::2], parts[1::2]), start=1):
+        where = f"{source}, question {count}"
+        if number != str(count):
+            raise ValueError(f"{where} begins with '## {number}'; number the questions 1, 2, 3 and so on.")
+        words, *options = OPTION.split(body)
+        asked = _joined(words, ASKED, where)
+        made = [
+            Option(text.strip(), _joined(why, WHY, f"{where}, below the option {text!r}"), mark == "x")
+            for mark, text, why in zip(options[::3], options[1::3], options[2::3])
+        ]
+        try:
+            questions.append(Question(asked, made))
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+    return Quiz(questions)
+
+
+def _joined(block: str, form: re.Pattern[str], where: str) -> str:
+    """Return the lines of a block as one text, without what marks them."""
+    lines = [line for line in block.splitlines() if line]
+    for line in lines:
+        if not form.fullmatch(line):
+            raise ValueError(f"{where}: {line!r} is neither '- [x] an option' nor {NAMED[form]}.")
+    return " ".join(form.fullmatch(line)[1] for line in lines)
 
 
 class AskedQuestion(ipywidgets.VBox):

@@ -20,6 +20,7 @@ from course_utils.training.history import History
 from course_utils.training.snapshot import seed_everything
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Batches = Iterable[tuple[Tensor, Tensor]]
@@ -82,22 +83,30 @@ class Comparison:
             for name in self.ranking()
         )
 
-    def plot(self, title: str = "") -> Figure:
-        """Draw each seed's accuracy and the mean of every candidate, the best on top; `title` is the finding."""
+    def plot(self, title: str = "", ax: Axes | None = None) -> Figure:
+        """Draw each seed's accuracy and the mean of every candidate, the best on top.
+
+        Args:
+            title: the finding.
+            ax: to draw into; a new figure when None.
+        """
         import matplotlib.pyplot as plt
 
+        title = title or "Same network, same pictures, same steps"
         with figures.style():
-            figure, ax = plt.subplots(figsize=(7, 0.9 + 0.45 * len(self.accuracies)))
-            for place, name in enumerate(reversed(self.ranking())):
+            if ax is None:
+                figure, ax = plt.subplots(figsize=(7, 0.9 + 0.45 * len(self.accuracies)))
+                figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+            else:
+                ax.set_title(title)
+            for height, name in enumerate(reversed(self.ranking())):
                 percent = [100 * accuracy for accuracy in self._of(name)]
-                ax.plot([min(percent), max(percent)], [place, place], color=figures.SKY, linewidth=6, alpha=0.5)
-                ax.plot(percent, [place] * len(percent), "o", color=figures.BLUE, markersize=5)
-                ax.plot(100 * self.mean(name), place, "|", color=figures.RED, markersize=18, markeredgewidth=2.5)
+                ax.plot([min(percent), max(percent)], [height, height], color=figures.SKY, linewidth=6, alpha=0.5)
+                ax.plot(percent, [height] * len(percent), "o", color=figures.BLUE, markersize=5)
+                ax.plot(100 * self.mean(name), height, "|", color=figures.RED, markersize=18, markeredgewidth=2.5)
             ax.set_yticks(range(len(self.accuracies)), list(reversed(self.ranking())))
             ax.set(xlabel="accuracy in % (dots: seeds, red line: mean)", ylim=(-0.6, len(self.accuracies) - 0.4))
-            title = title or "Same network, same pictures, same steps"
-            figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
-        return figure
+        return ax.figure
 
 
 def compare(

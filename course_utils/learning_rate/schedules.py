@@ -15,6 +15,7 @@ from torch.optim import lr_scheduler
 from course_utils import figures
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Scheduler = lr_scheduler.LRScheduler | lr_scheduler.ReduceLROnPlateau
@@ -208,9 +209,28 @@ class Preview:
     momentum: tuple[float, ...]
     steps_per_epoch: int
 
-    def plot(self) -> Figure:
-        """Draw the rate of each step, and the momentum where it moves."""
-        return plot_previews([self])
+    @property
+    def moves_momentum(self) -> bool:
+        """Whether the momentum changes on the way."""
+        return len(set(self.momentum)) > 1
+
+    def plot(self, axes: Sequence[Axes] | None = None) -> Figure:
+        """Draw the rate of each step, and the momentum where it moves.
+
+        Args:
+            axes: one for the rate, and if there is a second one, that for the momentum; a new figure when None.
+        """
+        if axes is None:
+            return plot_previews([self])
+        epochs = [step / self.steps_per_epoch for step in range(len(self.rates))]
+        axes[0].plot(epochs, self.rates, color=figures.BLUE)
+        axes[0].set_title(self.name, fontsize=10)
+        axes[0].set_ylabel("learning rate")
+        if len(axes) > 1:
+            axes[1].plot(epochs, self.momentum, color=figures.ORANGE)
+            axes[1].set_ylabel("momentum")
+        axes[-1].set_xlabel("epoch")
+        return axes[0].figure
 
 
 Maker = Callable[[Optimizer, Sized, int], Scheduler]
@@ -256,23 +276,17 @@ def plot_previews(previews: Sequence[Preview], title: str = "") -> Figure:
     """Draw several schedules side by side: the rate above, and below it the momentum where any of them moves it."""
     import matplotlib.pyplot as plt
 
-    shown = list(previews)
-    moving = any(len(set(each.momentum)) > 1 for each in shown)
+    previews = list(previews)
+    rows = 1 + any(each.moves_momentum for each in previews)
     with figures.style():
         figure, axes = plt.subplots(
-            1 + moving, len(shown), squeeze=False, sharex="col", sharey="row",
-            figsize=(max(4.2, 2.1 * len(shown)), 2.6 + 1.3 * moving), height_ratios=[2, 1][: 1 + moving],
+            rows, len(previews), squeeze=False, sharex="col", sharey="row",
+            figsize=(max(4.2, 2.1 * len(previews)), 1.3 + 1.3 * rows), height_ratios=[2, 1][:rows],
         )  # fmt: skip
-        for column, each in enumerate(shown):
-            epochs = [step / each.steps_per_epoch for step in range(len(each.rates))]
-            axes[0][column].plot(epochs, each.rates, color=figures.BLUE)
-            axes[0][column].set_title(each.name, fontsize=10)
-            if moving:
-                axes[1][column].plot(epochs, each.momentum, color=figures.ORANGE)
-            axes[-1][column].set_xlabel("epoch")
-        axes[0][0].set_ylabel("learning rate")
-        if moving:
-            axes[1][0].set_ylabel("momentum")
+        for column, each in zip(axes.T, previews):
+            each.plot(column)
+        for inner in axes[:, 1:].flat:
+            inner.set_ylabel("")
         if title:
             figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     return figure

