@@ -11,6 +11,7 @@ import pytest
 from course_utils.base import machine, threads
 
 LINUX = sys.platform == "linux"
+pytestmark = pytest.mark.processes
 
 
 def clean(**more):
