@@ -80,6 +80,7 @@ def test_an_assert_tells_how_far_it_was_from_failing(toy, monkeypatch):
     }
 
 
+@pytest.mark.processes
 def test_what_is_sure_passes_and_what_holds_by_luck_is_named_with_what_breaks_it(toy, tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("COURSE_DATA_DIR", raising=False)
     monkeypatch.setattr(try_outcomes, "processors_here", lambda: ["default"])  # each costs one more import of PyTorch

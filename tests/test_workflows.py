@@ -90,7 +90,7 @@ def test_every_week_new_releases_are_tried_and_claims_measured_anew():
     (newest,) = re.findall(r"^make (test .*)", called, re.MULTILINE)
     assert "--constraint constraints.txt" in make("test")
     assert "--constraint" not in make(*newest.split())
-    assert "make benchmarks" in called and "make nbval" in called
+    assert "make benchmarks" in called and "make nbval" in called and "make outcomes" in called
 
 
 @needs_make
