@@ -57,7 +57,7 @@ WRONG = {
 
 SETUP = """\
 from course_utils.widgets import controls
-from course_utils.widgets.exploration import Exploration
+from course_utils.widgets.exploration import Exploration, Twin
 
 def compute(**settings):
     if settings.get("steps") == 3:
@@ -69,7 +69,7 @@ def draw(settings, figure):
 
 def explore(members, arrangement=None):
     return Exploration(
-        compute, draw, members, describe=str, twin=[{}], alt="All settings in one line.", size=(7, 1),
+        compute, draw, members, describe=str, twin=Twin([{}], alt="All settings in one line."), size=(7, 1),
         arrangement=arrangement,
     )
 """

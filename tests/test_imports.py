@@ -86,3 +86,9 @@ def test_a_lesson_loads_its_own_live_figures_and_exercises_and_no_other_lessons(
     loaded = {match[1] for name in modules[number] if (match := lessons_code.fullmatch(name))}
     assert loaded == set(used_by(number)) and loaded
     assert not [name for name in modules[number] if name.startswith("course_utils.command")]
+
+
+def test_torchvision_is_loaded_from_lesson_5_on(modules):
+    early = [number for number in modules if number in ("01", "02", "03", "04")]
+    assert not [name for number in early for name in modules[number] if name.startswith(("torchvision", "timm"))]
+    assert "torchvision" in modules["05"]

@@ -10,7 +10,7 @@ from PIL import Image
 from course_utils import convolution, figures, pictures
 from course_utils.errors import CourseError
 from course_utils.widgets import controls, lesson1, lesson2
-from course_utils.widgets.exploration import Exploration
+from course_utils.widgets.exploration import Exploration, Twin
 from course_utils.widgets.panel import VIEW, sentence_of
 
 NUMBERS = torch.tensor([[1.0, 3, 0, 2, 5], [4, 2, 1, 0, 3], [0, 6, 2, 1, 1], [2, 1, 3, 8, 0], [5, 0, 2, 4, 1]])
@@ -41,8 +41,7 @@ def line(draws, **changes):
         draw,
         sliders,
         describe=lambda values: f"It ends at {values[-1]:g}.",
-        twin=[{"slope": 0}, {"slope": 2, "shift": 1}],
-        alt="Two lines, one level and one rising.",
+        twin=Twin([{"slope": 0}, {"slope": 2, "shift": 1}], alt="Two lines, one level and one rising."),
         size=(2, 1),
     )
 
@@ -140,8 +139,7 @@ def test_an_error_at_the_very_first_drawing_ends_the_cell(monkeypatch):
             print,
             {"a": controls.slider("a", 0, 0, 1, 1)},
             describe=str,
-            twin=[{}],
-            alt="nothing at all",
+            twin=Twin([{}], alt="nothing at all"),
         )
 
 

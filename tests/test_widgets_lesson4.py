@@ -94,6 +94,6 @@ def test_the_residual_network_trains_live(cat):
     panel = lesson4.LiveTraining(
         models.ResidualNet((4, 8), classes=4), [(images, labels)], [(images, labels)], most_steps=40
     )
-    panel.start()
-    assert panel.wait(300)
+    panel.run.start()
+    assert panel.run.wait(300)
     assert panel.record.losses[-1] < 0.5 * panel.record.losses[0] and panel.error is None

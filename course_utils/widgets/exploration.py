@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import ipywidgets
@@ -21,6 +22,26 @@ Canvas = Figure | SubFigure
 Settings = Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class Twin:
+    """The static picture of an exploration: several settings side by side, for places where no kernel answers.
+
+    settings: for each part the controls that differ from their first values; by caption, or a list.
+    alt: alternative text.
+    title: the finding, above the picture.
+    columns: parts side by side.
+    draw: draws one part, where the exploration's own `draw` would show too much for many side by side.
+    size: of one part in inches; that of the live figure when None.
+    """
+
+    settings: Mapping[str, Settings] | Sequence[Settings]
+    alt: str
+    title: str = ""
+    columns: int = 2
+    draw: Callable[[Any, Canvas], None] | None = None
+    size: tuple[float, float] | None = None
+
+
 class Exploration(LivePanel):
     """A live figure with controls, and its static twin in the same output.
 
@@ -30,13 +51,8 @@ class Exploration(LivePanel):
         controls: widgets with a `value`, by the names that `compute` expects; `course_utils.widgets.controls` makes
             them labelled and usable by keyboard.
         describe: says in a sentence what a result shows; stands below the picture and is read out where it is not seen.
-        twin: what the static picture shows: the controls that differ from their first values; by caption, or a list.
-        alt: alternative text of the static picture.
+        twin: what the static picture shows.
         size: of the live figure, in inches.
-        draw_twin: draws one part of the static picture, where `draw` would show too much for many side by side.
-        twin_size: of one part of the static picture, in inches; that of the live figure when None.
-        columns: parts of the static picture side by side.
-        title: the finding, above the static picture.
         arrangement: how the controls stand above the picture; in rows that wrap when None.
         photograph: whether the picture shows photographs, which travel faster as JPEG.
         shareable: see `figures.show`.
@@ -49,13 +65,8 @@ class Exploration(LivePanel):
         controls: Mapping[str, ipywidgets.ValueWidget],
         *,
         describe: Callable[[Any], str],
-        twin: Mapping[str, Settings] | Sequence[Settings],
-        alt: str,
+        twin: Twin,
         size: tuple[float, float] = (7.0, 3.0),
-        draw_twin: Callable[[Any, Canvas], None] | None = None,
-        twin_size: tuple[float, float] | None = None,
-        columns: int = 2,
-        title: str = "",
         arrangement: ipywidgets.Widget | None = None,
         photograph: bool = False,
         shareable: bool = True,
@@ -63,9 +74,7 @@ class Exploration(LivePanel):
         self.compute, self.draw, self.describe = compute, draw, describe
         self.controls = dict(controls)
         self.first_values = self.values
-        self._twin = list(twin.items()) if isinstance(twin, Mapping) else [("", settings) for settings in twin]
-        self._alt, self._columns, self._title, self._shareable = alt, columns, title, shareable
-        self._draw_twin, self._twin_size = draw_twin or draw, twin_size or size
+        self._twin, self._shareable = twin, shareable
         self.waiting = 0  # how many `together` blocks are open; nothing is drawn meanwhile
         self._drawing = threading.RLock()  # a cell and a slider may set values at the same time
         super().__init__(arrangement or _rows(list(self.controls.values())), size, photograph)
@@ -112,23 +121,25 @@ class Exploration(LivePanel):
 
     def twin(self) -> Figure:
         """Return the static picture: the same `compute` and `draw` over the chosen settings."""
-        width, height = self._twin_size
-        columns = min(self._columns, len(self._twin))
-        rows = -(-len(self._twin) // columns)
+        twin, settings = self._twin, self._twin.settings
+        parts = list(settings.items()) if isinstance(settings, Mapping) else [("", each) for each in settings]
+        width, height = twin.size or self._size
+        columns = min(twin.columns, len(parts))
+        rows = -(-len(parts) // columns)
         with figures.style():
-            figure = Figure(figsize=(width * columns, height * rows + (0.35 if self._title else 0)))
-            parts = figure.subfigures(rows, columns, squeeze=False).flat
-            for part, (caption, settings) in zip(parts, self._twin):
-                self._draw_twin(self.compute(**{**self.first_values, **settings}), part)
+            figure = Figure(figsize=(width * columns, height * rows + (0.35 if twin.title else 0)))
+            places = figure.subfigures(rows, columns, squeeze=False).flat
+            for place, (caption, changed) in zip(places, parts):
+                (twin.draw or self.draw)(self.compute(**{**self.first_values, **changed}), place)
                 if caption:
-                    part.suptitle(caption, x=0.02, ha="left", fontsize=9.5)
-            if self._title:
-                figure.suptitle(self._title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+                    place.suptitle(caption, x=0.02, ha="left", fontsize=9.5)
+            if twin.title:
+                figure.suptitle(twin.title, x=0.01, ha="left", fontsize=11, fontweight="bold")
         return figure
 
     def _static(self) -> tuple[dict[str, Any], dict[str, Any]]:
         with figures.style():
-            return figures.bundle(self.twin(), self._alt, self._shareable)
+            return figures.bundle(self.twin(), self._twin.alt, self._shareable)
 
 
 def _rows(controls: Sequence[ipywidgets.Widget]) -> ipywidgets.Box:

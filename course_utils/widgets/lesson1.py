@@ -10,7 +10,7 @@ from torch import Tensor
 
 from course_utils import figures, pictures
 from course_utils.widgets import controls
-from course_utils.widgets.exploration import Canvas, Exploration
+from course_utils.widgets.exploration import Canvas, Exploration, Twin
 
 SMALL = 2  # a photograph of half the width and height is large enough for two side by side
 GAINS = ("red", "green", "blue")
@@ -46,17 +46,19 @@ def channel_mixer(photograph: str = "coffee") -> Exploration:
         {**gains, "brightness": brightness},
         describe=lambda mixture: f"{mixture.cut:.0%} of the numbers left the range from 0 to 1 and were cut off.",
         arrangement=controls.row(*gains.values(), brightness, again),
-        twin={
-            f"{name}, brightness {_signed(lift)}": {**dict(zip(GAINS, looks)), "brightness": lift}
-            for lift in (-0.25, 0.0, 0.25)
-            for name, looks in {"as it is": (1, 1, 1), "colder": (0.7, 1, 1.5), "no red": (0, 1, 1)}.items()
-        },
-        draw_twin=lambda mixture, figure: _show(figure.subplots(), mixture.after),
-        twin_size=(2.6, 1.95),
-        columns=3,
-        title="Gains change the colour, brightness lifts everything",
-        alt="Nine versions of the photograph. Columns: as it is, colder, without red, which looks green. Rows: darker, "
-        "unchanged and brighter; the brighter ones look pale.",
+        twin=Twin(
+            {
+                f"{name}, brightness {_signed(lift)}": {**dict(zip(GAINS, looks)), "brightness": lift}
+                for lift in (-0.25, 0.0, 0.25)
+                for name, looks in {"as it is": (1, 1, 1), "colder": (0.7, 1, 1.5), "no red": (0, 1, 1)}.items()
+            },
+            draw=lambda mixture, figure: _show(figure.subplots(), mixture.after),
+            size=(2.6, 1.95),
+            columns=3,
+            title="Gains change the colour, brightness lifts everything",
+            alt="Nine versions of the photograph. Columns: as it is, colder, without red, which looks green. Rows: "
+            "darker, unchanged and brighter; the brighter ones look pale.",
+        ),
         size=(7.6, 2.85),
         photograph=True,
     )
@@ -132,14 +134,16 @@ def learning_rate() -> Exploration:
         {"rate": rate, "start": start, "steps": steps},
         describe=next_step,
         arrangement=controls.row(rate, start, steps, *buttons),
-        twin={f"rate {each:g}": {"rate": each, "steps": 8} for each in (0.02, 0.1, 0.5, 0.9, 1.0, 1.05)},
-        draw_twin=lambda result, figure: _draw_valley(result, figure.subplots()).set(xlabel="x", ylabel="y"),
-        twin_size=(2.6, 2.4),
-        columns=3,
-        title="Too small a rate crawls, above 1 the walk climbs out",
-        alt="Six parabolas with walks of 8 steps from x = 3. Rate 0.02 hardly moves, 0.1 comes near the bottom, 0.5 "
-        "jumps into it in one step, 0.9 leaps from side to side and comes down, 1.0 leaps between two places for ever, "
-        "1.05 climbs higher with each step.",
+        twin=Twin(
+            {f"rate {each:g}": {"rate": each, "steps": 8} for each in (0.02, 0.1, 0.5, 0.9, 1.0, 1.05)},
+            draw=lambda result, figure: _draw_valley(result, figure.subplots()).set(xlabel="x", ylabel="y"),
+            size=(2.6, 2.4),
+            columns=3,
+            title="Too small a rate crawls, above 1 the walk climbs out",
+            alt="Six parabolas with walks of 8 steps from x = 3. Rate 0.02 hardly moves, 0.1 comes near the bottom, "
+            "0.5 jumps into it in one step, 0.9 leaps from side to side and comes down, 1.0 leaps between two places "
+            "for ever, 1.05 climbs higher with each step.",
+        ),
         size=(7.6, 3.3),
     )
 

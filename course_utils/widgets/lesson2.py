@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from course_utils import convolution, figures, pictures
 from course_utils.convolution import worked
 from course_utils.widgets import controls
-from course_utils.widgets.exploration import Canvas, Exploration
+from course_utils.widgets.exploration import Canvas, Exploration, Twin
 
 PLACES = ("↖", "↑", "↗", "←", "•", "→", "↙", "↓", "↘")  # of the nine numbers: what a field is called
 OWN = "your own"
@@ -107,13 +107,15 @@ def kernel_editor(photograph: str = "cat") -> Exploration:
         {"photograph": shown, "normalise": normalise, **fields},
         describe=sentence,
         arrangement=controls.row(beside, square),
-        twin={name: _settings(name) for name in convolution.KERNELS if name != "box blur"},
-        draw_twin=_draw_with_numbers,
-        twin_size=(2.75, 2.45),
-        columns=3,
-        title="Nine numbers decide what a filter sees",
-        alt="Nine versions of a cat's face: unchanged, vertical and horizontal edges, Sobel in both directions, all "
-        "edges, blurred, sharpened and embossed; above each stand the nine numbers of its kernel.",
+        twin=Twin(
+            {name: _settings(name) for name in convolution.KERNELS if name != "box blur"},
+            draw=_draw_with_numbers,
+            size=(2.75, 2.45),
+            columns=3,
+            title="Nine numbers decide what a filter sees",
+            alt="Nine versions of a cat's face: unchanged, vertical and horizontal edges, Sobel in both directions, "
+            "all edges, blurred, sharpened and embossed; above each stand the nine numbers of its kernel.",
+        ),
         size=(7.6, 2.85),
         photograph=True,
     )
@@ -217,24 +219,32 @@ def cell_arithmetic(numbers: Tensor, kernel: str = "vertical edges") -> Explorat
         compute,
         draw_cell,
         {
-            "operation": operation, "kernel": chosen, "stride": stride, "padding": padding, "dilation": dilation,
-            "size": size, "row": row, "column": column,
+            "operation": operation,
+            "kernel": chosen,
+            "stride": stride,
+            "padding": padding,
+            "dilation": dilation,
+            "size": size,
+            "row": row,
+            "column": column,
         },
         describe=lambda cell: f"Row {cell.row}, column {cell.column}: {' '.join(cell.arithmetic.split())}",
         arrangement=controls.row(operation, chosen, stride, padding, dilation, size, row, column),
-        twin=[
-            {"row": 1, "column": 2},
-            {"row": 1, "column": 2, "padding": 1},
-            {"row": 1, "column": 2, "padding": 1, "stride": 2},
-            {"row": 1, "column": 2, "padding": 2, "dilation": 2},
-        ],
-        columns=1,
-        title="The same cell of the output, four settings, four windows",
-        alt="Four rows, each with an input table, the vertical edge kernel, the output and a sum written out for the "
-        "cell in row 1 and column 2: no padding, padding 1, padding 1 with stride 2, and padding 2 with dilation 2. "
-        "The window lies elsewhere each time.",
+        twin=Twin(
+            [
+                {"row": 1, "column": 2},
+                {"row": 1, "column": 2, "padding": 1},
+                {"row": 1, "column": 2, "padding": 1, "stride": 2},
+                {"row": 1, "column": 2, "padding": 2, "dilation": 2},
+            ],
+            columns=1,
+            title="The same cell of the output, four settings, four windows",
+            alt="Four rows, each with an input table, the vertical edge kernel, the output and a sum written out for "
+            "the cell in row 1 and column 2: no padding, padding 1, padding 1 with stride 2, and padding 2 with "
+            "dilation 2. The window lies elsewhere each time.",
+        ),
         size=worked.FIGSIZE,
-    )  # fmt: skip
+    )
     for control in (operation, stride, padding, dilation, size):
         control.observe(fit, "value")
     fit()

@@ -12,7 +12,7 @@ from course_utils import data, diagnosis, figures
 from course_utils.base.modules import device_of
 from course_utils.training.evaluate import Predictions
 from course_utils.widgets import controls
-from course_utils.widgets.exploration import Canvas, Exploration
+from course_utils.widgets.exploration import Canvas, Exploration, Twin
 from course_utils.widgets.live_training import LiveTraining
 
 __all__ = ["LiveTraining", "feature_maps", "mistakes_by_pair"]
@@ -65,13 +65,15 @@ def mistakes_by_pair(answers: Predictions, images: Tensor, classes: Sequence[str
             "guess": controls.choice("taken for", [ANY, *classes], first[1]),
         },
         describe=counted,
-        twin=[{"truth": truth, "guess": guess} for truth, guess in pairs] or [{}],
-        draw_twin=lambda pair, figure: draw_pair(pair, figure, rows=1),
-        twin_size=(7.6, 1.9),
-        columns=1,
-        title="The most confident mistakes of the most confused pairs",
-        alt=f"A row of pictures for each of the most confused pairs of classes ({names}), each with the network's "
-        "probability for its wrong guess.",
+        twin=Twin(
+            [{"truth": truth, "guess": guess} for truth, guess in pairs] or [{}],
+            draw=lambda pair, figure: draw_pair(pair, figure, rows=1),
+            size=(7.6, 1.9),
+            columns=1,
+            title="The most confident mistakes of the most confused pairs",
+            alt=f"A row of pictures for each of the most confused pairs of classes ({names}), each with the network's "
+            "probability for its wrong guess.",
+        ),
         size=(7.6, 3.3),
     )
 
@@ -143,13 +145,16 @@ def feature_maps(
             f"{seen.maps.layer} gives {len(seen.maps.maps)} maps of {_size(seen.maps)} numbers; "
             f"bright is a strong answer, and the first {min(MOST_MAPS, len(seen.maps.maps))} are shown."
         ),
-        twin=[{"layer": layer} for layer in layers],
-        columns=1,
-        title="From outlines to patches to a few numbers a map",
-        alt=f"A picture of class {part.classes[0]} beside the feature maps of {len(layers)} layers, from the first to "
-        "the last: outlines and shadings at first, then coarse bright and dark patches, then a few fields a map.",
+        twin=Twin(
+            [{"layer": layer} for layer in layers],
+            columns=1,
+            title="From outlines to patches to a few numbers a map",
+            alt=f"A picture of class {part.classes[0]} beside the feature maps of {len(layers)} layers, from the first "
+            "to the last: outlines and shadings at first, then coarse bright and dark patches, then a few fields a "
+            "map.",
+            size=(7.6, 2.6),
+        ),
         size=(7.6, 2.9),
-        twin_size=(7.6, 2.6),
     )
 
 

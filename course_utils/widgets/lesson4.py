@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from course_utils import data, diagnosis, pictures
 from course_utils.base.modules import device_of
 from course_utils.widgets import controls
-from course_utils.widgets.exploration import Canvas, Exploration
+from course_utils.widgets.exploration import Canvas, Exploration, Twin
 from course_utils.widgets.live_training import LiveTraining
 
 __all__ = ["LiveTraining", "augmentation", "grad_cam"]
@@ -56,19 +56,21 @@ def augmentation(image: Tensor) -> Exploration:
             "draw": controls.whole_slider("draw number", 0, 0, 20),
         },
         describe=described,
-        twin={
-            "crop 4": {"crop": 4, "flip": False},
-            "flip": {"crop": 0, "flip": True},
-            "cutout 8": {"crop": 0, "flip": False, "cutout": 8},
-            "crop 4, flip, cutout 8": {"crop": 4, "flip": True, "cutout": 8},
-            "crop 12, flip, cutout 24: too much": {"crop": 12, "flip": True, "cutout": 24},
-        },
-        draw_twin=lambda copies, figure: draw_copies(copies, figure, rows=1),
-        twin_size=(7.6, 1.6),
-        columns=1,
-        title="Small changes keep the class; large ones hide it",
-        alt="Five rows of six changed copies of one picture: shifted, mirrored, with a square painted over, all three "
-        "together, and all three so strongly that hardly anything of it is left.",
+        twin=Twin(
+            {
+                "crop 4": {"crop": 4, "flip": False},
+                "flip": {"crop": 0, "flip": True},
+                "cutout 8": {"crop": 0, "flip": False, "cutout": 8},
+                "crop 4, flip, cutout 8": {"crop": 4, "flip": True, "cutout": 8},
+                "crop 12, flip, cutout 24: too much": {"crop": 12, "flip": True, "cutout": 24},
+            },
+            draw=lambda copies, figure: draw_copies(copies, figure, rows=1),
+            size=(7.6, 1.6),
+            columns=1,
+            title="Small changes keep the class; large ones hide it",
+            alt="Five rows of six changed copies of one picture: shifted, mirrored, with a square painted over, all "
+            "three together, and all three so strongly that hardly anything of it is left.",
+        ),
         size=(7.6, 2.75),
         photograph=True,
     )
@@ -140,12 +142,14 @@ def grad_cam(
             f"The network gives {asked.name} a probability of {asked.found.probability:.1%}. {asked.found.layer} has "
             f"{asked.found.heat.shape[0]} × {asked.found.heat.shape[1]} fields; bright ones speak for {asked.name}."
         ),
-        twin=[{"kind": kind, "layer": layer} for kind in (guess, other) for layer in layers],
-        title="Each class and each layer look elsewhere",
-        alt=f"A photograph beside its copies under the heat of Grad-CAM, for the classes {guess} and {other} and for "
-        f"{len(layers)} layers: bright where the picture speaks for the class, dark elsewhere.",
+        twin=Twin(
+            [{"kind": kind, "layer": layer} for kind in (guess, other) for layer in layers],
+            title="Each class and each layer look elsewhere",
+            alt=f"A photograph beside its copies under the heat of Grad-CAM, for the classes {guess} and {other} and "
+            f"for {len(layers)} layers: bright where the picture speaks for the class, dark elsewhere.",
+            size=(3.8, 2.0),
+        ),
         size=(6.0, 3.0),
-        twin_size=(3.8, 2.0),
         photograph=True,
         shareable=shareable,
     )
@@ -158,5 +162,5 @@ def draw_asked(asked: Asked, figure: Canvas) -> None:
     left.imshow(asked.image.permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=255)
     left.axis("off")
     left.set_title("the picture", fontsize=9)
-    asked.found.draw(right, asked.image)
+    asked.found.plot(asked.image, ax=right)
     right.set_title(f"{asked.name}, {asked.found.layer}", fontsize=9)

@@ -16,7 +16,7 @@ from course_utils.base.modules import device_of, evaluating
 from course_utils.pictures.files import SUFFIXES
 from course_utils.transfer import Network
 from course_utils.widgets import controls
-from course_utils.widgets.exploration import Canvas, Exploration
+from course_utils.widgets.exploration import Canvas, Exploration, Twin
 
 __all__ = ["Attention", "Classified", "Trial", "attention", "layers_that_learn", "own_picture", "where_it_looks"]
 
@@ -78,14 +78,16 @@ def own_picture(networks: Mapping[str, Network], photographs: Sequence[str] = ("
         {"network": network, "picture": choice, "file": chooser},
         arrangement=controls.row(*([network] if len(networks) > 1 else []), choice, chooser),
         describe=described_guesses,
-        twin=[{"network": name, "picture": each} for name in networks for each in photographs[:2]],
-        columns=2,
-        title="Each network answers with one of its own classes, whatever it is shown",
-        alt=f"The photographs {' and '.join(photographs[:2])}, each beside bars with the likeliest classes of "
-        f"{len(networks)} network{'s' if len(networks) > 1 else ''} ({', '.join(networks)}).",
+        twin=Twin(
+            [{"network": name, "picture": each} for name in networks for each in photographs[:2]],
+            columns=2,
+            title="Each network answers with one of its own classes, whatever it is shown",
+            alt=f"The photographs {' and '.join(photographs[:2])}, each beside bars with the likeliest classes of "
+            f"{len(networks)} network{'s' if len(networks) > 1 else ''} ({', '.join(networks)}).",
+            draw=lambda result, figure: draw_classified(result, figure, alone=False),
+            size=(4.4, 1.9),
+        ),
         size=(7.6, 2.9),
-        draw_twin=lambda result, figure: draw_classified(result, figure, alone=False),
-        twin_size=(4.4, 1.9),
     )
     chooser.observe(arrived, "value")
     return made
@@ -188,13 +190,15 @@ def layers_that_learn(trials: Sequence[Trial]) -> Exploration:
             "measure": controls.choice("show", list(MEASURES)),
         },
         describe=described_trial,
-        twin=[{"number": trials.index(best) + 1, "measure": measure} for measure in MEASURES],
-        columns=1,
-        twin_size=(7.6, 2.3),
-        title=leader(trials, best),
-        alt="Three bar charts over the same trainings: "
-        + ", ".join(f"{trial.name} ({trial.mean:.0%} right)" for trial in trials)
-        + ": accuracy with a dot for each seed, parameters that learn, and seconds.",
+        twin=Twin(
+            [{"number": trials.index(best) + 1, "measure": measure} for measure in MEASURES],
+            columns=1,
+            size=(7.6, 2.3),
+            title=leader(trials, best),
+            alt="Three bar charts over the same trainings: "
+            + ", ".join(f"{trial.name} ({trial.mean:.0%} right)" for trial in trials)
+            + ": accuracy with a dot for each seed, parameters that learn, and seconds.",
+        ),
         size=(7.6, 2.9),
     )
 
@@ -335,13 +339,15 @@ def where_it_looks(net: Network, photographs: Sequence[str] = ("cat", "coffee", 
         describe=lambda result: (
             f"Bright places speak for {result[0].name}, to which the network gives {result[0].probability:.1%}."
         ),
-        twin=[{"picture": name, "rank": rank} for name in photographs for rank in (1, 2)],
-        draw_twin=lambda result, figure: draw_attention(*result, figure, alone=True),
-        twin_size=(2.6, 2.6),
-        columns=2,
-        title="Where the evidence for a guess lies",
-        alt=f"The photographs {', '.join(photographs)}, each twice, dark but for the places that speak for the "
-        "network's first guess and for its second; a line surrounds the strongest.",
+        twin=Twin(
+            [{"picture": name, "rank": rank} for name in photographs for rank in (1, 2)],
+            draw=lambda result, figure: draw_attention(*result, figure, alone=True),
+            size=(2.6, 2.6),
+            columns=2,
+            title="Where the evidence for a guess lies",
+            alt=f"The photographs {', '.join(photographs)}, each twice, dark but for the places that speak for the "
+            "network's first guess and for its second; a line surrounds the strongest.",
+        ),
         size=(7.6, 3.6),
         photograph=True,
     )

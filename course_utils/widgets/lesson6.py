@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from course_utils import data, figures, learning_rate
 from course_utils.learning_rate import RangeTest
 from course_utils.widgets import controls
-from course_utils.widgets.exploration import Canvas, Exploration
+from course_utils.widgets.exploration import Canvas, Exploration, Twin
 from course_utils.widgets.schedule_race import ScheduleRace
 
 __all__ = ["ScheduleRace", "landscape", "range_settings", "slope", "valley_walk", "walk"]
@@ -79,13 +79,15 @@ def valley_walk() -> Exploration:
             "steps": controls.whole_slider("steps", 60, 0, 100),
         },
         describe=_told,
-        twin=[{"rate": rate} for rate in compared],
-        draw_twin=_draw_small_walk,
-        twin_size=(2.8, 2.2),
-        columns=3,
-        title="The same valley, the same 60 steps, six learning rates",
-        alt="Six pictures of a wide valley with a narrow trap in its left side, and walks of 60 steps from x = −2.5. "
-        + " ".join(f"Rate {rate:g}: the walk {walk(rate, -2.5, 60).end}." for rate in compared),
+        twin=Twin(
+            [{"rate": rate} for rate in compared],
+            draw=_draw_small_walk,
+            size=(2.8, 2.2),
+            columns=3,
+            title="The same valley, the same 60 steps, six learning rates",
+            alt="Six pictures of a wide valley with a narrow trap in its left side, and walks of 60 steps from "
+            "x = −2.5. " + " ".join(f"Rate {rate:g}: the walk {walk(rate, -2.5, 60).end}." for rate in compared),
+        ),
         size=(7.0, 2.9),
     )
 
@@ -171,12 +173,14 @@ def range_settings(part: data.TensorPart, seed: int = 0) -> Exploration:
             "threshold": controls.slider("stop at × best", 4.0, 1.5, 10.0, 0.5, ".1f"),
         },
         describe=_answer,
-        twin=compared,
-        draw_twin=_draw_small,
-        twin_size=(2.9, 2.1),
-        columns=3,
-        title="The same network: settings change what the test can tell",
-        alt="Six curves of loss against learning rate. " + " ".join(said),
+        twin=Twin(
+            compared,
+            draw=_draw_small,
+            size=(2.9, 2.1),
+            columns=3,
+            title="The same network: settings change what the test can tell",
+            alt="Six curves of loss against learning rate. " + " ".join(said),
+        ),
         size=(7.2, 3.4),
     )
 

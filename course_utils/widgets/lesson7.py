@@ -12,7 +12,7 @@ from course_utils import acceleration, figures
 from course_utils.acceleration import Memory, TorchDevice
 from course_utils.models.sprint import SprintNet
 from course_utils.widgets import controls
-from course_utils.widgets.exploration import Canvas, Exploration
+from course_utils.widgets.exploration import Canvas, Exploration, Twin
 
 SIZES = {"cpu": (1, 2, 4, 8, 16, 32, 64), "cuda": (1, 4, 16, 64, 256, 1024, 4096)}
 COLOURS = {
@@ -90,12 +90,14 @@ def batch_size(
             "gigabytes": controls.log_slider("memory in GB", 8.0, -1, 2, ".3g"),
         },
         describe=curve_in_words,
-        twin={"8 channels": {}, "32 channels": {"width": 32, "size": sizes[-1]}},
-        columns=1,
-        title="Larger batches: faster up to a point, and every picture takes memory",
-        alt=f"Two rows, for a narrow and a wider network, measured on {here.name} on {today}. Left: pictures a second "
-        "against the batch size, with a dot at the chosen size. Right: a bar of the memory of a training step, most of "
-        "it activations.",
+        twin=Twin(
+            {"8 channels": {}, "32 channels": {"width": 32, "size": sizes[-1]}},
+            columns=1,
+            title="Larger batches: faster up to a point, and every picture takes memory",
+            alt=f"Two rows, for a narrow and a wider network, measured on {here.name} on {today}. Left: pictures a "
+            "second against the batch size, with a dot at the chosen size. Right: a bar of the memory of a training "
+            "step, most of it activations.",
+        ),
         size=(7.6, 3.0),
     )
 
@@ -180,13 +182,15 @@ def where_time_goes(*ladders: acceleration.Ladder) -> Exploration:
             "share": controls.tick("in per cent"),
         },
         describe=compared_in_words,
-        twin=[{"first": first, "second": second} for first, second in pairs],
-        columns=1,
-        title=f"Forward and backward take at least {passes:.0%} of the time ({device}, {climbed.date})",
-        alt=f"Bars for {len(measured)} rungs measured on {device} on {climbed.date}: the milliseconds of a batch "
-        f"for data, forward, backward and update. Forward and backward take at least {passes:.0%} of it.",
+        twin=Twin(
+            [{"first": first, "second": second} for first, second in pairs],
+            columns=1,
+            title=f"Forward and backward take at least {passes:.0%} of the time ({device}, {climbed.date})",
+            alt=f"Bars for {len(measured)} rungs measured on {device} on {climbed.date}: the milliseconds of a batch "
+            f"for data, forward, backward and update. Forward and backward take at least {passes:.0%} of it.",
+            size=(7.6, 1.9),
+        ),
         size=(7.6, 2.3),
-        twin_size=(7.6, 1.9),
     )
 
 
