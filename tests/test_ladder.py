@@ -42,7 +42,7 @@ def test_all_rungs_train_the_same_network_on_the_same_batches(climbed):
     assert loop.accuracy == workers.accuracy  # the same arithmetic, bit for bit
     for row in (resident, last):  # rounded elsewhere: within the noise of 200 pictures
         assert abs(row.accuracy - loop.accuracy) < 4 * (loop.accuracy * (1 - loop.accuracy) / 200) ** 0.5
-    assert loop.accuracy > 0.2
+    assert loop.accuracy > 1 / 8  # better than guessing
 
 
 def test_every_rung_says_how_fast_how_cold_how_much_and_where(climbed):
