@@ -8,7 +8,10 @@ import try_outcomes
 from margins import run_source
 from try_outcomes import PROCESSORS, combinations, main, sureness
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="trials are forks")
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(sys.platform == "win32", reason="trials are forks"),
+]
 
 TOY = """\
 # %% [markdown]
