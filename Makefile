@@ -17,7 +17,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet $(CO
 # Two workers; the long tests first, and together what shares a server, a site or a notebook (tests/conftest.py).
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: run test check quick processes lessons browser nbval benchmarks lab lint build site clean
+.PHONY: run test check quick processes lessons browser nbval benchmarks outcomes lab lint build site clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.lab
@@ -49,6 +49,10 @@ benchmarks: $(VENV)/.test
 		echo "== $$script"; $(BIN)/python $$script || missed="$$missed $$script"; \
 	done; \
 	test -z "$$missed" || { echo "Failed, or missed their bars:$$missed"; exit 1; }
+
+# Whether what the lessons find holds on other processors, with other threads, seeds and data: hours.
+outcomes: $(VENV)/.test
+	$(BIN)/python tools/try_outcomes.py --jobs 2
 
 lab: $(VENV)/.lab
 	$(BIN)/course lab

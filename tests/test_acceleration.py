@@ -80,7 +80,7 @@ def test_a_device_that_agrees_passes_and_one_that_computes_differently_is_named(
 # --- a device that does not wait
 
 
-def test_the_pretend_gpu_takes_orders_without_waiting_and_does_them_in_order():
+def test_the_pretend_gpu_queues_work_without_waiting_and_does_it_in_order():
     done, gate = [], threading.Event()
     with devices.PretendGPU() as gpu:
         gpu.submit(gate.wait, 10)

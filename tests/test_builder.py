@@ -50,6 +50,16 @@ def test_a_built_notebook_passes_every_check(toy_root, toy_built):
     assert lint_notebooks.check_all(toy_root / "notebooks" / "01_toy.ipynb", toy_root) == []
 
 
+def test_the_lint_says_of_each_lesson_what_is_wrong(copy, monkeypatch, capsys):
+    monkeypatch.setattr(lint_notebooks, "find_root", lambda: copy)
+    assert lint_notebooks.main([]) == 0 and capsys.readouterr().out == "1 notebook in order\n"
+    notebook = copy / "notebooks" / "01_toy.ipynb"
+    notebook.write_text(notebook.read_text(encoding="utf-8").replace("plt.subplots", "plt.figure"), encoding="utf-8")
+    assert lint_notebooks.main(["1"]) == 1
+    assert capsys.readouterr().out.startswith("01_toy.ipynb: Code cell 5 differs from 01_toy.py")
+    assert lint_notebooks.main(["2"]) == 2 and "There is no lesson '2'" in capsys.readouterr().err
+
+
 def test_the_text_quotes_the_figures_of_that_very_run(toy_root, toy_built):
     recorded = results.load("01", "quick", toy_root)
     text = "".join(builder.read_notebook(toy_built.notebook)["cells"][0]["source"])

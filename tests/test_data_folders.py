@@ -129,7 +129,7 @@ def test_one_file_copied_ten_times_lies_in_one_part(tmp_path):
         copied = {name for name, part in made.parts.items() for file in part.files if file.name.startswith("copy")}
         assert made.copies == 10 and len(copied) == 1
         assert counts(made) == [[20, 15], [10, 8], [10, 7]]  # of 40 and 30
-        assert made.remarks[0].startswith("10 repeat another picture and stay in its part: a/03.png")
+        assert made.remarks[0].startswith("10 repeated, kept in one part: a/03.png")
 
 
 def test_copies_that_make_the_shares_uneven_are_told(tmp_path):
@@ -195,8 +195,8 @@ def test_pictures_in_two_parts_or_under_two_names_are_told(parted):
     made = data.folder(parted, quiet=True)
     assert made.copies == 2
     assert made.remarks == (
-        "1 pictures outside training are training pictures too: test/ants/again.png.",
-        "2 pictures are the same under two class names: train/ants/bee.png, train/bees/01.png.",
+        "1 outside training are in training too: test/ants/again.png.",
+        "2 equal under two class names: train/ants/bee.png, train/bees/01.png.",
     )
 
 

@@ -103,7 +103,7 @@ def test_every_result_draws_a_figure_and_leaves_no_style_behind():
         (lambda p, i: diagnosis.feature_maps(models.FashionNet(), torch.zeros(2, 1, 28, 28), []), "One picture"),
         (
             lambda p, i: diagnosis.feature_maps(models.FashionNet(), torch.zeros(1, 1, 28, 28), ["classifier.1"]),
-            "no stack of maps",
+            "not a stack of maps",
         ),
     ],
 )

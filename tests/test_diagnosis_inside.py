@@ -1,12 +1,15 @@
 """Looking inside a network: Grad-CAM against exact arithmetic, projections against scikit-learn."""
 
+import functools
+
 import matplotlib.pyplot as plt
 import pytest
 import torch
 from sklearn.decomposition import PCA
 from torch import nn
 
-from course_utils import diagnosis, models
+from course_utils import acceleration, diagnosis, models, training
+from course_utils.acceleration.profiling import Row
 
 
 def by_hand(net, picture, target):
@@ -80,7 +83,7 @@ def test_grad_cam_draws_and_leaves_nothing_open(net):
     figure.canvas.draw()
     plt.close(figure)
     with pytest.raises(TypeError, match="before it is normalised"):
-        found.draw(plt.figure().subplots(), torch.rand(3, 32, 32))
+        found.plot(torch.rand(3, 32, 32), ax=plt.figure().subplots())
     plt.close("all")
 
 
@@ -90,7 +93,7 @@ def test_grad_cam_draws_and_leaves_nothing_open(net):
         (lambda net, p: diagnosis.grad_cam(net, p[0], "stages"), "One picture of shape"),
         (lambda net, p: diagnosis.grad_cam(net, p, "stage"), "no layer 'stage'"),
         (lambda net, p: diagnosis.grad_cam(net, p, "stages", 5), "no class number 5; they go from 0 to 4"),
-        (lambda net, p: diagnosis.grad_cam(net, p, "classifier"), "no stack of maps"),
+        (lambda net, p: diagnosis.grad_cam(net, p, "classifier"), "not a stack of maps"),
         (lambda net, p: diagnosis.pca(p), "flatten each picture"),
         (lambda net, p: diagnosis.pca(torch.randn(3, 8), 4), "have 1 to 3 directions, not 4"),
         (lambda net, p: diagnosis.pca(torch.full((3, 2), torch.nan)), "not a finite number"),
@@ -137,12 +140,32 @@ def test_points_on_a_line_need_one_direction():
     assert diagnosis.pca(torch.ones(4, 3)).share.tolist() == [0, 0]  # all the same: nothing differs
 
 
-def test_a_projection_draws_each_class_once(net):
+def test_principal_components_draw_each_class_once(net):
     figure = diagnosis.pca(torch.randn(30, 4)).plot(torch.arange(30) % 3, ("x", "y", "z"))
     (axes,) = figure.axes
     assert [len(group.get_offsets()) for group in axes.collections] == [10, 10, 10]
     assert axes.get_title(loc="left").startswith("Two of 4 directions hold ")
     figure.canvas.draw()
+    plt.close(figure)
+
+
+def test_results_that_draw_one_picture_draw_into_given_axes_and_open_no_figure():
+    predictions = training.Predictions(torch.randn(30, 3), torch.arange(30) % 3)
+    names, image = ("x", "y", "z"), torch.randint(256, (3, 8, 8), dtype=torch.uint8)
+    row = acceleration.Measured("CPU loop", "a CPU", 100.0, 0.5, 1.0, 0.5)
+    profile = acceleration.Profile((Row("loss", 1, 2.0), Row("copying", 1, 1.0)), "a CPU")
+    draws = [
+        diagnosis.confusion_matrix(predictions, names).plot,
+        diagnosis.per_class(predictions, names).plot,
+        functools.partial(diagnosis.pca(torch.randn(30, 4)).plot, torch.arange(30) % 3, names),
+        functools.partial(diagnosis.GradCam("0", 0, 0.5, torch.ones(2), torch.rand(4, 4)).plot, image, "x"),
+        acceleration.Ladder((row,), "2030-01-01", {}, {}, "", {}).plot,
+        profile.plot,
+    ]
+    figure, grid = plt.subplots(2, 3)
+    for draw, ax in zip(draws, grid.flat):
+        assert draw(ax=ax) is figure and ax.get_title(loc="left") and ax.has_data()
+    assert plt.get_fignums() == [figure.number]
     plt.close(figure)
 
 

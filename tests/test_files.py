@@ -197,6 +197,6 @@ with whole(Path(sys.argv[1])) as unfinished, unfinished.open("w") as file:
     assert running.stdout.readline() == "half\n" and len(names(tmp_path)) == 2
     time.sleep(0.05)
     running.send_signal(signal.SIGINT)
-    _, said = running.communicate(timeout=60)
+    _, said = running.communicate(timeout=600)
     assert "KeyboardInterrupt" in said
     assert (tmp_path / "file.txt").read_text() == "old" and names(tmp_path) == ["file.txt"]

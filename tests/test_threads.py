@@ -1,14 +1,17 @@
 """How threads wait is said before PyTorch is loaded, is inherited, and leaves alone what a user has chosen."""
 
+import ast
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from course_utils.base import machine, threads
 
 LINUX = sys.platform == "linux"
+pytestmark = pytest.mark.processes
 
 
 def clean(**more):
@@ -73,3 +76,27 @@ def test_control_groups_of_the_first_version_are_read_too(tmp_path, monkeypatch,
     monkeypatch.setattr(threads, "QUOTAS", files)
     monkeypatch.setattr(threads, "usable_cores", lambda: 16)
     assert threads.granted_cores() == granted
+
+
+ROOT = Path(__file__).parent.parent
+SCRIPTS = [
+    path
+    for pattern in ("notebooks/source/*.py", "benchmarks/*.py", "tools/*.py", "tests/conftest.py")
+    for path in sorted(ROOT.glob(pattern))
+    if path.name != "new_lesson.template.py"  # its first cell comes from tools/stamp.py
+]
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_whatever_loads_pytorch_imports_the_course_before_it(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    functions = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+    later = {inner for function in functions for inner in ast.walk(function)}
+    imports = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom)) and node not in later]
+    modules = [
+        name.partition(".")[0]
+        for node in sorted(imports, key=lambda node: node.lineno)
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [each.name for each in node.names])
+    ]
+    heavy = [name for name in modules if name in ("torch", "torchvision", "timm", "course_utils")]
+    assert not heavy or heavy[0] == "course_utils"

@@ -8,7 +8,10 @@ import try_outcomes
 from margins import run_source
 from try_outcomes import PROCESSORS, combinations, main, sureness
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="trials are forks")
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(sys.platform == "win32", reason="trials are forks"),
+]
 
 TOY = """\
 # %% [markdown]
@@ -80,6 +83,7 @@ def test_an_assert_tells_how_far_it_was_from_failing(toy, monkeypatch):
     }
 
 
+@pytest.mark.processes
 def test_what_is_sure_passes_and_what_holds_by_luck_is_named_with_what_breaks_it(toy, tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("COURSE_DATA_DIR", raising=False)
     monkeypatch.setattr(try_outcomes, "processors_here", lambda: ["default"])  # each costs one more import of PyTorch

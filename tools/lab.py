@@ -107,7 +107,7 @@ class Lab:
 
     def _ask(self, what: str, method: str = "GET") -> bytes:
         request = urllib.request.Request(f"{self.url}/api/{what}", method=method)
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=SECONDS) as answer:
             return answer.read()
 
 

@@ -196,7 +196,11 @@ def member(name: str, thing: object) -> str:
     """Return the directive that documents a public name of a module."""
     if inspect.isclass(thing):
         return block("class", name, ":members:")
-    return block("function", name) if callable(thing) else block("data", name, ":no-value:")
+    if callable(thing):
+        return block("function", name)
+    held = f"   {', '.join(map(str, thing))}" if isinstance(thing, (dict, list, tuple)) else f"   {thing}"
+    # No autodata: it would repeat what Python says of any dict or tuple.
+    return "\n".join(["```{eval-rst}", f".. py:data:: {name}", "", held, "```", ""])
 
 
 def block(kind: str, name: str, *options: str) -> str:

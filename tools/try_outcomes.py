@@ -1,6 +1,6 @@
 """Try whether what the lessons find holds elsewhere: on other processors, with other threads, seeds and data.
 
-python tools/try_outcomes.py [LESSON ...] [--trials N] [--jobs N] [--out outcomes.json] [--resume]
+python tools/try_outcomes.py [LESSON ...] [--trials N] [--jobs N] [--out FILE] [--resume]
 
 The outcome of a training hangs on the last digits of its floats, and these on the processor. So every lesson runs
 many times with its profile "quick", each time with another combination of instruction set, threads, seed and data (the
@@ -34,7 +34,7 @@ from margins import run_source
 from course_utils.base.files import replace_file
 from course_utils.base.lessons import choose, find_root, sources
 
-Trial = dict[str, Any]  # lesson, path, source (a digest), processor, threads, seed, data; later error, margins, seconds
+Trial = dict[str, Any]  # lesson, source (a digest), path, processor, threads, seed, data; later error, margins, seconds
 # An older processor, imitated: PyTorch's own kernels, oneDNN's and MKL's.
 PROCESSORS = {
     "default": {"ATEN_CPU_CAPABILITY": "default"},
@@ -207,7 +207,7 @@ def main(arguments: list[str] | None = None, root: Path | None = None) -> int:
     parser.add_argument("lessons", nargs="*", metavar="LESSON", help="their numbers; all when none is named")
     parser.add_argument("--trials", type=int, default=40, help="combinations for each lesson (40)")
     parser.add_argument("--jobs", type=int, default=1, help="trials at a time (1)")
-    parser.add_argument("--out", type=Path, default=Path("outcomes.json"), help="every trial, as JSON (outcomes.json)")
+    parser.add_argument("--out", type=Path, default=Path("runs/outcomes.json"), help="every trial (runs/outcomes.json)")
     parser.add_argument("--resume", action="store_true", help="keep the trials in OUT of sources that have not changed")
     asked = parser.parse_args(arguments)
     old = json.loads(asked.out.read_text(encoding="utf-8")) if asked.resume and asked.out.is_file() else []
@@ -216,10 +216,10 @@ def main(arguments: list[str] | None = None, root: Path | None = None) -> int:
     for lesson, path in choose(asked.lessons, sources(root or find_root()), "source").items():
         digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
         for turn, combination in enumerate(combinations(lesson, asked.trials, processors, data)):
-            trial = {"lesson": lesson, "path": str(path), "source": digest, **combination}
+            trial = {"lesson": lesson, "source": digest, **combination}
             known = [each for each in old if trial.items() <= each.items()]
             tried += known[:1]
-            ahead += [] if known else [(turn, trial)]
+            ahead += [] if known else [(turn, {**trial, "path": str(path)})]
 
     def done(trial: Trial) -> None:
         tried.append(trial)

@@ -1,4 +1,4 @@
-"""Which device computes, and how to wait for it: a GPU takes orders and answers "done" before it has done anything."""
+"""Which device computes, and how to wait for it: a GPU queues work and answers "done" before it has done anything."""
 
 from __future__ import annotations
 
@@ -93,8 +93,8 @@ def _training_step(device: torch.device) -> Tensor:
     hidden = F.gelu(F.max_pool2d(F.conv2d(images, kernel, padding=1), 2))  # (4, 6, 4, 4)
     hidden = F.batch_norm(hidden, None, None, training=True)
     loss = F.cross_entropy(hidden.flatten(1) @ dense.T, torch.tensor([0, 1, 2, 4], device=device))
-    kernel_slope, dense_slope = torch.autograd.grad(loss, (kernel, dense))
-    return torch.cat([(kernel - 0.1 * kernel_slope).flatten(), (dense - 0.1 * dense_slope).flatten()])
+    kernel_gradient, dense_gradient = torch.autograd.grad(loss, (kernel, dense))
+    return torch.cat([(kernel - 0.1 * kernel_gradient).flatten(), (dense - 0.1 * dense_gradient).flatten()])
 
 
 def _channels_last(device: torch.device) -> Tensor:
@@ -146,7 +146,7 @@ def require_parity(device: torch.device, cases: Mapping[str, Callable[[torch.dev
 
 
 class PretendGPU:
-    """A simulation of how a GPU takes orders, for machines without one: no faster, but just as absent-minded.
+    """A simulation of how a GPU queues its work, for machines without one: no faster, and its errors come as late.
 
     `submit` puts work into a queue and returns at once, as PyTorch does with CUDA; a thread does the work in order.
     `synchronize` waits for it. As on a GPU, an error in the work is seen only there. Use it in a `with` block, or
@@ -158,7 +158,7 @@ class PretendGPU:
 
     def __init__(self, name: str = "pretend GPU (a simulation on this CPU)") -> None:
         self.name = name
-        self._orders: queue.Queue[tuple[Callable[..., Any], tuple[Any, ...]] | None] = queue.Queue()
+        self._jobs: queue.Queue[tuple[Callable[..., Any], tuple[Any, ...]] | None] = queue.Queue()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
@@ -167,11 +167,11 @@ class PretendGPU:
         """Ask for `work(*arguments)` and return without waiting."""
         if not self._thread.is_alive():
             raise CourseError("This pretend GPU was closed; make another one.")
-        self._orders.put((work, arguments))
+        self._jobs.put((work, arguments))
 
     def synchronize(self) -> None:
-        """Wait until all orders are done, and raise what went wrong in the first that failed."""
-        self._orders.join()
+        """Wait until all work is done, and raise what went wrong in the first piece that failed."""
+        self._jobs.join()
         error, self._error = self._error, None
         if error is not None:
             raise error
@@ -179,7 +179,7 @@ class PretendGPU:
     def close(self) -> None:
         """End the thread, after what is still to do."""
         if self._thread.is_alive():
-            self._orders.put(None)
+            self._jobs.put(None)
             self._thread.join()
 
     def __enter__(self) -> PretendGPU:
@@ -189,12 +189,12 @@ class PretendGPU:
         self.close()
 
     def _work(self) -> None:
-        while (order := self._orders.get()) is not None:
-            work, arguments = order
+        while (job := self._jobs.get()) is not None:
+            work, arguments = job
             try:
                 if self._error is None:  # after an error a GPU does nothing more either
                     work(*arguments)
             except Exception as error:  # noqa: BLE001 - raised by `synchronize`, in the thread that waits
                 self._error = error
             finally:
-                self._orders.task_done()
+                self._jobs.task_done()

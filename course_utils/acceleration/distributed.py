@@ -73,7 +73,7 @@ def train(plan: Plan, world: World, out: Path) -> Report:
         DataError: when the checkpoint belongs to another plan, or cannot be written.
     """
     pictures = data.load(plan.data, seed=plan.seed, quiet=world.rank > 0)
-    part = pictures.train.take(plan.pictures, plan.seed) if plan.pictures else pictures.train
+    part = pictures.train.take(plan.pictures, seed=plan.seed) if plan.pictures else pictures.train
     training.seed_everything(plan.seed)
     net = SprintNet((plan.width,) * 3, len(part.classes), norm="group")
     net.reset()

@@ -200,7 +200,7 @@ def _parts(
             images, labels = next(batches)
             images, labels = images.to(device.torch, memory_format=layout), labels.to(device.torch)
         spent["data"].append(fetching.seconds)
-        if replayed is not None:  # one order for all three: they cannot be told apart
+        if replayed is not None:  # one launch for all three: they cannot be told apart
             with stopwatch(device) as whole:
                 replayed(images, labels)
             spent["forward"].append(whole.seconds)

@@ -19,7 +19,17 @@ CHECKPOINT, REPORT = "checkpoint.pt", "report.json"
 
 @dataclass(frozen=True)
 class Plan:
-    """What is trained. `batch` counts the pictures of all processes together; `pictures` 0 means all there are."""
+    """What is trained.
+
+    data: the name of a set, as `data.load` knows it.
+    pictures: how many of its training pictures; 0 means all there are.
+    epochs, rate, width, seed: of the training.
+    batch: pictures of a step, of all processes together.
+    precision: "float32", or "float64", in which no rounding is seen.
+    save_every: steps between two checkpoints.
+    kill_rank, kill_step: for trying out a restart: this process kills itself before this step, counted over all epochs,
+      in the first attempt; -1 for none.
+    """
 
     data: str = "photo_crops"
     pictures: int = 0
@@ -28,10 +38,10 @@ class Plan:
     rate: float = 0.3
     width: int = 32
     seed: int = 0
-    precision: str = "float32"  # or "float64", in which no rounding is seen
-    save_every: int = 10  # steps between two checkpoints
-    kill_rank: int = -1  # for trying out a restart: this process kills itself …
-    kill_step: int = -1  # … before this step, counted over all epochs, in the first attempt
+    precision: str = "float32"
+    save_every: int = 10
+    kill_rank: int = -1
+    kill_step: int = -1
 
     def __post_init__(self) -> None:
         low = {"epochs": 1, "batch": 1, "save_every": 1, "width": 8, "pictures": 0, "seed": 0}
@@ -44,13 +54,21 @@ class Plan:
 
 @dataclass
 class Report:
-    """What a run gave: the loss of every step over the whole batch, the test accuracy, and how it was computed."""
+    """What a run gave, and how it was computed.
+
+    losses: of every step, over the whole batch.
+    accuracy: on the test pictures, from 0 to 1.
+    processes, restarts: how many.
+    resumed_at: steps that were done when the last attempt began.
+    backend, device: how the processes talked, and on what they computed.
+    data: where the pictures came from, in words.
+    """
 
     losses: list[float] = field(default_factory=list)
     accuracy: float = 0.0
     processes: int = 1
     restarts: int = 0
-    resumed_at: int = 0  # steps that were done when the last attempt began
+    resumed_at: int = 0
     backend: str = "none"
     device: str = "cpu"
     data: str = ""

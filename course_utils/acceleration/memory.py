@@ -24,13 +24,19 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that training needs: for the network once, and for the pictures of a batch of `batch` pictures."""
+    """Bytes that training needs: for the network once, and for the pictures of a batch.
+
+    weights, gradients, optimizer: for the network.
+    activations: what the forward pass keeps for the backward pass.
+    pictures: the batch itself.
+    batch: how many pictures it holds.
+    """
 
     weights: int
     gradients: int
     optimizer: int
-    activations: int  # what the forward pass keeps for the backward pass
-    pictures: int  # the batch itself
+    activations: int
+    pictures: int
     batch: int
 
     @property

@@ -42,7 +42,7 @@ class Muon(torch.optim.Optimizer):
     Args:
         parameters: tensors with at least two axes.
         lr: how far a step turns the weights.
-        momentum: how much of the last slopes is kept, from 0 to below 1.
+        momentum: how much of the last gradients is kept, from 0 to below 1.
 
     Raises:
         ValueError: for a vector, which has no directions to balance, or a setting out of range.
@@ -58,7 +58,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
-        """Take a step from the slopes in `.grad`."""
+        """Take a step from the gradients in `.grad`."""
         for group in self.param_groups:
             for weights in group["params"]:
                 if weights.grad is None:

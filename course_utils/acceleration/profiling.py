@@ -19,6 +19,7 @@ from course_utils.acceleration.timer import waitable
 from course_utils.errors import CourseError
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # What PyTorch's own names mean, the first that fits. Names of kernels differ from version to version: words, not names.
@@ -73,24 +74,25 @@ class Profile:
         ]
         return "\n".join(lines)
 
-    def plot(self) -> Figure:
-        """Draw one bar for each kind of work, the longest on top."""
+    def plot(self, ax: Axes | None = None) -> Figure:
+        """Draw one bar for each kind of work, the longest on top; into `ax`, or into a figure of its own."""
         import matplotlib.pyplot as plt
 
         with figures.style():
-            figure, axes = plt.subplots(figsize=(7.5, 0.34 * len(self.rows) + 1))
+            if ax is None:
+                _, ax = plt.subplots(figsize=(7.5, 0.34 * len(self.rows) + 1))
             rows = self.rows[::-1]
             colours = [figures.ORANGE if "backward" in row.name else figures.BLUE for row in rows]
-            bars = axes.barh([row.name for row in rows], [row.milliseconds for row in rows], color=colours)
-            axes.bar_label(bars, labels=[f"{row.milliseconds / self.milliseconds:.0%}" for row in rows], padding=3)
+            bars = ax.barh([row.name for row in rows], [row.milliseconds for row in rows], color=colours)
+            ax.bar_label(bars, labels=[f"{row.milliseconds / self.milliseconds:.0%}" for row in rows], padding=3)
             longest = self.rows[0].name
             title = (
                 f"{longest[:1].upper()}{longest[1:]}: {self.rows[0].milliseconds / self.milliseconds:.0%} of the time"
             )
-            axes.set(xlabel=f"milliseconds in one call, on {self.device} (orange: backward)", title=title)
-            axes.margins(x=0.1)
-            axes.grid(axis="y", visible=False)
-        return figure
+            ax.set(xlabel=f"milliseconds in one call, on {self.device} (orange: backward)", title=title)
+            ax.margins(x=0.1)
+            ax.grid(axis="y", visible=False)
+        return ax.figure
 
 
 def profiled(

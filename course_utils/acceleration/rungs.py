@@ -13,6 +13,7 @@ from course_utils.base.lessons import find_root
 from course_utils.errors import CourseError, DataError
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 NOT_YET = "not measured yet: run benchmarks/ladder.py on a GPU"
@@ -23,12 +24,15 @@ PARTS = ("data", "forward", "backward", "update")
 class Rung:
     """One rung: what changes on it, and how its loop is made.
 
+    name, change: in words.
+    kind: "cpu" or "cuda".
     loading: "one by one", "workers" (two processes, pinned memory on a GPU) or "resident" (the set lies on the device).
+    channels_last, bf16, compiled, graph: what its loop uses.
     """
 
     name: str
     change: str
-    kind: str = "cpu"  # or "cuda"
+    kind: str = "cpu"
     loading: str = "one by one"
     channels_last: bool = False
     bf16: bool = False
@@ -49,7 +53,7 @@ RUNGS = (
     Rung("GPU: channels_last", "the channels of a pixel side by side", "cuda", "resident", True),
     Rung("GPU: bf16", "16 bits instead of 32, for the GPU's matrix units", "cuda", "resident", True, True),
     Rung("GPU: torch.compile", "operations fused into new kernels", "cuda", "resident", True, True, True),
-    Rung("GPU: CUDA graph", "a whole step with a single order", "cuda", "resident", True, True, True, True),
+    Rung("GPU: CUDA graph", "a whole step with a single launch", "cuda", "resident", True, True, True, True),
 )
 
 
@@ -57,10 +61,15 @@ RUNGS = (
 class Measured:
     """What one rung gave.
 
-    pictures_per_second: trained, in the median epoch after the first. cold_seconds: of the first epoch, with starting
-    workers, compiling and recording. warm_seconds: of the median epoch after it. accuracy: from 0 to 1, after all
-    epochs. memory_mb: on a GPU the most that was allocated, on the CPU what is kept for the backward pass. parts:
-    milliseconds of a batch for each of `PARTS`, measured apart with waiting in between. missing: why it did not run.
+    rung: its name.
+    device: the name of the chip.
+    pictures_per_second: trained, in the median epoch after the first.
+    accuracy: from 0 to 1, after all epochs.
+    cold_seconds: of the first epoch, with starting workers, compiling and recording.
+    warm_seconds: of the median epoch after it.
+    memory_mb: on a GPU the most that was allocated, on the CPU what is kept for the backward pass.
+    parts: milliseconds of a batch for each of `PARTS`, measured apart with waiting in between.
+    missing: why it did not run.
     """
 
     rung: str
@@ -112,24 +121,25 @@ class Ladder:
         """Write the ladder as JSON, all of it or nothing."""
         replace_file(path, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
 
-    def plot(self) -> Figure:
-        """Draw one bar a rung with its speed, and its accuracy beside it."""
+    def plot(self, ax: Axes | None = None) -> Figure:
+        """Draw one bar a rung with its speed, and its accuracy beside it; into `ax`, or into a figure of its own."""
         import matplotlib.pyplot as plt
 
         rows = self.measured[::-1]
         fastest = max(rows, key=lambda row: row.pictures_per_second)
         factor = fastest.pictures_per_second / self.measured[0].pictures_per_second
         with figures.style():
-            figure, axes = plt.subplots(figsize=(8, 0.4 * len(rows) + 1.1))
+            if ax is None:
+                _, ax = plt.subplots(figsize=(8, 0.4 * len(rows) + 1.1))
             colours = [figures.ORANGE if row is fastest else figures.BLUE for row in rows]
-            bars = axes.barh([row.rung for row in rows], [row.pictures_per_second for row in rows], color=colours)
+            bars = ax.barh([row.rung for row in rows], [row.pictures_per_second for row in rows], color=colours)
             labels = [f"{row.pictures_per_second:,.0f}   ({row.accuracy:.1%} right)" for row in rows]
-            axes.bar_label(bars, labels=labels, padding=4)
+            ax.bar_label(bars, labels=labels, padding=4)
             title = f"{fastest.rung} is {factor:.1f} times as fast as {self.measured[0].rung}"
-            axes.set(title=title, xlabel=f"pictures trained in a second, on {fastest.device}, {self.date}")
-            axes.margins(x=0.32)
-            axes.grid(axis="y", visible=False)
-        return figure
+            ax.set(title=title, xlabel=f"pictures trained in a second, on {fastest.device}, {self.date}")
+            ax.margins(x=0.32)
+            ax.grid(axis="y", visible=False)
+        return ax.figure
 
 
 def load_ladder(path: Path) -> Ladder:

@@ -40,21 +40,33 @@ TRICKS = {
 
 @dataclass(frozen=True)
 class SprintSettings:
-    """What a sprint may change. Rates are for the *summed* loss of a batch, so they suit any batch size."""
+    """What a sprint may change. Rates are for the *summed* loss of a batch, so they suit any batch size.
+
+    epochs, batch_size, widths: of the training and its network.
+    filter_rate, filter_momentum: of Muon.
+    plain_rate: of the filters without Muon.
+    bias_rate, head_rate, momentum: of SGD.
+    decay: of what SGD trains, per picture of a batch: L2, added to the gradients and so through the momentum.
+    smoothing: of the labels.
+    rise: share of the steps in which the rates rise.
+    bias_epochs: after which the whitening's biases are left alone.
+    compile: whether the network is compiled.
+    leave_out: names of `TRICKS`.
+    """
 
     epochs: float = 8.0
     batch_size: int = 2000
     widths: tuple[int, int, int] = (64, 256, 256)
-    filter_rate: float = 0.24  # Muon
+    filter_rate: float = 0.24
     filter_momentum: float = 0.6
-    plain_rate: float = 1.5e-3  # of the filters without Muon
+    plain_rate: float = 1.5e-3
     bias_rate: float = 0.053
     head_rate: float = 0.67
     momentum: float = 0.85
-    decay: float = 2e-6  # per picture of a batch: L2, added to the slopes and so through the momentum; not decoupled
+    decay: float = 2e-6
     smoothing: float = 0.2
-    rise: float = 0.1  # share of the steps in which the rates rise
-    bias_epochs: float = 3.0  # after which the whitening's biases are left alone
+    rise: float = 0.1
+    bias_epochs: float = 3.0
     compile: bool = False
     leave_out: frozenset[str] = frozenset()
 
@@ -73,14 +85,22 @@ class SprintSettings:
 
 @dataclass(frozen=True)
 class SprintResult:
-    """One sprint: seconds of training and of the final answer, accuracies from 0 to 1, and the loss of each step."""
+    """One sprint.
+
+    seconds: of training and of the final answer.
+    accuracy: from 0 to 1.
+    plain_accuracy: the same with each test picture looked at once.
+    losses: of each step.
+    device: its name.
+    cold: the first run of its Sprint; really cold only in a fresh process, with no kernels or memory there yet.
+    """
 
     seconds: float
     accuracy: float
-    plain_accuracy: float  # each test picture looked at once
+    plain_accuracy: float
     losses: tuple[float, ...]
     device: str
-    cold: bool  # the first run of its Sprint; really cold only in a fresh process, with no kernels or memory there yet
+    cold: bool
 
 
 class Sprint:
@@ -151,7 +171,7 @@ class Sprint:
                     )
                     if group["early"]:
                         group["lr"] = group["first"] * max(0.0, 1 - step / bias_steps)
-            self.net.whiten.bias.requires_grad_(step < bias_steps)  # later the slopes need not go back so far
+            self.net.whiten.bias.requires_grad_(step < bias_steps)  # later the gradients need not go back so far
             smoothing = settings.smoothing if settings.uses("label smoothing") else 0.0
             logits = self.forward(pictures).float()
             loss = F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="sum")
@@ -171,8 +191,8 @@ class Sprint:
         whole_decay = settings.decay * settings.batch_size
 
         def group(parameters: list[nn.Parameter], first: float, early: bool = False) -> dict[str, object]:
-            # SGD adds decay · weights to the slopes and multiplies by the rate: divided by the first rate, all groups
-            # shrink alike, and less as the rates fall. (Decoupled decay would not go through the momentum:
+            # SGD adds decay · weights to the gradients and multiplies by the rate: divided by the first rate, all
+            # groups shrink alike, and less as the rates fall. (Decoupled decay would not go through the momentum:
             # Loshchilov and Hutter 2019, arXiv:1711.05101.) Muon needs none: it sets the filters' length itself.
             decay = {"weight_decay": whole_decay / first}
             return {"params": parameters, "lr": first, "first": first, "early": early, **decay}

@@ -124,7 +124,7 @@ def waitable(device: Device | torch.device | str) -> Device:
     """Return `device` as something that can be waited for.
 
     Raises:
-        TypeError: when it has no way to be waited for: such a timing would measure how fast orders are given.
+        TypeError: when it has no way to be waited for: such a timing would measure how fast kernels are launched.
     """
     if isinstance(device, str):
         return pick_device(device)

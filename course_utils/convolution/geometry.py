@@ -66,11 +66,10 @@ def output_size(n: int, kernel: int, stride: int = 1, padding: int = 0, dilation
 class ReceptiveField:
     """What one output cell sees of the input, layer by layer; in pixels of the input, along one side.
 
-    Attributes:
-        names: the layers, in order.
-        sizes: side of the square that one cell sees after each layer.
-        jumps: how far the squares of two neighbouring cells lie apart.
-        starts: first pixel that cell 0 sees; negative when padding puts it outside the picture.
+    names: the layers, in order.
+    sizes: side of the square that one cell sees after each layer.
+    jumps: how far the squares of two neighbouring cells lie apart.
+    starts: first pixel that cell 0 sees; negative when padding puts it outside the picture.
     """
 
     names: tuple[str, ...]

@@ -27,15 +27,14 @@ WIDTHS = (7, 4, 5.5, 8)  # input, kernel, output, arithmetic
 class WorkedCell:
     """One output cell and everything it was computed from; `plot` draws it.
 
-    Attributes:
-        padded: the picture with its border of zeros (H + 2·padding, W + 2·padding).
-        padding: width of that border.
-        rows, columns: the rows and columns of `padded` that the window covers.
-        kernel: the kernel (kh, kw), or None when the window was pooled.
-        output: the whole output (H', W').
-        row, column: the chosen cell of the output.
-        arithmetic: the sum written out, one line per row of the window, ending with the result.
-        title: what was done, in a few words.
+    padded: the picture with its border of zeros (H + 2·padding, W + 2·padding).
+    padding: width of that border.
+    rows, columns: the rows and columns of `padded` that the window covers.
+    kernel: the kernel (kh, kw), or None when the window was pooled.
+    output: the whole output (H', W').
+    row, column: the chosen cell of the output.
+    arithmetic: the sum written out, one line per row of the window, ending with the result.
+    title: what was done, in a few words.
     """
 
     padded: Tensor

@@ -300,15 +300,13 @@ def remarks(
     equal = [inside for inside in members.values() if len(inside) > 1]
     again = [file for inside in equal for file in inside[1:]]
     if again and tree.flat:
-        told.append(f"{len(again)} repeat another picture and stay in its part: {few(map(tree.shown, again))}.")
+        told.append(f"{len(again)} repeated, kept in one part: {few(map(tree.shown, again))}.")
     leaked = [file for inside in equal for file in inside if where[file][0] != "train" == where[inside[0]][0]]
     if leaked:
-        told.append(
-            f"{len(leaked)} pictures outside training are training pictures too: {few(map(tree.shown, leaked))}."
-        )
+        told.append(f"{len(leaked)} outside training are in training too: {few(map(tree.shown, leaked))}.")
     torn = [file for inside in equal for file in inside if len({where[other][1] for other in inside}) > 1]
     if torn:
-        told.append(f"{len(torn)} pictures are the same under two class names: {few(map(tree.shown, torn))}.")
+        told.append(f"{len(torn)} equal under two class names: {few(map(tree.shown, torn))}.")
     if alike.any():
         like = [tree.shown(files[i]) for i in alike.nonzero()[0]]
         told.append(f"{len(like)} look alike: {few(like)}.")

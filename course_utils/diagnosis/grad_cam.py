@@ -24,7 +24,7 @@ class GradCam:
     layer: the layer's name.
     target: the class that was asked about.
     probability: what the network gives that class, from 0 to 1.
-    weights: how much each map of the layer speaks for the class, float32 (channels,): the mean slope of its logit.
+    weights: how much each map of the layer speaks for the class, float32 (channels,): the mean gradient of its logit.
     heat: the weighted sum of the maps where it is positive, float32 (h, w), the layer's own height and width,
         divided by its largest value: from 0 to 1, and all 0 where nothing speaks for the class.
     """
@@ -40,12 +40,19 @@ class GradCam:
         stretched = F.interpolate(self.heat[None, None], size=(height, width), mode="bilinear", align_corners=False)
         return stretched[0, 0].clamp(0, 1)
 
-    def draw(self, axes: Axes, image: Tensor) -> None:
-        """Draw the picture, uint8 (C, H, W), with the heat over it: what does not count is dark.
+    def plot(self, image: Tensor, name: str = "the class", ax: Axes | None = None) -> Figure:
+        """Draw the picture with the heat over it, where what does not count is dark.
+
+        Args:
+            image: the picture before it was normalised, uint8 (C, H, W).
+            name: the class's.
+            ax: draw into these axes; None makes a figure, with the picture as it is on the left.
 
         Raises:
-            TypeError: when `image` is no picture of bytes.
+            TypeError: when `image` is not a picture of bytes.
         """
+        import matplotlib.pyplot as plt
+
         if image.dtype != torch.uint8 or image.ndim != 3:
             raise TypeError(
                 f"The heat is drawn over one picture, uint8 (C, H, W), not {str(image.dtype)[6:]} "
@@ -53,30 +60,25 @@ class GradCam:
             )
         heat = self.at_size(*image.shape[1:])
         light = 0.25 + 0.75 * heat  # a quarter of the light is left where nothing speaks for the class
-        axes.imshow((image * light).permute(1, 2, 0).to(torch.uint8).numpy(), cmap="gray", vmin=0, vmax=255)
-        if heat.max() > 0:
-            axes.contour(heat.numpy(), levels=[0.5], colors=figures.ORANGE, linewidths=1.5)
-        axes.axis("off")
-
-    def plot(self, image: Tensor, name: str = "the class") -> Figure:
-        """Draw the picture beside itself under the heat; `name` is the class's."""
-        import matplotlib.pyplot as plt
-
         with figures.style():
-            figure, (left, right) = plt.subplots(1, 2, figsize=(5.6, 3.0))
-            left.imshow(image.permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=255)
-            left.axis("off")
-            self.draw(right, image)
-            left.set_title("the picture")
-            right.set_title(f"what speaks for {name}")
-        return figure
+            if ax is None:
+                _, (left, ax) = plt.subplots(1, 2, figsize=(5.6, 3.0))
+                left.imshow(image.permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=255)
+                left.axis("off")
+                left.set_title("the picture")
+            ax.imshow((image * light).permute(1, 2, 0).to(torch.uint8).numpy(), cmap="gray", vmin=0, vmax=255)
+            if heat.max() > 0:
+                ax.contour(heat.numpy(), levels=[0.5], colors=figures.ORANGE, linewidths=1.5)
+            ax.axis("off")
+            ax.set_title(f"what speaks for {name}")
+        return ax.figure
 
 
 def grad_cam(model: nn.Module, picture: Tensor, layer: str, target: int | None = None) -> GradCam:
     """Return where `picture` speaks for the class `target`, in evaluation mode.
 
-    Each map of the layer is weighted by the mean slope of the class's logit with respect to its numbers; the weighted
-    maps are added up, and what speaks against the class is cut off.
+    Each map of the layer is weighted by the mean gradient of the class's logit with respect to its numbers; the
+    weighted maps are added up, and what speaks against the class is cut off.
 
     Args:
         model: returns logits (1, classes); its mode, and gradients that it holds, stay as they are. Frozen networks
@@ -97,7 +99,7 @@ def grad_cam(model: nn.Module, picture: Tensor, layer: str, target: int | None =
     kept: list[Tensor] = []
 
     def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        # The slopes end here, so that nothing before the layer is worked out, and frozen layers do not matter.
+        # The gradients end here, so that nothing before the layer is worked out, and frozen layers do not matter.
         kept.append(output.detach().requires_grad_())
         return kept[-1].clone()  # a copy goes on: an in-place ReLU behind the layer must not change what is kept
 
@@ -109,15 +111,17 @@ def grad_cam(model: nn.Module, picture: Tensor, layer: str, target: int | None =
                 raise ValueError(f"{layer} took no part in the answer to this picture; choose a layer that does.")
             maps = kept[-1]
             if maps.ndim != 4:
-                raise ValueError(f"{layer} gives {tuple(maps.shape)}, which is no stack of maps; choose a convolution.")
+                raise ValueError(
+                    f"{layer} gives {tuple(maps.shape)}, which is not a stack of maps; choose a convolution."
+                )
             classes = logits.shape[1]
             if target is not None and not 0 <= target < classes:
                 raise ValueError(f"There is no class number {target}; they go from 0 to {classes - 1}.")
             chosen = int(logits.argmax()) if target is None else target
-            (slopes,) = torch.autograd.grad(logits[0, chosen], maps)  # (1, channels, h, w)
+            (gradients,) = torch.autograd.grad(logits[0, chosen], maps)  # (1, channels, h, w)
     finally:
         hook.remove()
-    weights = slopes[0].mean(dim=(1, 2))  # (channels,)
+    weights = gradients[0].mean(dim=(1, 2))  # (channels,)
     heat = torch.einsum("c,chw->hw", weights, maps.detach()[0]).relu()
     heat = heat / heat.max().clamp(min=torch.finfo(heat.dtype).tiny)
     probability = logits.detach()[0].softmax(dim=0)[chosen].item()

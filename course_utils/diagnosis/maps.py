@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FeatureMaps:
-    """What one layer answers to one picture: float32 (channels, H, W)."""
+    """What one layer answers to one picture.
+
+    layer: its name.
+    maps: float32 (channels, H, W).
+    """
 
     layer: str
     maps: Tensor
@@ -82,5 +86,5 @@ def feature_maps(model: nn.Module, picture: Tensor, layers: Sequence[str]) -> li
             raise ValueError(f"{name} took no part in the answer to this picture; choose a layer that does.")
         answer = answers[name]
         if answer.ndim != 4:
-            raise ValueError(f"{name} gives {tuple(answer.shape)}, which is no stack of maps; choose a convolution.")
+            raise ValueError(f"{name} gives {tuple(answer.shape)}, which is not a stack of maps; choose a convolution.")
     return [FeatureMaps(name, answers[name][0].float().cpu()) for name in layers]

@@ -16,14 +16,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Mistakes:
-    """Wrongly classified pictures, the most confident first."""
+    """Wrongly classified pictures, the most confident first.
+
+    classes: the names of all classes.
+    index: places in the set, int64 (n,).
+    images: uint8 (n, C, H, W).
+    truth, guess: int64 (n,).
+    confidence: the probability the network gave its wrong guess, float32 (n,).
+    """
 
     classes: tuple[str, ...]
-    index: Tensor  # places in the set, int64 (n,)
-    images: Tensor  # uint8 (n, C, H, W)
-    truth: Tensor  # int64 (n,)
-    guess: Tensor  # int64 (n,)
-    confidence: Tensor  # the probability the network gave its wrong guess, float32 (n,)
+    index: Tensor
+    images: Tensor
+    truth: Tensor
+    guess: Tensor
+    confidence: Tensor
 
     def __len__(self) -> int:
         return len(self.index)

@@ -17,6 +17,7 @@ from course_utils import figures
 from course_utils.base.modules import device_of, evaluating
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # Six colours and three marks tell eighteen classes apart, for colour-blind readers too.
@@ -43,8 +44,8 @@ class PCA:
         """Return where other points (M, D) lie in the same picture: (M, dimensions)."""
         return (features - self.mean) @ self.axes.T
 
-    def plot(self, labels: Tensor, classes: Sequence[str]) -> Figure:
-        """Draw each point by its class, int64 (N,), along the first two directions.
+    def plot(self, labels: Tensor, classes: Sequence[str], ax: Axes | None = None) -> Figure:
+        """Draw each point by its class, int64 (N,), along the first two directions; into `ax`, or a figure of its own.
 
         Raises:
             ValueError: when the number of labels is not that of the points, or there is only one direction.
@@ -57,19 +58,20 @@ class PCA:
                 f"for {len(self.points)} points; project the same pictures to two dimensions."
             )
         with figures.style():
-            figure, axes = plt.subplots(figsize=(7.6, 4.6))
+            if ax is None:
+                _, ax = plt.subplots(figsize=(7.6, 4.6))
             for i, name in enumerate(classes):
                 x, y = self.points[labels == i, :2].T.numpy()
                 colour, mark = COLOURS[i % len(COLOURS)], MARKS[i // len(COLOURS) % len(MARKS)]
-                axes.scatter(x, y, s=12, color=colour, marker=mark, alpha=0.75, linewidths=0, label=name)
+                ax.scatter(x, y, s=12, color=colour, marker=mark, alpha=0.75, linewidths=0, label=name)
             both = self.share[:2].sum().item()
-            axes.set(
+            ax.set(
                 xlabel=f"first direction ({self.share[0]:.0%} of the variance)",
                 ylabel=f"second direction ({self.share[1]:.0%})",
                 title=f"Two of {self.axes.shape[1]} directions hold {both:.0%} of what differs",
             )
-            axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), markerscale=1.8)
-        return figure
+            ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), markerscale=1.8)
+        return ax.figure
 
 
 def pca(features: Tensor, dimensions: int = 2) -> PCA:

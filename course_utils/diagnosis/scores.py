@@ -15,6 +15,7 @@ from course_utils.training.evaluate import Predictions
 from course_utils.training.guards import require_labels
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -29,32 +30,38 @@ def top_k(predictions: Predictions, k: int = 5) -> float:
 
 @dataclass(frozen=True)
 class PerClass:
-    """The accuracy of each class, float64 (classes,) from 0 to 1, NaN for a class without pictures."""
+    """How often a network is right in each class.
+
+    classes: their names.
+    accuracy: float64 (classes,) from 0 to 1, NaN for a class without pictures.
+    counts: pictures of each class, int64 (classes,).
+    """
 
     classes: tuple[str, ...]
     accuracy: Tensor
-    counts: Tensor  # pictures of each class, int64 (classes,)
+    counts: Tensor
 
     @property
     def worst(self) -> str:
         """The class with the lowest accuracy."""
         return self.classes[int(self.accuracy.nan_to_num(2.0).argmin())]
 
-    def plot(self) -> Figure:
-        """Draw one bar a class, the best on top."""
+    def plot(self, ax: Axes | None = None) -> Figure:
+        """Draw one bar a class, the best on top; into `ax`, or into a figure of its own."""
         import matplotlib.pyplot as plt
 
         order = self.accuracy.nan_to_num(0.0).argsort()
         with figures.style():
-            figure, axes = plt.subplots(figsize=(7, 0.32 * len(self.classes) + 0.9))
+            if ax is None:
+                _, ax = plt.subplots(figsize=(7, 0.32 * len(self.classes) + 0.9))
             shares = 100 * self.accuracy[order].numpy()
-            bars = axes.barh([self.classes[i] for i in order], np.nan_to_num(shares), color=figures.BLUE)
-            axes.bar_label(bars, labels=[f"{share:.1f}" for share in shares], padding=3)
+            bars = ax.barh([self.classes[i] for i in order], np.nan_to_num(shares), color=figures.BLUE)
+            ax.bar_label(bars, labels=[f"{share:.1f}" for share in shares], padding=3)
             lowest = self.accuracy[self.classes.index(self.worst)]
             title = f"{self.worst} is the hardest class: {lowest:.1%} right"
-            axes.set(xlim=(0, 108), xlabel="accuracy in %", title=title)
-            axes.grid(axis="y", visible=False)
-        return figure
+            ax.set(xlim=(0, 108), xlabel="accuracy in %", title=title)
+            ax.grid(axis="y", visible=False)
+        return ax.figure
 
 
 def per_class(predictions: Predictions, classes: Sequence[str]) -> PerClass:
@@ -70,7 +77,11 @@ def per_class(predictions: Predictions, classes: Sequence[str]) -> PerClass:
 
 @dataclass(frozen=True)
 class ConfusionMatrix:
-    """How often class i (row, the truth) was taken for class j (column, the guess): int64 (classes, classes)."""
+    """How often each class was taken for each other one.
+
+    classes: their names.
+    matrix: how often class i (row, the truth) was taken for class j (column, the guess), int64 (classes, classes).
+    """
 
     classes: tuple[str, ...]
     matrix: Tensor
@@ -86,27 +97,31 @@ class ConfusionMatrix:
             if value
         ]
 
-    def plot(self) -> Figure:
-        """Draw the matrix, each row in % of its class, with the most frequent mistake in the title."""
+    def plot(self, ax: Axes | None = None) -> Figure:
+        """Draw the matrix, each row in % of its class, with the most frequent mistake in the title.
+
+        Into `ax`, or into a figure of its own.
+        """
         import matplotlib.pyplot as plt
 
         share = 100 * self.matrix.double() / self.matrix.sum(dim=1, keepdim=True).clamp(min=1)
         size = len(self.classes)
         with figures.style():
-            figure, axes = plt.subplots(figsize=(0.55 * size + 2.2, 0.5 * size + 1.6))
-            image = axes.imshow(share.numpy(), cmap=figures.SEQUENTIAL, vmin=0, vmax=100)
+            if ax is None:
+                _, ax = plt.subplots(figsize=(0.55 * size + 2.2, 0.5 * size + 1.6))
+            image = ax.imshow(share.numpy(), cmap=figures.SEQUENTIAL, vmin=0, vmax=100)
             for row in range(size):
                 for column in range(size):
                     value = share[row, column].item()
                     if round(value) >= 1:
                         ink = "white" if value < 60 else "black"
-                        axes.text(column, row, f"{value:.0f}", ha="center", va="center", color=ink, fontsize=8)
-            axes.set_xticks(range(size), self.classes, rotation=45, ha="right")
-            axes.set_yticks(range(size), self.classes)
-            axes.set(xlabel="the network's guess", ylabel="the truth", title=self._finding())
-            axes.grid(visible=False)
-            figure.colorbar(image, ax=axes, label="% of the true class", shrink=0.8)
-        return figure
+                        ax.text(column, row, f"{value:.0f}", ha="center", va="center", color=ink, fontsize=8)
+            ax.set_xticks(range(size), self.classes, rotation=45, ha="right")
+            ax.set_yticks(range(size), self.classes)
+            ax.set(xlabel="the network's guess", ylabel="the truth", title=self._finding())
+            ax.grid(visible=False)
+            ax.figure.colorbar(image, ax=ax, label="% of the true class", shrink=0.8)
+        return ax.figure
 
     def _finding(self) -> str:
         pairs = self.worst_pairs(1)

@@ -7,7 +7,7 @@ smoothing and stop are those that Gugger described in 2018 ("How Do You Find A G
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +22,7 @@ from course_utils.base.modules import device_of
 from course_utils.learning_rate.suggest import SuggestedRate, Suggestion, suggest
 from course_utils.training import guards
 from course_utils.training.amp import Amp
+from course_utils.training.evaluate import Loss
 from course_utils.training.fit import train_step
 from course_utils.training.smoothing import MovingAverage, smooth
 from course_utils.training.snapshot import restored
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Loss = Callable[[Tensor, Tensor], Tensor]
 STOPS = {
     "end": "the largest rate was reached",
     "threshold": "the smoothed loss exceeded the threshold",

@@ -1,4 +1,4 @@
-"""The networks of lesson 3, for grey pictures of 28×28: the published one, mended, and the course's own."""
+"""The networks of lesson 3, for grey pictures of 28×28: the published one, fixed, and the course's own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class PublishedNet(nn.Module):
     """The network of a widely read Fashion-MNIST tutorial: four convolutions, two poolings, three dense layers.
 
     Its published listing flattens to 32·5·5 = 800 numbers. On 28×28 pictures 32·2·2 = 128 arrive, so `flat`
-    is 128 here; lesson 3 passes 800 to see the listing fail and finds the mend with `shape_trace`.
+    is 128 here; lesson 3 passes 800 to see the listing fail and finds the fix with `shape_trace`.
 
     Args:
         flat: how many numbers the first dense layer expects.

@@ -18,17 +18,28 @@ def count_parameters(model: nn.Module, trainable_only: bool = False) -> int:
 
 @dataclass(frozen=True)
 class TraceRow:
-    """One layer of a shape trace."""
+    """One layer of a shape trace.
 
-    layer: str  # the path inside the network, such as "features.0"
-    kind: str  # the class, such as "Conv2d"
-    shape: tuple[int, ...]  # what comes out, the batch axis first
+    layer: the path inside the network, such as "features.0".
+    kind: the class, such as "Conv2d".
+    shape: what comes out, the batch axis first.
+    parameters: how many it has.
+    """
+
+    layer: str
+    kind: str
+    shape: tuple[int, ...]
     parameters: int
 
 
 @dataclass(frozen=True)
 class ShapeTrace:
-    """What `shape_trace` found: a row for each layer that ran, and the problem if one did not."""
+    """What `shape_trace` found.
+
+    input_shape: of the batch.
+    rows: one for each layer that ran.
+    problem: in words, if one did not; else None.
+    """
 
     input_shape: tuple[int, ...]
     rows: tuple[TraceRow, ...]

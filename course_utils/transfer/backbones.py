@@ -71,7 +71,7 @@ class Network:
             k: how many; all where there are fewer classes.
 
         Raises:
-            DataError: when a file is no picture, damaged or too large.
+            DataError: when a file is not a picture, damaged or too large.
             ValueError: when `k` is not positive.
         """
         if k < 1:
@@ -220,7 +220,7 @@ def _timm(name: str, architecture: str, pretrained: bool) -> Network:
         model = _filled(architecture, path, name)
     head = settings.get("classifier")
     if not isinstance(head, str) or not model.num_classes:
-        raise DataError(f"{name} is no classifier with one head; choose another network.")
+        raise DataError(f"{name} is not a classifier with one head; choose another network.")
     config = resolve_model_data_config(model)
     crop = int(config["input_size"][-1])
     resize = math.floor(crop / config["crop_pct"]) if config["crop_mode"] == "center" else (crop, crop)

@@ -1,7 +1,7 @@
 """What a frozen network sees of each picture, computed once and kept on disk: a head then trains in seconds.
 
 The values lie in a file that is mapped into memory, so sets larger than memory work. A row belongs to exactly these
-weights, this preprocessing and these bytes of a picture file; a changed file is computed anew, the others are not.
+weights, this preprocessing and these bytes of a picture file; a changed file is computed again, the others are not.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def _file_digest(path: Path) -> np.ndarray:
     try:
         return np.frombuffer(hashlib.sha256(path.read_bytes()).digest(), np.uint8)
     except OSError as error:
-        raise DataError(f"The picture {path} cannot be read ({error.strerror}); mend or remove it.") from error
+        raise DataError(f"The picture {path} cannot be read ({error.strerror}); replace or remove it.") from error
 
 
 def _read(folder: Path, rows: np.ndarray) -> np.ndarray | None:

@@ -1,6 +1,6 @@
 """Freeze a network so that nothing in it moves, and thaw it from a layer up with smaller rates below.
 
-`requires_grad = False` alone is not enough: batch normalisation has running statistics, which are no parameters and
+`requires_grad = False` alone is not enough: batch normalisation has running statistics, which are not parameters and
 move with every batch in training mode (pytorch/pytorch#86590). What is frozen here stays in evaluation mode, whatever
 `.train()` is called around it.
 """
@@ -29,7 +29,7 @@ def freeze(model: nn.Module, keep: str | Sequence[str] = ()) -> nn.Module:
         keep: names of layers that go on learning, such as a network's head; all in them learns too.
 
     Raises:
-        ValueError: for a name that is no layer of the network.
+        ValueError: for a name that is not a layer of the network.
     """
     kept = (keep,) if isinstance(keep, str) else tuple(keep)
     for name in kept:
@@ -100,7 +100,12 @@ def _require_layer(model: nn.Module, name: str) -> None:
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of a network on a picture's way: its name, kind, and numbers of parameters, all and those that learn."""
+    """A part of a network on a picture's way.
+
+    name: as the network has it.
+    kind: its class.
+    parameters, trainable: how many numbers it has, and how many of them learn.
+    """
 
     name: str
     kind: str

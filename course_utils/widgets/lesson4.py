@@ -164,5 +164,5 @@ def draw_asked(asked: Asked, figure: Canvas) -> None:
     left.imshow(asked.image.permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=255)
     left.axis("off")
     left.set_title("the picture", fontsize=9)
-    asked.cam.draw(right, asked.image)
+    asked.cam.plot(asked.image, ax=right)
     right.set_title(f"{asked.name}, {asked.cam.layer}", fontsize=9)

@@ -5,16 +5,13 @@ from __future__ import annotations
 import html
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import ipywidgets
 from matplotlib.figure import Figure
 
 from course_utils import figures
 from course_utils.errors import CourseError
-
-if TYPE_CHECKING:
-    from course_utils.widgets.live_run import LiveRun
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 STRICT = "COURSE_STRICT"  # set in tests: what a learner would read as a sentence is raised
@@ -26,13 +23,20 @@ LOOK = (
 )
 
 
+class Run(Protocol):
+    """What goes on in the background, as far as a panel knows it: it can be ended (`live_run.LiveRun`)."""
+
+    def close(self) -> None:
+        """End it."""
+
+
 class LivePanel(ipywidgets.VBox):
     """Controls above a picture, a sentence below it, and a place for an error.
 
     A subclass calls `redraw`, wraps what a control sets off in `attempt`, and gives the static copy.
     """
 
-    run: LiveRun | None = None  # what goes on in the background, in panels that have such a run; ends with the panel
+    run: Run | None = None  # in panels that have something going on in the background; ends with the panel
 
     def __init__(self, controls: ipywidgets.Widget, size: tuple[float, float], photograph: bool = False) -> None:
         width = f"{round(size[0] * figures.SHOWN_DPI)}px"

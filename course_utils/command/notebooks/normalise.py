@@ -134,16 +134,12 @@ def smaller_png(data: bytes) -> bytes:
         picture = picture.convert("RGB")
     candidates = [data, _encoded(picture)]
     if picture.mode == "RGB" and picture.getcolors(256):
-        indexed = picture.quantize(colors=256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-        exact = _exact_palette(picture)
-        for candidate in (indexed, exact):
-            if candidate.convert("RGB").tobytes() == picture.tobytes():
-                candidates.append(_encoded(candidate))
+        candidates.append(_encoded(_with_palette(picture)))
     return min(candidates, key=len)
 
 
-def _exact_palette(picture: Any) -> Any:
-    """Return `picture` (RGB, at most 256 colours) with a palette that holds exactly its colours."""
+def _with_palette(picture: Any) -> Any:
+    """Return `picture` (RGB, at most 256 colours) with a palette of exactly its colours; Pillow's own may miss some."""
     import numpy as np
     from PIL import Image
 
