@@ -87,7 +87,7 @@ members = {
 }
 members["shift"].disabled = True
 members["on"].observe(lambda change: setattr(members["shift"], "disabled", not change.new), "value")
-again = controls.button("As it was", lambda: panel.set(**panel.first_values), "undo")
+again = controls.button("Reset", lambda: panel.set(**panel.first_values), "undo")
 panel = explore(members, controls.row(*members.values(), again))
 panel
 """

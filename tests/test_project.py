@@ -1,5 +1,6 @@
 """The project's own promises: light imports, a README whose figures are recorded ones, small samples."""
 
+import ast
 import json
 import os
 import pkgutil
@@ -98,3 +99,12 @@ def test_every_direct_dependency_is_pinned_and_explained():
     for name in names:
         assert f"\n{name}==" in pins.lower(), f"{name} has no exact version in constraints.txt"
         assert name in contributing, f"CONTRIBUTING.md does not say why {name} is there"
+
+
+def test_every_file_of_the_package_is_installed_with_it():
+    settings = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    globs = ast.literal_eval(re.search(r"^course_utils = (\[.*\])$", settings, re.MULTILINE)[1])
+    package = ROOT / "course_utils"
+    files = {path for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert files == {path for glob in globs for path in package.glob(glob) if path.is_file()}
+    assert (package / "exercises" / "quizzes" / "lesson1.md") in files

@@ -174,8 +174,8 @@ def test_the_mixer_mixes_as_the_lesson_does_and_counts_what_is_cut_off():
     )
     panel.set(red=3.0)
     assert panel.sentence.endswith("% of the numbers left the range from 0 to 1 and were cut off.")
-    (again,) = [control for control in every_control(panel) if control.description == "As it was"]
-    again.click()
+    (reset,) = [control for control in every_control(panel) if control.description == "Reset"]
+    reset.click()
     assert panel.values == panel.first_values and panel.sentence.startswith("0%")
 
 

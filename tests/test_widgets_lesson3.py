@@ -63,7 +63,7 @@ def test_the_mistakes_shown_and_counted_are_those_of_the_confusion_matrix(answer
 def test_pairs_without_mistakes_are_said_in_words(answers, part, clothes):
     panel = lesson3.mistakes_by_pair(answers, part.images, clothes.classes)
     panel.set(truth="Bag", guess="Bag")
-    assert panel.sentence == "Bag taken for Bag is no mistake; choose another class."
+    assert panel.sentence == "Bag taken for Bag is not a mistake; choose another class."
     panel.set(truth="Sneaker", guess="Dress")
     assert panel.sentence == "Sneaker was never taken for Dress."
 

@@ -55,7 +55,7 @@ def test_the_copies_are_what_the_augmentation_of_the_package_makes(cat):
 def test_what_was_done_is_said_in_words(cat):
     panel = lesson4.augmentation(cat)
     panel.set(crop=0, flip=False, cutout=0)
-    assert panel.sentence == "12 copies, all as they were."
+    assert panel.sentence == "12 copies, all unchanged."
     assert (panel.compute(0, False, 0, 0).images == cat).all()
     panel.set(crop=2, flip=True, cutout=6)
     assert panel.sentence == (
@@ -64,7 +64,7 @@ def test_what_was_done_is_said_in_words(cat):
 
 
 def test_a_picture_of_floats_is_refused():
-    with pytest.raises(TypeError, match=r"One picture uint8 \(C, H, W\) is needed, not float32 \(3, 4, 4\)"):
+    with pytest.raises(TypeError, match=r"needs one image, uint8 \(C, H, W\), not float32 \(3, 4, 4\)"):
         lesson4.augmentation(torch.rand(3, 4, 4))
 
 
@@ -75,9 +75,9 @@ def test_the_heat_is_the_chosen_classs_in_the_chosen_layer(net, cat):
     assert panel.values == {"kind": CLASSES[guess.target], "layer": "stages.1"}
     asked = panel.compute("bird", "stages.0")
     assert asked.name == "bird" and torch.equal(asked.image, cat)
-    torch.testing.assert_close(asked.found.heat, diagnosis.grad_cam(net, picture, "stages.0", 1).heat)
+    torch.testing.assert_close(asked.cam.heat, diagnosis.grad_cam(net, picture, "stages.0", 1).heat)
     panel.set(kind="bird", layer="stages.0")
-    assert f"The network gives bird a probability of {asked.found.probability:.1%}." in panel.sentence
+    assert f"The network gives bird a probability of {asked.cam.probability:.1%}." in panel.sentence
     assert net.training
 
 

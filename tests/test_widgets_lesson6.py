@@ -48,16 +48,16 @@ def test_the_walk_is_gradient_descent_on_the_landscape():
     [
         (0.003, "is still on its way"),
         (0.03, "stays in the trap"),
-        (0.06, "jumps to and fro in the trap"),
-        (0.12, "jumps to and fro in the trap"),
+        (0.06, "jumps back and forth in the trap"),
+        (0.12, "jumps back and forth in the trap"),
         (0.125, "is still on its way"),
         (0.5, "reached the bottom"),
         (3.0, "reached the bottom"),
-        (8.0, "leaps to and fro"),
-        (9.5, "leapt out"),
+        (8.0, "jumps back and forth"),
+        (9.5, "jumped out of the valley"),
     ],
 )
-def test_small_rates_crawl_or_are_trapped_and_large_ones_leap_out(rate, end):
+def test_small_rates_crawl_or_are_trapped_and_large_ones_jump_out(rate, end):
     assert lesson6.walk(rate, -2.5, 60).end == end
     panel = lesson6.valley_walk()
     panel.set(rate=rate)

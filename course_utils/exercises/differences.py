@@ -53,7 +53,7 @@ def _tensor_difference(got: Any, expected: Tensor) -> str | None:
         mine, theirs = got[tuple(place)], expected[tuple(place)]
         if not _close(mine, theirs):
             return f"at {place}, got {described(mine)}, expected {described(theirs)}"
-    return "got another tensor than expected"  # equal number by number, yet refused: another layout, say
+    return "got a different tensor"  # equal number by number, yet refused: another layout, say
 
 
 def _tuple_difference(got: Any, expected: tuple) -> str | None:

@@ -20,14 +20,14 @@ LESSON = "06"
     question="Return `steps` rates from `start` to `end`, each the same number of times the one before.",
     checks=[call(1.0, 1000.0, 4), call(2.0, 32.0, 5), call(0.01, 10.0, 7), call(1.0, 9.0, 2)],
     hints=[
-        "From the first rate to the last there are steps − 1 leaps, and each multiplies by the same factor.",
+        "From the first rate to the last there are steps − 1 factors, all the same.",
         "The factor to the power of steps − 1 must be end / start.",
         "torch.tensor([start * factor**i for i in range(steps)]), with factor = (end / start) ** (1 / (steps − 1)).",
     ],
 )
 def rate_ladder(start: float, end: float, steps: int) -> torch.Tensor:
     """Return `steps` rates from `start` to `end`, each the same number of times the one before, as a float32 tensor."""
-    factor = (end / start) ** (1 / (steps - 1))  # steps - 1 leaps from the first to the last
+    factor = (end / start) ** (1 / (steps - 1))  # steps - 1 factors from the first to the last
     return torch.tensor([start * factor**i for i in range(steps)])
 
 

@@ -1,4 +1,4 @@
-"""An exploration: controls over a picture that is computed and drawn anew at every move.
+"""An exploration: controls over a picture that is computed and drawn again at every move.
 
 `compute(settings)` gives a result and `draw(result, figure)` draws it. The same two functions make the live widget,
 where a kernel answers, and its static twin, a picture over a few settings, where none does. One output holds both.

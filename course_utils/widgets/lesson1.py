@@ -39,7 +39,7 @@ def channel_mixer(photograph: str = "coffee") -> Exploration:
 
     gains = {name: controls.slider(f"{name} ×", 1.0, 0.0, 3.0, 0.05) for name in GAINS}
     brightness = controls.slider("brightness +", 0.0, -0.5, 0.5, 0.05)
-    again = controls.button("As it was", lambda: mixer.set(**mixer.first_values), "undo")
+    again = controls.button("Reset", lambda: mixer.set(**mixer.first_values), "undo")
     mixer = Exploration(
         compute,
         draw_mixture,
@@ -141,7 +141,7 @@ def learning_rate() -> Exploration:
             columns=3,
             title="Too small a rate crawls, above 1 the walk climbs out",
             alt="Six parabolas with walks of 8 steps from x = 3. Rate 0.02 hardly moves, 0.1 comes near the bottom, "
-            "0.5 jumps into it in one step, 0.9 leaps from side to side and comes down, 1.0 leaps between two places "
+            "0.5 jumps into it in one step, 0.9 jumps from side to side and comes down, 1.0 jumps between two places "
             "for ever, 1.05 climbs higher with each step.",
         ),
         size=(7.6, 3.3),

@@ -183,7 +183,7 @@ def cell_arithmetic(numbers: Tensor, kernel: str = "vertical edges") -> Explorat
         ValueError: when the picture is too small.
     """
     if numbers.ndim != 2 or min(numbers.shape) < 5:
-        raise ValueError(f"cell_arithmetic wants a picture (H, W) of at least 5 × 5, not {tuple(numbers.shape)}.")
+        raise ValueError(f"cell_arithmetic needs a picture (H, W) of at least 5 × 5, not {tuple(numbers.shape)}.")
     operation = controls.choice("operation", OPERATIONS)
     chosen = controls.choice("kernel", list(convolution.KERNELS), kernel)
     stride, padding = controls.whole_slider("stride", 1, 1, 3), controls.whole_slider("padding", 0, 0, 2)

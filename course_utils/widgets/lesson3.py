@@ -52,9 +52,9 @@ def mistakes_by_pair(answers: Predictions, images: Tensor, classes: Sequence[str
         row = confusion.matrix[list(classes).index(truth)].clone()
         row[list(classes).index(truth)] = 0
         count = int(row.sum() if guess == ANY else row[list(classes).index(guess)])
-        wanted = None if guess == ANY else guess
-        found = diagnosis.mistakes(answers, images, classes, truth=truth, guess=wanted, n=ROWS * COLUMNS)
-        return Pair(truth, guess, count, found)
+        only = None if guess == ANY else guess
+        shown = diagnosis.mistakes(answers, images, classes, truth=truth, guess=only, n=ROWS * COLUMNS)
+        return Pair(truth, guess, count, shown)
 
     names = ", then ".join(f"{truth} taken for {guess}" for truth, guess in pairs) or "none"
     return Exploration(
@@ -83,7 +83,7 @@ def counted(pair: Pair) -> str:
     guess = "something else" if pair.guess == ANY else pair.guess
     times = "once" if pair.count == 1 else f"{pair.count} times"
     if pair.truth == pair.guess:
-        return f"{pair.truth} taken for {guess} is no mistake; choose another class."
+        return f"{pair.truth} taken for {guess} is not a mistake; choose another class."
     if not pair.count:
         return f"{pair.truth} was never taken for {guess}."
     few = pair.count <= len(pair.shown)

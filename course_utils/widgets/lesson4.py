@@ -35,10 +35,12 @@ def augmentation(image: Tensor) -> Exploration:
         image: one picture, uint8 (C, H, W), of about 32×32 pixels.
 
     Raises:
-        TypeError: when it is no picture of bytes.
+        TypeError: when it is not one image of that dtype and shape.
     """
     if image.dtype != torch.uint8 or image.ndim != 3:
-        raise TypeError(f"One picture uint8 (C, H, W) is needed, not {str(image.dtype)[6:]} {tuple(image.shape)}.")
+        raise TypeError(
+            f"augmentation needs one image, uint8 (C, H, W), not {str(image.dtype)[6:]} {tuple(image.shape)}."
+        )
     grey = image.float().mean(dim=(1, 2)).round().to(torch.uint8).view(-1, 1, 1)
 
     def compute(crop: int, flip: bool, cutout: int, draw: int) -> Copies:
@@ -82,7 +84,7 @@ def described(copies: Copies) -> str:
     done = [f"shifted by up to {augment.crop} pixels"] if augment.crop else []
     done += ["mirrored in half of the cases"] if augment.flip else []
     done += [f"a square of {augment.cutout} pixels painted over"] if augment.cutout else []
-    return f"{COPIES} copies: {', '.join(done)}." if done else f"{COPIES} copies, all as they were."
+    return f"{COPIES} copies: {', '.join(done)}." if done else f"{COPIES} copies, all unchanged."
 
 
 def draw_copies(copies: Copies, figure: Canvas, rows: int = COPIES // COLUMNS) -> None:
@@ -100,7 +102,7 @@ class Asked:
 
     image: Tensor
     name: str
-    found: diagnosis.GradCam
+    cam: diagnosis.GradCam
 
 
 def grad_cam(
@@ -139,8 +141,8 @@ def grad_cam(
             "layer": controls.choice("layer", list(layers), layers[-1]),
         },
         describe=lambda asked: (
-            f"The network gives {asked.name} a probability of {asked.found.probability:.1%}. {asked.found.layer} has "
-            f"{asked.found.heat.shape[0]} × {asked.found.heat.shape[1]} fields; bright ones speak for {asked.name}."
+            f"The network gives {asked.name} a probability of {asked.cam.probability:.1%}. {asked.cam.layer} has "
+            f"{asked.cam.heat.shape[0]} × {asked.cam.heat.shape[1]} fields; bright ones speak for {asked.name}."
         ),
         twin=Twin(
             [{"kind": kind, "layer": layer} for kind in (guess, other) for layer in layers],
@@ -162,5 +164,5 @@ def draw_asked(asked: Asked, figure: Canvas) -> None:
     left.imshow(asked.image.permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=255)
     left.axis("off")
     left.set_title("the picture", fontsize=9)
-    asked.found.plot(asked.image, ax=right)
-    right.set_title(f"{asked.name}, {asked.found.layer}", fontsize=9)
+    asked.cam.plot(asked.image, ax=right)
+    right.set_title(f"{asked.name}, {asked.cam.layer}", fontsize=9)

@@ -45,7 +45,7 @@ class Classified:
 def own_picture(networks: Mapping[str, Network], photographs: Sequence[str] = ("cat", "coffee")) -> Exploration:
     """Return an exploration that classifies a picture which the reader uploads, or one of the course's photographs.
 
-    A file that is no picture, damaged or too large is refused in one sentence.
+    A file that is not a picture, is damaged or is too large is refused in one sentence.
 
     Args:
         networks: by the names to choose them by.
@@ -303,8 +303,8 @@ def last_maps(net: Network, images: Tensor) -> str:
 
         return hook
 
-    own = [(n, m) for n, m in net.model.named_modules() if n and not n.startswith(net.head)]
-    hooks = [module.register_forward_hook(note(name)) for name, module in own if not list(module.children())]
+    modules = [(n, m) for n, m in net.model.named_modules() if n and not n.startswith(net.head)]
+    hooks = [module.register_forward_hook(note(name)) for name, module in modules if not list(module.children())]
     try:
         with evaluating(net.model), torch.inference_mode():
             net.model(images)

@@ -45,16 +45,16 @@ class Walk:
         """In a few words, where the walk is."""
         x = self.places[-1].item()
         if abs(x - BOTTOM) > 12:
-            return "leapt out"
+            return "jumped out of the valley"
         if abs(x - TRAP) < 0.3 and abs(slope(x)) < 0.4:
             return "stays in the trap"
         last = self.places[-6:]
         sides = {slope(place) > 0 for place in last.tolist()}
         if (last - TRAP).abs().max() < 0.5 and len(sides) == 2:
-            return "jumps to and fro in the trap"
+            return "jumps back and forth in the trap"
         if abs(x - BOTTOM) < 0.3:
             return "reached the bottom"
-        return "leaps to and fro" if self.rate > 4 else "is still on its way"
+        return "jumps back and forth" if self.rate > 4 else "is still on its way"
 
 
 def walk(rate: float, start: float, steps: int) -> Walk:
@@ -122,7 +122,7 @@ def _told(result: Walk) -> str:
 
 
 def range_settings(part: data.TensorPart, seed: int = 0) -> Exploration:
-    """Return an exploration of a range test's settings, on a small dense network that is tested anew at each move.
+    """Return an exploration of a range test's settings, on a small dense network that is tested again at each move.
 
     Args:
         part: grey pictures of 28 × 28, at least 2,000; halved in height and width so that a test takes a moment.

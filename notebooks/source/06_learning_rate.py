@@ -173,7 +173,7 @@ assert_close(walk(0.5), widgets.lesson6.walk(0.5, -2.5, 60).places[-1].item())
 # - 0.003 **crawls**: after 60 steps it is not even at the trap.
 # - 0.03 falls into the **trap** and stays: every slope in there points to the trap's own bottom.
 # - 0.5 reaches the true bottom. It *cannot* stay in the trap: a step there is longer than the trap is wide.
-# - 9.5 **leaps out**: every step lands higher on the other side, and at the next the slope is steeper still.
+# - 9.5 **jumps out**: every step lands higher on the other side, and at the next the slope is steeper still.
 #
 # If you guessed that the smallest rate is the safest, you are in good company. It is the safest way to stay where you
 # are. A rate decides not only how fast, but also *where* the walk ends: a larger one passes by narrow valleys.
@@ -230,10 +230,10 @@ assert any(there > 10 for here, there in thrown)
 # %% [markdown]
 # In the wide valley c = {{wide_curvature:.2f}}, so the border is {{wide_border:.2g}}. In the trap c is about
 # {{trap_curvature:.0f}}, so it is {{trap_border:.2g}}. Above that the walk cannot settle in the trap. But up to about
-# 0.12 it only jumps to and fro between the trap's walls; with 0.125 it escapes.
+# 0.12 it only jumps back and forth between the trap's walls; with 0.125 it escapes.
 #
 # The formula holds *near a bottom*. Far away other slopes disturb the walk. That is why a rate of 8, still below the
-# wide valley's border, leaps about: now and then it lands on the trap's steep wall, which throws it far out again.
+# wide valley's border, jumps about: now and then it lands on the trap's steep wall, which throws it far out again.
 # From x = 6, rates up to about 7 never see the trap: their steps do not reach it.
 #
 # One landscape, two borders: no single number is "the" right rate, and a network's landscape has very many
@@ -716,7 +716,7 @@ results.record(
 #
 # ## One cycle
 #
-# So far the rate stands still. But the valley had two truths: a large rate leaps over traps and gets near the bottom
+# So far the rate stands still. But the valley had two truths: a large rate jumps over traps and gets near the bottom
 # quickly, a small one can settle. Why not both, one after the other? That is the **one-cycle** schedule (Smith and
 # Topin, arXiv:1708.07120), which lessons 3 and 4 have used already:
 #
@@ -1127,7 +1127,7 @@ exercises.lesson6.quiz.ask(4)
 # %% [markdown]
 # ## What you learned
 #
-# - Too small a rate crawls and stays in the nearest trap; too large a rate leaps out. Near a bottom, a walk settles
+# - Too small a rate crawls and stays in the nearest trap; too large a rate jumps out. Near a bottom, a walk settles
 #   only with a rate below 2 / curvature.
 # - A range test asks all rates in one short run. Read it before its minimum, where the loss still falls; take a
 #   range.
