@@ -1,5 +1,8 @@
 """Splits, statistics and sets: each class alike in every part, nothing in two parts, and what is refused."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -169,3 +172,9 @@ def test_a_set_of_one_part_describes_itself(source):
     made = data.load("photo_crops", validation=0, quiet=True)
     alone = data.ImageSet("x", "X", made.train, None, None, made.classes, made.source)
     assert alone.describe().startswith("X: 3,200 training pictures of 8 classes, 32×32 crops")
+
+
+def test_data_loads_no_torchvision():
+    code = "import sys; from course_utils import data, pictures; data.load, pictures.grid; print('torchvision' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

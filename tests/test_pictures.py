@@ -1,6 +1,7 @@
 """Pictures: opening files of every kind, tensors and back, normalising, grids."""
 
 import io
+import os
 import struct
 import zlib
 
@@ -199,6 +200,70 @@ def test_a_picture_that_claims_too_many_pixels_is_refused_before_decoding(side):
     with pytest.raises(DataError, match="64,000,000") as error:
         pictures.open_picture(png_that_claims(side, side))
     assert "make it smaller" in one_sentence(error)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("odd"), KeyError("ExifTag"), OverflowError(), AssertionError()])
+@pytest.mark.parametrize("method", ["load", "draft"])
+def test_whatever_pillow_raises_becomes_one_sentence(error, method, photo, monkeypatch):
+    def fails(*_, **__):
+        raise error
+
+    monkeypatch.setattr(f"PIL.JpegImagePlugin.JpegImageFile.{method}", fails)
+    with pytest.raises(DataError, match="the given file is damaged or incomplete") as refusal:
+        pictures.files.thumbnail(encoded(photo, "JPEG"), 16)
+    one_sentence(refusal)
+
+
+def test_a_picture_larger_than_memory_says_so(photo, monkeypatch):
+    def fails(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("PIL.JpegImagePlugin.JpegImageFile.load", fails)
+    with pytest.raises(DataError, match="needs more memory than there is; make the picture smaller") as refusal:
+        pictures.open_picture(encoded(photo, "JPEG"))
+    one_sentence(refusal)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without named pipes")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(DataError, match=r"pipe\.jpg is not a file") as refusal:
+        pictures.open_picture(tmp_path / "pipe.jpg")
+    one_sentence(refusal)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("exif", [b"Exif\x00\x00" + bytes(range(40)), b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\xff\xff"])
+def test_damaged_exif_data_changes_no_pixel(exif, photo):
+    plain = pictures.open_picture(encoded(photo, "JPEG"))
+    assert pictures.open_picture(encoded(photo, "JPEG", exif=exif)).tobytes() == plain.tobytes()
+
+
+def test_every_suffix_is_one_of_a_format_that_opens():
+    Image.init()
+    theirs = {Image.registered_extensions()[suffix] for suffix in pictures.files.SUFFIXES}
+    assert theirs == set(pictures.files.FORMATS)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 7])
+@pytest.mark.parametrize("size", [(512, 341), (601, 67), (129, 800), (20, 30), (3, 1)])
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_a_thumbnail_holds_the_means_of_the_picture_in_grey_and_its_full_size(form, size, orientation, photo):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = encoded(photo.resize(size), form, exif=exif)
+    whole = pictures.open_picture(file, "L")
+    square, full = pictures.files.thumbnail(file, 16)
+    assert full == whole.size and (square.mode, square.size) == ("L", (16, 16))
+    expected = whole.resize((16, 16), Image.Resampling.BILINEAR)
+    apart = np.asarray(square, np.float64) - np.asarray(expected, np.float64)
+    assert np.sqrt((apart**2).mean()) < 1
+
+
+def test_a_thumbnail_of_a_truncated_file_is_refused(photo, tmp_path):
+    (tmp_path / "half.jpg").write_bytes(encoded(photo, "JPEG").getvalue()[:-2000])
+    with pytest.raises(DataError, match=r"half\.jpg is damaged or incomplete"):
+        pictures.files.thumbnail(tmp_path / "half.jpg", 16)
 
 
 def test_the_limit_of_pixels_can_be_set(photo):

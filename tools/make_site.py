@@ -198,8 +198,9 @@ def member(name: str, thing: object) -> str:
         return block("class", name, ":members:")
     if callable(thing):
         return block("function", name)
-    # A plain value has no docstring of its own: `autodata` would print that of its type.
-    return "\n".join(["```{eval-rst}", f".. py:data:: {name}", "```", ""])
+    held = f"   {', '.join(map(str, thing))}" if isinstance(thing, (dict, list, tuple)) else f"   {thing}"
+    # No autodata: it would repeat what Python says of any dict or tuple.
+    return "\n".join(["```{eval-rst}", f".. py:data:: {name}", "", held, "```", ""])
 
 
 def block(kind: str, name: str, *options: str) -> str:

@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from course_utils.data.parts import THREADS
 from course_utils.errors import DataError
 from course_utils.pictures import files as picture_files
 
 SIDE = 16  # of a thumbnail, in pixels
-DECODED = 4 * SIDE  # a JPEG file is decoded no smaller than this
 # Thumbnails are alike when the root of their mean squared difference, in levels of 0 to 255, is at most ALIKE; and, as
 # dull pictures differ little from each other, at most ROUNDED + DULL times the standard deviation of either. Copies at
 # half the size differ in up to 0.4, JPEG copies of quality 30 in up to 0.8 (parts of the course's photographs).
@@ -42,10 +40,10 @@ def look(files: Sequence[Path]) -> list[Look]:
 
     def one(path: Path) -> Look:
         try:
-            picture, size = picture_files.preview(path, DECODED)
+            square, size = picture_files.thumbnail(path, SIDE)
         except DataError as error:
             return Look(why=str(error).removeprefix(f"{path} ").split(";")[0])
-        return Look(size, np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BOX)).reshape(-1))
+        return Look(size, np.asarray(square).reshape(-1))
 
     with ThreadPoolExecutor(THREADS) as pool:
         return list(pool.map(one, files))

@@ -43,6 +43,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+QUARTER_TURNS = [TURNS[orientation] for orientation in (5, 6, 7, 8)]
 UPLOAD_BYTES, UPLOAD_PIXELS = 20_000_000, 50_000_000
 LONGEST_NAME = 60
 ONE_AT_A_TIME = threading.Lock()
@@ -71,11 +72,11 @@ def open_picture(
     return _decoded(source, mode, max_pixels)[0]
 
 
-def preview(source: str | os.PathLike[str] | BinaryIO, side: int) -> tuple[Image.Image, tuple[int, int]]:
-    """Return a picture in grey, perhaps smaller than it is, and its full (width, height) when it is upright.
+def thumbnail(source: str | os.PathLike[str] | BinaryIO, side: int) -> tuple[Image.Image, tuple[int, int]]:
+    """Return a picture as a grey square of `side` pixels, and the (width, height) it has when it is upright.
 
     Sooner than `open_picture`, and like it to the end of the file: a JPEG file is decoded at a half, a quarter or an
-    eighth of its size, as long as both sides keep `side` pixels.
+    eighth of its size, as long as that leaves four pixels for each of the square's, along and across.
 
     Raises:
         DataError: as `open_picture`.
@@ -99,13 +100,16 @@ def _decoded(
             raise DataError(f"{name} has {size}, more than the limit of {max_pixels:,}; make it smaller first.")
         try:
             if side is not None:
-                picture.draft("L", (side, side))
+                picture.draft("L", (4 * side, 4 * side))
             picture.load()  # opening read the header only
+            image = _eight_bits(picture, mode, name)
+            if side is not None:
+                scale = round(width / image.width)  # the last row and column may stand for fewer pixels than the others
+                image = image.resize((side, side), Image.Resampling.BILINEAR, (0, 0, width / scale, height / scale))
             turn = TURNS.get(_orientation(picture))
-            upright = picture if turn is None else picture.transpose(turn)
-            if turn is not None and turn >= Image.Transpose.ROTATE_90 and turn != Image.Transpose.ROTATE_180:
-                width, height = height, width
-            return _eight_bits(upright, mode, name), (width, height)
+            if turn is None:
+                return image, (width, height)
+            return image.transpose(turn), (height, width) if turn in QUARTER_TURNS else (width, height)
         except DataError:
             raise
         except MemoryError:
