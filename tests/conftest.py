@@ -55,7 +55,7 @@ figures.show(fig, alt="A line that rises from one to three.")
 
 
 SLOW = ("browser", "lessons", "processes")  # the markers: each test has one of them, or is quick
-TURN = pytest.StashKey[int]()
+TURN = pytest.StashKey[tuple[int, bool]]()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -68,7 +68,8 @@ def pytest_collection_modifyitems(items):
         kinds = [name for name in SLOW if item.get_closest_marker(name)]
         if len(kinds) > 1:
             raise pytest.UsageError(f"{item.nodeid} is marked {' and '.join(kinds)}; give it one marker.")
-        item.stash[TURN] = SLOW.index(kinds[0]) if kinds else len(SLOW)
+        late = not item.path.stem.startswith("test_widgets")  # of the quick files these take longest
+        item.stash[TURN] = (SLOW.index(kinds[0]) if kinds else len(SLOW), late)
         item.add_marker(pytest.mark.xdist_group(shared(item, *kinds)))
     items.sort(key=lambda item: item.stash[TURN])
 

@@ -98,7 +98,7 @@ def test_data_verify_ends_with_1_when_something_is_damaged(course, monkeypatch):
     monkeypatch.setattr(sources, "verify", lambda name: ["A file has a wrong SHA-256."])
     assert course("data", "verify", "toy") == (1, "toy: damaged or missing\n", "course: A file has a wrong SHA-256.\n")
     entries = [SimpleNamespace(name="a", found=True), SimpleNamespace(name="b", found=False)]
-    monkeypatch.setattr(sources, "catalogue", lambda: entries)
+    monkeypatch.setattr(sources, "inventory", lambda: entries)
     assert course("data", "verify")[1] == "a: damaged or missing\n"
 
 
@@ -149,7 +149,7 @@ def test_doctor_goes_on_when_data_or_torch_cannot_be_looked_at(course, monkeypat
     def fails():
         raise DataError("no permission")
 
-    monkeypatch.setattr(sources, "catalogue", fails)
+    monkeypatch.setattr(sources, "inventory", fails)
     assert doctor._data()[0]["error"] == "The data cannot be listed: no permission"
     monkeypatch.setitem(sys.modules, "torch", None)
     assert doctor._device()["kind"] is None

@@ -192,7 +192,12 @@ with whole(Path(sys.argv[1])) as unfinished, unfinished.open("w") as file:
     time.sleep(600)
 """
     running = subprocess.Popen(
-        [sys.executable, "-c", script, tmp_path / "file.txt"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", script, tmp_path / "file.txt"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A test run that was itself started in the background hands down "ignore interrupts".
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert running.stdout.readline() == "half\n" and len(names(tmp_path)) == 2
     time.sleep(0.05)

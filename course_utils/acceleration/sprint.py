@@ -48,7 +48,7 @@ class SprintSettings:
     bias_rate, head_rate, momentum: of SGD.
     decay: of what SGD trains, per picture of a batch: L2, added to the gradients and so through the momentum.
     smoothing: of the labels.
-    rise: share of the steps in which the rates rise.
+    pct_start: share of the steps in which the rates rise.
     bias_epochs: after which the whitening's biases are left alone.
     compile: whether the network is compiled.
     leave_out: names of `TRICKS`.
@@ -65,7 +65,7 @@ class SprintSettings:
     momentum: float = 0.85
     decay: float = 2e-6
     smoothing: float = 0.2
-    rise: float = 0.1
+    pct_start: float = 0.1
     bias_epochs: float = 3.0
     compile: bool = False
     leave_out: frozenset[str] = frozenset()
@@ -167,7 +167,7 @@ class Sprint:
             for optimizer in optimizers:
                 for group in optimizer.param_groups:
                     group["lr"] = group["first"] * (
-                        rate(step, steps, settings.rise) if settings.uses("triangular schedule") else 1
+                        rate(step, steps, settings.pct_start) if settings.uses("triangular schedule") else 1
                     )
                     if group["early"]:
                         group["lr"] = group["first"] * max(0.0, 1 - step / bias_steps)
@@ -272,9 +272,9 @@ def kernels_compared() -> Iterator[None]:
         torch.backends.cudnn.benchmark = before
 
 
-def rate(step: int, steps: int, rise: float) -> float:
-    """Return the share of the highest rate at a step: from 0.2 up to 1 within the share `rise`, then down to 0."""
-    peak = rise * steps
+def rate(step: int, steps: int, pct_start: float) -> float:
+    """Return the share of the highest rate at a step: from 0.2 up to 1 within the share `pct_start`, then down to 0."""
+    peak = pct_start * steps
     return 0.2 + 0.8 * step / peak if step < peak else (steps - step) / (steps - peak)
 
 

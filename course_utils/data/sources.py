@@ -285,7 +285,7 @@ def verify(name: str) -> list[str]:
         for plain in FASHION_MNIST_UNPACKED:
             path = idx_file(place.path, plain)
             if hashlib.sha256(formats.read_bytes(path)).hexdigest() != sums[path.name]:
-                problems.append(f"{path} has a wrong SHA-256; `course data fetch {known.name} --force` mends it.")
+                problems.append(f"{path} has a wrong SHA-256; `course data fetch {known.name} --force` fixes it.")
         if problems:
             return problems
     try:

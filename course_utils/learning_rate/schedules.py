@@ -184,7 +184,7 @@ def require_fit(scheduler: Scheduler, batches: Sized, epochs: int) -> None:
     """Raise when `scheduler` was made for another number of steps than `epochs` passes through `batches`, or was used.
 
     Raises:
-        ValueError: with both numbers and the mend.
+        ValueError: with both numbers and the fix.
     """
     total = total_steps(batches, epochs)
     made_for = getattr(scheduler, "total_steps", None)

@@ -351,10 +351,10 @@ except IndexError as error:
 
 # %%
 stretched = photo.resize(array.shape[:2])  # the mistake: (341, 512) is read as (width, height)
-mended = photo.resize((array.shape[1] // 2, array.shape[0] // 2))
+fixed = photo.resize((array.shape[1] // 2, array.shape[0] // 2))
 fig = pictures.grid(
-    [photo, stretched, mended],
-    ["the photograph", "height and width swapped", "mended, half the size"],
+    [photo, stretched, fixed],
+    ["the photograph", "height and width swapped", "fixed, half the size"],
     title="Swapped sides do not fail, they stretch",
 )
 figures.show(
@@ -549,10 +549,10 @@ print("below zero:", np.array([5], dtype=np.uint8) - np.array([10], dtype=np.uin
 
 # %%
 wrapped = array + np.uint8(60)  # the mistake
-mended = np.clip(array.astype(np.float32) + 60, 0, 255).astype(np.uint8)
+fixed = np.clip(array.astype(np.float32) + 60, 0, 255).astype(np.uint8)
 fig = pictures.grid(
-    [photo, Image.fromarray(wrapped), Image.fromarray(mended)],
-    ["before", "uint8 + 60", "mended"],
+    [photo, Image.fromarray(wrapped), Image.fromarray(fixed)],
+    ["before", "uint8 + 60", "fixed"],
     title="After 255 comes 0: the brightest places turn black or green",
 )
 figures.show(
@@ -567,7 +567,7 @@ results.record(wrapped_pixels=(array.astype(int) + 60 > 255).any(axis=2).mean())
 # should be brightest are hit, and they take on poisonous colours. Once you have seen it, you will recognise it
 # anywhere.
 #
-# The mend has three steps, always in this order: go to **float**, compute and **clip** to the range, and only then go
+# The fix has three steps, always in this order: go to **float**, compute and **clip** to the range, and only then go
 # back to whole numbers.
 #
 # ### From 0…255 to 0…1
@@ -638,7 +638,7 @@ try:
     layer(hwc.float().unsqueeze(0))  # (1, H, W, C)
 except RuntimeError as error:
     print(type(error).__name__, error)
-print("mended:", tuple(layer(image.float().unsqueeze(0)).shape))
+print("fixed:", tuple(layer(image.float().unsqueeze(0)).shape))
 
 # %% [markdown]
 # The message is long, but the end says it: *expected … to have 3 channels, but got 341 channels instead*. The layer
@@ -753,7 +753,7 @@ try:
 except RuntimeError as error:
     print(type(error).__name__, error)
 print("contiguous:", image.is_contiguous(), " after .contiguous():", image.contiguous().is_contiguous())
-print("mended:", image.contiguous().view(-1).shape)
+print("fixed:", image.contiguous().view(-1).shape)
 
 # %% [markdown]
 # ### Pitfall: a slice is a window and not a copy
@@ -765,7 +765,7 @@ print("mended:", image.contiguous().view(-1).shape)
 victim, safe = pictures.to_tensor(photo), pictures.to_tensor(photo)
 patch = victim[:, 150:250, 200:300]
 patch.zero_()  # the trailing _ says: in place
-own_patch = safe[:, 150:250, 200:300].clone()  # the mend: a copy
+own_patch = safe[:, 150:250, 200:300].clone()  # the fix: a copy
 own_patch.zero_()
 fig = pictures.grid(
     [victim, safe],
@@ -918,7 +918,7 @@ answers = torch.tensor([[1.0], [2.0], [3.0], [4.0]])  # (4, 1)
 truth = torch.tensor([1.0, 2.0, 3.0, 4.0])  # (4,)
 difference = answers - truth
 print(tuple(difference.shape), "mean error", difference.abs().mean().item())
-print("mended:", tuple((answers.squeeze(1) - truth).shape), (answers.squeeze(1) - truth).abs().mean().item())
+print("fixed:", tuple((answers.squeeze(1) - truth).shape), (answers.squeeze(1) - truth).abs().mean().item())
 
 # %% [markdown]
 # Not 0 but 1.25. Each of the 4 answers was compared with each of the 4 truths, giving a table of 16. There was no error
@@ -1056,7 +1056,7 @@ except TypeError as error:
     print(type(error).__name__, error)
 
 # %% [markdown]
-# A clear refusal. The tempting "mend" is `batch.float()`, which makes floats of the numbers but leaves them between 0
+# A clear refusal. The tempting "fix" is `batch.float()`, which makes floats of the numbers but leaves them between 0
 # and 255. Now torchvision has nothing to complain about:
 
 # %%
@@ -1070,7 +1070,7 @@ except ValueError as error:
 
 # %% [markdown]
 # Numbers up to a thousand instead of around 1, and no error. Large numbers make large slopes, and at the end of this
-# lesson you will see what comes of steps that are too large. The mend is `pictures.to_float`, which divides by 255. It
+# lesson you will see what comes of steps that are too large. The fix is `pictures.to_float`, which divides by 255. It
 # is a good habit to print the smallest and largest number of a batch before training.
 
 # %% [markdown]
@@ -1292,7 +1292,7 @@ x = torch.tensor(3.0, requires_grad=True)
 for _ in range(3):
     f(x).backward()
     print("slope at 3:", x.grad.item())
-x.grad.zero_()  # the mend: start from zero each time
+x.grad.zero_()  # the fix: start from zero each time
 f(x).backward()
 print("after zero_():", x.grad.item())
 

@@ -1354,7 +1354,7 @@ except RuntimeError as error:
 
 # %% [markdown]
 # Read it slowly: it names the weight's shape, the number of channels it expected (the weight's second axis)
-# and the number it got. The mend: make the layer with the picture's channels, `nn.Conv2d(3, 4, 3)`, or the
+# and the number it got. The fix: make the layer with the picture's channels, `nn.Conv2d(3, 4, 3)`, or the
 # picture grey.
 #
 # **2. The batch axis is missing.** With one axis too few there is an error. With (C, H, W) there is *none*,
@@ -1373,7 +1373,7 @@ print("what was meant:", tuple(F.conv2d(three_greys[:, None], grey_weight).shape
 
 # %% [markdown]
 # PyTorch takes three axes as *one* picture with channels. Three grey pictures became one colour picture, and
-# were added up. The mend: always four axes, (N, C, H, W); `[:, None]` puts the channel axis in.
+# were added up. The fix: always four axes, (N, C, H, W); `[:, None]` puts the channel axis in.
 # `convolution.corr2d_unfold` and its sisters refuse anything else:
 
 # %%
@@ -1420,7 +1420,7 @@ assert torch.equal(as_it_is, -flipped_first) and torch.equal(flipped_first, corr
 print("left side of the stroke:", as_it_is[4, 2].item(), "without the flip,", flipped_first[4, 2].item(), "with it")
 
 # %% [markdown]
-# There is no error message for a wrong sign. The mend: `kernel.flip(0, 1)`, and a test on a picture with one
+# There is no error message for a wrong sign. The fix: `kernel.flip(0, 1)`, and a test on a picture with one
 # white pixel, as [above](#Convolution-or-correlation).
 #
 # **6. A learning rate that is too large.** The secret kernel again, with rate 1.2 instead of 0.2:
@@ -1433,7 +1433,7 @@ print("kernel now:", wild[-1].flatten()[:3].tolist(), "…")
 # %% [markdown]
 # Every step overshoots by more than it corrects: 1 − 2 · 1.2 = −1.4, so the gap grows 1.4-fold each time and
 # the loss about twofold, until the numbers leave what floats can hold and become `inf` and then `nan`, not a
-# number. When a loss *rises* from the first step on, suspect the rate first. The mend: divide it by ten.
+# number. When a loss *rises* from the first step on, suspect the rate first. The fix: divide it by ten.
 
 # %% [markdown]
 # ## Exercises

@@ -28,7 +28,7 @@
 # **After this lesson you will be able to**
 #
 # - split a data set into training, validation and test pictures, and say what each is for;
-# - follow a picture's shape through a network, and mend a published network that cannot run;
+# - follow a picture's shape through a network, and fix a published network that cannot run;
 # - write the five lines that every training loop has, from memory;
 # - measure a network honestly: over all samples, per class, class against class, mistake by mistake;
 # - save a trained network, load it, and run the same code on a GPU.
@@ -270,7 +270,7 @@ except TypeError as error:
     print(type(error).__name__, "-", error)
 
 # %% [markdown]
-# The mend is `next(iter(loader))` for one batch, or a `for` loop for all.
+# The fix is `next(iter(loader))` for one batch, or a `for` loop for all.
 #
 # An **epoch** is one pass through all training pictures. Our loader fetches them one at a time: as many calls of
 # `__getitem__` in every epoch as there are pictures. Our whole set fits in memory, so there is a shorter way: index
@@ -360,16 +360,16 @@ assert 32 * side * side == 128
 print(models.shape_trace(published, (1, 1, 28, 28)))
 
 # %% [markdown]
-# Make a habit of it: when a network does not run, print its shapes before you think. The mend is one number.
+# Make a habit of it: when a network does not run, print its shapes before you think. The fix is one number.
 
 # %%
 torch.manual_seed(settings.seed)
-mended = TutorialNet(flat=32 * 2 * 2)
-print("logits:", mended(images).shape, f"- {models.count_parameters(mended):,} parameters")
-assert models.count_parameters(mended) == models.count_parameters(models.PublishedNet())
+fixed = TutorialNet(flat=32 * 2 * 2)
+print("logits:", fixed(images).shape, f"- {models.count_parameters(fixed):,} parameters")
+assert models.count_parameters(fixed) == models.count_parameters(models.PublishedNet())
 
 # %% [markdown]
-# One change, and ten numbers come out for each of the 32 pictures. `models.PublishedNet` is the mended network.
+# One change, and ten numbers come out for each of the 32 pictures. `models.PublishedNet` is the fixed network.
 #
 # ## Scores and loss
 #
@@ -377,7 +377,7 @@ assert models.count_parameters(mended) == models.count_parameters(models.Publish
 # the largest wins. `softmax` turns them into probabilities: positive, and 1 in sum.
 
 # %%
-logits = mended(images[:1])
+logits = fixed(images[:1])
 probabilities = logits.exp() / logits.exp().sum(dim=1, keepdim=True)
 assert_close(probabilities, logits.softmax(dim=1))
 print("logits       ", [round(x, 2) for x in logits[0].tolist()])
@@ -391,7 +391,7 @@ print("probabilities", [round(x, 2) for x in probabilities[0].tolist()])
 # **Predict first.** If each of ten classes gets probability 0.1, what is the loss?
 
 # %%
-logits = mended(images)
+logits = fixed(images)
 of_truth = logits.softmax(dim=1)[torch.arange(len(labels)), labels]  # (32,)
 by_hand = -of_truth.log().mean()
 assert_close(by_hand, F.cross_entropy(logits, labels))
@@ -438,12 +438,12 @@ assert with_relu[0, 0] == 0 and scores.grad[0, 0] < 0
 # step itself is one line:
 
 # %%
-before = F.cross_entropy(mended(images), labels)
+before = F.cross_entropy(fixed(images), labels)
 before.backward()
 with torch.no_grad():
-    for parameter in mended.parameters():
+    for parameter in fixed.parameters():
         parameter -= 0.1 * parameter.grad
-after = F.cross_entropy(mended(images), labels)
+after = F.cross_entropy(fixed(images), labels)
 print(f"loss on the same 32 pictures: {before.item():.4f} before the step, {after.item():.4f} after it")
 assert after < before
 
@@ -457,7 +457,7 @@ torch.manual_seed(settings.seed)
 twin = TutorialNet(flat=32 * 2 * 2)
 F.cross_entropy(twin(images), labels).backward()
 torch.optim.SGD(twin.parameters(), lr=0.1).step()
-for ours, theirs in zip(mended.parameters(), twin.parameters()):
+for ours, theirs in zip(fixed.parameters(), twin.parameters()):
     assert_close(ours, theirs)
 print("torch.optim.SGD took the same step")
 
@@ -465,7 +465,7 @@ print("torch.optim.SGD took the same step")
 # ## Five lines
 #
 # Look into any training loop in PyTorch and you find the same five lines: **predict, measure, clear, slopes, step.**
-# Here they are, and one epoch with them: the mended tutorial network, Adam with a learning rate of 0.001 and batches
+# Here they are, and one epoch with them: the fixed tutorial network, Adam with a learning rate of 0.001 and batches
 # of 32, as published.
 
 
@@ -482,10 +482,10 @@ def train_one_epoch(model, batches, optimizer):
 
 # %%
 torch.manual_seed(settings.seed)
-mended = TutorialNet(flat=32 * 2 * 2).to(device)
+fixed = TutorialNet(flat=32 * 2 * 2).to(device)
 small_batches = data.batches(train_part, size=32, shuffle=True, seed=settings.seed, device=device)
 start = time.perf_counter()
-train_one_epoch(mended, small_batches, torch.optim.Adam(mended.parameters(), lr=1e-3))
+train_one_epoch(fixed, small_batches, torch.optim.Adam(fixed.parameters(), lr=1e-3))
 tutorial_seconds = time.perf_counter() - start
 print(f"{len(small_batches):,} steps")
 
@@ -526,7 +526,7 @@ def accuracy_of(model, images, labels):
 
 
 few = validation_part.take(70, seed=settings.seed)
-per_batch = [(accuracy_of(mended, x, y), len(y)) for x, y in data.batches(few, size=32, device=device)]
+per_batch = [(accuracy_of(fixed, x, y), len(y)) for x, y in data.batches(few, size=32, device=device)]
 average = sum(accuracy for accuracy, _ in per_batch) / len(per_batch)
 weighted = sum(accuracy * count for accuracy, count in per_batch) / 70
 print("batches:", [f"{accuracy:.2%} of {count}" for accuracy, count in per_batch])
@@ -540,9 +540,9 @@ print(f"average of averages {average:.4%}, right answers / pictures {weighted:.4
 # 03).
 
 # %%
-first_epoch = training.evaluate(mended, data.batches(validation_part, size=1000, device=device))
+first_epoch = training.evaluate(fixed, data.batches(validation_part, size=1000, device=device))
 assert math.isclose(
-    training.evaluate(mended, data.batches(few, size=32, device=device)).accuracy, weighted, rel_tol=1e-5
+    training.evaluate(fixed, data.batches(few, size=32, device=device)).accuracy, weighted, rel_tol=1e-5
 )
 results.record(tutorial_epoch_accuracy=first_epoch.accuracy)
 print(first_epoch)
@@ -598,8 +598,8 @@ print(models.shape_trace(OurNet(), (1, 1, 28, 28)))
 ours, library = OurNet(), models.FashionNet()
 library.load_state_dict(ours.state_dict())
 assert_close(ours.eval()(images), library.eval()(images))
-print(f"FashionNet: {models.count_parameters(library):,} parameters, PublishedNet: {models.count_parameters(mended):,}")
-assert models.count_parameters(library) < 60_000 < models.count_parameters(mended)
+print(f"FashionNet: {models.count_parameters(library):,} parameters, PublishedNet: {models.count_parameters(fixed):,}")
+assert models.count_parameters(library) < 60_000 < models.count_parameters(fixed)
 
 # %% [markdown]
 # Fewer parameters. And the work for one picture? Count the multiplications in the convolutions, where most of them
@@ -927,7 +927,7 @@ except RuntimeError as error:
 
 # %% [markdown]
 # The weights are on one device, the pictures on another: the message names a device, so look for the tensor that is
-# not on it. The mend is the missing `.to(device)`.
+# not on it. The fix is the missing `.to(device)`.
 #
 # ## Exercises
 #

@@ -281,7 +281,7 @@ assert difference > 1e-3 > 10 * quiet
 
 # %% [markdown]
 # In training mode, yes: every picture counts in the mean and variance of all others. If you said no, you were
-# thinking of the weights, which are indeed the same. The mend is one line, `model.eval()` before you measure, and
+# thinking of the weights, which are indeed the same. The fix is one line, `model.eval()` before you measure, and
 # `model.train()` before you go on; `training.evaluate` does both. And with a batch of *one*, a layer may have
 # nothing to average:
 
@@ -455,7 +455,7 @@ assert len(set(augmented)) == 3 and len(set(plain)) == 1
 
 # %% [markdown]
 # Three passes, three different losses, and none of them is the loss on the pictures themselves. A measurement that
-# moves when nothing has changed cannot choose between two networks. The mend: no `augment` where you measure.
+# moves when nothing has changed cannot choose between two networks. The fix: no `augment` where you measure.
 #
 # ## Learning by heart
 #

@@ -237,7 +237,7 @@ with torch.inference_mode():
         print(f"{what:<16} {imagenet.classes[best.indices.item()]:<16} {best.values.item():.0%}")
 
 # %% [markdown]
-# Look at the last line above all. There is no error message for this mistake. The mend: let the network's own
+# Look at the last line above all. There is no error message for this mistake. The fix: let the network's own
 # `preprocess` do it, for training and for every picture afterwards.
 #
 # ## Finding the head
@@ -352,7 +352,7 @@ print("before:", imagenet.predict(photograph("coffee"), k=1)[0])
 print("after: ", probe.predict(photograph("coffee"), k=1)[0])
 
 # %% [markdown]
-# Two batches of three pictures are enough to shift its probabilities; a whole training shifts them further. The mend
+# Two batches of three pictures are enough to shift its probabilities; a whole training shifts them further. The fix
 # is to keep frozen layers in evaluation mode. But the next `model.train()`, which every training loop calls, undoes it.
 # By hand it must be done after each of these calls:
 

@@ -839,7 +839,7 @@ print(f"highest rate used: {max(seen):.4f} instead of 0.1")
 assert max(seen) < 0.01
 
 # %% [markdown]
-# The mend for all three: make the schedule from the loader, and let `training.fit(scheduler=…)` take its steps, after
+# The fix for all three: make the schedule from the loader, and let `training.fit(scheduler=…)` take its steps, after
 # the optimizer's, every batch. Rerun a cell with a *used* schedule, and `require_fit` notices that too.
 #
 # ## Five ways to move

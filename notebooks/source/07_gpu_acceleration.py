@@ -190,7 +190,7 @@ except RuntimeError as error:
 
 # %% [markdown]
 # With a GPU the message reads "Expected all tensors to be on the same device, but found at least two devices, cuda:0
-# and cpu!". The mend is the missing `.to(device)`. And moving costs time, so move little, and seldom.
+# and cpu!". The fix is the missing `.to(device)`. And moving costs time, so move little, and seldom.
 #
 # **Predict first.** A batch of 256 pictures as floats, or as bytes that become floats *on the other side*: what is
 # the difference?
@@ -286,7 +286,7 @@ gpu.close()
 
 # %% [markdown]
 # PyTorch checks shapes at once, so *this* mistake is seen early on a real GPU; a label outside the classes is not,
-# and its traceback points to an innocent line. The mend: run again with the environment variable
+# and its traceback points to an innocent line. The fix: run again with the environment variable
 # `CUDA_LAUNCH_BLOCKING=1`, or on the CPU, and the traceback names the guilty one.
 #
 # ## Explore the batch size
@@ -851,7 +851,7 @@ assert watched[0]() is not None
 # %% [markdown]
 # The function has ended, and its tensor is still there. The error's *traceback* holds every function that was
 # interrupted, with all its tensors, and a notebook keeps the last error for `%debug`. On a GPU this means: out of
-# memory once, out of memory for ever. The mend:
+# memory once, out of memory for ever. The fix:
 
 # %%
 acceleration.free_traceback(kept_error)

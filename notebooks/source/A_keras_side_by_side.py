@@ -156,7 +156,7 @@ if keras:
         print(type(error).__name__, "-", complaint[0] if complaint else error)
 
 # %% [markdown]
-# The mend is one `permute`. Beware of `reshape`, which gives the same shape: nobody complains, and for pictures with
+# The fix is one `permute`. Beware of `reshape`, which gives the same shape: nobody complains, and for pictures with
 # several channels it scrambles the pixels.
 
 # %%
