@@ -227,7 +227,8 @@ def test_a_traceback_holds_tensors_until_it_is_freed():
     assert held[0]() is None and kept.__traceback__ is not None
 
 
-def test_the_last_error_of_a_notebook_and_its_causes_are_freed(monkeypatch):
+@pytest.mark.parametrize("named", [True, False])  # as the cause; or Python keeps it as the context alone
+def test_the_last_error_of_a_notebook_and_what_it_came_from_are_freed(monkeypatch, named):
     held = []
 
     def inner():
@@ -241,7 +242,7 @@ def test_the_last_error_of_a_notebook_and_its_causes_are_freed(monkeypatch):
         try:
             inner()
         except ValueError as error:
-            raise RuntimeError("outer") from error
+            raise RuntimeError("outer") from (error if named else None)
 
     try:
         outer()

@@ -229,6 +229,7 @@ def test_pictures_get_smaller_and_keep_every_pixel():
     few[..., 3] = 255
     many = np.stack([*np.meshgrid(np.arange(60), np.arange(50)), np.full((50, 60), 7)], axis=-1).astype(np.uint8)
     clear = many.copy()[..., [0, 1, 2, 0]]
+    clear[:, -1, 3] = 255  # from clear on the left to opaque on the right
     for pixels in (few, many, clear):
         buffer = io.BytesIO()
         Image.fromarray(pixels).save(buffer, format="PNG", compress_level=0)

@@ -51,9 +51,13 @@ def test_a_single_pixel_makes_a_difference_and_saved_again_is_alike_only(photo, 
 
 def test_equal_pixels_of_another_shape_are_no_copy(tmp_path):
     pixels = np.full((20, 40), 90, np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "0.png")
-    Image.fromarray(pixels.T.copy()).save(tmp_path / "1.png")
-    assert compared(sorted(tmp_path.iterdir()))[0] == [0, 1]
+    for name in ("0.png", "2.png"):
+        Image.fromarray(pixels).save(tmp_path / name)
+    for name in ("1.png", "3.png"):
+        Image.fromarray(pixels.T.copy()).save(tmp_path / name)
+    files = sorted(tmp_path.iterdir())
+    assert compared(files[:2])[0] == [0, 1]
+    assert compared(files)[0] == [0, 1, 0, 1]  # also where each has a copy of its own
 
 
 def test_colours_of_the_same_grey_are_no_copy(tmp_path):

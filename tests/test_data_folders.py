@@ -13,7 +13,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from course_utils import data, pictures
-from course_utils.data import folders, samples, sources
+from course_utils.data import decoding, samples, sources
 from course_utils.errors import DataError
 
 CLASSES = ("cat", "coffee", "raccoon")
@@ -460,10 +460,10 @@ def test_a_folder_with_only_training_pictures_cannot_be_reported_on(flat, tmp_pa
 def test_decoding_works_without_a_cache_that_can_be_written(tmp_path):
     Image.fromarray(np.ones((4, 4, 3), np.uint8)).save(tmp_path / "0.png")
     (tmp_path / "blocked").write_text("in the way")
-    images = folders.decode_once([tmp_path / "0.png"], "RGB", tmp_path / "blocked", "x")
+    images = decoding.decode_once([tmp_path / "0.png"], "RGB", tmp_path / "blocked", "x")
     assert (images == 1).all()
     cache = tmp_path / "cache"
-    folders.decode_once([tmp_path / "0.png"], "RGB", cache, "x")
+    decoding.decode_once([tmp_path / "0.png"], "RGB", cache, "x")
     (kept,) = cache.iterdir()
     kept.write_bytes(kept.read_bytes()[:-5])  # a damaged cache is made again
-    assert np.array_equal(images, folders.decode_once([tmp_path / "0.png"], "RGB", cache, "x"))
+    assert np.array_equal(images, decoding.decode_once([tmp_path / "0.png"], "RGB", cache, "x"))

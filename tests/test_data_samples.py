@@ -105,6 +105,19 @@ def test_photo_crops_of_different_parts_share_no_pixel(monkeypatch, validation):
         assert seen.max() == 1
 
 
+def test_larger_parts_of_a_photograph_for_training_come_from_its_left_half_and_for_the_test_from_its_right(
+    monkeypatch, tmp_path
+):
+    halves = Image.new("RGB", (300, 200), "red")
+    halves.paste("blue", (150, 0, 300, 200))
+    monkeypatch.setattr(samples.picture_files, "photographs", lambda: ("halves",))
+    monkeypatch.setattr(samples.picture_files, "photograph", lambda name: halves)
+    samples.write_parts(tmp_path)
+    for part, channel in (("train", 0), ("test", 2)):
+        found = [np.asarray(Image.open(path)) for path in (tmp_path / part / "halves").iterdir()]
+        assert len(found) == samples.PARTS[part] and (np.argmax(found, axis=-1) == channel).all()
+
+
 def test_crops_stay_inside_their_region():
     pixels = np.zeros((100, 200, 3), np.uint8)
     pixels[10:90, 20:120] = 255  # any crop that reaches outside would be darker

@@ -14,7 +14,7 @@ from mirror import serving
 from PIL import Image
 
 from course_utils import data, pictures
-from course_utils.data import catalogue, downloads, folders, formats, samples, sources
+from course_utils.data import catalogue, decoding, downloads, formats, samples, sources
 from course_utils.errors import DataError, SettingError
 
 real_cache_folder = sources.cache_folder
@@ -196,8 +196,8 @@ def test_an_image_folder_is_decoded_once_and_again_when_a_picture_changes(place,
     image_folder(place / "cifar10", catalogue.CIFAR10.classes)
     first = sources.find("cifar10")
     decoded = []
-    real = folders.decode
-    monkeypatch.setattr(folders, "decode", lambda *args: decoded.append(args) or real(*args))
+    real = decoding.decode
+    monkeypatch.setattr(decoding, "decode", lambda *args: decoded.append(args) or real(*args))
     again = sources.find("cifar10")
     assert np.array_equal(first.train[0], again.train[0])
     assert not decoded

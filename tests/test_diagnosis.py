@@ -53,6 +53,8 @@ def test_mistakes_are_wrong_sorted_by_confidence_and_filtered():
     assert (found.truth != found.guess).all()
     assert (found.confidence.diff() <= 0).all()
     assert torch.equal(found.images, images[found.index])
+    assert torch.equal(found.confidence, p.probabilities[found.index, found.guess])
+    assert torch.equal(diagnosis.mistakes(p, images, NAMES, n=7).index, found.index[:7])
     pair = diagnosis.mistakes(p, images, NAMES, truth="b", guess="d", n=1000)
     assert len(pair) == diagnosis.confusion_matrix(p, NAMES).matrix[1, 3]
     assert all(caption.startswith("b\n→ d\n") for caption in pair.captions())

@@ -389,6 +389,22 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_place():
     assert all(parameter.isfinite().all() for parameter in model.parameters())
 
 
+def test_in_a_later_epoch_the_place_is_named_with_the_rate_of_that_batch():
+    model = linear()
+    optimizer = sgd(model, rate=1.0)
+    halving = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+    losses = iter([1, 1, 1, 1, math.nan])  # three batches an epoch: in the second batch of the second epoch
+
+    def loss(logits, labels):
+        return F.cross_entropy(logits, labels) * next(losses)
+
+    with pytest.raises(TrainingError, match=r"nan at epoch 2, batch 2, learning rate 0\.0625:"):
+        training.fit(
+            model, pairs(*task()), epochs=3, optimizer=optimizer, loss=loss, scheduler=halving, schedule_every="batch",
+            progress=False,
+        )  # fmt: skip
+
+
 def test_a_rate_that_is_far_too_large_is_reported_with_the_rate():
     model = linear()
     with pytest.raises(TrainingError, match=r"learning rate 1e\+38: try a learning rate ten times smaller"):

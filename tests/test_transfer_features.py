@@ -221,6 +221,24 @@ def test_old_lists_go_when_there_are_many(net, listed, tmp_path, monkeypatch):
     assert len(list(tmp_path.glob("*/[0-9a-f]*"))) <= 3
 
 
+def test_shuffled_batches_come_in_a_new_order_in_every_pass_and_the_seed_decides_which():
+    found = module.Features(np.arange(40, dtype=np.float32)[:, None], torch.arange(40), ("odd", "even"), 0)
+
+    def passes(seed):
+        batches = found.batches(8, shuffle=True, seed=seed)
+        orders = []
+        for _ in range(2):
+            values, labels = (torch.cat(column) for column in zip(*batches))
+            assert values.flatten().tolist() == labels.tolist()
+            orders.append(labels.tolist())
+        return orders
+
+    first, second = passes(seed=1)
+    assert sorted(first) == sorted(second) == list(range(40))
+    assert first != second and passes(seed=1) == [first, second]
+    assert passes(seed=2)[0] != first
+
+
 @pytest.mark.outcome
 def test_batches_are_shuffled_by_their_seed_and_a_head_trains_on_them(net, listed, tmp_path):
     found = transfer.cached_features(net, listed.train, cache=tmp_path)

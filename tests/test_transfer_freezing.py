@@ -109,6 +109,16 @@ def test_unfreezing_from_a_layer_lets_it_and_all_above_learn(statistics):
     assert any("running_mean" in name for name in moved) == statistics
 
 
+def test_thawed_layers_follow_train_and_eval_again():
+    net = small()
+    transfer.freeze(net.model)
+    transfer.unfreeze(net.model, "layer4", statistics=True)
+    for mode in (False, True, False):
+        net.model.train(mode)
+        assert {layer.training for part in (net.model.layer4, net.model.fc) for layer in part.modules()} == {mode}
+        assert not any(layer.training for layer in net.model.layer3.modules())
+
+
 def test_unfreezing_everything_and_freezing_again():
     net = small()
     transfer.freeze(net.model)

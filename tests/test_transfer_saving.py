@@ -21,7 +21,7 @@ from course_utils.transfer import saving
 from course_utils.transfer.saving import EXPECTED, LAYERS
 
 
-def trained(name="squeezenet1_0", head=None, classes=("ants", "bees", "wasps")):
+def trained(name="squeezenet1_0", head=None, classes=("wasps", "ants", "bees")):
     torch.manual_seed(0)
     return transfer.replace_head(transfer.backbone(name, weights=None), classes, head)
 
@@ -63,6 +63,13 @@ def test_a_network_comes_back_with_names_preprocessing_and_the_same_answers(name
     picture = pictures.photograph("cat")
     assert back.predict(picture) == net.predict(picture)
     assert {guess.name for guess in back.predict(picture)} == {"ants", "bees", "wasps"}
+
+
+@pytest.mark.parametrize("resize", [256, (224, 300)])
+@pytest.mark.parametrize("flip", [False, True])
+def test_every_setting_of_the_preprocessing_survives_a_file(resize, flip):
+    change = transfer.Preprocess(resize, 224, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "bicubic", flip)
+    assert transfer.Preprocess.from_dict(json.loads(json.dumps(change.as_dict()))) == change
 
 
 HEADS = (
@@ -127,7 +134,7 @@ def test_the_file_is_safetensors_that_any_other_program_can_read(saved, net):
     with safe_open(saved, "pt") as file:
         about = file.metadata()
     description = json.loads(about["classifier"])
-    assert set(description) == EXPECTED and description["classes"] == ["ants", "bees", "wasps"]
+    assert set(description) == EXPECTED and description["classes"] == ["wasps", "ants", "bees"]
     assert description["versions"]["torch"] == torch.__version__ and description["preprocess"]["crop"] == 224
     weights = safetensors.torch.load_file(saved)
     assert all(torch.equal(value, weights[name]) for name, value in net.model.state_dict().items())

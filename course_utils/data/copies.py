@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from course_utils.data.parts import THREADS
+from course_utils.data.decoding import THREADS
 from course_utils.errors import DataError
 from course_utils.pictures import files as picture_files
 

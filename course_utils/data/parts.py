@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from course_utils.base import notes
@@ -19,7 +16,6 @@ from course_utils.data.splits import apportion
 from course_utils.errors import DataError
 from course_utils.pictures import files as picture_files
 
-THREADS = min(4, os.cpu_count() or 1)  # Pillow decodes outside Python's lock
 PART_WORDS = {"train": "training", "validation": "validation", "test": "test"}
 P = TypeVar("P", bound="Part")
 
@@ -238,34 +234,6 @@ def announce(pictures: ImageSet) -> None:
     """Show what a set is and where it came from; in a notebook the note also tells `course run` what it ran on."""
     note = {"name": pictures.name, "kind": pictures.source.kind, "description": pictures.source.description}
     notes.show_note(pictures.describe(), notes.SOURCE, note)
-
-
-def decode(files: Sequence[Path], mode: str = "RGB", size: tuple[int, int] | None = None) -> Tensor:
-    """Return picture files as one tensor, uint8 (N, C, H, W), decoded by a few threads.
-
-    Args:
-        files: at least one.
-        mode: "RGB" or "L" (grey).
-        size: (height, width) to bring them to: scaled to cover them, then the middle is cut out. As they are if None.
-
-    Raises:
-        DataError: when a file cannot be decoded, or sizes differ and `size` is None.
-    """
-
-    def read(path: Path) -> np.ndarray:
-        picture = picture_files.open_picture(path, mode)
-        if size is not None:
-            picture = ImageOps.fit(picture, (size[1], size[0]), Image.Resampling.BILINEAR)
-        return np.asarray(picture)  # (H, W) or (H, W, 3)
-
-    with ThreadPoolExecutor(THREADS) as pool:
-        images = list(pool.map(read, files))
-    shapes = sorted({image.shape[:2] for image in images})
-    if len(shapes) > 1:
-        few = ", ".join(f"{width}×{height}" for height, width in shapes[:3])
-        raise DataError(f"The pictures beside {files[0]} differ in size ({few} …); pass size=(height, width).")
-    stacked = torch.from_numpy(np.stack(images))
-    return (stacked[..., None] if stacked.ndim == 3 else stacked).permute(0, 3, 1, 2).contiguous()
 
 
 def statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:

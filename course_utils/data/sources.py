@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from course_utils.data import downloads, folders, formats, samples
+from course_utils.data import decoding, downloads, formats, listing, samples
 from course_utils.data.catalogue import FASHION_MNIST_UNPACKED, KNOWN, KnownSet, known_set
 from course_utils.data.parts import Source
 from course_utils.errors import DamagedError, DataError
@@ -152,11 +152,11 @@ def read(known: KnownSet, place: Place, kind: str | None = None) -> Found:
         test = formats.read_cifar_pickled(path, formats.PICKLED_TEST)
     else:
         mode = "L" if known.channels == 1 else "RGB"
-        tree, cache = folders.list_folder(path), cache_folder() / "decoded"
+        tree, cache = listing.list_folder(path), cache_folder() / "decoded"
         names = class_folders(known, tree.parts["train"])
         pairs = {part: tree.labelled(part, names) for part in ("train", "test")}
         train, test = (
-            (folders.decode_once(files, mode, cache, f"{known.name}-{part}"), labels.numpy())
+            (decoding.decode_once(files, mode, cache, f"{known.name}-{part}"), labels.numpy())
             for part, (files, labels) in pairs.items()
         )
         is_jpeg = pairs["train"][0][0].suffix.lower() in (".jpg", ".jpeg")
