@@ -12,7 +12,7 @@ from course_utils.profiles import lesson_profile
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = lessons.notebooks(ROOT)
-MOST_MEMORY = 1536  # MB a kernel may take in the profile quick
+MOST_MEMORY = 1200  # MB of its own that a kernel may take in the profile quick, libraries mapped from disk apart
 LIMIT = 2 * 1024**3  # bytes of private memory that each process of a quick run gets, where the system can limit it
 
 
@@ -21,6 +21,20 @@ def limited():
     import resource
 
     resource.setrlimit(resource.RLIMIT_DATA, (LIMIT, LIMIT))
+
+
+def mapped_from_disk():
+    """Return the MB of library files that a process with the lessons' libraries has in memory at once.
+
+    They are shared among processes, can be dropped at any time, and are more or fewer by hundreds of MB as the disk's
+    cache is warm or cold; the recorded peak counts them.
+    """
+    code = "import torch, torchvision, matplotlib.pyplot, ipywidgets; print(open('/proc/self/status').read())"
+    if sys.platform != "linux":
+        return 336  # what is left of 1.5 GB
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("RssFile:"))
+    return int(line.split()[1]) / 1024
 
 
 CAN_LIMIT = limited if sys.platform == "linux" else None  # elsewhere the recorded peak alone is held to its bar
@@ -66,5 +80,5 @@ def test_a_lesson_runs_quickly_from_the_command_line(number, tmp_path):
     (entry,) = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["lessons"]
     assert entry["status"] == "passed" and entry["profile"] == "quick" and entry["lesson"] == number
     assert entry["figures"] and entry["settings"] == dict(lesson_profile(number).values["quick"])
-    assert entry["peak_memory_mb"] < MOST_MEMORY
+    assert entry["peak_memory_mb"] - mapped_from_disk() < MOST_MEMORY
     assert (tmp_path / entry["notebook"]).exists() and "1 of 1 passed" in (tmp_path / "index.html").read_text()
