@@ -103,7 +103,8 @@ class Lab:
         finally:
             window.close()
             for session in json.loads(self._ask("sessions")):
-                self._ask(f"sessions/{session['id']}", "DELETE")
+                if session["path"] == copy.name:  # other windows keep their kernels
+                    self._ask(f"sessions/{session['id']}", "DELETE")
 
     def _ask(self, what: str, method: str = "GET") -> bytes:
         request = urllib.request.Request(f"{self.url}/api/{what}", method=method)
