@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from course_utils import data
-from course_utils.data import parts
+from course_utils.data import decoding
 from course_utils.errors import DataError
 
 CLASSES = ("a", "b", "c")
@@ -164,19 +164,19 @@ def files(tmp_path):
 
 
 def test_decode_gives_the_files_pixels(files):
-    images = parts.decode(files[:2])
+    images = decoding.decode(files[:2])
     assert images.shape == (2, 3, 8, 12) and images.is_contiguous()
     assert np.array_equal(images[1].permute(1, 2, 0), np.asarray(Image.open(files[1])))
-    assert np.array_equal(parts.decode(files[:1], "L")[0, 0], np.asarray(Image.open(files[0]).convert("L")))
+    assert np.array_equal(decoding.decode(files[:1], "L")[0, 0], np.asarray(Image.open(files[0]).convert("L")))
 
 
 def test_pictures_of_different_sizes_need_a_size(files):
     with pytest.raises(DataError, match=r"differ in size .* pass size=\(height, width\)"):
-        parts.decode(files)
-    assert parts.decode(files, size=(6, 9)).shape == (3, 3, 6, 9)
+        decoding.decode(files)
+    assert decoding.decode(files, size=(6, 9)).shape == (3, 3, 6, 9)
 
 
 def test_a_size_scales_to_cover_and_cuts_the_middle_out(tmp_path):
     stripes = np.repeat(np.array([0, 100, 200], np.uint8), 10)  # (30,): three columns of ten pixels
     Image.fromarray(np.tile(stripes, (10, 1))).save(tmp_path / "stripes.png")
-    assert (parts.decode([tmp_path / "stripes.png"], "L", (10, 10)) == 100).all()
+    assert (decoding.decode([tmp_path / "stripes.png"], "L", (10, 10)) == 100).all()
