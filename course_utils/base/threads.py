@@ -8,7 +8,11 @@ for a moment only, and then sleep.
 Measured on Linux, two cores, pictures a second for a small network and `FashionNet`. Quiet: 1,430 and 5,030 as GNU's
 library (libgomp, in PyTorch's packages for Linux) waits by itself, 300,000 turns long; 1,477 and 5,490 with 10,000
 turns; 730 and 4,550 with none (`OMP_WAIT_POLICY=passive`). With two busy loops beside, in the same order: 461 and
-1,294; 627 and 1,983; 748 and 1,600. `benchmarks/threads.py` measures it again.
+1,294; 627 and 1,983; 748 and 1,600.
+
+Four trainings at once on the two cores, against one after another: 0.2 with the library's own wait, 0.5 with 10,000
+turns, 0.8 with 2,500 to 3,000, 1.1 with 1,000. A thousand turns cost a training that runs alone 8 %; 2,500 cost none
+that could be measured. `benchmarks/threads.py` measures it again.
 
 Documented only, not measured here: the libraries of LLVM and Intel (libomp, libiomp5md; in PyTorch's packages for macOS
 and Windows) spin for 200 milliseconds unless `KMP_BLOCKTIME` says otherwise, on some of Intel's processors for none
@@ -22,7 +26,7 @@ import math
 import os
 from collections.abc import MutableMapping
 
-BRIEF = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}  # turns of a loop; milliseconds
+BRIEF = {"GOMP_SPINCOUNT": "2500", "KMP_BLOCKTIME": "1"}  # turns of a loop; milliseconds
 CHOSEN = ("OMP_WAIT_POLICY", *BRIEF)  # by the user: then nothing is changed
 QUOTAS = (  # of a control group, Linux: (file with the quota, file with the period), both in microseconds
     ("/sys/fs/cgroup/cpu.max", None),  # version 2: both in one file
