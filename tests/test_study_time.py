@@ -83,6 +83,7 @@ def test_words_are_what_is_read(written, words):
         ("with figures.style():\n    y = f(x)", 1),
         ("if a:\n    b = 1\nelse:\n    assert c", 1),
         ("def f(ax):\n    return 1", 0),
+        ("print(figures.percent(x))", 0),
         ("try:\n    f()\nexcept ValueError as error:\n    print(error)", 0),
     ],
 )

@@ -109,6 +109,7 @@ def lines_aside(code: str) -> list[str]:
     A statement draws when it names `figures`, `plt`, `fig` or `ax` (or `figure`, `axes`), passes `ax=` or `alt=`, sets
     `alt`, or calls a method `plot` or `imshow`; proves when it is an `assert` or calls a name that begins with
     `assert`; and records when it calls `results.record`. All its lines count; of a block the lines of its head.
+    `figures.percent` only writes a number.
     """
     lines = code.split("\n")
     found: set[int] = set()
@@ -128,14 +129,22 @@ def _aside(statement: ast.stmt) -> set[int]:
         )
     within = set().union(*map(_aside, blocks))
     inside = {id(node) for block in blocks for node in ast.walk(block)}
-    head = [node for node in ast.walk(statement) if id(node) not in inside and node is not statement]
+    head = [node for node in _nodes(statement) if id(node) not in inside and node is not statement]
     if any(map(_speaks_of_it, head)):
         within |= set(range(statement.lineno, blocks[0].lineno))
     return within
 
 
 def _is_aside(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.Assert) or any(map(_speaks_of_it, ast.walk(statement)))
+    return isinstance(statement, ast.Assert) or any(map(_speaks_of_it, _nodes(statement)))
+
+
+def _nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """Give `node` and all below it, as `ast.walk` does, without calls of `figures.percent`'s name."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.Attribute) and ast.unparse(child) == "figures.percent"):
+            yield from _nodes(child)
 
 
 def _speaks_of_it(node: ast.AST) -> bool:
