@@ -1,3 +1,4 @@
+import gc
 import os
 
 import pytest
@@ -72,6 +73,12 @@ def pytest_collection_modifyitems(items):
         item.stash[TURN] = (SLOW.index(kinds[0]) if kinds else len(SLOW), late)
         item.add_marker(pytest.mark.xdist_group(shared(item, *kinds)))
     items.sort(key=lambda item: item.stash[TURN])
+
+
+def pytest_collection_finish():
+    """Let the collector of garbage pass by what has been loaded: a million objects that stay, half a second a time."""
+    gc.collect()
+    gc.freeze()
 
 
 def shared(item, kind="quick"):
