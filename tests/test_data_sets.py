@@ -174,6 +174,7 @@ def test_a_set_of_one_part_describes_itself(source):
     assert alone.describe().startswith("X: 3,200 training pictures of 8 classes, 32×32 crops")
 
 
+@pytest.mark.processes
 def test_data_loads_no_torchvision():
     code = "import sys; from course_utils import data, pictures; data.load, pictures.grid; "
     code += "print('torchvision' in sys.modules)"

@@ -85,13 +85,16 @@ def test_every_control_of_the_range_test_takes_its_ends_and_values_between(setti
     pictures = {panel.picture.value}
     for control in every_control(panel):
         first = control.value
-        for value in several_values(control):
+        values = several_values(control)
+        if len(values) == 7:
+            values = values[::2]  # both ends and two between
+        for value in values:
             control.value = value
             assert panel.error is None and panel.alert.value == ""
             pictures.add(panel.picture.value)
         control.value = first
     panel.set(**panel.first_values)
-    assert len(pictures) > 25 and figures_in_memory() <= before
+    assert len(pictures) > 15 and figures_in_memory() <= before
 
 
 def test_the_panel_shows_the_true_range_test_and_leaves_random_numbers_alone(settings):
@@ -122,11 +125,11 @@ def test_the_sliders_draw_the_schedule_live_and_shapes_fill_them_in(panel):
     before = figures_in_memory()
     pictures = {panel.picture.value}
     for knot in panel.knots:
-        for exponent in (-5, -4.2, -0.8, 0):
+        for exponent in (-5, -0.8, 0):
             knot.value = 10**exponent
             pictures.add(panel.picture.value)
             assert panel.error is None
-    assert len(pictures) > 20 and figures_in_memory() <= before
+    assert len(pictures) > 15 and figures_in_memory() <= before
     for name in schedule_race.SHAPES:
         panel.shape.value = name
         assert panel.lanes[schedule_race.OWN].planned[0] == pytest.approx(panel.rates[0])
