@@ -15,7 +15,7 @@ RUN ?=
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet $(CONSTRAINTS:%=--constraint %)
 
 # Two workers; the long tests first, and together what shares a server, a site or a notebook (tests/conftest.py).
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest -n 2
 
 .PHONY: run test check quick processes lessons browser nbval benchmarks outcomes lab lint build site clean
 .DEFAULT_GOAL := run

@@ -13,6 +13,7 @@ import course_utils
 from course_utils import exercises, widgets
 from course_utils.base import lessons
 
+pytestmark = pytest.mark.processes
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = lessons.sources(ROOT)
 CONTENTS = [

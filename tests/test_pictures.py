@@ -171,7 +171,7 @@ def test_a_damaged_png_is_refused(photo):
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_random_damage_gives_a_picture_or_a_data_error_and_nothing_else(data):
     form = data.draw(st.sampled_from(["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM"]))
     whole = bytearray(encoded(Image.linear_gradient("L").resize((24, 18)).convert("RGB"), form).getvalue())
@@ -407,7 +407,7 @@ def test_normalise_equals_torchvision(photo):
     seed=st.integers(0, 2**31),
     data=st.data(),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_unnormalise_undoes_normalise(shape, seed, data):
     images = torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     per_channel = st.lists(st.floats(0.01, 1), min_size=shape[1], max_size=shape[1])

@@ -110,14 +110,16 @@ def test_training_learns_in_its_thread_and_leaves_the_given_network_and_random_n
 
 
 def test_the_same_start_gives_the_same_run_as_without_a_thread(panel):
+    panel.most_steps = 30
     panel.run.start()
     panel.run.wait(LONG)
     first = panel.record
     panel.run.start()
     panel.run.wait(LONG)
     assert panel.record.losses == first.losses and panel.record is not first
-    alone = panel.trained_at(panel.rate.value, 60)
+    alone = panel.trained_at(panel.rate.value, 30)
     assert alone.losses == first.losses and alone.checks == first.checks
+    assert len(alone.losses) == 30 and len(alone.checks) == 1
 
 
 def test_the_slider_counts_from_the_next_step_and_the_buttons_say_what_they_do(panel):

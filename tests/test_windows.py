@@ -33,7 +33,7 @@ def all_ones(kernel, stride, padding, dilation):
     return conv
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(layers)
 def test_receptive_field_is_what_gradients_measure(described):
     field = receptive_field(described)
@@ -77,7 +77,7 @@ def test_receptive_field_refuses_what_it_cannot_follow(given_layers, error, sent
         convolution.receptive_field(given_layers)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(layers)
 def test_the_drawing_holds_each_square_inside_the_next(described):
     field = receptive_field(described)
