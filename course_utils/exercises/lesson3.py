@@ -7,15 +7,20 @@ use only names that the lesson imports: a copy runs in its cell.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from course_utils import data, training
+from course_utils.data import samples
+from course_utils.errors import CourseError
 from course_utils.exercises.checking import Check, attempted, call, exercise
-from course_utils.exercises.differences import first_difference
+from course_utils.exercises.differences import described, first_difference
 from course_utils.exercises.quiz import read_quiz
+from course_utils.models.shapes import shape_trace
 
 LESSON = "03"
 
@@ -127,7 +132,7 @@ def _step(most: float, *, stale: bool = False) -> Check:
     question="Write a training step that scales all gradients down together when their norm is larger than `most`.",
     checks=[_step(0.5), _step(0.01), _step(1000.0), _step(0.5, stale=True)],
     hints=[
-        "Start from the five lines: predict, measure (F.cross_entropy), clear, slopes, step. Clip before the step.",
+        "Start from the five lines (predict, compare, clear, differentiate, step) and clip before the step.",
         "The norm of all gradients together is the root of the sum of all squares, over all parameters.",
         "If the norm is larger than `most`, multiply every parameter's .grad by most / norm; else leave them alone.",
     ],
@@ -145,6 +150,122 @@ def clipped_step(
         for gradient in gradients:
             gradient *= most / norm
     optimizer.step()
+
+
+PICTURES = torch.zeros(2, 1, 28, 28)
+MOST_NUMBERS, ENOUGH = 30_000, 0.45
+CLOTHES = tuple("0123456789")  # names are not asked for
+MEAN, STD = (0.286,), (0.353,)  # of the sample's training pictures
+
+
+def _built(make: Callable[..., Any]) -> tuple[nn.Module | None, str]:
+    """Return the network that `make` builds, and what is wrong with it in words, or an empty text."""
+    network, failure = attempted(make)
+    if failure:
+        return None, failure
+    if not isinstance(network, nn.Module):
+        return None, f"gave {described(network)}, expected a network, an nn.Module"
+    scores, failure = attempted(network.eval(), PICTURES)
+    if failure:
+        return None, f"gave a network that {failure}"
+    if not isinstance(scores, torch.Tensor) or scores.shape != (2, 10):
+        return None, f"gave a network that answers {described(scores)} to pictures (2, 1, 28, 28), expected (2, 10)"
+    return network, ""
+
+
+def _same_layers(answer: Callable[..., Any], reference: Callable[..., Any]) -> str | None:
+    network, wrong = _built(answer)
+    if network is None:
+        return f"lenet() {wrong}."
+    expected = shape_trace(reference(), (1, 1, 28, 28)).rows
+    got = [row for row in shape_trace(network, (1, 1, 28, 28)).rows if row.kind not in ("Flatten", "ReLU")]
+    for place, row in enumerate(row for row in expected if row.kind not in ("Flatten", "ReLU")):
+        if place == len(got):
+            return f"layer {place + 1} is missing, expected {row.kind} with output {row.shape[1:]}."
+        mine = got[place]
+        if (mine.kind, mine.shape, mine.parameters) != (row.kind, row.shape, row.parameters):
+            return (
+                f"layer {place + 1} is {mine.kind} with output {mine.shape[1:]} and {mine.parameters:,} numbers, "
+                f"expected {row.kind} with {row.shape[1:]} and {row.parameters:,}."
+            )
+    if len(got) > place + 1:
+        return f"there is a layer too many, {got[place + 1].kind}."
+    with torch.inference_mode():
+        for parameter in network.parameters():
+            parameter.fill_(-0.01)  # makes every value behind a layer negative: without a ReLU it stays so
+        no_relu = network(torch.ones(1, 1, 28, 28))
+    return None if torch.allclose(no_relu, torch.tensor(-0.01)) else "a ReLU is missing, or there is one too many."
+
+
+@exercise(
+    question="Return a network for pictures (N, 1, 28, 28) with the layers of the table.",
+    checks=[_same_layers],
+    hints=[
+        "nn.Sequential(...) takes the layers in order; nn.Conv2d(1, 6, 5, padding=2) is the first.",
+        "nn.Flatten() turns 16 maps of 5 × 5 into the numbers that the first dense layer takes: how many are they?",
+        "A ReLU follows every layer that learns, but not the last: logits may be negative.",
+    ],
+)
+def lenet() -> nn.Module:
+    """Return a network close to LeNet-5 (LeCun et al. 1998), for pictures (N, 1, 28, 28)."""
+    return nn.Sequential(
+        *(nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),  # (N, 6, 14, 14)
+        *(nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2)),  # (N, 16, 5, 5)
+        *(nn.Flatten(), nn.Linear(16 * 5 * 5, 120), nn.ReLU(), nn.Linear(120, 10)),
+    )
+
+
+def moved_accuracy(network: nn.Module) -> float:
+    """Return how often a network is right about clothes that have moved by six pixels, trained on unmoved ones.
+
+    Trains it on 5,000 pictures of the embedded sample: 2 epochs, batches of 64, AdamW, one-cycle up to 0.01.
+    """
+    train, test = (
+        data.TensorPart(torch.from_numpy(images.copy()), torch.from_numpy(labels.copy()), CLOTHES, name, MEAN, STD)
+        for name in ("train", "test")
+        for images, labels in [samples.fashion_mnist(name)]
+    )
+    torch.manual_seed(0)
+    batches = data.batches(train.take(5000), 64, shuffle=True)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.01, total_steps=2 * len(batches))
+    training.fit(network, batches, epochs=2, optimizer=optimizer, scheduler=schedule, progress=False)
+    asked = test.take(1000)
+    moved = replace(asked, images=F.pad(asked.images, (6, 0))[..., :28])
+    return training.evaluate(network, data.batches(moved, 500)).accuracy
+
+
+def _steady(answer: Callable[..., Any], reference: Callable[..., Any]) -> str | None:
+    network, wrong = _built(answer)
+    if network is None:
+        return f"steady_network() {wrong}."
+    numbers = sum(parameter.numel() for parameter in network.parameters())
+    if not 0 < numbers <= MOST_NUMBERS:
+        return f"it has {numbers:,} numbers to learn, expected 1 to {MOST_NUMBERS:,}."
+    try:
+        share = moved_accuracy(network)
+    except (CourseError, RuntimeError) as error:
+        return f"it could not be trained: {str(error).splitlines()[0]}"
+    return None if share >= ENOUGH else f"it is right about {share:.1%} of the moved pictures, expected {ENOUGH:.0%}."
+
+
+@exercise(
+    question="Return a network with at most 30,000 numbers that still knows clothes moved by six pixels.",
+    checks=[_steady],
+    hints=[
+        "What a filter finds moves with the picture. It is the dense layer behind that asks where.",
+        "nn.AdaptiveAvgPool2d(1) averages each map over all its places: what is left says whether, not where.",
+        "Blocks of convolution, pooling, batch normalisation and ReLU, then that average, nn.Flatten() and nn.Linear.",
+    ],
+)
+def steady_network() -> nn.Module:
+    """Return a network whose answer hardly depends on where the clothes are: it averages over all places."""
+    return nn.Sequential(
+        *(nn.Conv2d(1, 8, 3, padding=1), nn.MaxPool2d(2), nn.BatchNorm2d(8), nn.ReLU()),  # (N, 8, 14, 14)
+        *(nn.Conv2d(8, 24, 3, padding=1), nn.MaxPool2d(2), nn.BatchNorm2d(24), nn.ReLU()),  # (N, 24, 7, 7)
+        *(nn.Conv2d(24, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU()),  # (N, 64, 7, 7)
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10)),  # (N, 10)
+    )
 
 
 quiz = read_quiz("lesson3")
