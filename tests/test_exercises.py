@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from course_utils import exercises, learning_rate
+from course_utils import exercises, learning_rate, models
 from course_utils.base import lessons
 from course_utils.exercises.checking import EXERCISE, Exercise, call, is_untouched
 from course_utils.exercises.differences import described, first_difference
@@ -135,6 +135,25 @@ def always(parameters, most):
     norm = nn.utils.clip_grad_norm_(parameters, most)
     for parameter in parameters:
         parameter.grad *= max(most / norm, 1)
+
+
+def lenet_with(*, padding=2, hidden=(nn.ReLU,), end=(), pool=True):
+    def lenet():
+        side = 5 if padding == 2 else 4
+        layers = [nn.Conv2d(1, 6, 5, padding=padding), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU()]
+        layers += [nn.MaxPool2d(2)] if pool else [nn.AdaptiveAvgPool2d(5)]
+        layers += [nn.Flatten(), nn.Linear(16 * side * side, 120), *(layer() for layer in hidden), nn.Linear(120, 10)]
+        return nn.Sequential(*layers, *(layer() for layer in end))
+
+    return lenet
+
+
+def dense_network():
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+
+
+def placed_network():
+    return models.FashionNet(widths=(8, 16, 32))
 
 
 # --- lesson 6
@@ -413,6 +432,18 @@ WRONG = [
     ("precision", lambda m: m.diagonal() / m.sum(1), "precision(tensor([[8, 2], [4, 6]])): at [0], got 0.8, expected"),
     ("precision", lambda m: m.diagonal() / m.sum(0), "tensor([[6, 0], [4, 0]])): at [1], got nan, expected 0"),
     ("precision", lambda m: m.diagonal().double() / m.sum(0), "got a tensor of dtype float64, expected float32"),
+    ("lenet", lambda: None, "lenet() gave None, expected a network, an nn.Module"),
+    ("lenet", lenet_with(padding=0), "layer 1 is Conv2d with output (6, 24, 24) and 156 numbers, expected Conv2d with"),
+    ("lenet", lenet_with(pool=False), "layer 4 is AdaptiveAvgPool2d with output (16, 5, 5) and 0 numbers, expected Max"),
+    ("lenet", lenet_with(hidden=()), "a ReLU is missing, or there is one too many"),
+    ("lenet", lenet_with(end=(nn.ReLU,)), "a ReLU is missing, or there is one too many"),
+    ("lenet", lenet_with(end=(nn.Softmax,)), "there is a layer too many, Softmax"),
+    ("lenet", lambda: nn.Linear(784, 10), "lenet() gave a network that raised RuntimeError"),
+    ("lenet", lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 5)), "expected (2, 10)"),
+    ("steady_network", lambda: models.PublishedNet(), "it has 105,322 numbers to learn, expected 1 to 30,000"),
+    ("steady_network", dense_network, "of the moved pictures, expected 45%"),
+    ("steady_network", placed_network, "of the moved pictures, expected 45%"),
+    ("steady_network", lambda: nn.Flatten(), "gave a network that answers"),
     ("clipped_step", step(nothing), "with most=0.5: the parameter '1.weight' after the step, at [0, 0], got"),
     ("clipped_step", step(each_alone), "with most=0.5: the parameter '1.weight' after the step, at [0, 0], got"),
     ("clipped_step", step(each_number), "with most=0.5: the parameter '1.weight' after the step, at [0, 0], got"),
