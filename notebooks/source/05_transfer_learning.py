@@ -73,7 +73,7 @@
 # - [Where the code lives](#Where-the-code-lives)
 # - [What next](#What-next)
 
-# %%
+# %% tags=["hide-input"]
 try:
     from course_utils import environment
 except ImportError:  # on Colab, for example: install the course, and replace nothing
@@ -122,7 +122,7 @@ runs = None  # how many times each of them is done
 batch_size = None  # pictures in one step
 learning_rate = None  # learning rate of the head
 
-# %%
+# %% tags=["hide-input"]
 settings = profiles.load(
     "05", profile, seed=seed, pictures=pictures, pictures_used=pictures_used, test_used=test_used,
     resolution=resolution, side=side, epochs=epochs, runs=runs, batch_size=batch_size, learning_rate=learning_rate,
