@@ -87,7 +87,7 @@ class ShapeTrace:
         steps += [(row.kind, row.shape) for row in self.rows if row.kind not in UNDRAWN]
         with figures.style():
             if ax is None:
-                ax = Figure(figsize=(1.02 * len(steps) + 0.3, 2.5)).subplots()
+                ax = Figure(figsize=(min(9.5, 0.92 * len(steps) + 0.6), 2.2)).subplots()
             x, middles = 0.0, []
             for kind, shape in steps:
                 is_maps = len(shape) == 4
@@ -101,9 +101,9 @@ class ShapeTrace:
                 right = x + wide + 0.09 * (layers - 1)
                 middles.append((x + right) / 2)
                 size = f"{shape[1]} × {shape[2]} × {shape[3]}" if is_maps else f"{shape[1]}"
-                ax.text(middles[-1], -1.75, f"{_drawn_as(kind)}\n{size}", ha="center", va="top", fontsize=8)
+                ax.text(middles[-1], -1.75, f"{_drawn_as(kind)}\n{size}", ha="center", va="top", fontsize=9)
                 x = max(right, middles[-1] + 0.62) + 0.45
-            ax.set(xlim=(-0.3, x - 0.2), ylim=(-2.7, 1.9), aspect="equal")
+            ax.set(xlim=(-0.3, x - 0.2), ylim=(-2.5, 1.8), aspect="equal")
             ax.set_title("What comes out behind each layer: channels × rows × columns, or numbers")
             ax.axis("off")
         return ax.figure

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from course_utils import figures
 from course_utils.training.smoothing import smooth
@@ -65,13 +65,13 @@ class LossCurve:
             if self.guessing is not None:
                 ax.axhline(self.guessing, color=figures.GREY, linestyle=":", linewidth=1.5, label="guessing")
             ax.set(xlabel="step", ylabel="loss", ylim=(0, None), title=self.sentence())
-            ax.legend(loc="upper right", ncols=3)
+            ax.legend(loc="upper right", bbox_to_anchor=(1, 0.88))
         return figure
 
     def sentence(self) -> str:
         """Say in words where the loss began and where it is."""
         now = smooth(self.losses, BETA)[-1]
-        name = f"{self.title}: " if self.title else ""
+        name = f"{self.title}, " if self.title else ""
         return f"{name}loss {self.losses[0]:.2f} → {now:.2f} in {len(self.losses):,} steps"
 
     def _show(self) -> None:
@@ -82,10 +82,7 @@ class LossCurve:
         from IPython.display import display
 
         with figures.style():
-            data, metadata = figures.bundle(self.plot(), f"A falling line. {self.sentence()}.")
-        self._place(display, data, metadata)
-
-    def _place(self, display: Any, data: dict[str, str], metadata: dict[str, Any]) -> None:
+            data, metadata = figures.bundle(self.plot(), f"The loss of each batch, and its average: {self.sentence()}.")
         if self._handle is None:
             self._handle = display(data, metadata=metadata, raw=True, display_id=True)
         else:
