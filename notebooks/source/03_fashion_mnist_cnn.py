@@ -185,8 +185,9 @@ figures.show(
         columns=8,
         title="Ten classes, four pictures each",
     ),
-    alt="Forty small grey pictures in rows of eight: T-shirts, trousers, pullovers, "
-    "dresses, coats, sandals, shirts, sneakers, bags and ankle boots, four of each.",
+    alt="Forty small grey pictures in rows of eight: T-shirts, trousers, "
+    "pullovers, dresses, coats, sandals, shirts, sneakers, bags and ankle "
+    "boots, four of each.",
 )
 
 # %% [markdown]
@@ -302,22 +303,22 @@ for count in (60_000, 10_000):
 # memory, so there is a shorter way: index the tensor with 32 numbers at once, and normalise the batch in one go. That
 # is `data.batches`.
 
-
 # %%
+whole_batches = data.batches(train_part, size=32, device=device)
+in_order = DataLoader(Clothes(train_part), batch_size=32)
+at_once, one_by_one = next(iter(whole_batches)), next(iter(in_order))
+assert_close(at_once[0].cpu(), one_by_one[0])
+
+
+# %% tags=["hide-input"]
 def pictures_per_second(batches):
     start = time.perf_counter()
     count = sum(len(labels) for _, labels in batches)
     return count / (time.perf_counter() - start)
 
 
-whole_batches = data.batches(train_part, size=32, device=device)
-in_order = DataLoader(Clothes(train_part), batch_size=32)
-assert_close(next(iter(whole_batches))[0].cpu(), next(iter(in_order))[0])
-
-# %% tags=["hide-input"]
-loader_speedup = pictures_per_second(whole_batches) / pictures_per_second(
-    loader
-)
+loader_speedup = pictures_per_second(whole_batches)
+loader_speedup /= pictures_per_second(loader)
 results.record(".0f", loader_speedup=loader_speedup)
 
 # %% [markdown]
@@ -596,8 +597,11 @@ curve.finish()
 # the pale line jumps; only the average tells you where things go.
 #
 # `training.fit` is this loop with its surroundings: it keeps a history, moves the learning rate, can stop early, and
-# saves its state. Inside are the same five lines. The proof is that the same start and the same ten batches lead both
-# to the same weights:
+# saves its state. Inside are the same five lines.
+#
+# ### Go deeper: the same loop in a box
+#
+# The proof is that the same start and the same ten batches lead both to the same weights:
 
 # %%
 some = [batch for _, batch in zip(range(10), batches)]
@@ -641,9 +645,9 @@ with figures.style():
     )
 figures.show(
     fig,
-    alt="Ten pictures of weights, one for each class, red where brightness speaks for "
-    "it and blue where it speaks against it. Outlines of trousers, a dress, a bag and "
-    "a boot can be made out in noise.",
+    alt="Ten pictures of weights, one for each class, red where brightness "
+    "speaks for it and blue where it speaks against it. Outlines of trousers, "
+    "a dress, a bag and a boot can be made out in noise.",
 )
 
 # %% [markdown]
@@ -773,9 +777,10 @@ assert models.count_parameters(fixed) == models.count_parameters(
 )
 figures.show(
     fixed_trace.plot(),
-    alt="The fixed tutorial network from left to right: a picture of 28 by 28 pixels, "
-    "four convolutions and two poolings whose maps get smaller and more, down to 32 "
-    "maps of 2 by 2, then dense layers of 256, 128 and 10 numbers.",
+    alt="The fixed tutorial network from left to right: a picture of 28 by 28 "
+    "pixels, four convolutions and two poolings whose maps get smaller and "
+    "more, down to 32 maps of 2 by 2, then dense layers of 256, 128 and 10 "
+    "numbers.",
 )
 
 # %% [markdown]
@@ -940,8 +945,8 @@ print(f"{models.count_parameters(ours):,} numbers to learn")
 figures.show(
     our_trace.plot(),
     alt="Our network from left to right: a picture of 28 by 28 pixels, three "
-    "convolutions, each followed by a pooling, with 16, 48 and 96 channels, down to "
-    "maps of 3 by 3, then 10 scores.",
+    "convolutions, each followed by a pooling, with 16, 48 and 96 channels, "
+    "down to maps of 3 by 3, then 10 scores.",
 )
 
 # %% [markdown]
@@ -963,7 +968,7 @@ print(f"multiplications: tutorial {tutorial_work:,}, ours {our_work:,}")
 # same pictures, the best of three rounds.
 
 
-# %%
+# %% tags=["hide-input"]
 def seconds_for(model, batches):
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     start = time.perf_counter()
@@ -1050,9 +1055,9 @@ with figures.style():
     right.legend()
 figures.show(
     fig,
-    alt="Left, the learning rate over the steps: it rises for the first third and falls "
-    "to almost 0. Right, histograms of one channel: narrow before batch "
-    "normalisation, spread around 0 with standard deviation 1 after it.",
+    alt="Left, the learning rate over the steps: it rises for the first third "
+    "and falls to almost 0. Right, histograms of one channel: narrow before "
+    "batch normalisation, spread around 0 with standard deviation 1 after it.",
 )
 
 # %% [markdown]
@@ -1101,9 +1106,9 @@ model, history = train_with(settings.seed)
 # %% tags=["hide-input"]
 figures.show(
     history.plot(),
-    alt="Two charts over the epochs, each with a curve for training and one for "
-    "validation. Left: over the whole run the losses fall. Right: the accuracies rise; "
-    "the best validation accuracy is circled.",
+    alt="Two charts over the epochs, each with a curve for training and one "
+    "for validation. Left: over the whole run the losses fall. Right: the "
+    "accuracies rise; the best validation accuracy is circled.",
 )
 results.record(
     ".1%",
@@ -1130,7 +1135,7 @@ results.record(
 # Which of the changes does the accuracy owe itself to? Leave one out at a time:
 
 
-# %%
+# %% tags=["hide-input"]
 def without_normalisation():
     net = models.FashionNet()
     for part in net.features:
@@ -1316,9 +1321,10 @@ upper = ["T-shirt/top", "Pullover", "Coat", "Shirt", "Dress"]
 shoes = ["Sandal", "Sneaker", "Ankle boot"]
 figures.show(
     confusion.plot(),
-    alt="A table of ten by ten fields: rows are the true classes, columns the guesses, in "
-    "per cent of the true class. Off the diagonal, the clothes for the upper body form "
-    "one block of mistakes and the three kinds of shoes another.",
+    alt="A table of ten by ten fields: rows are the true classes, columns the "
+    "guesses, in per cent of the true class. Off the diagonal, the clothes for "
+    "the upper body form one block of mistakes and the three kinds of shoes "
+    "another.",
 )
 wrong_table = matrix.clone().fill_diagonal_(0)
 inside = 0
@@ -1369,8 +1375,9 @@ wrong = diagnosis.mistakes(
 )
 figures.show(
     wrong.plot(),
-    alt="Twelve validation pictures, each with its true class, the wrong guess, and the "
-    f"network's probability for it; the lowest is {wrong.confidence.min():.1%}.",
+    alt="Twelve validation pictures, each with its true class, the wrong "
+    "guess, and the network's probability for it; the lowest is "
+    f"{wrong.confidence.min():.1%}.",
 )
 
 # %% [markdown]
@@ -1446,8 +1453,9 @@ with figures.style():
     )
 figures.show(
     fig,
-    alt="Above, six filters of 3 by 3 numbers with red and blue halves; below each its "
-    "answer to an ankle boot: outlines, upper or lower edges, or the whole boot.",
+    alt="Above, six filters of 3 by 3 numbers with red and blue halves; below "
+    "each its answer to an ankle boot: outlines, upper or lower edges, or the "
+    "whole boot.",
 )
 
 # %% [markdown]
