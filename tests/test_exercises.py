@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from course_utils import exercises, learning_rate
+from course_utils import exercises, learning_rate, models
 from course_utils.base import lessons
 from course_utils.exercises.checking import EXERCISE, Exercise, call, is_untouched
 from course_utils.exercises.differences import described, first_difference
@@ -135,6 +135,25 @@ def always(parameters, most):
     norm = nn.utils.clip_grad_norm_(parameters, most)
     for parameter in parameters:
         parameter.grad *= max(most / norm, 1)
+
+
+def lenet_with(*, padding=2, hidden=(nn.ReLU,), end=(), pool=True):
+    def lenet():
+        side = 5 if padding == 2 else 4
+        layers = [nn.Conv2d(1, 6, 5, padding=padding), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU()]
+        layers += [nn.MaxPool2d(2)] if pool else [nn.AdaptiveAvgPool2d(5)]
+        layers += [nn.Flatten(), nn.Linear(16 * side * side, 120), *(layer() for layer in hidden), nn.Linear(120, 10)]
+        return nn.Sequential(*layers, *(layer() for layer in end))
+
+    return lenet
+
+
+def dense_network():
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+
+
+def placed_network():
+    return models.FashionNet(widths=(8, 16, 32))
 
 
 # --- lesson 6
@@ -413,6 +432,22 @@ WRONG = [
     ("precision", lambda m: m.diagonal() / m.sum(1), "precision(tensor([[8, 2], [4, 6]])): at [0], got 0.8, expected"),
     ("precision", lambda m: m.diagonal() / m.sum(0), "tensor([[6, 0], [4, 0]])): at [1], got nan, expected 0"),
     ("precision", lambda m: m.diagonal().double() / m.sum(0), "got a tensor of dtype float64, expected float32"),
+    ("lenet", lambda: 3, "lenet() gave 3, expected a network, an nn.Module"),
+    ("lenet", lenet_with(padding=0), "layer 1 is Conv2d with output (6, 24, 24) and 156 numbers, expected Conv2d with"),
+    (
+        "lenet",
+        lenet_with(pool=False),
+        "layer 4 is AdaptiveAvgPool2d with output (16, 5, 5) and 0 numbers, expected Max",
+    ),
+    ("lenet", lenet_with(hidden=()), "a ReLU is missing, or there is one too many"),
+    ("lenet", lenet_with(end=(nn.ReLU,)), "a ReLU is missing, or there is one too many"),
+    ("lenet", lenet_with(end=(nn.Sigmoid,)), "there is a layer too many, Sigmoid"),
+    ("lenet", lambda: nn.Linear(784, 10), "lenet() gave a network that raised RuntimeError"),
+    ("lenet", lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 5)), "expected (2, 10)"),
+    ("steady_network", lambda: models.PublishedNet(), "it has 108,154 numbers to learn, expected 1 to 30,000"),
+    ("steady_network", dense_network, "of the moved pictures, expected 45%"),
+    ("steady_network", placed_network, "of the moved pictures, expected 45%"),
+    ("steady_network", lambda: nn.Flatten(), "gave a network that answers"),
     ("clipped_step", step(nothing), "with most=0.5: the parameter '1.weight' after the step, at [0, 0], got"),
     ("clipped_step", step(each_alone), "with most=0.5: the parameter '1.weight' after the step, at [0, 0], got"),
     ("clipped_step", step(each_number), "with most=0.5: the parameter '1.weight' after the step, at [0, 0], got"),
@@ -564,10 +599,10 @@ def test_the_lesson_checks_each_of_its_exercises_right_after_its_stub(module):
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.LESSON)
 def test_the_lessons_own_blank_cells_run_and_are_not_attempted(module, capsys):
-    cells = SOURCES[module.LESSON].read_text(encoding="utf-8").partition("# ## Exercises\n")[2].split("\n# %%")
+    cells = SOURCES[module.LESSON].read_text(encoding="utf-8").split("\n# %%")
     namespace = {"exercises": exercises}
     for cell in cells:
-        if re.search(r"^(def \w+\(.*\): \.\.\.|exercises\..*)$", cell, re.MULTILINE):
+        if re.search(r"^(def \w+\(.*\): \.\.\.|exercises\.\w+\.\w+\.check\(.*)$", cell, re.MULTILINE):
             exec(compile(cell, "<cell>", "exec"), namespace)
     names = [each.name for each in ALL.values() if each.lesson == module.LESSON]
     assert capsys.readouterr().out == "".join(f"○ not attempted: {name} is still blank.\n" for name in names)
@@ -653,6 +688,7 @@ def test_an_answer_that_spoils_its_inputs_fools_no_check_and_harms_no_later_one(
     plain = {  # answers whose arguments are numbers, texts and other things that cannot be spoiled
         "from_hex", "dense_megabytes", "perfect_rate", "same_padding", "flat_size", "head_parameters", "prepare",
         "layer_rates", "rate_ladder", "cycle_steps", "one_cycle_rate", "amdahl", "batch_bytes", "slices", "keras_count",
+        "lenet", "steady_network",
     }  # fmt: skip
     tensors = exercise.name not in plain
     outcome = exercise.check(spoiling)

@@ -80,7 +80,7 @@ def test_every_control_of_the_feature_maps_takes_all_its_values(trained, part):
     assert operate_everything(panel) > 15
     assert figures_in_memory() <= before
     data_, metadata = panel._repr_mimebundle_()
-    assert VIEW in data_ and "feature maps of 3 layers" in data_["text/plain"] and metadata
+    assert VIEW in data_ and "Three rows of maps" in data_["text/plain"] and metadata
 
 
 def test_the_feature_maps_are_the_layers_answers_to_the_chosen_picture(trained, part):
@@ -168,3 +168,15 @@ def test_the_rate_of_the_training_takes_its_values(panel):
     for exponent in (-4, -3, -2, -1, 0, 0.5, 1):
         panel.rate.value = 10**exponent
         assert panel.error is None
+
+
+def test_the_three_rates_do_what_the_lesson_says_of_them(clothes):
+    training.seed_everything(0)
+    panel = lesson3.LiveTraining(
+        models.FashionNet(),
+        data.batches(clothes.train.take(4000), 128, shuffle=True),
+        data.batches(clothes.validation.take(500), 500),
+    )
+    slow, quick, wild = (panel.trained_at(rate, 60) for rate in (0.001, 0.1, 3.0))
+    assert quick.smoothed()[-1] < slow.smoothed()[-1] - 0.2 < slow.losses[0] - 0.7  # it crawls, but it learns
+    assert wild.broken or min(wild.losses[-10:]) > 1.9
