@@ -99,7 +99,7 @@ def stamped_source(text: str, repository: str, file: str) -> str:
     for position, cell in enumerate(cells):
         if cell.startswith("# %% [markdown]") and words is None:
             words = position
-        elif re.match(r"# %%\s*\n", cell) and code is None:
+        elif re.match(r'# %%(?: tags=\["hide-input"\])?\s*\n', cell) and code is None:
             code = position
     if words is None or code is None:
         raise SettingError(f"The source of {file} needs a text cell and a code cell.")

@@ -13,6 +13,11 @@
 # %% [markdown]
 # # Your own pictures
 #
+# [Open in Colab][colab] · [Open on Binder][binder]
+#
+# [colab]: https://colab.research.google.com/github/pixels-to-predictions/pixels-to-predictions/blob/main/notebooks/B_your_own_pictures.ipynb
+# [binder]: https://mybinder.org/v2/gh/pixels-to-predictions/pixels-to-predictions/main?urlpath=lab%2Ftree%2Fnotebooks%2FB_your_own_pictures.ipynb
+#
 # **The question: can you make a classifier of things in your home, and know how far to trust it?**
 #
 # Photograph three things, thirty times each. An hour later a file on your disk tells them apart, and you can ask it
