@@ -54,6 +54,11 @@ WRONG = {
         "def kernel_to_pytorch(kernel): return kernel.permute(3, 2, 1, 0)",
         "kernel_to_pytorch(<float32 tensor, shape (3, 3, 1, 4)>): at [0, 0, 0, 1], got 12, expected 4",
     ),
+    "B": (
+        "bits_apart",
+        "def bits_apart(first, second): return int((first != second).sum())",
+        "got 6, expected 0",
+    ),
 }
 
 SETUP = """\
