@@ -1,12 +1,30 @@
-"""Did you mean …? The closest of the known names."""
+"""Words and numbers for readers: did you mean …?, and one form for shares."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
+
+NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def closest(name: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'epochs'?" when something in `known` is close to `name`, else an empty text."""
     match = difflib.get_close_matches(name, [str(item) for item in known], n=1)
     return f"; did you mean {match[0]!r}?" if match else ""
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """Return a share as a reader sees it everywhere in the course: 0.9214 as "92.1 %"."""
+    return in_form(share, f".{digits}%")
+
+
+def in_form(value: Any, form: str, space: str = " ") -> str:
+    """Return `value` formatted as `form` says, with `space` before a percent sign.
+
+    Raises:
+        ValueError, TypeError: for a form that is none, or does not suit the value.
+    """
+    text = format(value, form)
+    return f"{text[:-1]}{space}%" if form.endswith("%") else text

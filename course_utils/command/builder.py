@@ -14,7 +14,7 @@ from course_utils import results
 from course_utils.base.files import replace_file
 from course_utils.base.lessons import choose, find_root, notebooks, sources
 from course_utils.base.machine import describe_machine, versions
-from course_utils.command.notebooks import prose
+from course_utils.command.notebooks import folds, prose
 from course_utils.command.notebooks.execution import Execution, execute
 from course_utils.command.notebooks.normalise import KERNEL, LANGUAGE, normalised, to_json
 from course_utils.command.notebooks.parameters import checked_parameters
@@ -95,7 +95,7 @@ def build(
 def fill_again(lesson: str | int, root: Path | None = None) -> Build:
     """Fill the lesson's text again from its source and the recorded figures, without running anything.
 
-    For changes of prose alone.
+    For changes of prose and tags alone.
 
     Raises:
         RunError: when there is no notebook yet, or code has changed since it was built.
@@ -109,7 +109,10 @@ def fill_again(lesson: str | int, root: Path | None = None) -> Build:
     if code_of(built) != code_of(wanted):
         raise RunError(f"The code of lesson {number} has changed since it was built; run `course build {number}`.")
     outputs = iter([cell for cell in built["cells"] if cell["cell_type"] == "code"])
-    cells = [next(outputs) if cell["cell_type"] == "code" else cell for cell in wanted["cells"]]
+    cells = [
+        {**next(outputs), "metadata": cell["metadata"]} if cell["cell_type"] == "code" else cell
+        for cell in wanted["cells"]
+    ]
     about = built["metadata"]["course"]
     done = normalised({"cells": cells}, number, about, root)
     outcome = Build(number, path)
@@ -131,10 +134,12 @@ def to_notebook(source: Path) -> dict[str, Any]:
     except (ValueError, OSError, SyntaxError) as error:
         raise RunError(f"{source.name} cannot be read as a percent script: {error}.") from error
     cells = []
-    for cell in converted.cells:
-        clean = {"cell_type": cell.cell_type, "metadata": dict(cell.metadata), "source": cell.source}
-        if cell.cell_type == "code":
+    for cell in folds.apart(map(dict, converted.cells)):
+        clean = {"cell_type": cell["cell_type"], "metadata": dict(cell["metadata"]), "source": cell["source"]}
+        if cell["cell_type"] == "code":
             clean |= {"execution_count": None, "outputs": []}
+        else:
+            clean["source"] = folds.spaced(cell["source"])
         cells.append({**clean, "id": f"cell-{len(cells) + 1:02d}"})
     return {
         "cells": cells,

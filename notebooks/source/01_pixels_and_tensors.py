@@ -79,7 +79,7 @@
 # Where a paragraph begins with **Predict first**, stop and guess before you read on. A wrong guess is worth more than
 # no guess: it shows you exactly what you are about to learn.
 
-# %%
+# %% tags=["hide-input"]
 try:
     from course_utils import environment
 except ImportError:  # on Colab, for example: install the course, and replace nothing
@@ -114,7 +114,7 @@ start = None  # where the walk down the parabola begins
 rate = None  # its learning rate
 steps = None  # its number of steps
 
-# %%
+# %% tags=["hide-input"]
 settings = profiles.load("01", profile, seed=seed, boots=boots, start=start, rate=rate, steps=steps)
 
 # %% [markdown]

@@ -73,7 +73,7 @@
 # - [Where the code lives](#Where-the-code-lives)
 # - [What next](#What-next)
 
-# %%
+# %% tags=["hide-input"]
 try:
     from course_utils import environment
 except ImportError:  # on Colab, for example: install the course, and replace nothing
@@ -116,7 +116,7 @@ early_pool = None  # halve the pictures right after the first convolution
 cutout = None  # side of the square painted over in training pictures; 0 for none
 runs = None  # how many networks to train, each from other random numbers
 
-# %%
+# %% tags=["hide-input"]
 settings = profiles.load(
     "04", profile, seed=seed, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
     pictures_used=pictures_used, test_used=test_used, widths=widths, early_pool=early_pool, cutout=cutout, runs=runs,

@@ -68,7 +68,7 @@
 # - [Where the code lives](#Where-the-code-lives)
 # - [What next](#What-next)
 
-# %%
+# %% tags=["hide-input"]
 try:
     from course_utils import environment
 except ImportError:  # on Colab, for example: install the course, and replace nothing
@@ -111,7 +111,7 @@ epochs = None  # epochs that each network of the race trains
 runs = None  # seeds with which each schedule races
 live_steps = None  # batches of each network in the race that you draw for
 
-# %%
+# %% tags=["hide-input"]
 settings = profiles.load(
     "06", profile, seed=seed, pictures_used=pictures_used, test_used=test_used, batch_size=batch_size,
     test_steps=test_steps, epochs=epochs, runs=runs, live_steps=live_steps,

@@ -80,7 +80,7 @@
 # - [Where the code lives](#Where-the-code-lives)
 # - [What next](#What-next)
 
-# %%
+# %% tags=["hide-input"]
 try:
     from course_utils import environment
 except ImportError:  # on Colab, for example: install the course, and replace nothing
@@ -127,7 +127,7 @@ left_out = None  # tricks that the sprint tries to do without
 test_used = None  # how many test pictures are used
 processes = None  # processes that train together
 
-# %%
+# %% tags=["hide-input"]
 settings = profiles.load(
     "07", profile, seed=seed, ladder_pictures=ladder_pictures, ladder_epochs=ladder_epochs,
     sprint_pictures=sprint_pictures, sprint_epochs=sprint_epochs, sprint_batch=sprint_batch,

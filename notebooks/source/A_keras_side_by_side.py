@@ -47,7 +47,7 @@
 # - [Where the code lives](#Where-the-code-lives)
 # - [What next](#What-next)
 
-# %%
+# %% tags=["hide-input"]
 try:
     from course_utils import environment
 except ImportError:  # on Colab, for example: install the course, and replace nothing
@@ -86,7 +86,7 @@ epochs = None  # how often each network sees every training picture
 pictures_used = None  # how many training pictures to use
 learning_rate = None  # of Adam, in both
 
-# %%
+# %% tags=["hide-input"]
 settings = profiles.load(
     "A", profile, seed=seed, epochs=epochs, pictures_used=pictures_used, learning_rate=learning_rate
 )

@@ -22,8 +22,7 @@ from typing import Any
 
 import psutil
 
-from course_utils.base.notes import FIGURES, SETTINGS, SOURCE
-from course_utils.command.notebooks.worker import MARK
+from course_utils.base.notes import FIGURES, MARK, SETTINGS, SOURCE
 
 ERROR_CLASS = "course-error"  # the widgets' name for it; importing them would need theirs
 TAG = re.compile(r"<[^>]*>")

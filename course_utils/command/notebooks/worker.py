@@ -19,7 +19,8 @@ from typing import Any
 
 import psutil
 
-MARK = "COURSE_RUN"  # environment variable: a random text that all processes of one run carry
+from course_utils.base.notes import MARK  # a random text that all processes of one run carry
+
 START_FAILURE = "Kernel died before replying to kernel_info"  # seen once in some 240 parallel starts
 FLOOD_PAUSE = 60  # seconds; the runner is quicker
 MOST_OUTPUT = 30_000_000  # characters in one notebook; a lesson's file must stay under 3 MB
