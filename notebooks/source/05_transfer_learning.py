@@ -173,7 +173,8 @@ device = "cuda" if torch.cuda.is_available() else "cpu"
 # %%
 network = transfer.backbone(settings.backbone)
 network.model.to(device)
-widgets.lesson5.own_picture({"ImageNet": network}, ("cat", "astronaut", "coffee", "raccoon"))
+examples = ("cat", "astronaut", "coffee", "raccoon")
+widgets.lesson5.own_picture({"ImageNet": network}, examples)
 
 # %% tags=["hide-input"]
 if network.name == "efficientnet_lite0":
@@ -225,7 +226,8 @@ for form, image in forms.items():
     with torch.inference_mode():
         shares = network.model(image[None].to(device)).softmax(dim=1)[0]
     sure, number = shares.max(dim=0)
-    print(f"{form:<16} {network.classes[number]:<20} {sure:.0%}")
+    name = network.classes[number]
+    print(f"{form:<16} {name:<20} {figures.percent(sure.item(), 0)}")
 
 # %% tags=["hide-input"]
 if network.name == "efficientnet_lite0":
@@ -249,10 +251,11 @@ families = "squeezenet1_0 mobilenet_v3_large efficientnet_b0 resnet18"
 families += " resnet50 convnext_tiny efficientnet_v2_s vgg16"
 facts = {}
 for name in families.split():
-    weights = torchvision.models.get_model_weights(name).DEFAULT
-    accuracy = weights.meta["_metrics"]["ImageNet-1K"]["acc@1"]  # in %
-    facts[name] = accuracy, weights.meta["num_params"] / 1e6, weights.meta["_ops"]
-    print(f"{name:<18} {accuracy:4.1f} %  {facts[name][1]:6.1f} M  {facts[name][2]:5.1f} G")
+    meta = torchvision.models.get_model_weights(name).DEFAULT.meta
+    accuracy = meta["_metrics"]["ImageNet-1K"]["acc@1"]  # in %
+    size, work = meta["num_params"] / 1e6, meta["_ops"]
+    facts[name] = accuracy, size, work
+    print(f"{name:<18} {accuracy:4.1f} %  {size:6.1f} M  {work:5.1f} G")
 
 # %% tags=["hide-input"]
 with figures.style():
@@ -309,7 +312,8 @@ net = transfer.backbone("resnet18", weights=None, device="meta")
 old = net.head_layer
 new = nn.Linear(old.in_features, 5, device="meta")
 net.model.set_submodule(net.head, new)  # or net.model.fc = new
-print("scores:", tuple(net.model(torch.zeros(1, 3, 224, 224, device="meta")).shape))
+blank = torch.zeros(1, 3, 224, 224, device="meta")
+print("scores:", tuple(net.model(blank).shape))
 print("learning:", sum(parameter.numel() for parameter in new.parameters()))
 
 # %% tags=["hide-input"]
@@ -375,13 +379,15 @@ probe = transfer.backbone(settings.backbone)
 for parameter in probe.model.parameters():
     parameter.requires_grad = False
 before = {key: value.clone() for key, value in probe.model.state_dict().items()}
-three = torch.stack([look(photograph(name)) for name in ("cat", "coffee", "hopper")])
+three = ("cat", "coffee", "hopper")
+three = torch.stack([look(photograph(name)) for name in three])
 probe.model.train()
 for _ in range(2):
     probe.model(three)
 after = probe.model.state_dict()
 moved = [key for key in before if not torch.equal(after[key], before[key])]
-print(f"{len(moved)} of {len(before)} tensors have changed, such as", *moved[:3], sep="\n")
+print(f"{len(moved)} of {len(before)} tensors have changed, such as")
+print(*moved[:3], sep="\n")
 
 # %% tags=["hide-input"]
 layers = sum(isinstance(layer, nn.BatchNorm2d) for layer in probe.model.modules())
@@ -419,8 +425,8 @@ for layer in probe.model.modules():
     if isinstance(layer, nn.BatchNorm2d):
         layer.eval()
 probe.model(three)
-after = probe.model.state_dict()
-assert all(torch.equal(after[key], before[key]) for key in before), "a buffer moved"
+for key, value in probe.model.state_dict().items():
+    assert torch.equal(value, before[key]), f"{key} has moved"
 
 # %% [markdown]
 # `transfer.freeze` makes it last: every later `train()` leaves the frozen layers in evaluation mode.
@@ -429,8 +435,8 @@ assert all(torch.equal(after[key], before[key]) for key in before), "a buffer mo
 transfer.freeze(probe.model, keep=probe.head)
 probe.model.train()
 probe.model(three)
-after = probe.model.state_dict()
-assert all(torch.equal(after[key], before[key]) for key in before), "a buffer moved"
+for key, value in probe.model.state_dict().items():
+    assert torch.equal(value, before[key]), f"{key} has moved"
 print("every parameter and every buffer is as it was, bit for bit")
 
 # %% tags=["hide-input"]
@@ -548,8 +554,9 @@ figures.show(
 
 # %%
 some = train.take(at_most=500, seed=settings.seed)
-small = [some.picture(i).convert("L").resize((16, 16)) for i in range(len(some))]
-small = torch.stack([to_tensor(each).float().flatten() for each in small])
+small = [some.picture(i).convert("L") for i in range(len(some))]
+small = [to_tensor(each.resize((16, 16))).float().flatten() for each in small]
+small = torch.stack(small)  # (N, 256)
 distance = torch.zeros(len(some))
 for label in some.labels.unique():
     members = some.labels == label
@@ -592,7 +599,9 @@ class Photographs(Dataset):
     def __init__(self, root, transform):
         folders = sorted(path for path in root.iterdir() if path.is_dir())
         self.classes = [path.name for path in folders]
-        self.items = [(file, label) for label, path in enumerate(folders) for file in sorted(path.iterdir())]
+        self.items = []  # pairs of a file and its label
+        for label, path in enumerate(folders):
+            self.items += [(file, label) for file in sorted(path.iterdir())]
         self.transform = transform
 
     def __len__(self):
@@ -635,7 +644,8 @@ by_chance = [
 ]
 random_view = v2.Compose([*by_chance, *steps[2:]])  # the end as above
 torch.manual_seed(settings.seed)
-loader = data.loader(train, 8, transform=random_view, shuffle=True, seed=settings.seed)
+shuffled = {"shuffle": True, "seed": settings.seed}
+loader = data.loader(train, 8, transform=random_view, **shuffled)
 images, labels = next(iter(loader))  # float32 (8, 3, side, side) and int64 (8,)
 
 # %% tags=["hide-input"]
@@ -672,7 +682,8 @@ for workers in (0, 2):
     start = time.perf_counter()
     count = sum(len(labels) for _, labels in loader)
     seconds[workers] = time.perf_counter() - start
-    print(f"{workers} workers: {count / seconds[workers]:5.0f} pictures a second")
+    speed = count / seconds[workers]
+    print(f"{workers} workers: {speed:5.0f} pictures a second")
 
 # %% tags=["hide-input"]
 assert count == len(timed), "the loader lost pictures"
@@ -700,7 +711,13 @@ else:
 # %%
 batch = torch.stack([view(train.picture(i)) for i in range(min(4, len(train)))])
 seen = []
-hook = network.head_layer.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0]))
+
+
+def keep(layer, inputs):
+    seen.append(inputs[0])
+
+
+hook = network.head_layer.register_forward_pre_hook(keep)
 with torch.inference_mode():
     network.model(batch.to(device))
 hook.remove()
@@ -729,12 +746,14 @@ print(f"the second time {again.computed} are computed")
 # moment, and it puts everything back as it was.
 
 # %%
-mine = transfer.replace_head(transfer.backbone(settings.backbone), classes, seed=settings.seed)
+mine = transfer.backbone(settings.backbone)
+mine = transfer.replace_head(mine, classes, seed=settings.seed)
 mine.model.to(device)
 head = mine.tail()  # the new head, with what follows it in the network
 optimizer = torch.optim.AdamW(head.parameters())
-batches = features.batches(settings.batch_size, shuffle=True, seed=settings.seed)
-found = learning_rate.range_test(head, batches, optimizer, start=1e-5, end=1.0, steps=100, beta=0.9)
+batches = features.batches(settings.batch_size, **shuffled)
+ladder = {"start": 1e-5, "end": 1.0, "steps": 100, "beta": 0.9}
+found = learning_rate.range_test(head, batches, optimizer, **ladder)
 rate = found.rate or 0.003  # a usual one, where the test is not clear
 print(found)
 
@@ -778,25 +797,26 @@ def learn(model, batches, validation, optimizer, schedule, epochs, device):
 
 
 # %% [markdown]
-# First on cached features, ten epochs. Every share from here on comes with its **sampling error** √(p(1 − p)/n), as
+# First on cached features, thirty epochs. Every share from here on comes with its **sampling error** √(p(1 − p)/n), as
 # in lesson 3.
 
 
 # %%
 def with_error(share, count):
     error = math.sqrt(share * (1 - share) / count)
-    return f"{share:.1%} ± {error:.1%} of {count}"
+    error, share = figures.percent(error), figures.percent(share)
+    return f"{share} ± {error} of {count}"
 
 
 optimizer = torch.optim.AdamW(head.parameters(), lr=rate)
-schedule = OneCycleLR(optimizer, max_lr=rate, total_steps=10 * len(batches))
+schedule = OneCycleLR(optimizer, rate, total_steps=30 * len(batches))
 checks = checked.batches(256)
 start = time.perf_counter()
-on_features = learn(head, batches, checks, optimizer, schedule, 10, device)
+on_features = learn(head, batches, checks, optimizer, schedule, 30, device)
 head_seconds = time.perf_counter() - start
 frozen_accuracy = on_features.validation_accuracy[-1]
 print(f"head on features: {with_error(frozen_accuracy, len(validation))}")
-print(f"{feature_seconds:.1f} s for the features, {head_seconds:.1f} s for the head")
+print(f"features {feature_seconds:.1f} s, head {head_seconds:.1f} s")
 
 # %% tags=["hide-input"]
 # The loop is `training.fit`: the same weights, number by number, on a copy.
@@ -821,19 +841,21 @@ results.record(feature_seconds=feature_seconds, head_seconds=head_seconds)
 # %%
 used = train.take(at_most=settings.loop_pictures, seed=settings.seed)
 print(f"{len(used)} of {len(train)} training pictures (loop_pictures)")
-whole = transfer.replace_head(transfer.backbone(settings.backbone), classes, seed=settings.seed)
+whole = transfer.backbone(settings.backbone)
+whole = transfer.replace_head(whole, classes, seed=settings.seed)
 whole.model.to(device)
 transfer.freeze(whole.model, keep=whole.head)
-loader = data.loader(used, settings.batch_size, transform=random_view, shuffle=True, seed=settings.seed)
+size = settings.batch_size
+loader = data.loader(used, size, transform=random_view, **shuffled)
 checks = data.loader(validation, 64, transform=view)
 optimizer = torch.optim.AdamW(whole.head_layer.parameters(), lr=rate)
-steps = settings.head_epochs * len(loader)
-schedule = OneCycleLR(optimizer, max_lr=rate, total_steps=steps)
+count = settings.head_epochs
+schedule = OneCycleLR(optimizer, rate, total_steps=count * len(loader))
 torch.manual_seed(settings.seed)
 start = time.perf_counter()
-first = learn(whole.model, loader, checks, optimizer, schedule, settings.head_epochs, device)
+first = learn(whole.model, loader, checks, optimizer, schedule, count, device)
 first_seconds = time.perf_counter() - start
-print(f"{first_seconds:.1f} s for {settings.head_epochs} epochs through the body")
+print(f"{first_seconds:.1f} s for {count} epochs through the body")
 
 # %% [markdown]
 # The body is run for every picture in every epoch, and that takes nearly all of the time. How much caching saves was
@@ -885,10 +907,10 @@ assert [len(group["params"]) for group in helper] == [len(group["params"]) for g
 # %%
 optimizer = torch.optim.AdamW(groups)
 rates = [group["lr"] for group in groups]
-steps = settings.epochs * len(loader)
-schedule = OneCycleLR(optimizer, max_lr=rates, total_steps=steps)
+count = settings.epochs
+schedule = OneCycleLR(optimizer, rates, total_steps=count * len(loader))
 start = time.perf_counter()
-second = learn(whole.model, loader, checks, optimizer, schedule, settings.epochs, device)
+second = learn(whole.model, loader, checks, optimizer, schedule, count, device)
 second_seconds = time.perf_counter() - start
 
 # %% tags=["hide-input"]
@@ -920,7 +942,8 @@ rows = {
     "then more layers": (tuned_accuracy, first_seconds + second_seconds),
 }
 for name, (accuracy, spent) in rows.items():
-    print(f"{name:<25}{with_error(accuracy, len(validation)):<24}{spent:6.1f} s")
+    share = with_error(accuracy, len(validation))
+    print(f"{name:<25}{share:<26}{spent:6.1f} s")
 
 # %% tags=["hide-input"]
 difference = tuned_accuracy - frozen_accuracy
@@ -1032,7 +1055,8 @@ says = scores.argmax(dim=1)
 for label, name in enumerate(classes[:10]):
     common = says[features.labels == label].bincount().topk(1)
     share = common.values.item() / (features.labels == label).sum().item()
-    print(f"{name:<12} {network.classes[common.indices.item()]:<24} {share:.0%}")
+    category = network.classes[common.indices.item()]
+    print(f"{name:<12} {category:<24} {figures.percent(share, 0)}")
 
 # %% tags=["hide-input"]
 columns = {name: [network.classes.index(each) for each in kinds] for name, kinds in known.items()}
@@ -1096,7 +1120,8 @@ matrix = diagnosis.confusion_matrix(answers, classes)
 for truth, guess, count in matrix.worst_pairs(3):
     print(f"{truth} taken for {guess}: {count} times")
 if len(classes) > 5:
-    print(f"top-1 {answers.accuracy:.1%}, top-5 {diagnosis.top_k(answers, 5):.1%}")
+    five = figures.percent(diagnosis.top_k(answers, 5))
+    print(f"top-1 {figures.percent(answers.accuracy)}, top-5 {five}")
 
 # %% [markdown]
 # ### Rare classes
@@ -1151,7 +1176,8 @@ else:
 # %%
 places = len(shop_train.classes)
 most = settings.per_class
-unequal = [round(most * (2 / most) ** (i / (places - 1))) for i in range(places)]
+steps_down = [i / (places - 1) for i in range(places)]  # from 0 to 1
+unequal = [round(most * (2 / most) ** step) for step in steps_down]
 print("training pictures:", unequal)
 
 
@@ -1236,29 +1262,33 @@ results.record(
 # the surest mistakes: does the evidence for the wrong class lie on the object, or in the background?
 
 # %%
-wrong = [i for kind, i in zip(shown.kinds, shown.index.tolist()) if kind == "wrong"]
+asked = replace(chosen, preprocess=view)
 looks = []
-for i in wrong or shown.index.tolist()[:3]:
-    picture = test.picture(i)
-    order = answers.logits[i].argsort(descending=True).tolist()
-    rank = order.index(int(test.labels[i])) + 1  # of the truth
-    asked = replace(chosen, preprocess=view)
-    looks.append([widgets.lesson5.attention(asked, picture, each) for each in (1, rank)])
+for kind, i in zip(shown.kinds, shown.index.tolist()):
+    if kind == "wrong":
+        order = answers.logits[i].argsort(descending=True).tolist()
+        rank = order.index(int(test.labels[i])) + 1  # of the truth
+        for each in (1, rank):
+            found = widgets.lesson5.attention(asked, test.picture(i), each)
+            looks.append(("truth" if each == rank else "guess", found))
 
 # %% tags=["hide-input"]
 panels, captions = [], []
-for guess, true in looks:
-    for found, words in ((guess, "guess"), (true, "truth")):
-        size = found.image.shape[1:]
-        heat = F.interpolate(found.heat[None, None], size=size, mode="bilinear")[0, 0].clamp(0, 1)
-        panels.append(diagnosis.overlay(found.image, heat))
-        captions.append(f"{words}: {found.name}\n{found.probability:.0%}")
-figures.show(
-    grid(torch.stack(panels), captions, columns=6, width=9, title="What speaks for the guess, and what for the truth"),
-    alt="Pictures in grey, each twice, coloured where the network finds evidence for its guess and for the truth: "
-    + ", ".join(caption.replace("\n", " ") for caption in captions),
-    shareable=shareable,
-)
+for words, found in looks:
+    heat = F.interpolate(found.heat[None, None], size=found.image.shape[1:], mode="bilinear")[0, 0].clamp(0, 1)
+    panels.append(diagnosis.overlay(found.image, heat))
+    captions.append(f"{words}: {found.name}\n{figures.percent(found.probability, 0)}")
+if not looks:
+    print("There is no mistake among these pictures.")
+else:
+    figures.show(
+        grid(
+            torch.stack(panels), captions, columns=6, width=9, title="What speaks for the guess, and what for the truth"
+        ),
+        alt="Pictures in grey, each twice, coloured where the network finds evidence for its guess and for the truth: "
+        + ", ".join(caption.replace("\n", " ") for caption in captions),
+        shareable=shareable,
+    )
 
 # %% [markdown]
 # Evidence in the right place for a wrong class is honest confusion; more pictures of the two classes help. Evidence in
@@ -1280,8 +1310,8 @@ file = Path(workspace.name) / "mine.safetensors"
 transfer.save_network(replace(chosen, preprocess=view), file)
 loaded = transfer.load_network(file)
 one = test.picture(0)
-print(f"{file.stat().st_size / 1e6:.0f} MB, classes: {', '.join(loaded.classes[:5])} …")
-print("truth:", classes[test.labels[0]], "- says:", loaded.predict(one, k=1)[0])
+print(f"{file.stat().st_size / 1e6:.0f} MB, {len(loaded.classes)} classes")
+print("truth:", classes[test.labels[0]], "- it says", loaded.predict(one, 1)[0])
 
 # %% tags=["hide-input"]
 share = loaded.predict(one, k=1)[0].probability
@@ -1295,7 +1325,8 @@ assert math.isclose(share, answers.probabilities[0].max().item(), abs_tol=0.01),
 # **Predict first.** What will *your* classifier say to a cup of coffee?
 
 # %%
-widgets.lesson5.own_picture({"your classes": loaded, "ImageNet": network}, ("coffee", "cat", "raccoon"))
+both = {"your classes": loaded, "ImageNet": network}
+widgets.lesson5.own_picture(both, ("coffee", "cat", "raccoon"))
 
 # %% tags=["hide-input"]
 coffee = loaded.predict(photograph("coffee"), k=1)[0]
