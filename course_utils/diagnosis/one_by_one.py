@@ -52,7 +52,7 @@ class OneByOne:
         )
 
     def plot(self, images: Sequence[Tensor], title: str = "") -> Figure:
-        """Draw each picture above the bars of its likeliest classes: one row a kind, the truth blue, a wrong guess red.
+        """Draw each picture beside bars of its likeliest classes, a row a kind: the truth blue, a wrong guess orange.
 
         Args:
             images: of the pictures in `index`, in that order, each uint8 (C, H, W).
@@ -89,9 +89,9 @@ class OneByOne:
         ax.axis("on")
         truth, places = int(self.truth[i]), range(self.guesses.shape[1])
         names, shares = self.guesses[i].tolist(), (100 * self.shares[i]).tolist()
-        colours = [figures.BLUE if name == truth else figures.PALE for name in names]
+        colours = [figures.SKY if name == truth else figures.PALE for name in names]
         if names[0] != truth:
-            colours[0] = figures.RED
+            colours[0] = figures.ORANGE
         ax.barh(places, shares, color=colours, height=0.8)
         for place, name, share in zip(places, names, shares):
             ax.text(2, place, f"{_short(self.classes[name], 15)} {share:.0f}", va="center", fontsize=7.5)

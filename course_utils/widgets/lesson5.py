@@ -178,7 +178,7 @@ def class_weights(found: Unequal) -> Exploration:
             [{"power": power} for power in (powers[len(powers) // 2], powers[-1])],
             columns=2,
             size=(4.4, 2.9),
-            title="What class weights give to rare classes, and take from common ones",
+            title="Accuracy of rare and of common classes, without class weights and with them",
             alt="Two charts of accuracy against a class's number of training pictures, without weights and with them. "
             + " ".join(described_unequal(replace(found, power=power)) for power in powers[1:]),
         ),
