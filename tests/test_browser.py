@@ -39,9 +39,9 @@ WRONG = {
         "best_epoch([0.5, 0.6, 0.7, 0.69, 0.68, 0.9], 2): at [0], got 1, expected 3",
     ),
     "05": (
-        "head_parameters",
-        "def head_parameters(features, hidden, classes): return features * hidden + hidden * classes",
-        "head_parameters(4096, 256, 100): got 1074176, expected 1074532",
+        "sampler_weights",
+        "def sampler_weights(labels): return labels.float()",
+        "sampler_weights(<int64 tensor, shape (4,)>): at [0], got 0, expected 0.1666667",
     ),
     "06": (
         "cycle_steps",

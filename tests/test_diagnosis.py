@@ -166,3 +166,39 @@ def test_a_layer_that_took_no_part_is_named():
 
     with pytest.raises(ValueError, match="spare took no part"):
         diagnosis.feature_maps(Spare(), torch.zeros(1, 1, 4, 4), ["used", "spare"])
+
+
+def test_pictures_one_by_one_are_the_surest_right_the_surest_wrong_and_the_least_sure():
+    logits = torch.tensor([[5.0, 0, 0], [4, 0, 1], [0, 3, 1], [0, 1.0, 0.9], [2, 0, 0], [0, 0.1, 0]])
+    found = diagnosis.one_by_one(Predictions(logits, torch.tensor([0, 0, 0, 1, 2, 1])), ("x", "y", "z"), n=2, k=5)
+    assert found.kinds == ("right", "right", "wrong", "wrong", "least sure", "least sure")
+    assert found.index.tolist() == [0, 1, 2, 4, 5, 3]
+    assert found.guesses[2].tolist() == [1, 2, 0] and found.shares.sum(dim=1).allclose(torch.ones(6))
+    assert found.describe().splitlines()[2].startswith("wrong       x: y 84%, z 11%, x ")
+    images = [torch.randint(256, (channels, 9, 7), dtype=torch.uint8) for channels in (1, 3, 3, 1, 3, 3)]
+    figure = found.plot(images, "a title")
+    titles = [ax.get_title(loc="left") for ax in figure.axes if ax.get_title(loc="left")]
+    assert titles == ["right: x", "right: x", "wrong: x", "wrong: z", "least sure: y", "least sure: y"]
+    figure.canvas.draw()
+    plt.close(figure)
+
+
+def test_pictures_one_by_one_where_none_is_wrong_and_there_are_few():
+    found = diagnosis.one_by_one(Predictions(3 * torch.eye(2), torch.tensor([0, 1])), ("x", "y"), n=3)
+    assert found.kinds == ("right", "right") and len(found) == 2 and found.guesses.shape == (2, 2)
+    for call, words in (
+        (lambda: found.plot([torch.zeros(1, 2, 2, dtype=torch.uint8)]), "1 images for 2 pictures"),
+        (lambda: diagnosis.one_by_one(Predictions(torch.eye(2), torch.tensor([0, 1])), ("x",)), "1 class names for 2"),
+        (lambda: diagnosis.one_by_one(Predictions(torch.eye(2), torch.tensor([0, 1])), ("x", "y"), n=0), "at least 1"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            call()
+
+
+def test_an_overlay_is_grey_where_nothing_speaks_and_coloured_where_something_does():
+    image = torch.tensor([[[200, 100]], [[100, 100]], [[0, 100]]], dtype=torch.uint8)
+    covered = diagnosis.overlay(image, torch.tensor([[0.0, 1.0]]))
+    assert covered.dtype == torch.uint8 and covered[:, 0, 0].tolist() == [100, 100, 100]
+    assert covered[0, 0, 1] > covered[2, 0, 1] + 100  # yellow
+    assert torch.equal(diagnosis.overlay(image, torch.ones(1, 2), strength=0), image)
+    assert diagnosis.overlay(image[:1], torch.zeros(1, 2)).shape == (3, 1, 2)

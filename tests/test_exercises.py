@@ -336,12 +336,41 @@ def head_of_old_size(model, classes):
     return model
 
 
-def rates_from_the_input(model, rate, factor):
-    return [(name, rate * factor**i) for i, (name, _) in enumerate(model.named_children())]
+def leaked_without_mirrors(train, test):
+    return [i for i, picture in enumerate(test) if any(torch.equal(picture, other) for other in train)]
 
 
-def rates_of_all(model, rate, factor):
-    return [(name, rate * factor**i) for i, (name, _) in enumerate(reversed(list(model.named_children())))]
+def leaked_upside_down(train, test):
+    both = [*train, *train.flip(2)]
+    return [i for i, picture in enumerate(test) if any(torch.equal(picture, other) for other in both)]
+
+
+def trained_head(features, labels, weight=None):
+    head = nn.Linear(features.shape[1], int(labels.max()) + 1)
+    optimizer = torch.optim.AdamW(head.parameters(), lr=0.003)
+    for _ in range(150):
+        loss = F.cross_entropy(head(features), labels, weight=weight)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return head
+
+
+def plain_head(features, labels):
+    return trained_head(features, labels)
+
+
+def weighted_head(features, labels):
+    return trained_head(features, labels, weight=labels.bincount().float() ** -1.5)
+
+
+def untrained_head(features, labels):
+    head = nn.Linear(features.shape[1], int(labels.max()) + 1)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    with torch.no_grad():
+        head.bias[-1] = 1
+    return head
 
 
 # --- lesson 7
@@ -497,20 +526,6 @@ WRONG = [
     ("class_heat", heat_of_plain_sum, "slopes (3, 5, 5)): at [0, 0], got"),
     ("class_heat", heat_cut_first, "slopes (3, 5, 5)): at [0, 0], got"),
     ("class_heat", heat_without_a_look, "slopes of minus one): at [0, 0], got nan, expected 0"),
-    (
-        "head_parameters",
-        lambda f, h, c: f * h + h * c,
-        "head_parameters(4096, 256, 100): got 1074176, expected 1074532",
-    ),
-    ("head_parameters", lambda f, h, c: f * c + c, "head_parameters(4096, 256, 100): got 409700, expected 1074532"),
-    ("log_softmax", lambda x: x.softmax(dim=1).log(), "log_softmax(logits up to 1200): at [0, 1], got -inf, expected"),
-    ("log_softmax", lambda x: x - x.exp().sum(dim=1, keepdim=True).log(), "logits up to 1200): at [0, 0], got -inf"),
-    ("log_softmax", lambda x: x.log_softmax(dim=0), "at [0, 0], got 0, expected"),
-    ("top_k_accuracy", lambda p, y, k: (p.argmax(1) == y).double().mean(), "labels, 2): got 0.2, expected"),
-    ("top_k_accuracy", lambda p, y, k: (p.topk(k).indices == y[:, None]).double().mean(), "labels, 2): got"),
-    ("average_views", lambda a, b: ((a + b) / 2).softmax(1), "at [0, 0], got 0.25, expected"),
-    ("average_views", lambda a, b: (a + b) / 2, "at [0, 0], got 0, expected"),
-    ("average_views", lambda a, b: a.softmax(1) + b.softmax(1), "at [0, 0], got"),
     ("stratified_split", split_without_classes, "pictures, "),
     ("stratified_split", split_in_order, "two calls set the same pictures aside; draw them at random"),
     ("stratified_split", split_twice, "is in both parts, or twice in one"),
@@ -518,9 +533,18 @@ WRONG = [
     ("prepare", freeze_last, "prepare(model, 2): top.weight is frozen, but it is part of the new head"),
     ("prepare", freeze_nothing, "prepare(model, 2): block1.0.weight still learns; freeze it"),
     ("prepare", head_of_old_size, "prepare(model, 2): the network gives (2, 3) for two pictures, expected (2, 2)"),
-    ("layer_rates", rates_from_the_input, "layer_rates(model, 0.1, 0.5): at [0], at [0], got 'block1', expected 'top'"),
-    ("layer_rates", rates_of_all, "with block1 frozen, 0.01, 0.1): got 4 values"),
-    ("layer_rates", lambda m, r, f: dict(ALL["layer_rates"].reference(m, r, f)), "expected a list of (name, rate)"),
+    ("leaked", leaked_without_mirrors, "leaked(4 training pictures, 4 test pictures): got 1 values, [0], expected 2"),
+    ("leaked", leaked_upside_down, "leaked(4 training pictures, 4 test pictures): "),
+    ("leaked", lambda train, test: torch.tensor([0]), "expected the list"),
+    ("sampler_weights", lambda labels: 1 / labels.bincount()[labels].float(), "at [0], got 0.3333333, expected 0.16"),
+    ("sampler_weights", lambda labels: labels.bincount()[labels] / len(labels), "at [0], got 0.75, expected 0.16"),
+    ("sampler_weights", lambda labels: 1 / labels.bincount(), "got a tensor of shape (2,), expected shape (4,)"),
+    ("doubts", lambda p, n: p.amax(dim=1).argsort()[:n], "probabilities (5, 3), 1): at [0], got 4, expected "),
+    ("doubts", lambda p, n: (p.amax(1) - p.topk(2, 1).values[:, 1]).argsort(descending=True)[:n], "at [0], got 2"),
+    ("balanced_head", lambda features, labels: torch.zeros(10), "expected a trained head, an nn.Module"),
+    ("balanced_head", plain_head, "right, averaged over the classes, and at least 62% are wanted"),
+    ("balanced_head", lambda f, labels: nn.Linear(f.shape[1], 7), "expected scores of shape (14, 3)"),
+    ("balanced_head", untrained_head, "of its training pictures right; train more"),
     ("throughput", throughput_with_a_mean, "throughput([9, 2, 1, 4], 64, 1): at [0], got 27.42857, expected 32"),
     ("throughput", throughput_with_the_cold_call, "throughput([9, 2, 1, 4], 64, 1): at [0], got 21.33333, expected 32"),
     ("slices", slices_rounded_up, "slices(7, 3): got [(0, 3), (3, 6), (6, 7)], expected [(0, 3), (3, 5)"),
@@ -570,9 +594,9 @@ RIGHT = [
     ("flip_some", lambda images, chosen: torch.stack([i.flip(2) if c else i for i, c in zip(images, chosen)])),
     ("smoothed_loss", lambda logits, labels, s: F.cross_entropy(logits, labels, label_smoothing=s)),
     ("best_epoch", lambda a, patience: tuple(np.array(ALL["best_epoch"].reference(a, patience)))),
-    ("log_softmax", lambda logits: F.log_softmax(logits, dim=1)),
-    ("average_views", lambda *views: torch.stack(views).softmax(dim=2).mean(dim=0)),
-    ("layer_rates", lambda *given: [list(pair) for pair in ALL["layer_rates"].reference(*given)]),
+    ("sampler_weights", lambda labels: torch.stack([1 / (labels == k).sum() / len(labels.unique()) for k in labels])),
+    ("doubts", lambda p, n: torch.tensor(sorted(range(len(p)), key=lambda i: p[i].sort().values.diff()[-1])[:n])),
+    ("balanced_head", weighted_head),
 ]
 
 
@@ -686,8 +710,8 @@ def test_an_answer_that_spoils_its_inputs_fools_no_check_and_harms_no_later_one(
         return result
 
     plain = {  # answers whose arguments are numbers, texts and other things that cannot be spoiled
-        "from_hex", "dense_megabytes", "perfect_rate", "same_padding", "flat_size", "head_parameters", "prepare",
-        "layer_rates", "rate_ladder", "cycle_steps", "one_cycle_rate", "amdahl", "batch_bytes", "slices", "keras_count",
+        "from_hex", "dense_megabytes", "perfect_rate", "same_padding", "flat_size", "prepare",
+        "rate_ladder", "cycle_steps", "one_cycle_rate", "amdahl", "batch_bytes", "slices", "keras_count",
         "lenet", "steady_network",
     }  # fmt: skip
     tensors = exercise.name not in plain

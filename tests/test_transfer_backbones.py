@@ -164,6 +164,35 @@ def test_log_softmax_and_nll_are_cross_entropy():
     torch.testing.assert_close(F.nll_loss(head(features), labels), F.cross_entropy(head[:-1](features), labels))
 
 
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("ants", ("ant",)),
+        ("Bees", ("bee",)),
+        ("sandal", ("sandal",)),
+        ("Coat", ("fur coat", "lab coat", "trench coat")),
+        ("trench_coats", ("trench coat",)),
+        ("cats", ("tiger cat", "Persian cat", "Siamese cat", "Egyptian cat", "Madagascar cat")),
+        ("strawberries", ("strawberry",)),
+        ("matchsticks", ("matchstick",)),
+        ("Ankle boot", ()),
+        ("at", ()),
+        ("", ()),
+        ("猫", ()),
+    ],
+)
+def test_a_network_says_which_of_your_classes_are_categories_of_its_own(lite, name, kinds):
+    assert lite.knows([name]) == ({name: kinds} if kinds else {})
+
+
+def test_a_network_warns_of_classes_that_it_knows_and_of_no_others(lite):
+    assert lite.warning(["my mug 2", "Ankle boot"]) == ""
+    said = lite.warning(["ants", "stones", "cats"])
+    assert said.startswith("efficientnet_lite0 has categories for 2 of your classes: 'ants' (ant), 'cats' (tiger cat, ")
+    assert "and 2 more" in said and "partly its own" in said
+    assert transfer.replace_head(transfer.backbone("resnet18", weights=None), ["ants", "bees"]).knows(["ant"])
+
+
 @pytest.mark.parametrize("names", [["a"], ["a", "a"], []])
 def test_a_head_needs_two_classes_of_different_names(names):
     net = transfer.backbone("resnet18", weights=None, device="meta")

@@ -210,3 +210,18 @@ def test_impossible_rates_are_refused(rate, factor):
 def test_a_network_in_which_nothing_learns_has_no_groups():
     with pytest.raises(ValueError, match="Nothing in this network learns"):
         transfer.param_groups(transfer.freeze(nn.Sequential(nn.Linear(2, 2))), 0.1)
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "resnet18", "mobilenet_v3_small", "resnet10t"])
+def test_thawed_layers_learn_and_their_statistics_stay_unless_they_are_asked_for(name):
+    net = transfer.backbone(name, weights=None)
+    start = [stage.name for stage in transfer.stages(net.model)][2]
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    for statistics in (False, True):
+        transfer.unfreeze(net.model, start, statistics=statistics)
+        before = {key: value.clone() for key, value in net.model.named_buffers()}
+        assert net.model.train()(images).requires_grad
+        moved = [key for key, value in net.model.named_buffers() if not torch.equal(value, before[key])]
+        assert bool(moved) == statistics, moved[:3]
+        layers = [layer for layer in net.model.modules() if isinstance(layer, nn.BatchNorm2d) and layer.training]
+        assert bool(layers) == statistics

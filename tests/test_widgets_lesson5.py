@@ -1,4 +1,4 @@
-"""Explorations of lesson 5: uploads of any kind, trainings compared, and where a network looks."""
+"""Explorations of lesson 5: uploads of any kind, weights for rare classes, and where a network looks."""
 
 import io
 
@@ -13,11 +13,10 @@ from course_utils.errors import DataError
 from course_utils.widgets import lesson5
 from course_utils.widgets.panel import VIEW
 
-TRIALS = [
-    lesson5.Trial("head alone", 2_562, (0.9, 0.95), (0.91, 0.93), 1.5),
-    lesson5.Trial("from blocks.6 up", 1_020_000, (1.0, 1.0), (0.94, 0.96), 9.0),
-    lesson5.Trial("all layers", 3_373_570, (1.0, 1.0), (0.90, 0.92), 21.0),
-]
+UNEQUAL = lesson5.Unequal(
+    (40, 20, 10, 5, 3, 2),
+    {0.0: torch.tensor([0.9, 0.9, 0.8, 0.7, 0.5, 0.3]), 1.0: torch.tensor([0.88, 0.88, 0.8, 0.7, 0.6, 0.5])},
+)
 
 
 @pytest.fixture(scope="module")
@@ -116,27 +115,23 @@ def test_a_bad_upload_is_refused_with_a_sentence_and_the_next_good_one_is_taken(
     assert classifier.error is None and classifier.sentence.startswith("good.jpg: most likely espresso")
 
 
-def test_trainings_are_compared_as_they_were():
-    panel = lesson5.layers_that_learn(TRIALS)
+def test_class_weights_are_shown_as_they_were_measured():
+    panel = lesson5.class_weights(UNEQUAL)
     before = figures_in_memory()
-    assert operate_everything(panel) >= 5
+    assert operate_everything(panel) >= 2
     assert figures_in_memory() <= before
-    panel.set(number=2, measure="accuracy")
+    panel.set(power=1.0)
     assert panel.sentence == (
-        "from blocks.6 up: 1,020,000 parameters learn; 100.0% of the training pictures right, 95.0% of the others "
-        "(2 seeds), 9.0 seconds each."
+        "Power 1: 72.7 % right, averaged over the classes; the rarest third +15.0 points, the commonest third -2.0."
     )
+    panel.set(power=0.0)
+    assert panel.sentence == "Without weights: 68.3 % right, averaged over the classes."
     data, metadata = panel._repr_mimebundle_()
     (kind,) = metadata
-    assert VIEW in data and "from blocks.6 up (95% right)" in metadata[kind]["alt"]
-    with pytest.raises(ValueError, match="at least two trainings to compare, not 1"):
-        lesson5.layers_that_learn(TRIALS[:1])
-
-
-def test_the_title_says_how_far_the_highest_is_ahead():
-    assert lesson5.leader(TRIALS, TRIALS[1]) == "Highest here: from blocks.6 up, 95.0%, by 3.0 points"
-    equal = [TRIALS[1], lesson5.Trial("all layers", 3, (1.0,), (0.95,), 2.0)]
-    assert lesson5.leader(equal, equal[0]) == "Highest here: from blocks.6 up, 95.0%, as high as all layers"
+    assert VIEW in data and "the rarest third +15.0 points" in metadata[kind]["alt"]
+    for powers in ({0.0: torch.ones(6)}, {0.5: torch.ones(6), 1.0: torch.ones(6)}):
+        with pytest.raises(ValueError, match="trainings with the power 0 and with others"):
+            lesson5.class_weights(lesson5.Unequal(UNEQUAL.counts, powers))
 
 
 def test_the_evidence_for_a_cat_lies_on_the_cat(lite):
@@ -178,17 +173,21 @@ def test_a_network_without_maps_and_a_rank_that_is_not_there_are_refused(lite):
         lesson5.attention(flat, pictures.photograph("cat"))
 
 
-def test_what_does_not_speak_for_an_answer_is_dark():
-    image = torch.full((3, 40, 40), 200, dtype=torch.uint8)
+def test_what_speaks_for_an_answer_is_coloured_and_the_rest_is_grey():
+    image = torch.zeros(3, 40, 40, dtype=torch.uint8)
+    image[0] = 200
     heat = torch.zeros(4, 4)
     heat[:, 0] = 1
     figure = Figure()
     lesson5.draw_attention(lesson5.Attention(image, heat, "a", 0.5), 0.8, figure)
     shown = figure.axes[-1].images[-1].get_array()
-    assert shown[:, 0].min() == 200 and shown[:, -1].max() == 40
+    assert len(set(shown[0, -1].tolist())) == 1 and len(set(shown[0, 0].tolist())) == 3
     figure = Figure()
     lesson5.draw_attention(lesson5.Attention(image, heat, "a", 0.5), 0.0, figure)
-    assert (figure.axes[-1].images[-1].get_array() == 200).all()
+    assert (figure.axes[-1].images[-1].get_array() == [200, 0, 0]).all()
+    figure = Figure()
+    lesson5.draw_attention(lesson5.Attention(image, 0 * heat, "a", 0.5), 0.8, figure)
+    assert figure.axes[-1].get_title() == "a, 50.0%: no evidence"
 
 
 def test_every_control_of_the_attention_takes_its_values(lite):
@@ -196,7 +195,7 @@ def test_every_control_of_the_attention_takes_its_values(lite):
     before = figures_in_memory()
     assert operate_everything(panel) > 8
     assert figures_in_memory() <= before
-    assert panel.sentence.startswith("Bright places speak for ")
+    assert panel.sentence.startswith("Coloured places speak for ")
     data, metadata = panel._repr_mimebundle_()
     (kind,) = metadata
     assert data[VIEW]["model_id"] == panel.model_id and "cat, coffee" in metadata[kind]["alt"]

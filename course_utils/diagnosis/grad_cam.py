@@ -41,7 +41,7 @@ class GradCam:
         return stretched[0, 0].clamp(0, 1)
 
     def plot(self, image: Tensor, name: str = "the class", ax: Axes | None = None) -> Figure:
-        """Draw the picture with the heat over it, where what does not count is dark.
+        """Draw the picture with the heat over it in colour; a title says so where nothing speaks for the class.
 
         Args:
             image: the picture before it was normalised, uint8 (C, H, W).
@@ -59,19 +59,34 @@ class GradCam:
                 f"{tuple(image.shape)}; take it before it is normalised."
             )
         heat = self.at_size(*image.shape[1:])
-        light = 0.25 + 0.75 * heat  # a quarter of the light is left where nothing speaks for the class
         with figures.style():
             if ax is None:
                 _, (left, ax) = plt.subplots(1, 2, figsize=(5.6, 3.0))
                 left.imshow(image.permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=255)
                 left.axis("off")
                 left.set_title("the picture")
-            ax.imshow((image * light).permute(1, 2, 0).to(torch.uint8).numpy(), cmap="gray", vmin=0, vmax=255)
-            if heat.max() > 0:
-                ax.contour(heat.numpy(), levels=[0.5], colors=figures.ORANGE, linewidths=1.5)
+            ax.imshow(overlay(image, heat).permute(1, 2, 0).numpy())
             ax.axis("off")
-            ax.set_title(f"what speaks for {name}")
+            ax.set_title(f"what speaks for {name}" if heat.max() > 0 else f"nothing speaks for {name}")
         return ax.figure
+
+
+def overlay(image: Tensor, heat: Tensor, strength: float = 0.8) -> Tensor:
+    """Return a picture in grey with the heat over it in colour, dark red to yellow, uint8 (3, H, W).
+
+    Args:
+        image: uint8 (C, H, W), C 1 or 3.
+        heat: float32 (H, W), from 0 to 1; where it is 0 the grey picture is left as it is.
+        strength: how much of the picture the colour covers where the heat is 1, from 0 to 1; 0 is the picture itself.
+    """
+    import matplotlib
+
+    if strength == 0:
+        return image.expand(3, -1, -1).clone()
+    colour = torch.from_numpy(matplotlib.colormaps["inferno"](0.35 + 0.6 * heat.numpy())[..., :3])  # (H, W, 3)
+    grey = image.float().mean(dim=0).div(255)[..., None]  # (H, W, 1)
+    cover = strength * heat.sqrt()[..., None]  # the square root: weaker evidence can be seen too
+    return ((1 - cover) * grey + cover * colour).mul(255).round().to(torch.uint8).permute(2, 0, 1)
 
 
 def grad_cam(model: nn.Module, picture: Tensor, layer: str, target: int | None = None) -> GradCam:

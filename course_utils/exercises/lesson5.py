@@ -6,150 +6,20 @@ use only names that the lesson imports: a copy runs in its cell.
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import nn
+from torch.nn import functional as F
+from torchvision.transforms.v2 import functional
 
+from course_utils import transfer
+from course_utils.data import samples
 from course_utils.exercises.checking import Check, attempted, call, exercise
-from course_utils.exercises.differences import described, first_difference
+from course_utils.exercises.differences import described
 from course_utils.exercises.quiz import read_quiz
 
 LESSON = "05"
-
-
-@exercise(
-    question="Return the number of parameters of Linear(features, hidden), ReLU, Dropout, Linear(hidden, classes), "
-    "LogSoftmax.",
-    checks=[call(4096, 256, 100), call(1280, 64, 2), call(1, 1, 1), call(512, 1000, 7)],
-    hints=[
-        "ReLU, dropout and log-softmax have no parameters; only the two linear layers count.",
-        "A linear layer has one weight for each pair of an input and an output, and one bias for each output.",
-        "features · hidden + hidden for the first, hidden · classes + classes for the second.",
-    ],
-)
-def head_parameters(features: int, hidden: int, classes: int) -> int:
-    """Return the parameters of Linear(features, hidden), ReLU, Dropout, Linear(hidden, classes), LogSoftmax."""
-    return (features + 1) * hidden + (hidden + 1) * classes  # weights and one bias for each output
-
-
-LOGITS = torch.tensor([[2.0, -1.0, 0.5, 0.0], [0.0, 0.0, 0.0, 1.0], [-3.0, 1.5, 4.0, 1.0]])
-
-
-@exercise(
-    question="Return the logarithms of the softmax probabilities of logits (N, K); logits may be as large as 1,000.",
-    checks=[
-        call(LOGITS[:1]),
-        call(LOGITS, shown="logits (3, 4)"),
-        call(LOGITS * 300, shown="logits up to 1200"),
-        call(LOGITS - 2000, shown="logits near -2000"),
-    ],
-    hints=[
-        "log softmax is the logit less the logarithm of the row's sum of exp(logits).",
-        "exp(1000) overflows: subtract each row's largest logit first, with amax(dim=1, keepdim=True).",
-        "Do not take the softmax and then its logarithm: a probability too small for a float becomes log(0) = −inf.",
-    ],
-)
-def log_softmax(logits: torch.Tensor) -> torch.Tensor:
-    """Return the logarithms of the softmax probabilities of logits (N, K), safe for large logits."""
-    shifted = logits - logits.amax(dim=1, keepdim=True)  # changes no probability, and exp cannot overflow
-    return shifted - shifted.exp().sum(dim=1, keepdim=True).log()
-
-
-SHARES = torch.tensor([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.1, 0.2, 0.7], [0.3, 0.25, 0.45], [0.25, 0.35, 0.4]])
-
-
-@exercise(
-    question="Return the share of pictures (N) whose true class is among the k largest of probabilities (N, K).",
-    checks=[
-        call(SHARES, torch.tensor([0, 1, 2, 0, 1]), 1, shown="probabilities (5, 3), labels, 1"),
-        call(SHARES, torch.tensor([0, 2, 0, 0, 0]), 2, shown="probabilities (5, 3), labels, 2"),
-        call(SHARES, torch.tensor([2, 0, 0, 1, 0]), 3, shown="probabilities (5, 3), labels, 3"),
-        call(SHARES[:1], torch.tensor([1]), 2, shown="probabilities (1, 3), labels, 2"),
-    ],
-    hints=[
-        "probabilities.topk(k, dim=1).indices holds the k likeliest classes of each picture, (N, k).",
-        "Compare them with labels[:, None]: a picture is right when any of its k places is.",
-        "Return a Python number, the mean over the pictures.",
-    ],
-)
-def top_k_accuracy(probabilities: torch.Tensor, labels: torch.Tensor, k: int) -> float:
-    """Return the share of pictures whose true class is among the k likeliest, from probabilities (N, K)."""
-    best = probabilities.topk(k, dim=1).indices  # (N, k)
-    return (best == labels[:, None]).any(dim=1).double().mean().item()
-
-
-@exercise(
-    question="Return the mean of the probabilities of two views, given the logits (N, K) of each.",
-    checks=[
-        call(LOGITS[:1], -LOGITS[:1]),
-        call(LOGITS, LOGITS.flip(1), shown="logits (3, 4), logits (3, 4)"),
-        call(LOGITS * 10, LOGITS, shown="sure logits, less sure logits"),
-        call(LOGITS + 100, LOGITS.flip(0), shown="logits about 100 higher, logits"),
-    ],
-    hints=[
-        "Each view votes with its probabilities: make them from its logits first.",
-        "softmax over dim=1, the classes; then add the two and divide by 2.",
-    ],
-)
-def average_views(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """Return the mean of the probabilities that two views' logits (N, K) stand for."""
-    return (first.softmax(dim=1) + second.softmax(dim=1)) / 2
-
-
-def _split(counts: list[int], fraction: float) -> Check:
-    """Return a check that a split loses nothing, doubles nothing, takes a share of each class, and is random."""
-    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
-    labels = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(1))]
-    name = f"stratified_split({len(labels)} labels of {len(counts)} classes, {fraction:g})"
-
-    def check(answer: object, reference: object) -> str | None:
-        drawn = []
-        for _ in range(2):
-            given = labels.clone()
-            got, failure = attempted(answer, given, fraction)
-            if failure:
-                return f"{name} {failure}"
-            if not isinstance(got, tuple) or len(got) != 2 or not all(isinstance(each, torch.Tensor) for each in got):
-                return f"{name}: got {described(got)}, expected two tensors of indices"
-            if any(each.dtype != torch.int64 or each.ndim != 1 for each in got):
-                return f"{name}: the two tensors must hold indices, int64 of one dimension"
-            both = torch.cat(got)
-            if len(both.unique()) < len(both):
-                return f"{name}: the picture {int(both.mode().values)} is in both parts, or twice in one"
-            if not torch.equal(both.sort().values, torch.arange(len(labels))):
-                return f"{name}: the two parts hold {len(both)} pictures together, expected all {len(labels)}"
-            for label, count in enumerate(counts):
-                found, share = int((labels[got[1]] == label).sum()), fraction * count
-                if abs(found - share) >= 1:
-                    return f"{name}: class {label} has {count} pictures, {found} set aside, expected about {share:g}"
-            if not torch.equal(given, labels):
-                return f"{name}: the result is right, but the input was changed; work on a copy of it"
-            drawn.append(got[1].sort().values.tolist())
-        if drawn[0] == drawn[1]:
-            return f"{name}: two calls set the same pictures aside; draw them at random, as torch.randperm does"
-        return None
-
-    return check
-
-
-@exercise(
-    question="Split pictures at random into indices to keep and to set aside; `fraction` of every class is set aside.",
-    checks=[_split([20, 20], 0.25), _split([60, 8, 32], 0.25), _split([40, 10], 0.5)],
-    hints=[
-        "Go class by class: (labels == label).nonzero().flatten() are the indices of one class.",
-        "Shuffle them with members[torch.randperm(len(members))]; the first round(fraction · count) are set aside.",
-        "Collect the pieces in two lists, and return (torch.cat(kept), torch.cat(aside)).",
-    ],
-)
-def stratified_split(labels: torch.Tensor, fraction: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Split pictures at random into indices to keep and indices to set aside, the same fraction of every class."""
-    kept, aside = [], []
-    for label in labels.unique():
-        members = (labels == label).nonzero().flatten()
-        members = members[torch.randperm(len(members))]
-        count = round(fraction * len(members))
-        aside.append(members[:count])
-        kept.append(members[count:])
-    return torch.cat(kept), torch.cat(aside)
 
 
 class Small(nn.Module):
@@ -221,36 +91,243 @@ def prepare(model: nn.Module, classes: int) -> nn.Module:
     return model
 
 
-def _rates(frozen: str, rate: float, factor: float) -> Check:
-    what = f"model with {frozen} frozen" if frozen else "model"
-    name = f"layer_rates({what}, {rate:g}, {factor:g})"
+def _split(counts: list[int], fraction: float) -> Check:
+    """Return a check that a split loses nothing, doubles nothing, takes a share of each class, and is random."""
+    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    labels = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(1))]
+    name = f"stratified_split({len(labels)} labels of {len(counts)} classes, {fraction:g})"
 
     def check(answer: object, reference: object) -> str | None:
-        got, failure = attempted(answer, small(frozen), rate, factor)
-        if failure:
-            return f"{name} {failure}"
-        expected = tuple(reference(small(frozen), rate, factor))
-        if not isinstance(got, list):
-            return f"{name}: got {described(got)}, expected a list of (name, rate)"
-        difference = first_difference(tuple(tuple(each) if isinstance(each, list) else each for each in got), expected)
-        return f"{name}: {difference}" if difference else None
+        drawn = []
+        for _ in range(2):
+            given = labels.clone()
+            got, failure = attempted(answer, given, fraction)
+            if failure:
+                return f"{name} {failure}"
+            if not isinstance(got, tuple) or len(got) != 2 or not all(isinstance(each, torch.Tensor) for each in got):
+                return f"{name}: got {described(got)}, expected two tensors of indices"
+            if any(each.dtype != torch.int64 or each.ndim != 1 for each in got):
+                return f"{name}: the two tensors must hold indices, int64 of one dimension"
+            both = torch.cat(got)
+            if len(both.unique()) < len(both):
+                return f"{name}: the picture {int(both.mode().values)} is in both parts, or twice in one"
+            if not torch.equal(both.sort().values, torch.arange(len(labels))):
+                return f"{name}: the two parts hold {len(both)} pictures together, expected all {len(labels)}"
+            for label, count in enumerate(counts):
+                found, share = int((labels[got[1]] == label).sum()), fraction * count
+                if abs(found - share) >= 1:
+                    return f"{name}: class {label} has {count} pictures, {found} set aside, expected about {share:g}"
+            if not torch.equal(given, labels):
+                return f"{name}: the result is right, but the input was changed; work on a copy of it"
+            drawn.append(got[1].sort().values.tolist())
+        if drawn[0] == drawn[1]:
+            return f"{name}: two calls set the same pictures aside; draw them at random, as torch.randperm does"
+        return None
 
     return check
 
 
 @exercise(
-    question="Return a list of (child, rate): the last child that learns gets `rate`, each below it `factor` of that.",
-    checks=[_rates("", 0.1, 0.5), _rates("block1", 0.01, 0.1), _rates("top", 1.0, 0.3)],
+    question="Split pictures at random into indices to keep and to set aside; `fraction` of every class is set aside.",
+    checks=[_split([20, 20], 0.25), _split([60, 8, 32], 0.25), _split([40, 10], 0.5)],
     hints=[
-        "model.named_children() lists blocks and head from the input on; reversed(list(…)) starts at the head.",
-        "Leave out children in which no parameter has requires_grad; they take no place in the sequence of rates.",
-        "The i-th that learns, counted from the head, gets rate · factor**i.",
+        "Go class by class: (labels == label).nonzero().flatten() are the indices of one class.",
+        "Shuffle them with members[torch.randperm(len(members))]; the first round(fraction · count) are set aside.",
+        "Collect the pieces in two lists, and return (torch.cat(kept), torch.cat(aside)).",
     ],
 )
-def layer_rates(model: nn.Module, rate: float, factor: float) -> list[tuple[str, float]]:
-    """Return (name, learning rate) of each child with learning parameters, from the last: rate, rate · factor, …"""
-    names = [name for name, child in model.named_children() if any(p.requires_grad for p in child.parameters())]
-    return [(name, rate * factor**i) for i, name in enumerate(reversed(names))]
+def stratified_split(labels: torch.Tensor, fraction: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Split pictures at random into indices to keep and indices to set aside, the same fraction of every class."""
+    kept, aside = [], []
+    for label in labels.unique():
+        members = (labels == label).nonzero().flatten()
+        members = members[torch.randperm(len(members))]
+        count = round(fraction * len(members))
+        aside.append(members[:count])
+        kept.append(members[count:])
+    return torch.cat(kept), torch.cat(aside)
+
+
+TRAIN = torch.arange(4 * 3 * 2 * 3, dtype=torch.uint8).reshape(4, 3, 2, 3)
+TEST = torch.cat([TRAIN[2:3], TRAIN[:1] + 100, TRAIN[1:2].flip(3), TRAIN[3:].flip(2)])
+
+
+@exercise(
+    question="Return the numbers of those test pictures that are training pictures too, as they are or mirrored.",
+    checks=[
+        call(TRAIN[:1], TRAIN[:1], shown="a picture, the same one"),
+        call(TRAIN, TEST, shown="4 training pictures, 4 test pictures"),
+        call(TRAIN[:2], TRAIN[2:], shown="2 training pictures, 2 others"),
+        call(
+            TRAIN,
+            torch.cat([TRAIN[:2].flip(3), TRAIN[:1]]),
+            shown="4 training pictures, 3 copies, two of them mirrored",
+        ),
+    ],
+    hints=[
+        "Two pictures are equal when torch.equal says so; picture.flip(-1) is the mirrored one.",
+        "Go over the test pictures with enumerate, and ask of each whether any training picture equals it.",
+        "Return a list of whole numbers; each test picture counts once, however many copies training has.",
+    ],
+)
+def leaked(train: torch.Tensor, test: torch.Tensor) -> list[int]:
+    """Return the numbers of test pictures that are also in training, as they are or mirrored left to right."""
+    return [
+        number
+        for number, picture in enumerate(test)
+        if any(torch.equal(picture, other) or torch.equal(picture.flip(-1), other) for other in train)
+    ]
+
+
+@exercise(
+    question="Return weights (N,), float32, for a WeightedRandomSampler: every class is drawn equally often.",
+    checks=[
+        call(torch.tensor([0, 0, 0, 1])),
+        call(torch.tensor([2, 0, 1, 0, 2, 2, 2]), shown="7 labels of 3 classes"),
+        call(torch.tensor([4, 1, 1, 4, 4]), shown="5 labels, 1 and 4 only"),
+    ],
+    hints=[
+        "labels.bincount() counts the pictures of each class; counts[labels] is, for each picture, that of its class.",
+        "A picture's weight is 1 / (its class's count); all pictures of a class together then weigh 1.",
+        "Divide by the sum of all weights, so that they add up to 1. A class without pictures has no weight.",
+    ],
+)
+def sampler_weights(labels: torch.Tensor) -> torch.Tensor:
+    """Return a weight for each picture, so that every class is drawn equally often; together they are 1."""
+    weights = 1 / labels.bincount()[labels].float()
+    return weights / weights.sum()
+
+
+SHARES = torch.tensor([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.1, 0.2, 0.7], [0.3, 0.25, 0.45], [0.25, 0.36, 0.39]])
+
+
+@exercise(
+    question="Return the indices (n,) of the n pictures whose two likeliest classes are closest, the closest first.",
+    checks=[
+        call(SHARES, 1, shown="probabilities (5, 3), 1"),
+        call(SHARES, 3, shown="probabilities (5, 3), 3"),
+        call(SHARES.flip(0), 5, shown="probabilities (5, 3) in another order, 5"),
+    ],
+    hints=[
+        "probabilities.topk(2, dim=1).values holds the two largest of each row, (N, 2).",
+        "The lead is the first column less the second; the smallest leads are wanted.",
+        "lead.argsort()[:n] are their indices, the smallest lead first.",
+    ],
+)
+def doubts(probabilities: torch.Tensor, n: int) -> torch.Tensor:
+    """Return the indices of the n pictures whose two likeliest classes are closest together, the closest first."""
+    best = probabilities.topk(2, dim=1).values  # (N, 2)
+    return (best[:, 0] - best[:, 1]).argsort()[:n]
+
+
+RARE = (40, 29, 20, 15, 10, 7, 5, 4, 3, 2)  # training pictures of the ten classes of clothes
+ASKED = 20  # held-out pictures of each class
+BAR, RARE_BAR = 0.62, 0.4  # what passes: the mean of the classes' accuracies, and that of the three rarest
+
+
+@functools.cache
+def unequal_features() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return features and labels of unequal classes of clothes, and of pictures held out, 20 of each class.
+
+    Features are float32 (N, 1280), of EfficientNet-Lite0 on pictures of 96 × 96 pixels.
+    """
+    net = transfer.backbone()
+    images, labels = (torch.from_numpy(array) for array in samples.fashion_mnist("train"))
+    members = [(labels == label).nonzero().flatten() for label in range(10)]
+    picked = [torch.cat([each[:count] for each, count in zip(members, RARE)])]
+    picked.append(torch.cat([each[100 : 100 + ASKED] for each in members]))
+    found = []
+    for chosen in picked:
+        large = functional.resize(images[chosen], [96, 96], antialias=True).expand(-1, 3, -1, -1)
+        parts = net.preprocess.normalise(large).split(50)
+        found += [torch.cat([net.features(part) for part in parts]), labels[chosen]]
+    return tuple(found)
+
+
+def _trained(
+    answer: object, features: torch.Tensor, labels: torch.Tensor, asked: torch.Tensor, what: str
+) -> tuple[torch.Tensor, str]:
+    """Return what a head that `answer` trains says of the features `asked`, (n,), and "" or what is wrong."""
+    given = features.clone(), labels.clone()
+    classes, nothing = int(labels.max()) + 1, torch.empty(0)
+    got, failure = attempted(answer, *given)
+    name = f"balanced_head({what})"
+    if failure:
+        return nothing, f"{name} {failure}"
+    if not isinstance(got, nn.Module):
+        return nothing, f"{name}: got {described(got)}, expected a trained head, an nn.Module; is the return missing?"
+    if not torch.equal(given[0], features) or not torch.equal(given[1], labels):
+        return nothing, f"{name}: the input was changed; work on a copy of it"
+    with torch.inference_mode():
+        scores, failure = attempted(got.eval(), asked.clone())
+    if failure:
+        return nothing, f"{name}: the head {failure}"
+    if not isinstance(scores, torch.Tensor) or scores.shape != (len(asked), classes):
+        return nothing, f"{name}: the head gives {described(scores)}, expected scores of shape {(len(asked), classes)}"
+    return scores.argmax(dim=1), ""
+
+
+def _small_head(answer: object, reference: object) -> str | None:
+    labels = torch.tensor([0] * 8 + [1] * 4 + [2] * 2)
+    features = 3 * F.one_hot(labels, 5).float() + 0.1 * torch.randn(14, 5)
+    guesses, wrong = _trained(answer, features, labels, features, "features (14, 5), labels of 3 classes")
+    if wrong:
+        return wrong
+    right = (guesses == labels).double().mean().item()
+    if right < 0.8:
+        return f"balanced_head(features (14, 5), …): {right:.0%} of its training pictures right; train more"
+    return None
+
+
+def _balanced(answer: object, reference: object) -> str | None:
+    features, labels, asked, truth = unequal_features()
+    what = f"features {tuple(features.shape)}, labels"
+    guesses, wrong = _trained(answer, features, labels, asked, what)
+    if wrong:
+        return wrong
+    right = (guesses == truth).double()
+    if (mean := right.mean().item()) < BAR:  # as many pictures of each class: the mean of the classes' accuracies
+        return (
+            f"balanced_head({what}): {mean:.1%} right, averaged over the classes, and at least {BAR:.0%} are wanted; "
+            f"of the three rarest classes {right[truth >= 7].mean():.1%}, of the others {right[truth < 7].mean():.1%}"
+        )
+    return None
+
+
+def _rarest(answer: object, reference: object) -> str | None:
+    features, labels, asked, truth = unequal_features()
+    what = f"features {tuple(features.shape)}, labels"
+    guesses, wrong = _trained(answer, features, labels, asked, what)
+    if wrong:
+        return wrong
+    if (mean := (guesses == truth)[truth >= 7].double().mean().item()) < RARE_BAR:
+        return (
+            f"balanced_head({what}): {mean:.1%} of the three rarest classes right, at least {RARE_BAR:.0%} are wanted"
+        )
+    return None
+
+
+@exercise(
+    question=f"Train a linear head on features of very unequal classes: at least {BAR:.0%} right, averaged over them.",
+    checks=[_small_head, _balanced, _rarest],
+    hints=[
+        "Begin with a loop of full batches: head = nn.Linear(1280, 10), AdamW, cross-entropy, a hundred steps.",
+        "Give rare classes more weight: F.cross_entropy(..., weight=1 / labels.bincount().float()).",
+        "Or add the logarithm of each class's share to the logits, in training only (Menon and others 2020, "
+        "arXiv:2007.07314): prior = labels.bincount().float().log(), loss on head(features) + prior.",
+    ],
+)
+def balanced_head(features: torch.Tensor, labels: torch.Tensor) -> nn.Module:
+    """Return a linear head trained to do without the help that common classes get from being common."""
+    head = nn.Linear(features.shape[1], int(labels.max()) + 1)
+    optimizer = torch.optim.AdamW(head.parameters(), lr=0.003)
+    prior = labels.bincount().float().log()  # in training a common class gets these points for nothing
+    for _ in range(150):
+        loss = F.cross_entropy(head(features) + prior, labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return head
 
 
 quiz = read_quiz("lesson5")

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from course_utils.base.modules import device_of, evaluating
 from course_utils.base.words import closest
+from course_utils.data.listing import few
 from course_utils.errors import DataError
 from course_utils.transfer import weights as files
 from course_utils.transfer.preprocess import Preprocess, opened
@@ -105,6 +106,32 @@ class Network:
             hook.remove()
         return seen[0].float().cpu()
 
+    def knows(self, classes: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """Return those `classes` that this network has a category for, each with the names of these categories.
+
+        A name matches a category of the same name, in the singular or the plural, and one that is a kind of it: "ants"
+        matches "ant", and "cats" matches "Persian cat". Where most classes are found, a result on their pictures says
+        little about learning: the network was trained on them, perhaps on the very same pictures.
+        """
+        found = {}
+        for name in classes:
+            wanted = _singular(name)
+            kinds = tuple(own for own in self.classes if f" {_singular(own)}".endswith(f" {wanted}"))
+            if wanted and kinds:
+                found[name] = kinds
+        return found
+
+    def warning(self, classes: Iterable[str]) -> str:
+        """Return in a sentence which of your classes this network has learned to tell already; "" for none."""
+        known = self.knows(classes)
+        if not known:
+            return ""
+        shown = [f"{name!r} ({few(kinds)})" for name, kinds in known.items()]
+        return (
+            f"{self.name} has categories for {len(known)} of your classes: {few(shown)}. It may have been trained on "
+            "such pictures, even on yours, so a good result on them is partly its own."
+        )
+
     def tail(self, head: nn.Module | None = None) -> nn.Module:
         """Return the head (or another one in its place) with all that follows it: features in, logits out."""
         layer = self.head_layer if head is None else head
@@ -114,6 +141,15 @@ class Network:
 
     def __str__(self) -> str:
         return f"{self.name}: {len(self.classes):,} classes, {self.source}; {self.preprocess.describe()}."
+
+
+def _singular(name: str) -> str:
+    """Return a name in lower case, its last word without the ending of a plural."""
+    text = " ".join(name.casefold().replace("_", " ").replace("-", " ").split())
+    for plural, one in (("ies", "y"), ("sses", "ss"), ("xes", "x"), ("ches", "ch"), ("shes", "sh")):
+        if len(text) > len(plural) + 1 and text.endswith(plural):
+            return text.removesuffix(plural) + one
+    return text[:-1] if len(text) > 3 and text.endswith("s") and not text.endswith("ss") else text
 
 
 def backbone(

@@ -63,7 +63,9 @@ def unfreeze(model: nn.Module, start: str, *, statistics: bool = False) -> nn.Mo
 def _apply(model: nn.Module, learning: Sequence[nn.Module], statistics: bool) -> None:
     """Let the layers in `learning` learn, and freeze all others."""
     chosen = {id(layer) for layer in learning}
-    moving = {id(layer) for layer in learning if statistics or not isinstance(layer, _BatchNorm)}
+    moving = set(chosen)
+    if not statistics:  # timm's normalisations hold their activation, which must not keep them in training mode
+        moving -= {id(part) for layer in learning if isinstance(layer, _BatchNorm) for part in layer.modules()}
     for layer in model.modules():
         for parameter in layer.parameters(recurse=False):
             parameter.requires_grad_(id(layer) in chosen)

@@ -1,10 +1,10 @@
-"""Explorations of lesson 5: classify your own picture, how many layers should learn, and where a network looks."""
+"""Explorations of lesson 5: classify your own picture, weights for rare classes, and where a network looks."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from course_utils.transfer import Network
 from course_utils.widgets import controls
 from course_utils.widgets.exploration import Canvas, Exploration, Twin
 
-__all__ = ["Attention", "Classified", "Trial", "attention", "layers_that_learn", "own_picture", "where_it_looks"]
+__all__ = ["Attention", "Classified", "Unequal", "attention", "class_weights", "own_picture", "where_it_looks"]
 
 SHOWN = 5  # guesses
 UPLOADED = "the uploaded one"
@@ -133,127 +133,86 @@ def short(text: str, most: int = 22) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-# --- how many layers should learn
+# --- unequal classes
 
 
 @dataclass(frozen=True)
-class Trial:
-    """What came of letting some layers learn: names, parameters that learn, accuracies of each seed, seconds each."""
+class Unequal:
+    """What became of classes with unequal numbers of training pictures, under weights of several powers.
 
-    name: str
-    learning: int
-    training: tuple[float, ...]
-    final: tuple[float, ...]
-    seconds: float
+    counts: training pictures of a class, the largest first.
+    accuracy: for each power, the share of right answers in classes with so many pictures, float (counts,).
+    power: the chosen one; 0 is a loss without weights, 1 makes a class count the same however few its pictures are.
+    """
 
-    @property
-    def mean(self) -> float:
-        """The mean accuracy on pictures that took no part."""
-        return sum(self.final) / len(self.final)
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """All trials, the number of the chosen one, and what is drawn of them."""
-
-    trials: Sequence[Trial]
-    number: int
-    measure: str
+    counts: tuple[int, ...]
+    accuracy: Mapping[float, Tensor]
+    power: float = 0.0
 
     @property
-    def trial(self) -> Trial:
-        """The chosen one."""
-        return self.trials[self.number]
+    def gains(self) -> tuple[float, float]:
+        """What the chosen power changes in the rarest third of the classes, and in the commonest, in points."""
+        third = max(1, len(self.counts) // 3)
+        change = 100 * (self.accuracy[self.power] - self.accuracy[0.0])
+        return change[-third:].mean().item(), change[:third].mean().item()
 
 
-MEASURES = ("accuracy", "parameters that learn", "seconds")
-
-
-def layers_that_learn(trials: Sequence[Trial]) -> Exploration:
-    """Return an exploration of trainings that were done before: from which layer on the network learned.
+def class_weights(found: Unequal) -> Exploration:
+    """Return an exploration of what class weights of several powers do to rare and to common classes.
 
     Args:
-        trials: at least two, from the head alone to all layers.
+        found: trainings that were done before, one of them with the power 0.
 
     Raises:
-        ValueError: when there are fewer.
+        ValueError: when there is no training without weights, or no other one.
     """
-    if len(trials) < 2:
-        raise ValueError(f"There must be at least two trainings to compare, not {len(trials)}.")
-    trials = list(trials)
-    best = max(trials, key=lambda trial: trial.mean)
+    powers = sorted(found.accuracy)
+    if len(powers) < 2 or powers[0] != 0:
+        raise ValueError(f"There must be trainings with the power 0 and with others, not {powers}.")
     return Exploration(
-        lambda number, measure: Chosen(trials, number - 1, measure),
-        draw_trials,
-        {
-            "number": controls.whole_slider("training", 1, 1, len(trials)),
-            "measure": controls.choice("show", list(MEASURES)),
-        },
-        describe=described_trial,
+        lambda power: replace(found, power=power),
+        draw_unequal,
+        {"power": controls.choice("power", [(f"{power:g}", power) for power in powers], powers[-1])},
+        describe=described_unequal,
         twin=Twin(
-            [{"number": trials.index(best) + 1, "measure": measure} for measure in MEASURES],
-            columns=1,
-            size=(7.6, 2.3),
-            title=leader(trials, best),
-            alt="Three bar charts over the same trainings: "
-            + ", ".join(f"{trial.name} ({trial.mean:.0%} right)" for trial in trials)
-            + ": accuracy with a dot for each seed, parameters that learn, and seconds.",
+            [{"power": power} for power in (powers[len(powers) // 2], powers[-1])],
+            columns=2,
+            size=(4.4, 2.9),
+            title="Accuracy of rare and of common classes, without class weights and with them",
+            alt="Two charts of accuracy against a class's number of training pictures, without weights and with them. "
+            + " ".join(described_unequal(replace(found, power=power)) for power in powers[1:]),
         ),
-        size=(7.6, 2.9),
+        size=(6.4, 3.1),
     )
 
 
-def leader(trials: Sequence[Trial], best: Trial) -> str:
-    """Return in words which training came out highest, and by how little."""
-    second = max((trial for trial in trials if trial is not best), key=lambda trial: trial.mean)
-    lead = 100 * (best.mean - second.mean)
-    ahead = f"by {lead:.1f} points" if lead >= 0.05 else f"as high as {second.name}"
-    return f"Highest here: {best.name}, {best.mean:.1%}, {ahead}"
-
-
-def described_trial(chosen: Chosen) -> str:
-    """Return the chosen training in a sentence."""
-    trial = chosen.trial
-    seeds = f"{len(trial.final)} seeds" if len(trial.final) > 1 else "1 seed"
-    fit = sum(trial.training) / len(trial.training)
+def described_unequal(found: Unequal) -> str:
+    """Return in a sentence what the chosen power does."""
+    mean = 100 * found.accuracy[found.power].mean().item()
+    if found.power == 0:
+        return f"Without weights: {mean:.1f} % right, averaged over the classes."
+    rare, common = found.gains
     return (
-        f"{trial.name}: {trial.learning:,} parameters learn; {fit:.1%} of the training pictures right, "
-        f"{trial.mean:.1%} of the others ({seeds}), {trial.seconds:.1f} seconds each."
+        f"Power {found.power:g}: {mean:.1f} % right, averaged over the classes; the rarest third {rare:+.1f} points, "
+        f"the commonest third {common:+.1f}."
     )
 
 
-def draw_trials(chosen: Chosen, figure: Canvas) -> None:
-    """Draw one bar a training, the chosen one dark; accuracies with a dot for each seed."""
-    axes = figure.subplots(gridspec_kw={"left": 0.26, "right": 0.97, "top": 0.88, "bottom": 0.2})
-    trials, measure = chosen.trials, chosen.measure
-    places = list(range(len(trials)))[::-1]
-    values = {
-        "accuracy": [100 * trial.mean for trial in trials],
-        "parameters that learn": [trial.learning for trial in trials],
-        "seconds": [trial.seconds for trial in trials],
-    }[measure]
-    colours = [figures.BLUE if i == chosen.number else figures.SKY for i in range(len(trials))]
-    axes.barh(places, values, color=colours)
-    form, unit = {
-        "accuracy": ("{:.1f} %", "right"),
-        "parameters that learn": ("{:,.0f}", "parameters learn"),
-        "seconds": ("{:.1f}", "seconds for one training"),
-    }[measure]
-    for place, value, trial in zip(places, values, trials):
-        end = max(value, 100 * max(trial.final)) if measure == "accuracy" else value  # behind the last dot
-        shift = {"xytext": (6, 0), "textcoords": "offset points", "va": "center", "fontsize": 9}
-        axes.annotate(form.format(value), (end, place), **shift)
-    if measure == "accuracy":
-        for place, trial in zip(places, trials):
-            axes.plot([100 * each for each in trial.final], [place] * len(trial.final), ".", color=figures.INK)
-        axes.set(xlim=(0, 118), xlabel="right answers in %, pictures that took no part; a dot for each seed")
-    elif measure == "seconds":
-        axes.set(xlim=(0, 1.2 * max(values)), xlabel="seconds of one training")
-    else:
-        axes.set(xscale="log", xlim=(min(values) / 3, 30 * max(values)), xlabel="parameters that learn")
-    axes.set_yticks(places, [short(trial.name, 26) for trial in trials])
-    axes.grid(axis="y", visible=False)
-    axes.set_title(f"{chosen.trial.name}: {form.format(values[chosen.number])} {unit}")
+def draw_unequal(found: Unequal, figure: Canvas) -> None:
+    """Draw accuracy against the number of training pictures, without weights and with those of the chosen power."""
+    axes = figure.subplots(gridspec_kw={"left": 0.13, "right": 0.97, "top": 0.88, "bottom": 0.19})
+    axes.plot(found.counts, 100 * found.accuracy[0.0], "o--", color=figures.GREY, label="without weights")
+    if found.power:
+        values = 100 * found.accuracy[found.power]
+        axes.plot(found.counts, values, "s-", color=figures.BLUE, label=f"weights, power {found.power:g}")
+    axes.set(xscale="log", ylim=(0, 102), xlabel="training pictures of the class", ylabel="right answers in %")
+    ticks = sorted({found.counts[0], found.counts[len(found.counts) // 2], found.counts[-1]})
+    axes.set_xticks(ticks, [str(count) for count in ticks])
+    axes.set_xticks([], minor=True)
+    rare, common = found.gains
+    title = f"Rarest third {rare:+.1f} points, commonest {common:+.1f}" if found.power else "Without weights"
+    axes.set_title(title, fontsize=10)
+    axes.legend(loc="lower right", fontsize=9)
 
 
 # --- where a network looks
@@ -337,7 +296,7 @@ def where_it_looks(net: Network, photographs: Sequence[str] = ("cat", "coffee", 
             "strength": controls.slider("strength", 0.8, 0.0, 1.0, 0.1, ".1f"),
         },
         describe=lambda result: (
-            f"Bright places speak for {result[0].name}, to which the network gives {result[0].probability:.1%}."
+            f"Coloured places speak for {result[0].name}, to which the network gives {result[0].probability:.1%}."
         ),
         twin=Twin(
             [{"picture": name, "rank": rank} for name in photographs for rank in (1, 2)],
@@ -345,8 +304,8 @@ def where_it_looks(net: Network, photographs: Sequence[str] = ("cat", "coffee", 
             size=(2.6, 2.6),
             columns=2,
             title="Where the evidence for a guess lies",
-            alt=f"The photographs {', '.join(photographs)}, each twice, dark but for the places that speak for the "
-            "network's first guess and for its second; a line surrounds the strongest.",
+            alt=f"The photographs {', '.join(photographs)} in grey, each twice, with colour, dark red to yellow, over "
+            "the places that speak for the network's first guess and for its second.",
         ),
         size=(7.6, 3.6),
         photograph=True,
@@ -354,19 +313,16 @@ def where_it_looks(net: Network, photographs: Sequence[str] = ("cat", "coffee", 
 
 
 def draw_attention(found: Attention, strength: float, figure: Canvas, alone: bool = False) -> None:
-    """Draw the picture, and the same, dark where nothing speaks for the answer."""
+    """Draw the picture, and in grey the same with the evidence over it in colour."""
     margins = {"left": 0.01, "right": 0.99, "top": 0.88, "bottom": 0.01, "wspace": 0.03}
     axes = figure.subplots(1, 1 if alone else 2, squeeze=False, gridspec_kw=margins)[0]
-    image = found.image.permute(1, 2, 0).numpy()
-    size = image.shape[:2]
-    heat = torch.nn.functional.interpolate(found.heat[None, None], size=size, mode="bilinear")[0, 0]
-    for ax in axes:
-        ax.imshow(image)
-        ax.axis("off")
-    light = 1 - strength + strength * heat.clamp(0, 1)  # what does not speak for the answer becomes dark
-    axes[-1].imshow((image * light[..., None].numpy()).astype("uint8"))
-    if strength > 0 and heat.max() > 0:
-        axes[-1].contour(heat.numpy(), levels=[0.5], colors=figures.ORANGE, linewidths=1.5)  # as in lesson 4
-    axes[-1].set_title(f"{short(found.name, 26)}, {found.probability:.1%}", fontsize=10)
+    axes[0].imshow(found.image.permute(1, 2, 0).numpy())
+    size = found.image.shape[1:]
+    heat = torch.nn.functional.interpolate(found.heat[None, None], size=size, mode="bilinear")[0, 0].clamp(0, 1)
+    axes[-1].imshow(diagnosis.overlay(found.image, heat, strength).permute(1, 2, 0).numpy())
+    none = "" if heat.max() > 0 else ": no evidence"
+    axes[-1].set_title(f"{short(found.name, 26)}, {found.probability:.1%}{none}", fontsize=10)
     if not alone:
         axes[0].set_title("what the network sees", fontsize=10)
+    for ax in axes:
+        ax.axis("off")
