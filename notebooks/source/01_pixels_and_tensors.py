@@ -39,33 +39,19 @@
 # **Contents**
 #
 # - [A network names a photograph](#A-network-names-a-photograph)
-# - [Part 1: A picture is numbers](#Part-1:-A-picture-is-numbers)
-#   - [A photograph is a table of numbers](#A-photograph-is-a-table-of-numbers)
-#   - [Three numbers make a colour](#Three-numbers-make-a-colour)
-#   - [How much a picture can lose](#How-much-a-picture-can-lose)
-#   - [Height comes first](#Height-comes-first)
-#   - [Crop and flip by slicing](#Crop-and-flip-by-slicing)
-#   - [Three channels](#Three-channels)
-#   - [Exercises for part 1](#Exercises-for-part-1)
-# - [Part 2: From numbers to tensors](#Part-2:-From-numbers-to-tensors)
-#   - [Numbers that wrap around](#Numbers-that-wrap-around)
-#   - [From array to tensor](#From-array-to-tensor)
-#   - [Memory and strides](#Memory-and-strides)
-#   - [Many pictures in one batch](#Many-pictures-in-one-batch)
-#   - [Broadcasting](#Broadcasting)
-#   - [Explore the channel mixer](#Explore-the-channel-mixer)
-#   - [Normalise and come back](#Normalise-and-come-back)
-#   - [Feed the network by hand](#Feed-the-network-by-hand)
-#   - [Flattening, and what it costs](#Flattening,-and-what-it-costs)
-#   - [Exercises for part 2](#Exercises-for-part-2)
-# - [Part 3: Numbers that learn](#Part-3:-Numbers-that-learn)
-#   - [Slopes](#Slopes)
-#   - [Two steps in a row](#Two-steps-in-a-row)
-#   - [Many numbers, one gradient](#Many-numbers,-one-gradient)
-#   - [Walking downhill](#Walking-downhill)
-#   - [Explore the learning rate](#Explore-the-learning-rate)
-#   - [A picture teaches three numbers](#A-picture-teaches-three-numbers)
-#   - [Exercises for part 3](#Exercises-for-part-3)
+# - [Part 1: A picture is numbers](#Part-1:-A-picture-is-numbers): [a table](#A-photograph-is-a-table-of-numbers),
+#   [colours](#Three-numbers-make-a-colour), [losing bits and pixels](#How-much-a-picture-can-lose), [height
+#   first](#Height-comes-first), [slicing](#Crop-and-flip-by-slicing), [channels](#Three-channels),
+#   [exercises](#Exercises-for-part-1)
+# - [Part 2: From numbers to tensors](#Part-2:-From-numbers-to-tensors): [wrap-around](#Numbers-that-wrap-around),
+#   [tensors](#From-array-to-tensor), [memory](#Rename-the-axes,-or-recut-the-memory),
+#   [batches](#Many-pictures-in-one-batch), [broadcasting](#Broadcasting), [the mixer](#Explore-the-channel-mixer),
+#   [normalising](#Normalise-and-come-back), [feeding a network](#Feed-the-network-by-hand),
+#   [flattening](#Flattening,-and-what-it-costs), [exercises](#Exercises-for-part-2)
+# - [Part 3: Numbers that learn](#Part-3:-Numbers-that-learn): [slopes](#Slopes), [the chain
+#   rule](#Two-steps-in-a-row), [the gradient](#Many-numbers,-one-gradient), [walking downhill](#Walking-downhill),
+#   [the rate](#Explore-the-learning-rate), [three gains](#A-picture-teaches-three-numbers),
+#   [exercises](#Exercises-for-part-3)
 # - [Quiz](#Quiz)
 # - [What you learned](#What-you-learned), [where the code lives](#Where-the-code-lives), [what next](#What-next)
 #
@@ -101,6 +87,7 @@ boots = None  # how many of them are compared; None: as the profile says
 
 # %% tags=["hide-input"]
 settings = profiles.load("01", profile, seed=seed, boots=boots)
+COLOURS = {"red": figures.RED, "green": figures.GREEN, "blue": figures.BLUE}
 
 
 def show_guesses(picture, guesses):
@@ -401,17 +388,9 @@ print("array shape:", array.shape, array.dtype)
 print(photo.getpixel((120, 230)), array[230, 120])
 
 # %% [markdown]
-# **Pitfall: width and height mixed up.** Sometimes this mistake is loud. Column 400 exists in this picture, row 400
-# does not.
-
-# %%
-try:
-    array[400, 100]  # meant: x = 400, y = 100
-except IndexError as error:
-    print(type(error).__name__, "-", error)
-
-# %% [markdown]
-# More often it is silent. `resize` wants (width, height), and takes the first two numbers of a shape just as gladly.
+# **Pitfall: width and height mixed up.** Sometimes this mistake is loud. `array[400, 100]` raises an IndexError, since
+# there is no row 400. More often it is silent. `resize` wants (width, height), and takes the first two numbers of a
+# shape just as gladly.
 
 # %%
 stretched = photo.resize(array.shape[:2])  # the mistake
@@ -474,30 +453,6 @@ figures.show(
 #
 # </details>
 #
-# **Pitfall: a slice is a window, not a copy.** A slice shares its memory with the array it was cut from. That makes it
-# fast. It also means that writing into the slice writes into the picture behind it.
-
-# %%
-victim, safe = array.copy(), array.copy()
-window = victim[150:250, 200:350]
-window[:] = 0  # paint it black
-own_patch = safe[150:250, 200:350].copy()  # the fix
-own_patch[:] = 0
-
-# %% tags=["hide-input"]
-fig = pictures.grid(
-    [Image.fromarray(victim), Image.fromarray(safe)],
-    ["slice, then painted", "slice, copy(), then painted"],
-    width=7,
-    title="Painting a window changes what lies behind it",
-)
-figures.show(fig, alt="Left the photograph with a black rectangle in it. Right the photograph unharmed.")
-assert (safe == array).all() and not (victim == array).all()
-
-# %% [markdown]
-# The code never wrote to `victim` by name, and still it has a hole. To keep the original, copy first. (Tensors behave
-# in the same way; there the copy is called `clone()`.)
-#
 # ### Three channels
 #
 # The last axis holds red, green and blue. One of them alone is a table of height × width, a grey picture.
@@ -530,24 +485,6 @@ figures.show(
 #
 # </details>
 #
-# A grey picture needs one number for each pixel, and the mean of the three would be one. But pure green looks much
-# brighter to us than pure blue, and the mean does not know that. The television standard ITU-R BT.601 therefore weighs
-# the channels. (`@` multiplies each pixel's three numbers by the three weights and adds them up.)
-
-# %%
-weights = np.array([0.299, 0.587, 0.114])  # red, green, blue
-grey = (array @ weights).round().astype(np.uint8)
-theirs = np.array(photo.convert("L"))  # Pillow's own
-difference = np.abs(grey.astype(int) - theirs)
-print("largest difference:", difference.max())
-
-# %% tags=["hide-input"]
-assert difference.max() <= 1  # Pillow computes with whole numbers, the weights times 65,536
-
-# %% [markdown]
-# Ours is Pillow's, up to a step of 1 where Pillow rounds differently. Did you notice the `astype(int)` before the
-# subtraction? Part 2 begins with what happens without it.
-#
 # **Pitfall: blue coffee.** OpenCV, another well-known library, keeps pictures as blue, green, red. Read a picture with
 # one library and show it with the other, and the first channel trades places with the last.
 
@@ -572,6 +509,52 @@ figures.show(
 
 # %% [markdown]
 # When a face looks like a blueberry, you now know why.
+#
+# ### Go deeper: A slice is a window, not a copy
+#
+# A slice shares its memory with the array it was cut from. That makes it fast. It also means that writing into the
+# slice writes into the picture behind it.
+
+# %%
+victim, safe = array.copy(), array.copy()
+window = victim[150:250, 200:350]
+window[:] = 0  # paint it black
+own_patch = safe[150:250, 200:350].copy()  # the fix
+own_patch[:] = 0
+
+# %% tags=["hide-input"]
+fig = pictures.grid(
+    [Image.fromarray(victim), Image.fromarray(safe)],
+    ["slice, then painted", "slice, copy(), then painted"],
+    width=7,
+    title="Painting a window changes what lies behind it",
+)
+figures.show(fig, alt="Left the photograph with a black rectangle in it. Right the photograph unharmed.")
+assert (safe == array).all() and not (victim == array).all()
+
+# %% [markdown]
+# The code never wrote to `victim` by name, and still it has a hole. To keep the original, copy first. (Tensors behave
+# in the same way; there the copy is called `clone()`.)
+#
+# ### Go deeper: From colour to grey
+#
+# A grey picture needs one number for each pixel, and the mean of the three would be one. But pure green looks much
+# brighter to us than pure blue, and the mean does not know that. The television standard ITU-R BT.601 therefore weighs
+# the channels. (`@` multiplies each pixel's three numbers by the three weights and adds them up.)
+
+# %%
+weights = np.array([0.299, 0.587, 0.114])  # red, green, blue
+grey = (array @ weights).round().astype(np.uint8)
+theirs = np.array(photo.convert("L"))  # Pillow's own
+difference = np.abs(grey.astype(int) - theirs)
+print("largest difference:", difference.max())
+
+# %% tags=["hide-input"]
+assert difference.max() <= 1  # Pillow computes with whole numbers, the weights times 65,536
+
+# %% [markdown]
+# Ours is Pillow's, up to a step of 1 where Pillow rounds differently. Did you notice the `astype(int)` before the
+# subtraction? Part 2 begins with what happens without it.
 #
 # ### Go deeper: Three lights that add up
 #
@@ -700,8 +683,8 @@ results.record(".0%", wrapped_pixels=(array.astype(int) + 60 > 255).any(axis=2).
 
 # %%
 scaled = array.astype(np.float32) / 255
-print(f"{array.dtype}: {array.min()} to {array.max()}, {array.nbytes:,} bytes")
-print(f"{scaled.dtype}: {scaled.min()} to {scaled.max()}, {scaled.nbytes:,} bytes")
+print(f"{array.dtype}: up to {array.max()}, {array.nbytes:,} bytes")
+print(f"{scaled.dtype}: up to {scaled.max()}, {scaled.nbytes:,} bytes")
 
 # %% [markdown]
 # Floats do not wrap around, but they take four times the room. So this course keeps pictures as `uint8` and turns them
@@ -741,55 +724,11 @@ assert np.array_equal(np.array(pictures.to_picture(image)), array)
 assert image[0, 230, 120] == array[230, 120, 0] == photo.getpixel((120, 230))[0]
 
 # %% [markdown]
-# ### Memory and strides
+# ### Rename the axes, or recut the memory
 #
-# Did `permute` move half a million numbers? Memory has no rows and no channels. It is one long street with a number in
-# every house. A tensor is that street plus a recipe for walking it. The **stride** of an axis says how many houses to
-# go forward for one step along that axis.
+# Memory has no rows and no channels. It is one long street with a number in every house. `permute` leaves the street
+# as it is and only changes how it is walked.
 #
-# A tiny picture of 2 × 2 pixels makes it visible. The tens are the pixel, the last digit is the channel.
-
-# %% tags=["nbval-check-output"]
-tiny = torch.tensor(
-    [[[10, 11, 12], [20, 21, 22]], [[30, 31, 32], [40, 41, 42]]]
-)  # (H, W, C)
-planes = tiny.permute(2, 0, 1)  # (C, H, W)
-print("tiny:  ", tuple(tiny.shape), "strides", tiny.stride())
-print("planes:", tuple(planes.shape), "strides", planes.stride())
-print("same address:", planes.data_ptr() == tiny.data_ptr())
-
-# %% [markdown]
-# Nothing moved. Both begin at the same address, and only the strides were exchanged. In `tiny`, the next channel is 1
-# house away and the next row 6. That is why `permute` is instant for pictures of any size. `.contiguous()` does move
-# numbers. It writes them into a new street, in the tensor's own order. Here are both streets.
-
-# %% tags=["hide-input"]
-COLOURS = {"red": figures.RED, "green": figures.GREEN, "blue": figures.BLUE}
-
-
-def draw_street(ax, street, title):
-    """Draw memory as a row of houses, coloured by channel: the last digit of each number."""
-    for i, number in enumerate(street.tolist()):
-        name, colour = list(COLOURS.items())[number % 10]
-        ax.bar(i, 1, width=0.96, color=colour)
-        ax.text(i, 0.5, f"{name[0].upper()}\n{number}", ha="center", va="center", color="white", weight="bold")
-    ax.set(xlim=(-0.5, len(street) - 0.5), yticks=[], xticks=range(len(street)), title=title)
-    ax.spines[:].set_visible(False)
-    ax.grid(False)
-
-
-with figures.style():
-    fig, axes = plt.subplots(2, 1, figsize=(7, 3.0))
-    draw_street(axes[0], tiny.flatten(), "Channels last: the three numbers of a pixel are neighbours")
-    draw_street(axes[1], planes.contiguous().flatten(), "Channels first: each channel is a plane of its own")
-    axes[1].set_xlabel("place in memory")
-figures.show(
-    fig,
-    alt="Two rows of twelve coloured boxes. In the upper row red, green and blue alternate. In the lower row come "
-    "four red, then four green, then four blue boxes.",
-)
-
-# %% [markdown]
 # **Pitfall: reshape is not permute.** Both can turn `(341, 512, 3)` into `(3, 341, 512)`. `permute` renames the axes.
 # `reshape` keeps the street and cuts it into new pieces.
 #
@@ -825,6 +764,52 @@ assert network.predict(ghosts)[0].name != "espresso" and network.predict(ghosts)
 #
 # </details>
 #
+# ### Go deeper: Memory and strides
+#
+# Did `permute` move half a million numbers? Memory has no rows and no channels. It is one long street with a number in
+# every house. A tensor is that street plus a recipe for walking it. The **stride** of an axis says how many houses to
+# go forward for one step along that axis.
+#
+# A tiny picture of 2 × 2 pixels makes it visible. The tens are the pixel, the last digit is the channel.
+
+# %% tags=["nbval-check-output"]
+tiny = torch.tensor(
+    [[[10, 11, 12], [20, 21, 22]], [[30, 31, 32], [40, 41, 42]]]
+)  # (H, W, C)
+planes = tiny.permute(2, 0, 1)  # (C, H, W)
+print("tiny:  ", tuple(tiny.shape), "strides", tiny.stride())
+print("planes:", tuple(planes.shape), "strides", planes.stride())
+print("same address:", planes.data_ptr() == tiny.data_ptr())
+
+# %% [markdown]
+# Nothing moved. Both begin at the same address, and only the strides were exchanged. In `tiny`, the next channel is 1
+# house away and the next row 6. That is why `permute` is instant for pictures of any size. `.contiguous()` does move
+# numbers. It writes them into a new street, in the tensor's own order. Here are both streets.
+
+# %% tags=["hide-input"]
+def draw_street(ax, street, title):
+    """Draw memory as a row of houses, coloured by channel: the last digit of each number."""
+    for i, number in enumerate(street.tolist()):
+        name, colour = list(COLOURS.items())[number % 10]
+        ax.bar(i, 1, width=0.96, color=colour)
+        ax.text(i, 0.5, f"{name[0].upper()}\n{number}", ha="center", va="center", color="white", weight="bold")
+    ax.set(xlim=(-0.5, len(street) - 0.5), yticks=[], xticks=range(len(street)), title=title)
+    ax.spines[:].set_visible(False)
+    ax.grid(False)
+
+
+with figures.style():
+    fig, axes = plt.subplots(2, 1, figsize=(7, 3.0))
+    draw_street(axes[0], tiny.flatten(), "Channels last: the three numbers of a pixel are neighbours")
+    draw_street(axes[1], planes.contiguous().flatten(), "Channels first: each channel is a plane of its own")
+    axes[1].set_xlabel("place in memory")
+figures.show(
+    fig,
+    alt="Two rows of twelve coloured boxes. In the upper row red, green and blue alternate. In the lower row come "
+    "four red, then four green, then four blue boxes.",
+)
+
+# %% [markdown]
 # ### Many pictures in one batch
 #
 # Networks take pictures in groups, called **batches**. It is faster, and a step of learning that listens to many
@@ -836,14 +821,10 @@ photos = [
     pictures.to_tensor(pictures.photograph(name))
     for name in pictures.photographs()
 ]
-try:
-    torch.stack(photos)
-except RuntimeError as error:
-    print(type(error).__name__, "-", str(error)[:68])
 
 # %% [markdown]
-# A box with straight sides cannot hold pictures of different sizes. So we take the **centre crop**, the largest square
-# in the middle of each, and scale it to 256 × 256.
+# A box with straight sides cannot hold pictures of different sizes, and `torch.stack(photos)` would refuse. So we take
+# the **centre crop**, the largest square in the middle of each, and scale it to 256 × 256.
 
 
 # %%
@@ -856,7 +837,8 @@ def centre_square(image):
 
 
 squares = [centre_square(each) for each in photos]
-batch = torch.stack([v2.functional.resize(each, [256, 256]) for each in squares])
+squares = [v2.functional.resize(each, [256, 256]) for each in squares]
+batch = torch.stack(squares)
 print(tuple(batch.shape), batch.dtype)
 
 # %% tags=["hide-input"]
@@ -874,10 +856,9 @@ figures.show(
 # like sentences.
 
 # %%
-print("the first picture:      ", tuple(batch[0].shape))
-print("all red planes:         ", tuple(batch[:, 0].shape))
-print("all pictures, mirrored: ", tuple(batch.flip(3).shape))
-print("one mean per channel:   ", tuple(batch.float().mean(dim=(0, 2, 3)).shape))
+print("the first picture:     ", tuple(batch[0].shape))
+print("all red planes:        ", tuple(batch[:, 0].shape))
+print("all pictures, mirrored:", tuple(batch.flip(3).shape))
 
 # %% [markdown]
 # ### Broadcasting
@@ -918,8 +899,10 @@ for i in range(3):  # the same with a loop over the channels
 # %% [markdown]
 # One multiplication did the work of a loop over pictures, channels, rows and columns.
 #
-# **Pitfall: broadcasting that you did not want.** The rule is generous, and sometimes too generous. A network's
-# answers often come as a column, (N, 1), and the truth as a row, (N,). We want the four differences.
+# ### Go deeper: Broadcasting that you did not want
+#
+# The rule is generous, and sometimes too generous. A network's answers often come as a column, (N, 1), and the truth
+# as a row, (N,). We want the four differences.
 #
 # **Predict first.** All four answers are right. What is the mean error?
 
@@ -985,9 +968,9 @@ widgets.lesson1.channel_mixer("coffee")
 # %%
 at_once = mix(coffee, 3, 3, 3, brightness=-0.5)
 in_turn = mix(mix(coffee, brightness=-0.5), 3, 3, 3)
-for name, mixed in {"at once": at_once, "in turn": in_turn}.items():
+for mixed in (at_once, in_turn):
     black = (mixed == 0).all(dim=0).float().mean()
-    print(f"gains of 3, {name}: {100 * black:.0f} % of the pixels are black")
+    print(f"{100 * black:.0f} % of the pixels are black")
 
 # %% tags=["hide-input"]
 dark = (mix(coffee, brightness=-0.5) == 0).all(dim=0)
@@ -1148,14 +1131,9 @@ figures.show(
 
 # %% [markdown]
 # A bar code, and none of the 784 numbers is lost. For pictures this small a dense layer works. With ten outputs, one
-# for each kind of clothing, it has 784 weights for each output, plus one number each to add, the **bias**. Lesson 3
-# trains this very layer, and it gets more than four in five pictures right.
-
-# %% tags=["nbval-check-output"]
-dense = nn.Linear(in_features=784, out_features=10)
-print(f"{sum(p.numel() for p in dense.parameters()):,} numbers to learn")
-
-# %% [markdown]
+# for each kind of clothing, it has 784 weights for each output, plus one number each to add, the **bias**. That makes
+# 7,850 numbers to learn. Lesson 3 trains this very layer, and it gets more than four in five pictures right.
+#
 # So what does flattening cost? Two things. The first is size. Take a modest photograph, 1280 × 720 in colour, and a
 # layer with 1,000 outputs.
 #
@@ -1167,11 +1145,10 @@ print(f"{sum(p.numel() for p in dense.parameters()):,} numbers to learn")
 inputs_count = 1280 * 720 * 3
 huge = nn.Linear(inputs_count, 1000, device="meta")
 weights_count = sum(p.numel() for p in huge.parameters())
-print(f"{inputs_count:,} inputs, {weights_count:,} numbers to learn")
-print(f"{weights_count * 4 / 1e9:.1f} GB as float32")
+print(f"{weights_count:,} numbers, {weights_count * 4 / 1e9:.1f} GB as float32")
 
 # %% tags=["hide-input"]
-assert sum(p.numel() for p in dense.parameters()) == 784 * 10 + 10 == 7850
+assert sum(p.numel() for p in nn.Linear(784, 10).parameters()) == 784 * 10 + 10 == 7850
 assert weights_count == inputs_count * 1000 + 1000
 assert sum(p.numel() for p in nn.Conv2d(3, 16, 3).parameters()) == 448
 
@@ -1196,12 +1173,12 @@ def distance(a, b):
     return ((a - b) ** 2).sum().sqrt()
 
 
-# three black columns on the right, so that nothing falls off the edge
-shoes = nn.functional.pad(pictures.to_float(chosen)[:, 0], (0, 3))  # (N, 28, 31)
+shoes = pictures.to_float(chosen)[:, 0]  # (N, 28, 28)
+shoes = nn.functional.pad(shoes, (0, 3))  # (N, 28, 31), room on the right
 moved = shoes[0].roll(3, dims=1)  # the three columns come round to the left
 to_itself = distance(shoes[0], moved)
 to_others = torch.stack([distance(shoes[0], each) for each in shoes[1:]])
-print(f"itself, moved: {to_itself:.1f}   nearest other boot: {to_others.min():.1f}")
+print(f"itself, moved: {to_itself:.1f}, nearest other: {to_others.min():.1f}")
 
 # %% tags=["hide-input"]
 nearest = shoes[1 + to_others.argmin()]
@@ -1345,21 +1322,6 @@ for at in (3.0, -3.0, 0.5):
     assert probe.grad.item() == 2 * at - 1, "autograd and algebra disagree"
 
 # %% [markdown]
-# **Pitfall: slopes add up.** Each `backward()` *adds* to `.grad` and does not replace what is there.
-
-# %% tags=["nbval-check-output"]
-x = torch.tensor(3.0, requires_grad=True)
-for _ in range(3):
-    f(x).backward()
-    print("slope at 3:", x.grad.item())
-x.grad.zero_()  # the fix: start from zero each time
-f(x).backward()
-print("after zero_():", x.grad.item())
-
-# %% [markdown]
-# 5, 10, 15. The slope at 3 never changed, but the sum did. PyTorch adds on purpose, since sometimes one wants the sum
-# over several batches. Most of the time one does not, and so every training loop needs its `zero_grad()`.
-#
 # ### Two steps in a row
 #
 # How does autograd do it? A network is many simple steps in a row. Take two. A pixel of 0.5 is multiplied by a gain g,
@@ -1499,7 +1461,17 @@ for _ in range(20):
 assert_close(torch.tensor(visited, dtype=torch.float64), by_hand)
 
 # %% [markdown]
-# **Pitfall: the walk without zero_grad.** Leave out that line, and each step uses the *sum* of all slopes so far.
+# **Pitfall: the walk without zero_grad.** Each `backward()` *adds* to `.grad` and does not replace what is there.
+# PyTorch adds on purpose, since sometimes one wants the sum over several batches.
+
+# %% tags=["nbval-check-output"]
+x = torch.tensor(3.0, requires_grad=True)
+for _ in range(3):
+    f(x).backward()
+    print("slope at 3:", x.grad.item())
+
+# %% [markdown]
+# So without `zero_grad` each step of the walk uses the sum of all slopes so far.
 #
 # **Predict first.** Will the walk still end at ½? Faster, slower, or not at all?
 
@@ -1572,10 +1544,10 @@ for each in (0.02, 0.1, 0.5, 0.9, 1.0, 1.05):
     assert_close(distances[1:], (1 - 2 * each) * distances[:-1], atol=1e-12, rtol=0)
 
 # %% [markdown]
-# - Between 0 and ½ the factor is positive and less than 1, so the walk comes nearer from one side.
-# - Between ½ and 1 it is negative, so the walk changes sides, but its size is below 1 and it still comes nearer.
-# - At 1 it is −1. The distance stays as it is, and only the side changes.
-# - Above 1 it is beyond −1. Every step makes the distance *larger*, and the walk **diverges**.
+# Below rate ½ the factor is positive, and the walk comes nearer from one side. Between ½ and 1 it is negative, so the
+# walk changes sides and still comes nearer. At 1 the distance stays as it is. Above 1 every step makes the distance
+# *larger*, and the walk **diverges**.
+#
 #
 # The 2 in the factor is how sharply this parabola bends. A sharper valley has a lower border, a flatter one a higher.
 # A network may have millions of numbers, some in sharp valleys, some in flat ones, and one rate for all. That is why
@@ -1655,44 +1627,37 @@ assert remaining[-1, 0] < 0.01 and 0.05 < remaining[-1, 1] < 0.15 and 0.25 < rem
 #
 # </details>
 #
-# Is blue only waiting for a larger rate? We try some, and count how many steps it takes until all three gains are
-# within 0.1 % of their secrets.
+# Is blue only waiting for a larger rate? And what if the numbers of each channel had the same size? We divide both
+# pictures by the root of the mean square of each channel, which leaves the secret as it is. Then we count, at each
+# rate, the steps until all three gains are within 0.1 % of the way.
 
 
 # %%
-def steps_needed(before, after, rate, most=400):
+def steps_needed(before, after, rate, most=300):
     """Return how many steps bring all gains within 0.1 % of the way."""
-    way = (learn_gains(before, after, rate, most) - secret.flatten()).abs() / 0.5
-    there = (way < 0.001).all(dim=1).nonzero()
-    return there[0].item() + 1 if len(there) else None
+    gains = learn_gains(before, after, rate, most)
+    there = ((gains - secret.flatten()).abs() < 0.0005).all(dim=1).nonzero()
+    return there[0].item() + 1 if len(there) else "never"
 
 
-for rate in (0.5, 1, 2, 4, 5, 5.5, 6, 6.5, 7):
-    print(f"rate {rate:3}: {steps_needed(before, after, rate) or 'never'}")
+usual = before.square().mean(dim=(1, 2), keepdim=True).sqrt()  # (3, 1, 1)
+print("rate   as they are   evened out")
+for rate in (0.5, 1, 1.5, 2, 4, 5.5, 6.5, 7):
+    plain = steps_needed(before, after, rate)
+    evened = steps_needed(before / usual, after / usual, rate)
+    print(f"{rate:4} {plain:>13} {evened:>12}")
+
+# %% tags=["hide-input"]
+tried = [rate / 4 for rate in range(2, 27)]
+plain_steps = [n for rate in tried if (n := steps_needed(before, after, rate)) != "never"]
+evened_steps = [n for rate in tried if (n := steps_needed(before / usual, after / usual, rate)) != "never"]
+assert (min(plain_steps), min(evened_steps)) == (19, 1), (min(plain_steps), min(evened_steps))
+assert steps_needed(before, after, 7) == "never" and steps_needed(before, after, 6.5) != "never"
+results.record(best_steps_plain=min(plain_steps), best_steps_evened=min(evened_steps))
 
 # %% [markdown]
 # A larger rate helps, but only up to a limit, and red sets it. Red's valley is the steepest, so it is the first to
-# diverge. The best rate leaves red almost jumping from side to side while blue still walks.
-#
-# Now give the numbers of each channel the same size before learning. We divide both pictures by the root of the mean
-# square, which leaves the secret as it is.
-
-# %%
-usual = before.square().mean(dim=(1, 2), keepdim=True).sqrt()  # (3, 1, 1)
-for rate in (0.5, 1, 1.5, 2, 2.5):
-    steps = steps_needed(before / usual, after / usual, rate)
-    print(f"rate {rate:3}: {steps or 'never'}")
-
-# %% tags=["hide-input"]
-plain = [steps_needed(before, after, rate / 4) for rate in range(2, 27)]
-evened = [steps_needed(before / usual, after / usual, rate / 4) for rate in range(2, 12)]
-best_plain, best_evened = min(filter(None, plain)), min(filter(None, evened))
-assert (best_plain, best_evened) == (19, 1), (best_plain, best_evened)
-assert steps_needed(before, after, 7) is None and steps_needed(before, after, 6.5) is not None
-results.record(best_steps_plain=best_plain, best_steps_evened=best_evened)
-
-# %% [markdown]
-# With the best rate for each, the plain pictures take {{best_steps_plain}} steps and the evened ones
+# diverge. With the best rate for each, the pictures as they are take {{best_steps_plain}} steps and the evened ones
 # {{best_steps_evened}}. All valleys now bend alike, so one rate is right for all. In a network they never become quite
 # alike, but the idea pays everywhere, and it is why pictures are normalised. (There the mean is subtracted too. You
 # need that as soon as a brightness is learned beside the gains, as in the last exercise.)
@@ -1779,31 +1744,24 @@ exercises.lesson1.quiz.ask(5)
 # - A picture is a table of numbers, 8 bits for each of red, green and blue, row after row from the top left.
 # - Pillow says (width, height), NumPy (height, width, channel), PyTorch (channel, height, width), and a batch is (N,
 #   C, H, W).
-# - `uint8` wraps around; go to float, clip, and go back. Scale to [0, 1], then normalise; un-normalise before looking.
-# - `permute` renames axes without moving numbers, `reshape` recuts the street of numbers, slices are windows into the
-#   same memory.
-# - Shapes line up from the right; axes of length 1 are repeated.
+# - `uint8` wraps around. `permute` renames axes, `reshape` recuts the street of numbers. Shapes line up from the
+#   right.
 # - A trained network forgives some accidents and not others, and says nothing either way. Look at what you feed it.
-# - A dense layer works on small pictures. On a photograph it has billions of weights, and it never knows who was whose
+# - A dense layer works on small pictures. On a photograph it needs billions of weights and never knows who was whose
 #   neighbour.
-# - Slopes of steps in a row multiply, which is how autograd finds the gradient. Gradient descent walks against it; on
-#   a parabola each step multiplies the distance by a fixed factor, and beyond −1 it diverges.
+# - Slopes of steps in a row multiply, which is how autograd finds the gradient. Gradient descent walks against it, and
+#   too large a rate diverges.
 #
 # ## Where the code lives
 #
 # | what you built | where it lives |
 # | --- | --- |
-# | opening a picture, safely and the right way up | `pictures.open_picture`, `pictures.photograph` |
-# | picture ↔ tensor | `pictures.to_tensor`, `pictures.to_picture` |
-# | 0…255 to 0…1, colour to grey | `pictures.to_float`, `pictures.to_grey` |
-# | gains and brightness | `pictures.mix` |
-# | the sliders | `widgets.lesson1` |
-# | normalise and undo | `pictures.normalise`, `pictures.unnormalise` |
-# | what showing would lose | `pictures.clipped_fraction` |
-# | many pictures, or the numbers of a small one | `pictures.grid`, `pictures.pixels` |
+# | opening a picture, safely and the right way up | `pictures.open_picture` |
+# | picture ↔ tensor | `pictures.to_tensor`, `to_picture` |
+# | 0…255 to 0…1, colour to grey, gains and brightness | `pictures.to_float`, `to_grey`, `mix` |
+# | normalise and undo | `pictures.normalise`, `unnormalise` |
 # | the trained network, and what you fed it by hand | `transfer.backbone`, its `predict` |
-# | the clothes | `data.load` |
-# | the checks of your answers | `exercises.lesson1` |
+# | clothes, sliders, checks of your answers | `data.load`, `widgets.lesson1`, `exercises.lesson1` |
 #
 # ## What next
 #
