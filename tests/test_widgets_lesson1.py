@@ -36,7 +36,7 @@ def test_the_saucer_turns_grey_with_these_gains_nearly_black_and_brighter_when_l
 
 
 def test_colder_means_less_red_and_more_blue(mixer):
-    before, after = mixed(mixer).after, mixed(mixer, **lesson1.MIXTURES["colder: × 0.7, 1, 1.5"]).after
+    before, after = mixed(mixer).after, mixed(mixer, **lesson1.MIXTURES["colder"]).after
     assert after[0].mean() < before[0].mean() and after[2].mean() > before[2].mean()
 
 

@@ -17,11 +17,11 @@ GAINS = ("red", "green", "blue")
 # What the lesson asks for, by what stands above each in the static picture.
 MIXTURES: dict[str, dict[str, float]] = {
     "as it is": {},
-    "a grey saucer: × 0.15, 0.85, 3, + 0.25": {"red": 0.15, "green": 0.85, "blue": 3.0, "brightness": 0.25},
-    "colder: × 0.7, 1, 1.5": {"red": 0.7, "blue": 1.5},
-    "no red: × 0, 1, 1, + 0.25": {"red": 0.0, "brightness": 0.25},
-    "dark: − 0.5": {"brightness": -0.5},
-    "dark, gains of 3: × 3, 3, 3, − 0.5": {"red": 3.0, "green": 3.0, "blue": 3.0, "brightness": -0.5},
+    "a grey saucer": {"red": 0.15, "green": 0.85, "blue": 3.0, "brightness": 0.25},
+    "colder": {"red": 0.7, "blue": 1.5},
+    "no red, brightness + 0.25": {"red": 0.0, "brightness": 0.25},
+    "brightness − 0.5": {"brightness": -0.5},
+    "brightness − 0.5, gains of 3": {"red": 3.0, "green": 3.0, "blue": 3.0, "brightness": -0.5},
 }
 
 

@@ -30,7 +30,7 @@
 #
 # **After this lesson you will be able to**
 #
-# - say what each number of a picture means, and where in memory it lies;
+# - say what each number of a picture means;
 # - turn a photograph into what a trained network expects, step by step, and ask the network yourself;
 # - crop, mirror, recolour, brighten and normalise pictures, one or a whole batch at a time;
 # - recognise the classic accidents (wrap-around, swapped axes, forgotten scaling) by how they *look*;
@@ -60,13 +60,28 @@
 # %% tags=["hide-input"]
 try:
     from course_utils import environment
-except ImportError:  # on Colab, for example: install the course, and replace nothing
+except (
+    ImportError
+):  # on Colab, for example: install the course, and replace nothing
     import importlib
     import subprocess
     import sys
 
-    course = "git+https://github.com/pixels-to-predictions/pixels-to-predictions"
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", course], check=True)
+    course = (
+        "git+https://github.com/pixels-to-predictions/pixels-to-predictions"
+    )
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            course,
+        ],
+        check=True,
+    )
     importlib.invalidate_caches()
     from course_utils import environment
 environment.prepare()  # installs what else is missing, and says so
@@ -78,7 +93,15 @@ from PIL import Image
 from torch import nn
 from torch.testing import assert_close
 
-from course_utils import data, exercises, figures, pictures, profiles, results, widgets
+from course_utils import (
+    data,
+    exercises,
+    figures,
+    pictures,
+    profiles,
+    results,
+    widgets,
+)
 
 # %% tags=["parameters"]
 profile = "auto"  # "quick" runs anywhere, "full" does more; "auto" chooses
@@ -96,7 +119,7 @@ def show_guesses(picture, guesses):
     shares = [100 * guess.probability for guess in guesses]
     with figures.style():
         fig, (left, right) = plt.subplots(
-            1, 2, figsize=(7, 2.5), width_ratios=[1.35, 1]
+            1, 2, figsize=(7, 2.8), width_ratios=[1.5, 1]
         )
         left.imshow(picture, interpolation="antialiased")
         left.axis("off")
@@ -108,7 +131,13 @@ def show_guesses(picture, guesses):
         right.spines[:].set_visible(False)
         right.tick_params(length=0)
         right.grid(False)
-        right.set_title(f"“{names[0]}”, says the network")
+        fig.suptitle(
+            f"“{names[0]}”, says the network",
+            x=0.01,
+            ha="left",
+            fontsize=11,
+            weight="bold",
+        )
     said = ", ".join(f"{n} {s:.0f} %" for n, s in zip(names, shares))
     figures.show(fig, alt=f"A photograph, and the network's guesses: {said}.")
 
@@ -166,9 +195,13 @@ rim = photo.crop((145, 102, 153, 110))  # 8 × 8 pixels
 
 # %% tags=["hide-input"]
 with figures.style():
-    fig, axes = plt.subplots(1, 3, figsize=(7.1, 2.25), width_ratios=[1.5, 1, 1])
+    fig, axes = plt.subplots(
+        1, 3, figsize=(7.1, 2.75), width_ratios=[1.6, 1, 1]
+    )
     for ax, view, title in zip(
-        axes, (photo, near, rim), ("the photograph", "64 × 64 pixels", "8 × 8 pixels")
+        axes,
+        (photo, near, rim),
+        ("the photograph", "64 × 64 pixels", "8 × 8 pixels"),
     ):
         ax.imshow(view)
         ax.set_title(title, fontweight="normal", fontsize=10)
@@ -186,12 +219,18 @@ with figures.style():
     axes[1].set(xticks=[0, 63], yticks=[0, 63])
     axes[2].set(xticks=[0, 7], yticks=[0, 7])
     fig.suptitle(
-        "Closer, until squares appear", x=0.01, ha="left", fontsize=11, weight="bold"
+        "Closer, until squares appear",
+        x=0.01,
+        ha="left",
+        fontsize=11,
+        weight="bold",
     )
 figures.show(
     fig,
-    alt="Three pictures. The photograph, with axes that count columns to the right and rows downwards and a white "
-    "frame at the cup's rim; the framed part, with a smaller frame; and its 8 by 8 squares of even colour.",
+    alt="Three pictures. The photograph, with axes that count columns to the "
+    "right and rows downwards and a white frame at the cup's rim; the "
+    "framed part, with a smaller frame; and its 8 by 8 squares of even "
+    "colour.",
 )
 
 # %% [markdown]
@@ -201,11 +240,14 @@ figures.show(
 # Now we write into each square what the computer knows about it.
 
 # %% tags=["hide-input"]
-fig = pictures.pixels(rim, width=5.2, title="Each pixel is three numbers: red, green, blue")
+fig = pictures.pixels(
+    rim, width=5.2, title="Each pixel is three numbers: red, green, blue"
+)
 figures.show(
     fig,
-    alt="The 8 by 8 pixels at the cup's rim with three numbers in each square: about 160, 45, 16 in the red part on "
-    "the left and about 245, 230, 215 in the cream part on the right.",
+    alt="The 8 by 8 pixels at the cup's rim with three numbers in each "
+    "square: about 160, 45, 16 in the red part on the left and about 245, "
+    "230, 215 in the cream part on the right.",
 )
 
 # %% [markdown]
@@ -246,8 +288,10 @@ print(f"red {red}, green {green}, blue {blue}")
 
 # %% tags=["hide-input"]
 triples = [
-    (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255), (255, 0, 255),
-    (0, 0, 0), (128, 128, 128), (255, 255, 255), (102, 255, 102), (255, 165, 0), (138, 25, 7),
+    (255, 0, 0), (0, 255, 0), (0, 0, 255),
+    (255, 255, 0), (0, 255, 255), (255, 0, 255),
+    (0, 0, 0), (128, 128, 128), (255, 255, 255),
+    (102, 255, 102), (255, 165, 0), (138, 25, 7),
 ]  # fmt: skip
 swatches = [Image.new("RGB", (60, 30), triple) for triple in triples]
 fig = pictures.grid(
@@ -258,8 +302,9 @@ fig = pictures.grid(
 )
 figures.show(
     fig,
-    alt="Twelve patches of colour with their triples: red, green, blue, yellow, cyan, magenta, black, grey, white, "
-    "light green, orange and brick red.",
+    alt="Twelve patches of colour with their triples: red, green, blue, "
+    "yellow, cyan, magenta, black, grey, white, light green, orange and "
+    "brick red.",
 )
 
 # %% [markdown]
@@ -275,7 +320,9 @@ figures.show(
 # For a network only the numbers count.)
 
 # %% tags=["hide-input"]
-assert abs(((128 / 255 + 0.055) / 1.055) ** 2.4 - 0.22) < 0.005  # the curve of sRGB
+assert (
+    abs(((128 / 255 + 0.055) / 1.055) ** 2.4 - 0.22) < 0.005
+)  # the curve of sRGB
 assert (red, green, blue) == (138, 25, 7)
 
 # %% [markdown]
@@ -348,10 +395,15 @@ fig = pictures.grid(
 )
 figures.show(
     fig,
-    alt="Six poorer versions of the photograph with the network's first guess: 4, 2 and 1 bits per channel, the last "
-    "with only eight glaring colours; then 128, 64 and 32 columns, the last a mosaic. " + "; ".join(said) + ".",
+    alt="Six poorer versions of the photograph with the network's first "
+    "guess: 4, 2 and 1 bits per channel, the last with only eight glaring "
+    "colours; then 128, 64 and 32 columns, the last a mosaic. "
+    + "; ".join(said)
+    + ".",
 )
-assert [answer.startswith("espresso") for answer in said] == [True] * 5 + [False]
+assert [answer.startswith("espresso") for answer in said] == [True] * 5 + [
+    False
+]
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -397,7 +449,10 @@ stretched = photo.resize(array.shape[:2])  # the mistake
 correct = photo.resize((array.shape[1], array.shape[0]))
 
 # %% tags=["hide-input"]
-both = {"resize((width, height))": correct, "resize(array.shape[:2])": stretched}
+both = {
+    "resize((width, height))": correct,
+    "resize(array.shape[:2])": stretched,
+}
 fig = pictures.grid(
     list(both.values()),
     [f"{name}\n{first_guess(network, view)}" for name, view in both.items()],
@@ -406,8 +461,9 @@ fig = pictures.grid(
 )
 figures.show(
     fig,
-    alt="The photograph, and a version squeezed into a narrow upright shape, in which the saucer is an upright oval. "
-    "The network says espresso to both, a little less surely to the second.",
+    alt="The photograph, and a version squeezed into a narrow upright shape, "
+    "in which the saucer is an upright oval. The network says espresso to "
+    "both, a little less surely to the second.",
 )
 assert network.predict(stretched)[0].name == "espresso"
 
@@ -433,7 +489,12 @@ print(spoon.shape, reversed_rows.shape, every_eighth.shape)
 # %% tags=["hide-input"]
 fig = pictures.grid(
     [photo, *map(Image.fromarray, (spoon, reversed_rows, reversed_columns))],
-    ["the whole array", "array[190:290, 240:390]", "array[::-1]", "array[:, ::-1]"],
+    [
+        "the whole array",
+        "array[190:290, 240:390]",
+        "array[::-1]",
+        "array[:, ::-1]",
+    ],
     columns=2,
     width=7,
     frames={0: (240, 190, 390, 290)},
@@ -441,8 +502,9 @@ fig = pictures.grid(
 )
 figures.show(
     fig,
-    alt="The photograph with a frame around the spoon; the spoon cut out; the photograph upside down; the photograph "
-    "mirrored, so that the cup's handle points to the right.",
+    alt="The photograph with a frame around the spoon; the spoon cut out; the "
+    "photograph upside down; the photograph mirrored, so that the cup's "
+    "handle points to the right.",
 )
 
 # %% [markdown]
@@ -472,8 +534,9 @@ fig = pictures.grid(
 )
 figures.show(
     fig,
-    alt="The photograph and its three channels as grey pictures. The saucer is light grey in red, dark in green and "
-    "almost black in blue. The cup's white rim is bright in every channel.",
+    alt="The photograph and its three channels as grey pictures. The saucer "
+    "is light grey in red, dark in green and almost black in blue. The "
+    "cup's white rim is bright in every channel.",
 )
 
 # %% [markdown]
@@ -503,8 +566,9 @@ fig = pictures.grid(
 )
 figures.show(
     fig,
-    alt="The photograph beside a version with red and blue swapped: the saucer and the table are blue, the cup's "
-    "inside stays whitish. The network says espresso to both.",
+    alt="The photograph beside a version with red and blue swapped: the "
+    "saucer and the table are blue, the cup's inside stays whitish. The "
+    "network says espresso to both.",
 )
 
 # %% [markdown]
@@ -529,7 +593,11 @@ fig = pictures.grid(
     width=7,
     title="Painting a window changes what lies behind it",
 )
-figures.show(fig, alt="Left the photograph with a black rectangle in it. Right the photograph unharmed.")
+figures.show(
+    fig,
+    alt="Left the photograph with a black rectangle in it. Right the "
+    "photograph unharmed.",
+)
 assert (safe == array).all() and not (victim == array).all()
 
 # %% [markdown]
@@ -550,7 +618,9 @@ difference = np.abs(grey.astype(int) - theirs)
 print("largest difference:", difference.max())
 
 # %% tags=["hide-input"]
-assert difference.max() <= 1  # Pillow computes with whole numbers, the weights times 65,536
+assert (
+    difference.max() <= 1
+)  # Pillow computes with whole numbers, the weights times 65,536
 
 # %% [markdown]
 # Ours is Pillow's, up to a step of 1 where Pillow rounds differently. Did you notice the `astype(int)` before the
@@ -578,8 +648,9 @@ fig = pictures.grid(
 )
 figures.show(
     fig,
-    alt="The photograph in shades of red, of green and of blue. The red one is bright, the green one darker, the "
-    "blue one almost black except for the cup's rim.",
+    alt="The photograph in shades of red, of green and of blue. The red one "
+    "is bright, the green one darker, the blue one almost black except "
+    "for the cup's rim.",
 )
 
 # %% [markdown]
@@ -589,7 +660,9 @@ figures.show(
 
 # %% tags=["hide-input"]
 file_bytes = pictures.photograph_file("coffee").stat().st_size
-results.record(raw_bytes=numbers, file_bytes=file_bytes, times_smaller=numbers / file_bytes)
+results.record(
+    raw_bytes=numbers, file_bytes=file_bytes, times_smaller=numbers / file_bytes
+)
 
 # %% [markdown]
 # The pixels are {{raw_bytes:,}} bytes, the JPEG file only {{file_bytes:,}}, {{times_smaller:.1f}} times smaller. JPEG
@@ -599,7 +672,9 @@ results.record(raw_bytes=numbers, file_bytes=file_bytes, times_smaller=numbers /
 
 # %% tags=["hide-input"]
 sizes = {(800, 600): 0.48, (1024, 768): 0.79, (4000, 3000): 12}
-assert all(round(w * h / 1e6, 2) == said_here for (w, h), said_here in sizes.items())
+assert all(
+    round(w * h / 1e6, 2) == said_here for (w, h), said_here in sizes.items()
+)
 
 # %% [markdown]
 # ### Exercises for part 1
@@ -668,10 +743,13 @@ fig = pictures.grid(
 )
 figures.show(
     fig,
-    alt="Left a version of the photograph where the cup's rim has turned black, and the inside of the cup and the "
-    "shiny parts of the table green. Right an evenly brighter one.",
+    alt="Left a version of the photograph where the cup's rim has turned "
+    "black, and the inside of the cup and the shiny parts of the table "
+    "green. Right an evenly brighter one.",
 )
-results.record(".0%", wrapped_pixels=(array.astype(int) + 60 > 255).any(axis=2).mean())
+results.record(
+    ".0%", wrapped_pixels=(array.astype(int) + 60 > 255).any(axis=2).mean()
+)
 
 # %% [markdown]
 # In {{wrapped_pixels:.0%}} of the pixels at least one channel went past 255 and came out at the bottom. The places
@@ -750,10 +828,14 @@ fig = pictures.grid(
 )
 figures.show(
     fig,
-    alt="Left the photograph as it should be. Right a jumble: faint, stretched outlines of the cup lie over each "
-    "other in red, green and blue, covered with fine stripes.",
+    alt="Left the photograph as it should be. Right a jumble: faint, "
+    "stretched outlines of the cup lie over each other in red, green and "
+    "blue, covered with fine stripes.",
 )
-assert network.predict(ghosts)[0].name != "espresso" and network.predict(ghosts)[0].probability < 0.3
+assert (
+    network.predict(ghosts)[0].name != "espresso"
+    and network.predict(ghosts)[0].probability < 0.3
+)
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -786,27 +868,50 @@ print("same address:", planes.data_ptr() == tiny.data_ptr())
 # house away and the next row 6. That is why `permute` is instant for pictures of any size. `.contiguous()` does move
 # numbers. It writes them into a new street, in the tensor's own order. Here are both streets.
 
+
 # %% tags=["hide-input"]
 def draw_street(ax, street, title):
-    """Draw memory as a row of houses, coloured by channel: the last digit of each number."""
+    """Draw memory as a row of houses, coloured by the last digit, the channel."""
     for i, number in enumerate(street.tolist()):
         name, colour = list(COLOURS.items())[number % 10]
         ax.bar(i, 1, width=0.96, color=colour)
-        ax.text(i, 0.5, f"{name[0].upper()}\n{number}", ha="center", va="center", color="white", weight="bold")
-    ax.set(xlim=(-0.5, len(street) - 0.5), yticks=[], xticks=range(len(street)), title=title)
+        ax.text(
+            i,
+            0.5,
+            f"{name[0].upper()}\n{number}",
+            ha="center",
+            va="center",
+            color="white",
+            weight="bold",
+        )
+    ax.set(
+        xlim=(-0.5, len(street) - 0.5),
+        yticks=[],
+        xticks=range(len(street)),
+        title=title,
+    )
     ax.spines[:].set_visible(False)
     ax.grid(False)
 
 
 with figures.style():
     fig, axes = plt.subplots(2, 1, figsize=(7, 3.0))
-    draw_street(axes[0], tiny.flatten(), "Channels last: the three numbers of a pixel are neighbours")
-    draw_street(axes[1], planes.contiguous().flatten(), "Channels first: each channel is a plane of its own")
+    draw_street(
+        axes[0],
+        tiny.flatten(),
+        "Channels last: the three numbers of a pixel are neighbours",
+    )
+    draw_street(
+        axes[1],
+        planes.contiguous().flatten(),
+        "Channels first: each channel is a plane of its own",
+    )
     axes[1].set_xlabel("place in memory")
 figures.show(
     fig,
-    alt="Two rows of twelve coloured boxes. In the upper row red, green and blue alternate. In the lower row come "
-    "four red, then four green, then four blue boxes.",
+    alt="Two rows of twelve coloured boxes. In the upper row red, green and "
+    "blue alternate. In the lower row come four red, then four green, "
+    "then four blue boxes.",
 )
 
 # %% [markdown]
@@ -843,12 +948,17 @@ print(tuple(batch.shape), batch.dtype)
 
 # %% tags=["hide-input"]
 fig = pictures.grid(
-    batch, pictures.photographs(), columns=4, width=7, title="A batch: eight pictures in one tensor"
+    batch,
+    pictures.photographs(),
+    columns=4,
+    width=7,
+    title="A batch: eight pictures in one tensor",
 )
 figures.show(
     fig,
-    alt="Eight square photographs: an astronaut, a cat, the coffee cup, the Earth from space, galaxies, Grace "
-    "Hopper, a raccoon and the back of an eye.",
+    alt="Eight square photographs: an astronaut, a cat, the coffee cup, the "
+    "Earth from space, galaxies, Grace Hopper, a raccoon and the back of "
+    "an eye.",
 )
 
 # %% [markdown]
@@ -899,10 +1009,8 @@ for i in range(3):  # the same with a loop over the channels
 # %% [markdown]
 # One multiplication did the work of a loop over pictures, channels, rows and columns.
 #
-# ### Go deeper: Broadcasting that you did not want
-#
-# The rule is generous, and sometimes too generous. A network's answers often come as a column, (N, 1), and the truth
-# as a row, (N,). We want the four differences.
+# **Pitfall: broadcasting that you did not want.** The rule is generous, and sometimes too generous. A network's
+# answers often come as a column, (N, 1), and the truth as a row, (N,). We want the four differences.
 #
 # **Predict first.** All four answers are right. What is the mean error?
 
@@ -939,7 +1047,9 @@ def mix(images, red=1.0, green=1.0, blue=1.0, brightness=0.0):
 coffee = pictures.to_float(pictures.to_tensor(photo))
 
 # %% tags=["hide-input"]
-assert_close(mix(coffee, 0.8, 1.0, 1.3, 0.1), pictures.mix(coffee, 0.8, 1.0, 1.3, 0.1))
+assert_close(
+    mix(coffee, 0.8, 1.0, 1.3, 0.1), pictures.mix(coffee, 0.8, 1.0, 1.3, 0.1)
+)
 
 # %% [markdown]
 # The sliders below do this to the photograph. Move one with the mouse, or click on it and use the arrow keys. (Where
@@ -974,7 +1084,9 @@ for mixed in (at_once, in_turn):
 
 # %% tags=["hide-input"]
 dark = (mix(coffee, brightness=-0.5) == 0).all(dim=0)
-assert torch.equal((in_turn == 0).all(dim=0), dark), "what was cut off must stay black"
+assert torch.equal((in_turn == 0).all(dim=0), dark), (
+    "what was cut off must stay black"
+)
 assert 0.5 < (at_once != 0).any(dim=0)[dark].float().mean() < 0.6
 
 # %% [markdown]
@@ -996,10 +1108,15 @@ print(f"after:  {normalised.min():.1f} to {normalised.max():.1f}")
 assert_close(restored, batch_float)  # the way back: times std, plus mean
 
 # %% tags=["hide-input"]
-assert_close(torch.tensor([1.0, 3, 5, 7]).std(correction=0), torch.tensor(5.0).sqrt())
+assert_close(
+    torch.tensor([1.0, 3, 5, 7]).std(correction=0), torch.tensor(5.0).sqrt()
+)
 assert_close(pictures.normalise(batch_float, mean, std), normalised)
 assert_close(pictures.unnormalise(normalised, mean, std), restored)
-assert_close(v2.functional.normalize(batch_float, mean.tolist(), std.tolist()), normalised)
+assert_close(
+    v2.functional.normalize(batch_float, mean.tolist(), std.tolist()),
+    normalised,
+)
 
 # %% [markdown]
 # Nothing was lost. Each channel was moved and stretched, and can be moved and stretched back. Why bother? One learning
@@ -1016,10 +1133,15 @@ fig = pictures.grid(
 )
 figures.show(
     fig,
-    alt="Upper row: four photographs with harsh, overdone colours, their shadows and seas turned black. Lower row: the "
-    "same photographs looking natural.",
+    alt="Upper row: four photographs with harsh, overdone colours, their "
+    "shadows and seas turned black. Lower row: the same photographs "
+    "looking natural.",
 )
-results.record(".0%", lost=pictures.clipped_fraction(normalised), below_zero=(normalised < 0).float().mean())
+results.record(
+    ".0%",
+    lost=pictures.clipped_fraction(normalised),
+    below_zero=(normalised < 0).float().mean(),
+)
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -1077,15 +1199,19 @@ for mistake, given in inputs_with.items():
 # %% tags=["hide-input"]
 told = {mistake: say(given) for mistake, given in inputs_with.items()}
 assert told["everything right"] == first_guess(network, photo)
-wrong = [mistake for mistake, answer in told.items() if not answer.startswith("espresso")]
+wrong = [
+    mistake
+    for mistake, answer in told.items()
+    if not answer.startswith("espresso")
+]
 assert wrong == ["not divided by 255", "reshape for permute"], wrong
 
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
 # It forgives the small ones, and that makes them dangerous, since the answers get a little worse and nothing tells
-# you. Two it does not forgive. Ghosts are no picture. And numbers up to 255 where it was trained on −1 to 1 turn a cup
-# seen from above into a hat. Printing the smallest and largest number of a batch before using it is a good habit.
+# you. Two it does not forgive. Ghosts are no picture. And numbers up to 255, where it was trained on −1 to 1, turn the
+# cup into some other round thing. Print the smallest and largest number of a batch before you use it.
 #
 # </details>
 #
@@ -1095,7 +1221,7 @@ assert wrong == ["not divided by 255", "reshape for permute"], wrong
 try:
     say(channels_last.float().unsqueeze(0))  # (1, 224, 224, 3)
 except RuntimeError as error:
-    print(type(error).__name__, "-", str(error)[-65:])
+    print(type(error).__name__, "- …", str(error)[-48:])
 
 # %% [markdown]
 # When an error message holds a shape, read its numbers aloud. "224 channels" is where the mistake is.
@@ -1120,13 +1246,17 @@ with figures.style():
     axes[0].imshow(boot[0])
     axes[0].set(title="28 × 28", xticks=[], yticks=[])
     axes[1].imshow(flat[None], aspect="auto", interpolation="nearest")
-    axes[1].set(title="The same 784 numbers in one row: where is the boot?", xlabel="place in the list", yticks=[])
+    axes[1].set(
+        title="The same 784 numbers in one row: where is the boot?",
+        xlabel="place in the list",
+        yticks=[],
+    )
     axes[1].grid(False)
     axes[0].grid(False)
 figures.show(
     fig,
-    alt="Left a small grey picture of an ankle boot. Right the same numbers as one long row, which looks like a bar "
-    "code.",
+    alt="Left a small grey picture of an ankle boot. Right the same numbers "
+    "as one long row, which looks like a bar code.",
 )
 
 # %% [markdown]
@@ -1148,7 +1278,11 @@ weights_count = sum(p.numel() for p in huge.parameters())
 print(f"{weights_count:,} numbers, {weights_count * 4 / 1e9:.1f} GB as float32")
 
 # %% tags=["hide-input"]
-assert sum(p.numel() for p in nn.Linear(784, 10).parameters()) == 784 * 10 + 10 == 7850
+assert (
+    sum(p.numel() for p in nn.Linear(784, 10).parameters())
+    == 784 * 10 + 10
+    == 7850
+)
 assert weights_count == inputs_count * 1000 + 1000
 assert sum(p.numel() for p in nn.Conv2d(3, 16, 3).parameters()) == 448
 
@@ -1183,7 +1317,13 @@ print(f"itself, moved: {to_itself:.1f}, nearest other: {to_others.min():.1f}")
 # %% tags=["hide-input"]
 nearest = shoes[1 + to_others.argmin()]
 fig = pictures.grid(
-    [shoes[0], moved, (shoes[0] - moved).abs(), nearest, (shoes[0] - nearest).abs()],
+    [
+        shoes[0],
+        moved,
+        (shoes[0] - moved).abs(),
+        nearest,
+        (shoes[0] - nearest).abs(),
+    ],
     [
         "a boot",
         "itself, moved",
@@ -1198,10 +1338,13 @@ fig = pictures.grid(
 )
 figures.show(
     fig,
-    alt="Five grey pictures: an ankle boot, the same moved a little to the right, the difference of the two, which "
-    "is bright along every edge, another boot, and its difference from the first, which is fainter.",
+    alt="Five grey pictures: an ankle boot, the same moved a little to the "
+    "right, the difference of the two, which is bright along every edge, "
+    "another boot, and its difference from the first, which is fainter.",
 )
-everyone = torch.cdist(shoes.flatten(1), shoes.flatten(1)).fill_diagonal_(float("inf"))
+everyone = torch.cdist(shoes.flatten(1), shoes.flatten(1)).fill_diagonal_(
+    float("inf")
+)
 to_selves = (shoes - shoes.roll(3, dims=2)).flatten(1).norm(dim=1)
 assert_close(to_selves[0], to_itself)
 assert_close(everyone[0].min(), to_others.min(), atol=1e-3, rtol=1e-3)
@@ -1306,15 +1449,34 @@ line = torch.linspace(-4.2, 5.2, 200)
 with figures.style():
     fig, ax = plt.subplots(figsize=(6.5, 3.6))
     ax.plot(line, f(line), color=figures.INK)
-    for at, colour, beside in zip((-3.0, 0.5, 3.0), COLOURS.values(), ((12, 2), (-20, 12), (14, -10))):
+    for at, colour, beside in zip(
+        (-3.0, 0.5, 3.0), COLOURS.values(), ((12, 2), (-20, 12), (14, -10))
+    ):
         touching, slope = torch.tensor([at - 1.2, at, at + 1.2]), 2 * at - 1
-        ax.plot(touching, f(at) + slope * (touching - at), "o-", markevery=[1], color=colour, markersize=8)
-        ax.annotate(f"slope {slope:g}".replace("-", "−"), (at, f(at)), xytext=beside, textcoords="offset points")
-    ax.set(xlabel="x", ylabel="y = x² − x − 2", title="Falling, level, rising: the slope tells which")
+        ax.plot(
+            touching,
+            f(at) + slope * (touching - at),
+            "o-",
+            markevery=[1],
+            color=colour,
+            markersize=8,
+        )
+        ax.annotate(
+            f"slope {slope:g}".replace("-", "−"),
+            (at, f(at)),
+            xytext=beside,
+            textcoords="offset points",
+        )
+    ax.set(
+        xlabel="x",
+        ylabel="y = x² − x − 2",
+        title="Falling, level, rising: the slope tells which",
+    )
 figures.show(
     fig,
-    alt="A parabola with its lowest point at x = one half. Tangents are drawn at minus 3, falling steeply with "
-    "slope minus 7, at one half, level, and at 3, rising with slope 5.",
+    alt="A parabola with its lowest point at x = one half. Tangents are drawn "
+    "at minus 3, falling steeply with slope minus 7, at one half, level, "
+    "and at 3, rising with slope 5.",
 )
 for at in (3.0, -3.0, 0.5):
     probe = torch.tensor(at, requires_grad=True)
@@ -1339,24 +1501,38 @@ with figures.style():
     first.plot(gain_axis, 0.5 * gain_axis, color=figures.GREY)
     first.plot([1, 1.6, 1.6], [0.5, 0.5, 0.8], color=figures.ORANGE)
     first.plot(1, 0.5, "o", color=figures.BLUE, markersize=8)
-    first.annotate("slope 0.5", (1.6, 0.62), xytext=(6, -4), textcoords="offset points")
-    first.set(xlabel="gain g", ylabel="p = 0.5 · g", title="Step 1: p rises 0.5 times as fast")
+    first.annotate(
+        "slope 0.5", (1.6, 0.62), xytext=(6, -4), textcoords="offset points"
+    )
+    first.set(
+        xlabel="gain g",
+        ylabel="p = 0.5 · g",
+        title="Step 1: p rises 0.5 times as fast",
+    )
     second.plot(p_axis, (p_axis - 0.8) ** 2, color=figures.GREY)
     touching = torch.tensor([0.3, 0.5, 0.65])
     second.plot(touching, 0.09 - 0.6 * (touching - 0.5), color=figures.ORANGE)
     second.plot(0.5, 0.09, "o", color=figures.BLUE, markersize=8)
-    second.annotate("slope −0.6", (0.5, 0.09), xytext=(8, 8), textcoords="offset points")
-    second.set(xlabel="p", ylabel="e = (p − 0.8)²", title="Step 2: e falls 0.6 times as fast")
+    second.annotate(
+        "slope −0.6", (0.5, 0.09), xytext=(8, 8), textcoords="offset points"
+    )
+    second.set(
+        xlabel="p",
+        ylabel="e = (p − 0.8)²",
+        title="Step 2: e falls 0.6 times as fast",
+    )
     fig.supxlabel(
-        "g rises by 0.01   →   p rises by 0.5 · 0.01 = 0.005   →   e changes by −0.6 · 0.005 = −0.003",
+        "g rises by 0.01   →   p rises by 0.5 · 0.01 = 0.005   →   "
+        "e changes by −0.6 · 0.005 = −0.003",
         fontsize=10,
         color=figures.INK,
     )
 figures.show(
     fig,
-    alt="Two curves. Left, p over the gain: a straight line of slope 0.5. Right, the error over p: a parabola with its "
-    "bottom at 0.8, and at p = 0.5 a tangent of slope minus 0.6. Below: g rises by 0.01, p by 0.005, e changes by "
-    "minus 0.003.",
+    alt="Two curves. Left, p over the gain: a straight line of slope 0.5. "
+    "Right, the error over p: a parabola with its bottom at 0.8, and at p "
+    "= 0.5 a tangent of slope minus 0.6. Below: g rises by 0.01, p by "
+    "0.005, e changes by minus 0.003.",
 )
 
 # %% [markdown]
@@ -1393,7 +1569,9 @@ error.backward()
 print("gradient:", [round(slope, 2) for slope in three_gains.grad.tolist()])
 
 # %% tags=["hide-input"]
-assert_close(three_gains.grad, 2 * (pixel - 0.5) * pixel)  # the chain rule, for each
+assert_close(
+    three_gains.grad, 2 * (pixel - 0.5) * pixel
+)  # the chain rule, for each
 
 # %% [markdown]
 # Each slope says what to do with its own number. The error rises with red's gain, so turn red down. Green is right,
@@ -1429,15 +1607,24 @@ valley = torch.linspace(-4, 5, 200)
 with figures.style():
     fig, ax = plt.subplots(figsize=(6.5, 3.4))
     ax.plot(valley, f(valley), color=figures.GREY, linewidth=1.5)
-    ax.plot(by_hand, f(by_hand), "o-", color=figures.BLUE, markersize=5, linewidth=1)
+    ax.plot(
+        by_hand, f(by_hand), "o-", color=figures.BLUE, markersize=5, linewidth=1
+    )
     ax.plot(by_hand[0], f(by_hand[0]), "s", color=figures.RED, markersize=8)
-    ax.annotate("start", (by_hand[0], f(by_hand[0])), xytext=(-36, 4), textcoords="offset points")
-    ax.set(xlim=(-4, 5), ylim=(-4, 18), xlabel="x", ylabel="y = x² − x − 2")
+    ax.annotate(
+        "start",
+        (by_hand[0], f(by_hand[0])),
+        xytext=(-36, 4),
+        textcoords="offset points",
+    )
+    ax.set(xlim=(-4, 5), ylim=(-4, 18), yticks=[0, 5, 10, 15])
+    ax.set(xlabel="x", ylabel="y = x² − x − 2")
     ax.set_title("Rate 0.1: the flatter it gets, the shorter the steps")
 figures.show(
     fig,
-    alt="A parabola with a walk that starts at a square at x = 3 and goes down along the curve in ever shorter steps "
-    "towards the lowest point at one half.",
+    alt="A parabola with a walk that starts at a square at x = 3 and goes "
+    "down along the curve in ever shorter steps towards the lowest point "
+    "at one half.",
 )
 moves = by_hand.diff().abs()
 assert (moves[1:] < moves[:-1]).all() and abs(by_hand[-1] - 0.5) < 0.05
@@ -1488,15 +1675,22 @@ for _ in range(60):
 with figures.style():
     fig, ax = plt.subplots(figsize=(7, 3.0))
     ax.axhline(0.5, color=figures.GREY, linewidth=1)
-    ax.plot(forgetful, color=figures.RED, linestyle="--", label="without zero_grad")
+    ax.plot(
+        forgetful, color=figures.RED, linestyle="--", label="without zero_grad"
+    )
     ax.plot(walk(3, 0.1, 60), color=figures.BLUE, label="with zero_grad")
-    ax.set(xlabel="step", ylabel="x", title="Slopes that add up overshoot the valley, again and again")
+    ax.set(
+        xlabel="step",
+        ylabel="x",
+        title="Slopes that add up overshoot the valley, again and again",
+    )
     ax.margins(y=0.22)
     ax.legend(loc="upper right", ncols=2)
 figures.show(
     fig,
-    alt="Two lines over 60 steps. With zero_grad x falls smoothly to one half and stays. Without it x swings up "
-    "and down around one half and never settles.",
+    alt="Two lines over 60 steps. With zero_grad x falls smoothly to one half "
+    "and stays. Without it x swings up and down around one half and never "
+    "settles.",
 )
 assert max(forgetful[30:]) > 2.5 and min(forgetful[30:]) < -1.5
 
@@ -1541,7 +1735,9 @@ for each in (0.02, 0.1, 0.5, 0.9, 1.0, 1.05):
 # %% tags=["hide-input"]
 for each in (0.02, 0.1, 0.5, 0.9, 1.0, 1.05):
     distances = walk(3, each, 8) - 0.5
-    assert_close(distances[1:], (1 - 2 * each) * distances[:-1], atol=1e-12, rtol=0)
+    assert_close(
+        distances[1:], (1 - 2 * each) * distances[:-1], atol=1e-12, rtol=0
+    )
 
 # %% [markdown]
 # Below rate ½ the factor is positive, and the walk comes nearer from one side. Between ½ and 1 it is negative, so the
@@ -1596,26 +1792,45 @@ print("found: ", [round(gain, 3) for gain in learned[-1].tolist()])
 print("secret:", [round(gain, 3) for gain in secret.flatten().tolist()])
 
 # %% tags=["hide-input"]
-remaining = (learned - secret.flatten()).abs() / 0.5  # (steps, 3): the share of the way still to go
+remaining = (
+    learned - secret.flatten()
+).abs() / 0.5  # (steps, 3): the share of the way still to go
 with figures.style():
     fig, ax = plt.subplots(figsize=(7, 3.3))
     for i, (name, colour) in enumerate(COLOURS.items()):
         ax.plot(range(41), [100, *(100 * remaining[:, i])], color=colour)
         ax.annotate(
-            name, (40, 100 * remaining[-1, i]), xytext=(5, 0), textcoords="offset points", color=colour, va="center"
+            name,
+            (40, 100 * remaining[-1, i]),
+            xytext=(5, 0),
+            textcoords="offset points",
+            color=colour,
+            va="center",
         )
-    ax.set(yscale="log", xlabel="step", ylabel="distance left, %", xlim=(0, 43.5))
+    ax.set(
+        yscale="log", xlabel="step", ylabel="distance left, %", xlim=(0, 43.5)
+    )
     ax.set(yticks=[100, 10, 1, 0.1], yticklabels=["100", "10", "1", "0.1"])
     ax.set_title("Same start, same rate: red is found soon, blue crawls")
 figures.show(
     fig,
-    alt="Three falling straight lines over 40 steps, on a logarithmic axis of the distance left. Red falls to about "
-    "0.2 %, green to about 10 %, blue only to about 32 %.",
+    alt="Three falling straight lines over 40 steps, on a logarithmic axis of "
+    "the distance left. Red falls to about 0.2 %, green to about 10 %, "
+    "blue only to about 32 %.",
 )
-results.record(".1%", red_left=remaining[-1, 0], green_left=remaining[-1, 1], blue_left=remaining[-1, 2])
+results.record(
+    ".1%",
+    red_left=remaining[-1, 0],
+    green_left=remaining[-1, 1],
+    blue_left=remaining[-1, 2],
+)
 factor = 1 - 0.5 * 2 / 3 * before.square().mean(dim=(1, 2))
 assert_close(remaining[-1], factor**40, atol=1e-4, rtol=1e-3)
-assert remaining[-1, 0] < 0.01 and 0.05 < remaining[-1, 1] < 0.15 and 0.25 < remaining[-1, 2] < 0.4
+assert (
+    remaining[-1, 0] < 0.01
+    and 0.05 < remaining[-1, 1] < 0.15
+    and 0.25 < remaining[-1, 2] < 0.4
+)
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -1649,11 +1864,25 @@ for rate in (0.5, 1, 1.5, 2, 4, 5.5, 6.5, 7):
 
 # %% tags=["hide-input"]
 tried = [rate / 4 for rate in range(2, 27)]
-plain_steps = [n for rate in tried if (n := steps_needed(before, after, rate)) != "never"]
-evened_steps = [n for rate in tried if (n := steps_needed(before / usual, after / usual, rate)) != "never"]
-assert (min(plain_steps), min(evened_steps)) == (19, 1), (min(plain_steps), min(evened_steps))
-assert steps_needed(before, after, 7) == "never" and steps_needed(before, after, 6.5) != "never"
-results.record(best_steps_plain=min(plain_steps), best_steps_evened=min(evened_steps))
+plain_steps = [
+    n for rate in tried if (n := steps_needed(before, after, rate)) != "never"
+]
+evened_steps = [
+    n
+    for rate in tried
+    if (n := steps_needed(before / usual, after / usual, rate)) != "never"
+]
+assert (min(plain_steps), min(evened_steps)) == (19, 1), (
+    min(plain_steps),
+    min(evened_steps),
+)
+assert (
+    steps_needed(before, after, 7) == "never"
+    and steps_needed(before, after, 6.5) != "never"
+)
+results.record(
+    best_steps_plain=min(plain_steps), best_steps_evened=min(evened_steps)
+)
 
 # %% [markdown]
 # A larger rate helps, but only up to a limit, and red sets it. Red's valley is the steepest, so it is the first to
@@ -1710,7 +1939,9 @@ cat = np.array(pictures.photograph("cat"))
 broken = {
     "cat[:, :, ::-1]": cat[:, :, ::-1],
     "cat + np.uint8(80)": cat + np.uint8(80),
-    "cat.reshape(3, *cat.shape[:2]) as planes": cat.reshape(3, *cat.shape[:2]).transpose(1, 2, 0),
+    "cat.reshape(3, *cat.shape[:2]) as planes": cat.reshape(
+        3, *cat.shape[:2]
+    ).transpose(1, 2, 0),
     "cat // 128 * 255": (cat // 128 * 255).astype(np.uint8),
 }
 fig = pictures.grid(
@@ -1722,8 +1953,10 @@ fig = pictures.grid(
 )
 figures.show(
     fig,
-    alt="Four versions of a cat's photograph. In 1 the fur is bluish. In 2 the brightest parts of the fur have turned "
-    "dark and colourful. 3 is a jumble of faint stretched cats with stripes. 4 has only eight glaring colours.",
+    alt="Four versions of a cat's photograph. In 1 the fur is bluish. In 2 "
+    "the brightest parts of the fur have turned dark and colourful. 3 is "
+    "a jumble of faint stretched cats with stripes. 4 has only eight "
+    "glaring colours.",
 )
 
 # %%
