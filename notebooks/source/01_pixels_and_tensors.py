@@ -145,8 +145,8 @@ def show_guesses(picture, guesses):
 # %% [markdown]
 # ## A network names a photograph
 #
-# `network` was trained by others on 1.3 million photographs and knows the names of 1,000 kinds of things. Here is a
-# photograph that it has never seen.
+# `network` is EfficientNet-Lite0. Others trained it on the 1.3 million photographs of ImageNet, and it knows the names
+# of 1,000 kinds of things. We ask it about a photograph.
 
 # %%
 from course_utils import transfer
@@ -172,8 +172,8 @@ show_guesses(other, network.predict(other, k=5))
 #
 # </details>
 #
-# How does a photograph become a word? Seven lessons answer that. The first step is the same for every network on
-# earth: the photograph becomes a table of numbers.
+# How does a photograph become a word? Seven lessons answer that. The first step is the same for every network. The
+# photograph becomes a table of numbers.
 
 # %% [markdown]
 # ## Part 1: A picture is numbers
@@ -310,7 +310,7 @@ figures.show(
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Red and green light make **yellow**. Whoever says brown thinks of paint, which takes light away; lamps add it. Three
+# Red and green light make **yellow**. Brown would be right for paint, which takes light away. Lamps add it. Three
 # equal numbers give **grey**, from black (all 0) to white (all 255). A grey picture says the same thing three times,
 # so it may as well say it once.
 #
@@ -429,8 +429,8 @@ print("array shape:", array.shape, array.dtype)
 # <details><summary>Answer</summary>
 #
 # `(341, 512, 3)`. Pillow speaks as photographers do, width by height. An array speaks as tables do, **row** first,
-# then column, and the rows make the height. The last axis holds the three channels. `(512, 341, 3)` is the most common
-# wrong guess, and the most common mistake in practice.
+# then column, and the rows make the height. The last axis holds the three channels. `(512, 341, 3)` is the usual wrong
+# guess, and a usual mistake in practice.
 #
 # </details>
 #
@@ -1032,9 +1032,8 @@ print("fixed:", tuple(errors.shape), "mean error", errors.abs().mean().item())
 #
 # ### Explore the channel mixer
 #
-# Gains and brightness together make a small colour laboratory. Multiply each channel, add a brightness to all, clamp
-# to
-# [0, 1].
+# Gains and brightness together make a small colour laboratory. Multiply each channel, add a brightness to all, and
+# clamp to the range from 0 to 1.
 
 
 # %%
@@ -1078,9 +1077,9 @@ widgets.lesson1.channel_mixer("coffee")
 # %%
 at_once = mix(coffee, 3, 3, 3, brightness=-0.5)
 in_turn = mix(mix(coffee, brightness=-0.5), 3, 3, 3)
-for mixed in (at_once, in_turn):
+for name, mixed in {"at once": at_once, "in turn": in_turn}.items():
     black = (mixed == 0).all(dim=0).float().mean()
-    print(f"{100 * black:.0f} % of the pixels are black")
+    print(f"{name}: {100 * black:.0f} % of the pixels are black")
 
 # %% tags=["hide-input"]
 dark = (mix(coffee, brightness=-0.5) == 0).all(dim=0)
@@ -1119,8 +1118,8 @@ assert_close(
 )
 
 # %% [markdown]
-# Nothing was lost. Each channel was moved and stretched, and can be moved and stretched back. Why bother? One learning
-# rate then suits all numbers, which you will see with your own eyes in part 3.
+# Nothing was lost. Each channel was moved and stretched, and can be moved and stretched back. Why bother? Then one
+# learning rate can suit all channels, as you will see in part 3.
 #
 # **Predict first.** We show the normalised numbers as a picture, without the way back. What will it look like?
 
@@ -1209,7 +1208,7 @@ assert wrong == ["not divided by 255", "reshape for permute"], wrong
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# It forgives the small ones, and that makes them dangerous, since the answers get a little worse and nothing tells
+# It forgives three of the five, and that makes them dangerous, since answers can get a little worse and nothing tells
 # you. Two it does not forgive. Ghosts are no picture. And numbers up to 255, where it was trained on −1 to 1, turn the
 # cup into some other round thing. Print the smallest and largest number of a batch before you use it.
 #
@@ -1744,7 +1743,6 @@ for each in (0.02, 0.1, 0.5, 0.9, 1.0, 1.05):
 # walk changes sides and still comes nearer. At 1 the distance stays as it is. Above 1 every step makes the distance
 # *larger*, and the walk **diverges**.
 #
-#
 # The 2 in the factor is how sharply this parabola bends. A sharper valley has a lower border, a flatter one a higher.
 # A network may have millions of numbers, some in sharp valleys, some in flat ones, and one rate for all. That is why
 # choosing the rate is an art, and why lesson 6 is about nothing else.
@@ -1843,8 +1841,8 @@ assert (
 # </details>
 #
 # Is blue only waiting for a larger rate? And what if the numbers of each channel had the same size? We divide both
-# pictures by the root of the mean square of each channel, which leaves the secret as it is. Then we count, at each
-# rate, the steps until all three gains are within 0.1 % of the way.
+# pictures by the usual size of each channel, the root of the mean square, which leaves the secret as it is. Then we
+# count, at each rate, the steps until all three gains are within 0.1 % of the way.
 
 
 # %%
@@ -1887,9 +1885,9 @@ results.record(
 # %% [markdown]
 # A larger rate helps, but only up to a limit, and red sets it. Red's valley is the steepest, so it is the first to
 # diverge. With the best rate for each, the pictures as they are take {{best_steps_plain}} steps and the evened ones
-# {{best_steps_evened}}. All valleys now bend alike, so one rate is right for all. In a network they never become quite
-# alike, but the idea pays everywhere, and it is why pictures are normalised. (There the mean is subtracted too. You
-# need that as soon as a brightness is learned beside the gains, as in the last exercise.)
+# {{best_steps_evened}}. All three valleys now bend alike, so one rate is right for all. In a network valleys never
+# become quite alike, but it helps there too, and it is one reason why pictures are normalised. (Normalising also
+# subtracts the mean. That matters as soon as a brightness is learned beside the gains, as in the last exercise.)
 #
 # The loop never heard of colours. It had pictures, a loss and slopes. A network has perhaps a million numbers instead
 # of three. The five lines in the loop stay the same.
