@@ -61,6 +61,58 @@ def frame_in_black(image, thickness):
     return framed
 
 
+def stretched_together(images):
+    return (images - images.min()) / (images.max() - images.min())
+
+
+def stretched_by_channel(images):
+    low, high = images.amin(dim=(2, 3), keepdim=True), images.amax(dim=(2, 3), keepdim=True)
+    return (images - low) / (high - low)
+
+
+def stretched_without_care(images):
+    low, high = images.amin(dim=(1, 2, 3), keepdim=True), images.amax(dim=(1, 2, 3), keepdim=True)
+    return (images - low) / (high - low)
+
+
+def stretched_in_place(images):
+    images -= images.amin(dim=(1, 2, 3), keepdim=True)
+    images /= images.amax(dim=(1, 2, 3), keepdim=True)
+    return images
+
+
+def filter_found(rate, steps, brightness=True):
+    """Return an answer to find_filter that walks `steps` steps at this rate, and may forget the brightness."""
+
+    def answer(before, after):
+        numbers = torch.tensor([1.0, 1.0, 1.0, 0.0], requires_grad=True)
+        optimizer = torch.optim.SGD([numbers], lr=rate)
+        for _ in range(steps):
+            loss = ((before * numbers[:3].view(3, 1, 1) + brightness * numbers[3] - after) ** 2).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return numbers.detach().round(decimals=2)
+
+    return answer
+
+
+def filter_by_normalising(before, after):
+    """Learn on pictures with mean 0 and deviation 1 in each channel, and bring the numbers back."""
+    mean = before.mean(dim=(1, 2))
+    std = before.std(dim=(1, 2), correction=0)
+    normal = (before - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+    gains, shifts = torch.ones(3, requires_grad=True), torch.zeros(3, requires_grad=True)
+    optimizer = torch.optim.SGD([gains, shifts], lr=1.5)
+    for _ in range(5):
+        loss = ((normal * gains.view(3, 1, 1) + shifts.view(3, 1, 1) - after) ** 2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    found = (gains / std).detach()
+    return torch.cat([found, (shifts.detach() - found * mean).mean()[None]]).round(decimals=2)
+
+
 # --- lesson 2
 
 
@@ -419,14 +471,23 @@ WRONG = [
     ("frame", frame_around, "got a tensor of shape (3, 8, 9), expected shape (3, 6, 7)"),
     ("frame", frame_in_black, "at [0, 0, 0], got 0, expected 255"),
     ("frame", lambda image, thickness: image.numpy(), "a ndarray, expected a uint8 tensor of shape (3, 6, 7)"),
-    ("swap_red_and_blue", lambda images: images[[2, 1, 0]], "raised IndexError: index 2 is out of bounds"),
-    ("swap_red_and_blue", lambda images: images.flip(0), "at [0, 0, 0, 0], got 60, expected 40"),
-    ("swap_red_and_blue", lambda images: images.flip(1).float(), "of dtype float32, expected uint8"),
+    (
+        "stretch",
+        stretched_together,
+        "stretch(<float32 tensor, shape (3, 3, 3, 3)>): at [0, 0, 0, 1], got 0.0125, expect",
+    ),
+    ("stretch", stretched_by_channel, "at [0, 0, 0, 1], got 0.125, expected 0.03846154"),
+    ("stretch", stretched_without_care, "stretch(<with a plain picture>): at [2, 0, 0, 0], got nan, expected 0"),
+    ("stretch", stretched_in_place, "(3, 3, 3, 3)>): the result is right, but the input was changed"),
     ("dense_megabytes", lambda w, h, out: w * h * out * 3 * 4 / 1e6, "(28, 28, 10): got 0.09408, expected 0.09412"),
     ("dense_megabytes", lambda w, h, out: (w * h * 3 + 1) * out * 4 / 2**20, "got 0.08975983, expected 0.09412"),
     ("dense_megabytes", lambda w, h, out: (w * h + 1) * out * 4 / 1e6, "got 0.0314, expected 0.09412"),
     ("perfect_rate", lambda a: 1 / a, "perfect_rate(1): got 1, expected 0.5"),
     ("perfect_rate", lambda a: 0.5, "perfect_rate(2): got 0.5, expected 0.25"),
+    ("find_filter", filter_found(rate=0.1, steps=100), "find_filter(<filter 0.5, 1.5, 1.5, 0>): at [0], got"),
+    ("find_filter", filter_found(rate=1.2, steps=600), "find_filter(<filter 0.5, 1.5, 1.5, 0>): at [0], got"),
+    ("find_filter", filter_found(rate=0.8, steps=600, brightness=False), "find_filter(<filter 1.2, 0.8, 0.4, 0.15>): "),
+    ("find_filter", lambda before, after: after / before, "got a tensor of shape (3, 7, 7), expected shape (4,)"),
     ("same_padding", lambda k, d=1: k // 2, "same_padding(3, 2): got 1, expected 2"),
     ("same_padding", lambda k, d=1: d * (k - 1) / 2, "got 1, which is a float, expected 1, an int"),
     ("same_padding", lambda k, d: d * (k - 1) // 2, "raised TypeError"),
@@ -573,7 +634,9 @@ WRONG = [
 
 RIGHT = [
     ("from_hex", lambda text: tuple(bytes.fromhex(text[1:]))),
-    ("swap_red_and_blue", lambda images: images.flip(1)),
+    ("stretch", lambda images: torch.stack([(i - i.min()) / (i.max() - i.min()).clamp(min=1e-12) for i in images])),
+    ("find_filter", filter_found(rate=0.9, steps=1000)),
+    ("find_filter", filter_by_normalising),
     ("perfect_rate", lambda a: torch.tensor(0.5) / a),
     ("same_padding", lambda k, d=1: torch.tensor(d * (k // 2))),
     ("max_pool", lambda picture, size: F.max_pool2d(picture[None], size)[0]),
