@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -174,10 +174,79 @@ def bundle(figure: Figure, alt: str, shareable: bool = True) -> tuple[dict[str, 
     Raises:
         ValueError: when `alt` is missing or too short to help.
     """
-    if len(alt.strip()) < 15:
-        raise ValueError(f"The alternative text {alt!r} says too little; describe the picture in a sentence or two.")
+    _check_alt(alt)
     kind, image = to_page_image(figure)
     width = round(figure.get_size_inches()[0] * SHOWN_DPI)
+    return _bundled(kind, image, width, alt, shareable)
+
+
+def _check_alt(alt: str) -> None:
+    if len(alt.strip()) < 15:
+        raise ValueError(f"The alternative text {alt!r} says too little; describe the picture in a sentence or two.")
+
+
+def _bundled(
+    kind: str, image: bytes, width: int, alt: str, shareable: bool = True
+) -> tuple[dict[str, str], dict[str, Any]]:
     data = {kind: base64.b64encode(image).decode(), "text/plain": alt.strip()}
     metadata: dict[str, Any] = {kind: {"alt": alt.strip(), "width": width}}
     return data, metadata if shareable else {**metadata, SHAREABLE: False}
+
+
+def show_moving(frames: Iterable[Figure], alt: str, *, seconds: float, rest: float = 3.0, plays: int = 3) -> None:
+    """Show figures one after another as one moving picture, which stops by itself; close each one.
+
+    It is a PNG file with several pictures in it (APNG), which GitHub, JupyterLab and any page show without a script;
+    where only still pictures are shown, it is the first one.
+
+    Args:
+        frames: figures of one size; few colours, as in diagrams, keep the file small.
+        alt: what moves, and what is seen at the end; required as for `show`.
+        seconds: how long each figure stays.
+        rest: how long the last one stays.
+        plays: how often the whole is played; then the last figure remains.
+
+    Raises:
+        ValueError: when there is no figure, their sizes differ, or `alt` is missing or too short to help.
+    """
+    import matplotlib.pyplot as plt
+    from IPython.display import display
+
+    _check_alt(alt)
+    pictures, width = [], 0
+    for figure in frames:
+        width = round(figure.get_size_inches()[0] * SHOWN_DPI)
+        pictures.append(to_png(figure))
+        plt.close(figure)
+    data, metadata = _bundled("image/png", to_moving_image(pictures, seconds, rest, plays), width, alt)
+    display(data, metadata=metadata, raw=True)
+
+
+def to_moving_image(pictures: Sequence[bytes], seconds: float, rest: float, plays: int) -> bytes:
+    """Return picture files of one size as the bytes of one moving PNG; see `show_moving`."""
+    from PIL import Image
+
+    if not pictures:
+        raise ValueError("A moving picture needs at least one figure, and got none.")
+    opened = [Image.open(io.BytesIO(each)).convert("RGB") for each in pictures]
+    if len({each.size for each in opened}) > 1:
+        raise ValueError("The figures of a moving picture must have one size; give each the same figsize.")
+    palette = opened[len(opened) // 2].quantize(64, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    colours = palette.getpalette() or []
+    brightest = max(range(0, len(colours), 3), key=lambda i: sum(colours[i : i + 3]))
+    palette.putpalette([*colours[:brightest], 255, 255, 255, *colours[brightest + 3 :]])  # the page's own white
+    first, *others = (each.quantize(palette=palette, dither=Image.Dither.NONE) for each in opened)
+    shown = [round(1000 * seconds)] * len(others) + [round(1000 * rest)]
+    buffer = io.BytesIO()
+    first.save(
+        buffer,
+        "png",
+        save_all=True,
+        append_images=others,
+        duration=shown,
+        loop=plays,
+        optimize=True,
+        disposal=0,
+        blend=0,
+    )
+    return buffer.getvalue()
