@@ -92,22 +92,36 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from course_utils import convolution, exercises, figures, pictures, profiles, results, widgets
+from course_utils import (
+    convolution,
+    exercises,
+    figures,
+    pictures,
+    profiles,
+    results,
+    widgets,
+)
 
 WIDTH = 7.1  # inches, of every figure on this page
 COLOURS = (figures.ORANGE, figures.BLUE, figures.GREEN, figures.PURPLE)
 
 
-def panels(shown, titles, headline, limit=None, columns=None, width=WIDTH, bar=False):
+def panels(
+    shown, titles, headline, limit=None, columns=None, width=WIDTH, bar=False
+):
     """Draw tensors (H, W): grey from 0 to 1, or blue-white-red from −limit to limit."""
     look = {"vmin": 0, "vmax": 1}
     if limit is not None:
         look = {"vmin": -limit, "vmax": limit, "cmap": figures.DIVERGING}
     columns = columns or len(shown)
     rows = -(-len(shown) // columns)
-    high = rows * (width / columns * shown[0].shape[0] / shown[0].shape[1] + 0.28)
+    high = rows * (
+        width / columns * shown[0].shape[0] / shown[0].shape[1] + 0.28
+    )
     with figures.style():
-        fig, axes = plt.subplots(rows, columns, figsize=(width, high + 0.35), squeeze=False)
+        fig, axes = plt.subplots(
+            rows, columns, figsize=(width, high + 0.35), squeeze=False
+        )
         for ax in axes.flat:
             ax.axis("off")
         for ax, picture, title in zip(axes.flat, shown, titles):
@@ -115,7 +129,9 @@ def panels(shown, titles, headline, limit=None, columns=None, width=WIDTH, bar=F
             ax.set_title(title, fontsize=9.5, fontweight="normal")
         if bar:
             fig.colorbar(drawn, ax=axes, shrink=0.85)
-        fig.suptitle(headline, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        fig.suptitle(
+            headline, x=0.01, ha="left", fontsize=11, fontweight="bold"
+        )
     return fig
 
 
@@ -125,12 +141,22 @@ def panels(shown, titles, headline, limit=None, columns=None, width=WIDTH, bar=F
 # %% tags=["parameters"]
 profile = "auto"  # "quick", "full", or "auto": full with a GPU, quick without
 seed = None  # start of the random numbers; None means "as the profile says"
-timing_side = None  # side, in pixels, of the picture that the four versions race on
+timing_side = (
+    None  # side, in pixels, of the picture that the four versions race on
+)
 timing_rounds = None  # how often each version runs; its median time counts
 
 # %% tags=["hide-input"]
-settings = profiles.load("02", profile, seed=seed, timing_side=timing_side, timing_rounds=timing_rounds)
-torch.set_num_threads(1)  # tiny pictures: to share them among cores costs more than it saves
+settings = profiles.load(
+    "02",
+    profile,
+    seed=seed,
+    timing_side=timing_side,
+    timing_rounds=timing_rounds,
+)
+torch.set_num_threads(
+    1
+)  # tiny pictures: to share them among cores costs more than it saves
 
 # %% [markdown]
 # ## Part 1: What one small table sees
@@ -152,12 +178,19 @@ DRAWING = """
 ..........  ..........
 """
 lines = [line.split() for line in DRAWING.strip().split("\n")]
-ink = torch.tensor([[[float(s == "#") for s in part] for part in line] for line in lines])
+ink = torch.tensor(
+    [[[float(s == "#") for s in part] for part in line] for line in lines]
+)
 one, two = ink[:, 0], ink[:, 1]
 
 # %% tags=["hide-input"]
 assert one.shape == two.shape == (10, 10)
-fig = panels([one, two], ["one", "two"], "A one stands upright, a two slants and bends", width=4.6)
+fig = panels(
+    [one, two],
+    ["one", "two"],
+    "A one stands upright, a two slants and bends",
+    width=4.6,
+)
 figures.show(
     fig,
     alt="A one and a two in white on black, ten by ten pixels each. The one is a straight upright stroke "
@@ -228,7 +261,10 @@ figures.show_moving(
     "again 1, 3, 2, −3, −3 below it, then 0, 3, 3, −3, −3: positive left of the stroke, negative right of it.",
 )
 shown_rows = [[1, 2, 1, -2, -2], [1, 3, 2, -3, -3], [1, 3, 2, -3, -3]]
-assert F.conv2d(piece[None, None], vertical[None, None])[0, 0, :3].tolist() == shown_rows
+assert (
+    F.conv2d(piece[None, None], vertical[None, None])[0, 0, :3].tolist()
+    == shown_rows
+)
 
 # %% [markdown]
 # A 3 × 3 window fits into 10 columns at 8 places, so 10 × 10 pixels give 8 × 8 cells. Written as loops, this is the
@@ -303,10 +339,15 @@ figures.show(
 loud = {name: response.abs().sum().item() for name, response in maps.items()}
 for name in digits:
     upright, level = loud[f"{name}: vertical"], loud[f"{name}: horizontal"]
-    print(f"{name}: vertical {upright:.0f}, horizontal {level:.0f}, ratio {upright / level:.1f}")
+    print(
+        f"{name}: vertical {upright:.0f}, horizontal {level:.0f}, ratio {upright / level:.1f}"
+    )
 
 # %% tags=["hide-input"]
-ratios = {name: loud[f"{name}: vertical"] / loud[f"{name}: horizontal"] for name in digits}
+ratios = {
+    name: loud[f"{name}: vertical"] / loud[f"{name}: horizontal"]
+    for name in digits
+}
 assert ratios["one"] > 3.6 and ratios["two"] < 1
 
 # %% [markdown]
@@ -342,11 +383,18 @@ sobel_x = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])
 sobel_y = sobel_x.T
 
 # %% tags=["hide-input"]
-classics = {"blur, in sixteenths": 16 * blur, "sharpen": sharpen, "Sobel x": sobel_x, "Sobel y": sobel_y}
+classics = {
+    "blur, in sixteenths": 16 * blur,
+    "sharpen": sharpen,
+    "Sobel x": sobel_x,
+    "Sobel y": sobel_y,
+}
 with figures.style():
     fig, axes = plt.subplots(1, 4, figsize=(WIDTH, 1.9))
     for ax, (name, table) in zip(axes, classics.items()):
-        positive = {(r, c) for r, c in product(range(3), range(3)) if table[r, c] > 0}
+        positive = {
+            (r, c) for r, c in product(range(3), range(3)) if table[r, c] > 0
+        }
         convolution.number_grid(ax, table, positive)
         ax.set_xlabel(name)
     headline = "Blur and sharpen sum to 1, the two Sobel kernels to 0"
@@ -356,7 +404,10 @@ figures.show(
     alt="Four tables of nine numbers. Blur in sixteenths: 1 2 1, 2 4 2, 1 2 1. Sharpen: 0 −1 0, −1 5 −1, 0 −1 0. Sobel "
     "x: −1 0 1, −2 0 2, −1 0 1. Sobel y: −1 −2 −1, 0 0 0, 1 2 1. Positive numbers are marked.",
 )
-for name, table in zip(("Gaussian blur", "sharpen", "Sobel x", "Sobel y"), (blur, sharpen, sobel_x, sobel_y)):
+for name, table in zip(
+    ("Gaussian blur", "sharpen", "Sobel x", "Sobel y"),
+    (blur, sharpen, sobel_x, sobel_y),
+):
     assert torch.equal(table, convolution.kernel(name)), name
 assert blur.sum() == sharpen.sum() == 1 and sobel_x.sum() == sobel_y.sum() == 0
 
@@ -364,7 +415,9 @@ assert blur.sum() == sharpen.sum() == 1 and sobel_x.sum() == sobel_y.sum() == 0
 # A photograph now. One 3 × 3 blur is hard to see, so we apply it ten times.
 
 # %%
-cat = pictures.to_grey(pictures.to_float(pictures.to_tensor(pictures.photograph("cat"))))[0]
+cat = pictures.to_grey(
+    pictures.to_float(pictures.to_tensor(pictures.photograph("cat")))
+)[0]
 blurred = cat
 for _ in range(10):
     blurred = correlate(blurred, blur)
@@ -391,7 +444,9 @@ figures.show(
 # approximate **image gradient**: the arrow points to where the picture gets brighter.
 
 # %%
-coffee = pictures.to_float(pictures.to_tensor(pictures.photograph("coffee")))  # (3, H, W)
+coffee = pictures.to_float(
+    pictures.to_tensor(pictures.photograph("coffee"))
+)  # (3, H, W)
 cup = pictures.to_grey(coffee)[0]  # (H, W)
 right, down = correlate(cup, sobel_x), correlate(cup, sobel_y)
 strength = (right**2 + down**2).sqrt()
@@ -407,10 +462,15 @@ with figures.style():
         ("Sobel y: red where it gets brighter below", down, None),
     )
     for ax, (title, shown, look) in zip(axes.flat, looks):
-        ax.imshow(shown, **(look or {"vmin": -2, "vmax": 2, "cmap": figures.DIVERGING}))
+        ax.imshow(
+            shown,
+            **(look or {"vmin": -2, "vmax": 2, "cmap": figures.DIVERGING}),
+        )
         ax.set_title(title, fontsize=9.5, fontweight="normal")
         ax.axis("off")
-    headline = "Each Sobel kernel sees one direction, both together draw the outline"
+    headline = (
+        "Each Sobel kernel sees one direction, both together draw the outline"
+    )
     fig.suptitle(headline, x=0.01, ha="left", fontsize=11, fontweight="bold")
 figures.show(
     fig,
@@ -481,15 +541,22 @@ exercises.lesson2.find_pattern.check(find_pattern)
 # right part is green.
 
 # %% tags=["hide-input"]
-grey_then_green = torch.tensor([[[1.0, 1, 1, 0, 0]] * 4, [[1, 1, 1, 2, 2]] * 4, [[1, 1, 1, 0, 0]] * 4])
-green_planes = torch.stack([-torch.ones(3, 3), 2 * torch.ones(3, 3), -torch.ones(3, 3)])
+grey_then_green = torch.tensor(
+    [[[1.0, 1, 1, 0, 0]] * 4, [[1, 1, 1, 2, 2]] * 4, [[1, 1, 1, 0, 0]] * 4]
+)
+green_planes = torch.stack(
+    [-torch.ones(3, 3), 2 * torch.ones(3, 3), -torch.ones(3, 3)]
+)
 figures.show(
     convolution.draw_channels(grey_then_green, green_planes, 0, 1),
     alt="Three channels, red, green and blue, each with the same three by three window marked; a plane of the filter "
     "beside each, full of −1, of 2 and of −1; the three sums −6, 24 and −6; and their sum, 12, as one cell of the "
     "output, whose rows are 0, 12, 24.",
 )
-assert F.conv2d(grey_then_green[None], green_planes[None])[0, 0].tolist() == [[0, 12, 24]] * 2
+assert (
+    F.conv2d(grey_then_green[None], green_planes[None])[0, 0].tolist()
+    == [[0, 12, 24]] * 2
+)
 
 # %% [markdown]
 # On grey the three sums cancel, and the answer is 0. The more green, the larger it gets. No kernel on a single channel
@@ -504,7 +571,9 @@ def conv_layer(picture, weight, bias):
     """picture (C, H, W), weight (O, C, kh, kw), bias (O,) -> (O, H′, W′)"""
     output = []
     for planes, extra in zip(weight, bias):  # one output channel per filter
-        sums = [correlate(channel, plane) for channel, plane in zip(picture, planes)]
+        sums = [
+            correlate(channel, plane) for channel, plane in zip(picture, planes)
+        ]
         output.append(sum(sums) + extra)  # summed over the input channels
     return torch.stack(output)
 
@@ -519,20 +588,40 @@ flat = torch.full((3, 3), 1 / 9)
 green_finder = torch.stack([-0.5 * flat, flat, -0.5 * flat])  # for R, G, B
 brightness = torch.stack([flat, flat, flat]) / 3
 upright_edges = torch.stack([vertical, vertical, vertical]) / 3
-weight, bias = torch.stack([green_finder, brightness, upright_edges]), torch.zeros(3)
+weight, bias = (
+    torch.stack([green_finder, brightness, upright_edges]),
+    torch.zeros(3),
+)
 responses = conv_layer(raccoon, weight, bias)
-print("picture", tuple(raccoon.shape), "weight", tuple(weight.shape), "output", tuple(responses.shape))
+print(
+    "picture",
+    tuple(raccoon.shape),
+    "weight",
+    tuple(weight.shape),
+    "output",
+    tuple(responses.shape),
+)
 
 # %% tags=["hide-input"]
 torch.testing.assert_close(responses, F.conv2d(raccoon[None], weight, bias)[0])
-torch.testing.assert_close(responses, convolution.corr2d_unfold(raccoon[None], weight, bias)[0])
+torch.testing.assert_close(
+    responses, convolution.corr2d_unfold(raccoon[None], weight, bias)[0]
+)
 with figures.style():
     fig, axes = plt.subplots(2, 2, figsize=(WIDTH, 5.6))
     looks = (
         ("input: 3 channels", raccoon.permute(1, 2, 0), {}),
-        ("output channel 0: green finder", responses[0], {"cmap": figures.DIVERGING, "vmin": -0.4, "vmax": 0.4}),
+        (
+            "output channel 0: green finder",
+            responses[0],
+            {"cmap": figures.DIVERGING, "vmin": -0.4, "vmax": 0.4},
+        ),
         ("output channel 1: brightness", responses[1], {"vmin": 0, "vmax": 1}),
-        ("output channel 2: vertical edges", responses[2], {"cmap": figures.DIVERGING, "vmin": -0.7, "vmax": 0.7}),
+        (
+            "output channel 2: vertical edges",
+            responses[2],
+            {"cmap": figures.DIVERGING, "vmin": -0.7, "vmax": 0.7},
+        ),
     )
     for ax, (title, shown, look) in zip(axes.flat, looks):
         ax.imshow(shown, **look)
@@ -556,7 +645,9 @@ figures.show(
 
 # %%
 mix = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)  # (O, C, 1, 1)
-torch.testing.assert_close(F.conv2d(raccoon[None], mix)[0], pictures.to_grey(raccoon))
+torch.testing.assert_close(
+    F.conv2d(raccoon[None], mix)[0], pictures.to_grey(raccoon)
+)
 
 # %% [markdown]
 # **Pitfall: the number of channels does not fit.** Weights made for grey, a picture in colour.
@@ -578,8 +669,13 @@ except RuntimeError as error:
 # %%
 three_greys = torch.rand(3, 28, 28)
 colour_weight = torch.ones(4, 3, 3, 3)
-print("one answer for three pictures:", tuple(F.conv2d(three_greys, colour_weight).shape))
-print("what was meant:", tuple(F.conv2d(three_greys[:, None], grey_weight).shape))
+print(
+    "one answer for three pictures:",
+    tuple(F.conv2d(three_greys, colour_weight).shape),
+)
+print(
+    "what was meant:", tuple(F.conv2d(three_greys[:, None], grey_weight).shape)
+)
 
 # %% [markdown]
 # There is *no* error, and that is the trap. PyTorch takes three axes as one picture with channels, so three grey
@@ -602,9 +698,16 @@ assert "images has 3 axes" in refusal, refusal
 # kernel, one ring of zeros keeps the size.
 
 # %%
-batch, filters = two[None, None], vertical[None, None]  # four axes, as conv2d wants
+batch, filters = (
+    two[None, None],
+    vertical[None, None],
+)  # four axes, as conv2d wants
 padded = F.pad(two, (1, 1, 1, 1))  # left, right, top, bottom
-print(torch.equal(correlate(padded, vertical), F.conv2d(batch, filters, padding=1)[0, 0]))
+print(
+    torch.equal(
+        correlate(padded, vertical), F.conv2d(batch, filters, padding=1)[0, 0]
+    )
+)
 
 # %% [markdown]
 # **Stride** is the step from one window to the next. Stride 2 visits every second place. It gives the same output with
@@ -612,7 +715,9 @@ print(torch.equal(correlate(padded, vertical), F.conv2d(batch, filters, padding=
 
 # %%
 every_place = correlate(two, vertical)
-print(torch.equal(every_place[::2, ::2], F.conv2d(batch, filters, stride=2)[0, 0]))
+print(
+    torch.equal(every_place[::2, ::2], F.conv2d(batch, filters, stride=2)[0, 0])
+)
 
 # %% [markdown]
 # **Dilation** spreads the kernel. With dilation 2 there is a gap of one pixel between its numbers: a 5 × 5 kernel most
@@ -621,7 +726,11 @@ print(torch.equal(every_place[::2, ::2], F.conv2d(batch, filters, stride=2)[0, 0
 # %% tags=["nbval-check-output"]
 spread = torch.zeros(5, 5)
 spread[::2, ::2] = vertical
-print(torch.equal(correlate(two, spread), F.conv2d(batch, filters, dilation=2)[0, 0]))
+print(
+    torch.equal(
+        correlate(two, spread), F.conv2d(batch, filters, dilation=2)[0, 0]
+    )
+)
 print(spread.int())
 
 # %% [markdown]
@@ -659,13 +768,29 @@ print(output_size(28, 5, stride=2))
 # </details>
 
 # %% tags=["hide-input"]
-grid = list(product((5, 8, 13, 28), (1, 2, 3, 5), (1, 2, 3), (0, 1, 2), (1, 2, 3)))
-fitting = [(n, k, s, p, d) for n, k, s, p, d in grid if d * (k - 1) + 1 <= n + 2 * p]
+grid = list(
+    product((5, 8, 13, 28), (1, 2, 3, 5), (1, 2, 3), (0, 1, 2), (1, 2, 3))
+)
+fitting = [
+    (n, k, s, p, d) for n, k, s, p, d in grid if d * (k - 1) + 1 <= n + 2 * p
+]
 for n, k, s, p, d in fitting:
-    found = F.conv2d(torch.zeros(1, 1, n, n), torch.zeros(1, 1, k, k), stride=s, padding=p, dilation=d).shape[-1]
-    assert output_size(n, k, s, p, d) == found == convolution.output_size(n, k, s, p, d), (n, k, s, p, d)
+    found = F.conv2d(
+        torch.zeros(1, 1, n, n),
+        torch.zeros(1, 1, k, k),
+        stride=s,
+        padding=p,
+        dilation=d,
+    ).shape[-1]
+    assert (
+        output_size(n, k, s, p, d)
+        == found
+        == convolution.output_size(n, k, s, p, d)
+    ), (n, k, s, p, d)
 assert output_size(28, 5, stride=2) == 12
-print(f"The formula agrees with PyTorch in all {len(fitting)} of {len(grid)} settings in which the kernel fits.")
+print(
+    f"The formula agrees with PyTorch in all {len(fitting)} of {len(grid)} settings in which the kernel fits."
+)
 
 # %% [markdown]
 # One case deserves a name: stride 1 and *p* = *d*(*k* − 1)/2 gives back *n*. That is **same** padding, 1 for a 3 × 3
@@ -790,26 +915,60 @@ assert (with_relu(cup) + with_relu(-cup)).abs().max() > 1
 
 # %% tags=["nbval-check-output"]
 table = torch.tensor([[1.0, 3, 2, 0], [0, 2, 4, 1], [5, 1, 0, 0], [2, 6, 1, 3]])
-quarters = [table[0::2, 0::2], table[0::2, 1::2], table[1::2, 0::2], table[1::2, 1::2]]
+quarters = [
+    table[0::2, 0::2],
+    table[0::2, 1::2],
+    table[1::2, 0::2],
+    table[1::2, 1::2],
+]
 corners = torch.stack(quarters)  # (4, 2, 2): the four pixels of each window
 print("maximum", corners.amax(0).tolist(), "average", corners.mean(0).tolist())
 
 # %% tags=["hide-input"]
-summaries = {"max": corners.amax(0), "average": corners.mean(0), "sum": corners.sum(0)}
+summaries = {
+    "max": corners.amax(0),
+    "average": corners.mean(0),
+    "sum": corners.sum(0),
+}
 for kind, by_hand in summaries.items():
-    torch.testing.assert_close(by_hand, convolution.pool2d(table[None, None], 2, kind=kind)[0, 0])
-torch.testing.assert_close(corners.amax(0), F.max_pool2d(table[None, None], 2)[0, 0])
+    torch.testing.assert_close(
+        by_hand, convolution.pool2d(table[None, None], 2, kind=kind)[0, 0]
+    )
+torch.testing.assert_close(
+    corners.amax(0), F.max_pool2d(table[None, None], 2)[0, 0]
+)
 quarter = torch.full((1, 1, 2, 2), 1 / 4)
-torch.testing.assert_close(corners.mean(0), F.avg_pool2d(table[None, None], 2)[0, 0])
-torch.testing.assert_close(corners.mean(0), F.conv2d(table[None, None], quarter, stride=2)[0, 0])
-windows = [{(r, c): COLOURS[2 * (r // 2) + c // 2] for r, c in product(range(4), range(4))}]
-windows += [{(r, c): COLOURS[2 * r + c] for r, c in product(range(2), range(2))}] * 3
+torch.testing.assert_close(
+    corners.mean(0), F.avg_pool2d(table[None, None], 2)[0, 0]
+)
+torch.testing.assert_close(
+    corners.mean(0), F.conv2d(table[None, None], quarter, stride=2)[0, 0]
+)
+windows = [
+    {
+        (r, c): COLOURS[2 * (r // 2) + c // 2]
+        for r, c in product(range(4), range(4))
+    }
+]
+windows += [
+    {(r, c): COLOURS[2 * r + c] for r, c in product(range(2), range(2))}
+] * 3
 with figures.style():
-    fig, axes = plt.subplots(1, 4, figsize=(WIDTH, 2.1), width_ratios=(4, 2.6, 2.6, 2.6))
-    for ax, (name, values), colours in zip(axes, {"picture": table, **summaries}.items(), windows):
+    fig, axes = plt.subplots(
+        1, 4, figsize=(WIDTH, 2.1), width_ratios=(4, 2.6, 2.6, 2.6)
+    )
+    for ax, (name, values), colours in zip(
+        axes, {"picture": table, **summaries}.items(), windows
+    ):
         convolution.number_grid(ax, values, colours, tall=4)
         ax.set_xlabel(name)
-    fig.suptitle("Pooling: one summary per window", x=0.01, ha="left", fontsize=11, fontweight="bold")
+    fig.suptitle(
+        "Pooling: one summary per window",
+        x=0.01,
+        ha="left",
+        fontsize=11,
+        fontweight="bold",
+    )
 figures.show(
     fig,
     alt="A picture of four by four numbers whose four windows of two by two have four colours, and three tables of two "
@@ -828,7 +987,9 @@ diagonal = torch.eye(32)[None, None]
 largest = average = diagonal
 for _ in range(3):
     largest, average = F.max_pool2d(largest, 2), F.avg_pool2d(average, 2)
-print("brightest cell: max", largest.max().item(), "average", average.max().item())
+print(
+    "brightest cell: max", largest.max().item(), "average", average.max().item()
+)
 
 # %% tags=["hide-input"]
 assert largest.max() == 1 and average.max() == 1 / 8
@@ -888,7 +1049,14 @@ print(field_sizes([(3, 1), (3, 1), (3, 1)]))
 # of layers that lesson 3 will use for pictures of 28 × 28 pixels.
 
 # %%
-stack = [(3, 1), (3, 1), (2, 2), (5, 1), (5, 1), (2, 2)]  # conv conv pool, twice
+stack = [
+    (3, 1),
+    (3, 1),
+    (2, 2),
+    (5, 1),
+    (5, 1),
+    (2, 2),
+]  # conv conv pool, twice
 print(field_sizes(stack))
 
 # %% [markdown]
@@ -910,22 +1078,40 @@ for parameter in net.parameters():
 pixels = torch.zeros(1, 1, 28, 28, requires_grad=True)
 net(pixels)[0, 0, 0, 0].backward()  # the cell in the upper left corner
 influence = pixels.grad[0, 0]
-print("rows and columns that matter:", (influence.sum(1) > 0).sum().item(), (influence.sum(0) > 0).sum().item())
+print(
+    "rows and columns that matter:",
+    (influence.sum(1) > 0).sum().item(),
+    (influence.sum(0) > 0).sum().item(),
+)
 
 # %% tags=["hide-input"]
 field = convolution.receptive_field(net)
-assert field_sizes(stack) == list(field.sizes) == [3, 5, 6, 14, 22, 24] and field_sizes([(3, 1)] * 3) == [3, 5, 7]
+assert field_sizes(stack) == list(field.sizes) == [
+    3,
+    5,
+    6,
+    14,
+    22,
+    24,
+] and field_sizes([(3, 1)] * 3) == [3, 5, 7]
 assert ((influence > 0).sum(0).max(), (influence > 0).sum(1).max()) == (24, 24)
 assert influence[12, 12] > 50 * influence[0, 0]
 with figures.style():
-    fig, (left, right_side) = plt.subplots(1, 2, figsize=(WIDTH + 0.4, 3.4), width_ratios=(1.45, 1.05))
+    fig, (left, right_side) = plt.subplots(
+        1, 2, figsize=(WIDTH + 0.4, 3.4), width_ratios=(1.45, 1.05)
+    )
     field.plot(left)
     left.set_title("Computed: squares within squares", fontsize=10)
-    drawn = right_side.imshow(influence.where(influence > 0, torch.nan) / influence.max(), cmap=figures.SEQUENTIAL)
+    drawn = right_side.imshow(
+        influence.where(influence > 0, torch.nan) / influence.max(),
+        cmap=figures.SEQUENTIAL,
+    )
     right_side.set(xlabel="column of the picture", ylabel="row of the picture")
     right_side.grid(visible=False)
     right_side.set_title("Measured: the middle counts most", fontsize=10)
-    fig.colorbar(drawn, ax=right_side, label="influence of the pixel", shrink=0.7)
+    fig.colorbar(
+        drawn, ax=right_side, label="influence of the pixel", shrink=0.7
+    )
 figures.show(
     fig,
     alt="Left: squares of 3, 5, 6, 14, 22 and 24 pixels, one inside the other, around one pixel. Right: "
@@ -950,7 +1136,9 @@ figures.show(
 # %%
 inputs, outputs = 3 * 32 * 32, 16 * 32 * 32
 convolutional, dense = 16 * (3 * 3 * 3 + 1), outputs * (inputs + 1)
-print(f"convolution: {convolutional:,}\ndense:       {dense:,}, {dense / convolutional:,.0f} times as many")
+print(
+    f"convolution: {convolutional:,}\ndense:       {dense:,}, {dense / convolutional:,.0f} times as many"
+)
 
 # %% tags=["hide-input"]
 counted = sum(p.numel() for p in nn.Conv2d(3, 16, 3, padding=1).parameters())
@@ -1036,7 +1224,9 @@ print(torch.equal(corr2d_slices(two, vertical), corr2d_loops(two, vertical)))
 # whose pixels are simply numbered. Follow one colour.
 
 # %% tags=["hide-input"]
-assert (512 - 2) * (341 - 2) == 172_890  # places for a 3×3 window in a photograph of that size
+assert (512 - 2) * (
+    341 - 2
+) == 172_890  # places for a 3×3 window in a photograph of that size
 helper = convolution.corr2d_slices(two[None, None], vertical[None, None])[0, 0]
 torch.testing.assert_close(corr2d_slices(two, vertical), helper)
 numbered = torch.arange(1.0, 17.0).view(4, 4)
@@ -1046,7 +1236,17 @@ figures.show(
     "numbers; a table of nine rows whose four columns hold the windows in the same colours; and the row of four "
     "results, each 6, in the same colours.",
 )
-assert F.unfold(numbered[None, None], 3)[0, :, 1].tolist() == [2, 3, 4, 6, 7, 8, 10, 11, 12]
+assert F.unfold(numbered[None, None], 3)[0, :, 1].tolist() == [
+    2,
+    3,
+    4,
+    6,
+    7,
+    8,
+    10,
+    11,
+    12,
+]
 
 # %% [markdown]
 # The blue window (2, 3, 4, 6, 7, 8, 10, 11, 12) is the second column, and gives the second cell of the output. All four
@@ -1066,7 +1266,12 @@ def corr2d_unfold(picture, kernel):
 
 
 print(torch.equal(corr2d_unfold(two, vertical), corr2d_loops(two, vertical)))
-print(two.numel(), "pixels,", F.unfold(two[None, None], 3).numel(), "numbers in the columns")
+print(
+    two.numel(),
+    "pixels,",
+    F.unfold(two[None, None], 3).numel(),
+    "numbers in the columns",
+)
 
 # %% tags=["hide-input"]
 helper = convolution.corr2d_unfold(two[None, None], vertical[None, None])[0, 0]
@@ -1121,27 +1326,58 @@ print({name: f"{value:.3g} ms" for name, value in typical.items()})
 # %%
 stacked = torch.rand(1, 16, 64, 64)
 sixteen = torch.rand(16, 16, 3, 3)
-deep = {"slices": convolution.corr2d_slices, "unfold": convolution.corr2d_unfold, "F.conv2d": F.conv2d}
-typical_deep = {name: typical_ms(version, stacked, sixteen, rounds=5 * rounds) for name, version in deep.items()}
+deep = {
+    "slices": convolution.corr2d_slices,
+    "unfold": convolution.corr2d_unfold,
+    "F.conv2d": F.conv2d,
+}
+typical_deep = {
+    name: typical_ms(version, stacked, sixteen, rounds=5 * rounds)
+    for name, version in deep.items()
+}
 print({name: f"{value:.3g} ms" for name, value in typical_deep.items()})
 
 # %% tags=["hide-input"]
 speedup = {name: typical["loops"] / value for name, value in typical.items()}
-ahead = typical["F.conv2d"] / typical["slices"]  # above 1: the slices are faster
-ahead_deep = typical_deep["slices"] / typical_deep["F.conv2d"]  # above 1: the library is
+ahead = (
+    typical["F.conv2d"] / typical["slices"]
+)  # above 1: the slices are faster
+ahead_deep = (
+    typical_deep["slices"] / typical_deep["F.conv2d"]
+)  # above 1: the library is
 with figures.style():
-    fig, axes = plt.subplots(2, 1, figsize=(WIDTH, 3.3), sharex=True, height_ratios=(4, 3))
+    fig, axes = plt.subplots(
+        2, 1, figsize=(WIDTH, 3.3), sharex=True, height_ratios=(4, 3)
+    )
     rows = (("one channel", typical), ("16 channels in, 16 out", typical_deep))
     for ax, (name, times) in zip(axes, rows):
         ax.plot(list(times.values()), list(times), "o", markersize=8)
         for version, value in times.items():
-            note = f"   {value:.2g} ms" if value < 1000 else f"   {value:,.0f} ms"
+            note = (
+                f"   {value:.2g} ms" if value < 1000 else f"   {value:,.0f} ms"
+            )
             ax.text(value, version, note, va="center")
-        ax.set(xscale="log", ylim=(len(times) - 0.5, -0.5), xlim=(None, typical["loops"] * 4))
-        ax.text(1.01, 0.5, name.replace(", ", ",\n"), transform=ax.transAxes, va="center")
-    axes[1].set_xlabel("milliseconds, median; each line is ten times the one before")
+        ax.set(
+            xscale="log",
+            ylim=(len(times) - 0.5, -0.5),
+            xlim=(None, typical["loops"] * 4),
+        )
+        ax.text(
+            1.01,
+            0.5,
+            name.replace(", ", ",\n"),
+            transform=ax.transAxes,
+            va="center",
+        )
+    axes[1].set_xlabel(
+        "milliseconds, median; each line is ten times the one before"
+    )
     fig.suptitle(
-        f"Same answer, {speedup['F.conv2d']:,.0f} times sooner", x=0.01, ha="left", fontsize=11, fontweight="bold"
+        f"Same answer, {speedup['F.conv2d']:,.0f} times sooner",
+        x=0.01,
+        ha="left",
+        fontsize=11,
+        fontweight="bold",
     )
 figures.show(
     fig,
@@ -1162,10 +1398,16 @@ results.record(
     library_ahead_deep=ahead_deep,
 )
 if ahead > 1:
-    print(f"One channel: your slices take {1 / ahead:.0%} of the library's time.")
+    print(
+        f"One channel: your slices take {1 / ahead:.0%} of the library's time."
+    )
 else:
-    print(f"One channel: your slices take {1 / ahead:.1f} times as long as the library.")
-print(f"Sixteen channels: the slices take {ahead_deep:.1f} times as long as the library.")
+    print(
+        f"One channel: your slices take {1 / ahead:.1f} times as long as the library."
+    )
+print(
+    f"Sixteen channels: the slices take {ahead_deep:.1f} times as long as the library."
+)
 
 # %% [markdown]
 # In the run shown on this page the library is {{library_speedup:,.0f}} times as fast as the loops. How can that be, when
@@ -1188,8 +1430,13 @@ print(f"Sixteen channels: the slices take {ahead_deep:.1f} times as long as the 
 # %% tags=["nbval-check-output"]
 signal, weights = torch.tensor([1.0, 2, 3, 4]), torch.tensor([1.0, 0, -1])
 print("NumPy's convolve: ", np.convolve(signal, weights, mode="valid"))
-print("PyTorch's conv1d: ", F.conv1d(signal[None], weights[None, None])[0].numpy())
-print("conv1d, flipped:  ", F.conv1d(signal[None], weights.flip(0)[None, None])[0].numpy())
+print(
+    "PyTorch's conv1d: ", F.conv1d(signal[None], weights[None, None])[0].numpy()
+)
+print(
+    "conv1d, flipped:  ",
+    F.conv1d(signal[None], weights.flip(0)[None, None])[0].numpy(),
+)
 
 # %% [markdown]
 # **Predict first.** Slide a kernel with the numbers 1 to 9 over a picture with a single white pixel. What does the
@@ -1203,12 +1450,23 @@ correlated = correlate(dot, counted_up)
 convolved = correlate(dot, counted_up.flip(0, 1))
 
 # %% tags=["hide-input"]
-assert torch.equal(correlated, counted_up.flip(0, 1)) and torch.equal(convolved, counted_up)
+assert torch.equal(correlated, counted_up.flip(0, 1)) and torch.equal(
+    convolved, counted_up
+)
 with figures.style():
-    fig, axes = plt.subplots(1, 4, figsize=(WIDTH, 2.3), width_ratios=(5, 3.4, 3.4, 3.4))
-    tables = {"picture": dot, "kernel": counted_up, "correlation": correlated, "true convolution": convolved}
+    fig, axes = plt.subplots(
+        1, 4, figsize=(WIDTH, 2.3), width_ratios=(5, 3.4, 3.4, 3.4)
+    )
+    tables = {
+        "picture": dot,
+        "kernel": counted_up,
+        "correlation": correlated,
+        "true convolution": convolved,
+    }
     for ax, (name, values) in zip(axes, tables.items()):
-        convolution.number_grid(ax, values, {(2, 2)} if name == "picture" else set(), tall=5)
+        convolution.number_grid(
+            ax, values, {(2, 2)} if name == "picture" else set(), tall=5
+        )
         ax.set_xlabel(name)
     headline = "Correlation turns a dot into the kernel, rotated by half a turn"
     fig.suptitle(headline, x=0.01, ha="left", fontsize=11, fontweight="bold")
@@ -1299,7 +1557,12 @@ losses, kernels = recover(examples, targets, rate=0.2, steps=30)
 # %% tags=["hide-input"]
 distance = (kernels[-1] - secret).abs().max().item()
 assert distance < 1e-3
-results.record(first_loss=losses[0], last_loss=losses[-1], shrink=losses[1] / losses[0], kernel_error=distance)
+results.record(
+    first_loss=losses[0],
+    last_loss=losses[-1],
+    shrink=losses[1] / losses[0],
+    kernel_error=distance,
+)
 
 # %% [markdown]
 # **Predict first.** The kernel started as nine zeros. Will all its numbers grow at the same pace? Which are there first?
@@ -1308,12 +1571,20 @@ results.record(first_loss=losses[0], last_loss=losses[-1], shrink=losses[1] / lo
 taken = (0, 1, 2, 4, 30)
 walk = [kernels[step][0, 0] for step in taken] + [secret[0, 0]]
 captions = [f"step {step}" for step in taken] + ["the secret"]
-fig = panels(walk, captions, "Nine numbers walk to the secret kernel", limit=2.5)
+fig = panels(
+    walk, captions, "Nine numbers walk to the secret kernel", limit=2.5
+)
 for ax, values in zip(fig.axes, walk):
     for (row, column), value in np.ndenumerate(values.numpy()):
         text = f"{round(float(value), 1) + 0.0:.1f}".replace("-", "−")
         ax.text(
-            column, row, text, ha="center", va="center", fontsize=8, color="white" if abs(value) > 1.5 else figures.INK
+            column,
+            row,
+            text,
+            ha="center",
+            va="center",
+            fontsize=8,
+            color="white" if abs(value) > 1.5 else figures.INK,
         )
 figures.show(
     fig,
@@ -1349,7 +1620,10 @@ figures.show(
 
 # %%
 too_fast, wild = recover(examples, targets, rate=1.2, steps=300)
-print("loss:", ", ".join(f"{too_fast[step]:.3g}" for step in (0, 1, 2, 5, 20, 299)))
+print(
+    "loss:",
+    ", ".join(f"{too_fast[step]:.3g}" for step in (0, 1, 2, 5, 20, 299)),
+)
 print("kernel now:", wild[-1].flatten()[:3].tolist(), "…")
 
 # %% [markdown]
@@ -1370,7 +1644,9 @@ print((real_kernels[-1][0, 0] * 10).round() / 10 + 0.0)
 # %% tags=["hide-input"]
 real_distance = (real_kernels[-1] - secret).abs().max().item()
 left_over = real_losses[-1] / real_losses[0]
-assert recover(real, real_answers, rate=0.2, steps=30)[0][-1] > real_losses[0]  # twice the rate: it leaps out
+assert (
+    recover(real, real_answers, rate=0.2, steps=30)[0][-1] > real_losses[0]
+)  # twice the rate: it leaps out
 assert left_over < 0.1 and real_distance > 0.4
 results.record(photo_loss_share=left_over, photo_kernel_error=real_distance)
 
@@ -1397,7 +1673,9 @@ before, after = exercises.lesson2.unknown_effect(0)
 print(tuple(before.shape), tuple(after.shape))
 
 # %% tags=["hide-input"]
-pairs_shown = [exercises.lesson2.unknown_effect(number)[1] for number in range(4)]
+pairs_shown = [
+    exercises.lesson2.unknown_effect(number)[1] for number in range(4)
+]
 figures.show(
     panels(
         [before[1:-1, 1:-1], *(shown.clamp(0, 1) for shown in pairs_shown)],
@@ -1449,7 +1727,10 @@ def noisy_digits(count, seed, noise=0.4):
     shifts = torch.randint(-2, 3, (count, 2), generator=dice).tolist()
     clean = [F.pad(digit, (2, 2, 2, 2)) for digit in (one, two)]
     images = torch.stack(
-        [torch.roll(clean[label], shift, dims=(0, 1)) for label, shift in zip(labels.tolist(), shifts)]
+        [
+            torch.roll(clean[label], shift, dims=(0, 1))
+            for label, shift in zip(labels.tolist(), shifts)
+        ]
     )[:, None]
     return images + noise * torch.randn(images.shape, generator=dice), labels
 
@@ -1511,7 +1792,10 @@ print(f"before {share_right(start):.1%}, after {share_right(learned):.1%}")
 
 # %% tags=["hide-input"]
 results.record(
-    ".1%", accuracy_before=share_right(start), accuracy_after=share_right(learned), test_pictures=len(test_labels)
+    ".1%",
+    accuracy_before=share_right(start),
+    accuracy_after=share_right(learned),
+    test_pictures=len(test_labels),
 )
 
 # %% [markdown]
@@ -1521,19 +1805,32 @@ results.record(
 clean = [F.pad(digit, (2, 2, 2, 2))[None, None] for digit in (one, two)]
 with figures.style():
     fig, axes = plt.subplots(2, 4, figsize=(WIDTH, 3.9))
-    for row, (name, kernel, first) in enumerate(zip(("one", "two"), learned, start)):
-        shows = [(first[0] / first.abs().max(), f'start, "{name}"'), (kernel[0] / kernel.abs().max(), "learned")]
+    for row, (name, kernel, first) in enumerate(
+        zip(("one", "two"), learned, start)
+    ):
+        shows = [
+            (first[0] / first.abs().max(), f'start, "{name}"'),
+            (kernel[0] / kernel.abs().max(), "learned"),
+        ]
         for ax, (table, title) in zip(axes[row], shows):
             ax.imshow(table, vmin=-1, vmax=1, cmap=figures.DIVERGING)
             ax.set_title(title, fontsize=9.5, fontweight="normal")
-        answers = [F.relu(F.conv2d(digit, kernel[None]))[0, 0] for digit in clean]
+        answers = [
+            F.relu(F.conv2d(digit, kernel[None]))[0, 0] for digit in clean
+        ]
         most = max(answer.max() for answer in answers)
         for ax, answer, shown in zip(axes[row, 2:], answers, ("one", "two")):
             ax.imshow(answer / most, vmin=0, vmax=1)
-            ax.set_title(f"answers to a {shown}: mean {answer.mean():.2f}", fontsize=9.5, fontweight="normal")
+            ax.set_title(
+                f"answers to a {shown}: mean {answer.mean():.2f}",
+                fontsize=9.5,
+                fontweight="normal",
+            )
     for ax in axes.flat:
         ax.axis("off")
-    kinds = "It found edges by itself; each filter answers more to its own digit"
+    kinds = (
+        "It found edges by itself; each filter answers more to its own digit"
+    )
     fig.suptitle(kinds, x=0.01, ha="left", fontsize=11, fontweight="bold")
 figures.show(
     fig,
@@ -1581,20 +1878,47 @@ print(same, "of", len(found), "found upright for the one, level for the two")
 
 # %% tags=["hide-input"]
 shares = [share_right(pair) for pair in found]
-assert same > len(found) / 2, f"only {same} of {len(found)}: try another seed, or more than 300 steps"
-results.record(".1%", pairs=len(found), pairs_found=same, worst_pair=min(shares), best_pair=max(shares))
+assert same > len(found) / 2, (
+    f"only {same} of {len(found)}: try another seed, or more than 300 steps"
+)
+results.record(
+    ".1%",
+    pairs=len(found),
+    pairs_found=same,
+    worst_pair=min(shares),
+    best_pair=max(shares),
+)
 with figures.style():
     fig, axes = plt.subplots(5, 6, figsize=(WIDTH, 4.6))
     for ax, pair, edges, share in zip(axes.flat, found, edges_found, shares):
         drawn = [kernel[0] / kernel.abs().max() for kernel in pair]
-        ax.imshow(torch.cat([drawn[0], torch.zeros(3, 1), drawn[1]], 1), vmin=-1, vmax=1, cmap=figures.DIVERGING)
+        ax.imshow(
+            torch.cat([drawn[0], torch.zeros(3, 1), drawn[1]], 1),
+            vmin=-1,
+            vmax=1,
+            cmap=figures.DIVERGING,
+        )
         usual = edges == ("upright", "level")
         ax.set(xticks=[], yticks=[])
         ax.grid(visible=False)
-        ax.spines[:].set(visible=True, color=figures.PALE if usual else figures.ORANGE, linewidth=1 if usual else 3)
-        ax.set_title(f"{share:.1%}".replace("%", " %"), fontsize=8.5, fontweight="normal", loc="center", pad=3)
+        ax.spines[:].set(
+            visible=True,
+            color=figures.PALE if usual else figures.ORANGE,
+            linewidth=1 if usual else 3,
+        )
+        ax.set_title(
+            f"{share:.1%}".replace("%", " %"),
+            fontsize=8.5,
+            fontweight="normal",
+            loc="center",
+            pad=3,
+        )
     fig.suptitle(
-        f"{same} of {len(found)} starts end at the same two edges", x=0.01, ha="left", fontsize=11, fontweight="bold"
+        f"{same} of {len(found)} starts end at the same two edges",
+        x=0.01,
+        ha="left",
+        fontsize=11,
+        fontweight="bold",
     )
 figures.show(
     fig,
@@ -1618,7 +1942,12 @@ figures.show(
 # *Answers* below each question.)
 
 # %% tags=["hide-input"]
-fig = panels([cup[1:-1, 1:-1] * 2 - 1, down / 2], ["photograph", "feature map"], "Which kernel made this map?", limit=1)
+fig = panels(
+    [cup[1:-1, 1:-1] * 2 - 1, down / 2],
+    ["photograph", "feature map"],
+    "Which kernel made this map?",
+    limit=1,
+)
 fig.axes[0].images[0].set_cmap("gray")
 figures.show(
     fig,
