@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 import study_time
+from held import HELD
 
 from course_utils.base import lessons
 from course_utils.command.builder import studied, with_study_time
 from course_utils.command.notebooks.study import Study, lines_aside, study, words_of
 
 ROOT = Path(__file__).resolve().parent.parent
-HELD = ()  # the lessons that keep the limits, such as "01"; it grows until it is all of them
 MINUTES = {"A": 25, "B": 25}  # at most; 75 for the others
 MOST_ASIDE = 0.1  # of the visible lines of code
 

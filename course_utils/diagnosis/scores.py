@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from course_utils import figures
+from course_utils.base.words import percent
 from course_utils.training.evaluate import Predictions
 from course_utils.training.guards import require_labels
 
@@ -58,7 +59,7 @@ class PerClass:
             bars = ax.barh([self.classes[i] for i in order], np.nan_to_num(shares), color=figures.BLUE)
             ax.bar_label(bars, labels=[f"{share:.1f}" for share in shares], padding=3)
             lowest = self.accuracy[self.classes.index(self.worst)]
-            title = f"{self.worst} is the hardest class: {lowest:.1%} right"
+            title = f"{self.worst} is the hardest class: {percent(lowest)} right"
             ax.set(xlim=(0, 108), xlabel="accuracy in %", title=title)
             ax.grid(axis="y", visible=False)
         return ax.figure

@@ -20,7 +20,7 @@ CODE_WIDTH, OUTPUT_WIDTH = 80, 72  # characters that fit on the site in a window
 DETAILS = re.compile(r"<details.*?</details>", re.DOTALL)
 NO_WORDS = re.compile(r"^\[[^\]]+\]: \S+$|<!--.*?-->|<[^>]+>|(?<=\])\([^)\s]+\)", re.MULTILINE | re.DOTALL)
 PICTURE = re.compile(r"<(?:img|svg|video)\b")
-PICTURE_CALL = re.compile(r"\bfigures\.show\(|\bwidgets\.(?:\w+\.)?[a-z]\w*\(")  # an exploration shows one, too
+PICTURE_CALL = re.compile(r"\bfigures\.show\w*\(|\bwidgets\.(?:\w+\.)?[a-z]\w*\(")  # an exploration shows one, too
 DRAWS = re.compile(r"(?:figures|plt|fig|figure|ax|axes)\d*")  # names of what draws
 METHODS = ("plot", "imshow")  # methods that draw
 
