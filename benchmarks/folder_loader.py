@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import statistics
 import tempfile
 import time
@@ -27,24 +28,30 @@ from course_utils import data, pictures
 from course_utils.base.files import replace_file
 from course_utils.base.machine import describe_machine, versions
 
-WIDTH, HEIGHT, CLASSES = 500, 375, 10
+WIDTH, HEIGHT, CLASSES, DIFFERENT = 500, 375, 10, 2000
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 RECORD = Path(__file__).resolve().parent.parent / "results" / "benchmark_folder_loader.json"
 
 
 def make_files(folder, count):
-    """Write so many different JPEG files: parts of the course's photographs, so that they compress like any."""
+    """Write so many JPEG files, parts of photographs, which compress like any: `DIFFERENT` ones and copies of them."""
     chance = np.random.default_rng(0)
     photographs = [pictures.photograph(name) for name in pictures.photographs()]
-    for i in range(count):
+
+    def place(i):
+        inside = folder / f"class{i % CLASSES}"
+        inside.mkdir(exist_ok=True)
+        return inside / f"{i:05d}.jpg"
+
+    for i in range(min(count, DIFFERENT)):
         whole = photographs[i % len(photographs)]
         scale = chance.uniform(0.6, 1.0) * min(whole.width / WIDTH, whole.height / HEIGHT)
         wide, tall = WIDTH * scale, HEIGHT * scale
         left, top = chance.uniform(0, whole.width - wide), chance.uniform(0, whole.height - tall)
         picture = whole.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC, (left, top, left + wide, top + tall))
-        place = folder / f"class{i % CLASSES}" / f"{i:05d}.jpg"
-        place.parent.mkdir(exist_ok=True)
-        picture.save(place, quality=88)
+        picture.save(place(i), quality=88)
+    for i in range(DIFFERENT, count):
+        shutil.copy(place(i % DIFFERENT), place(i))
 
 
 def views(side):

@@ -58,29 +58,32 @@ def ends(parts: Mapping[str, Mapping[str, int]], most: int = MOST_BARS) -> Count
     return Counts(tuple(names), chosen, len(order) - len(names), len(order), sum(sums.values()))
 
 
+@figures.style()
 def draw_counts(counts: Counts, ax: Axes | None = None) -> Axes:
-    """Draw a bar for each class, its parts side by side on one line, and say the range in the title.
+    """Draw a bar for each class, its parts one after the other, and say the range in the title.
 
     Args:
         counts: from `ends`.
-        ax: where to draw; a figure of its own in the course's style when None.
+        ax: where to draw; a figure of its own when None.
     """
-    gap = 1 if counts.left_out else 0
-    half = len(counts.names) // 2
-    places = [i + (gap if gap and i >= half else 0) for i in range(len(counts.names))]
+    from matplotlib.ticker import MaxNLocator
+
+    count, half = len(counts.names), len(counts.names) // 2
+    places = [i + (counts.left_out > 0 and i >= half) for i in range(count)]
     if ax is None:
-        ax = _axes(6.5, 0.24 * (len(places) + gap) + 1.1)
-    start = np.zeros(len(places))
+        ax = _axes(6.5, 0.24 * (places[-1] + 1) + 1.1)
+    start = np.zeros(count)
     for (part, numbers), colour in zip(counts.parts.items(), COLOURS):
         ax.barh(places, numbers, left=start, color=colour, label=part, height=0.75)
         start = start + numbers
     for place, total in zip(places, counts.sums):
         ax.text(total, place, f" {total:,}", va="center", fontsize=8, color=figures.GREY)
-    if gap:
-        words = f"… {counts.left_out:,} classes between …"
-        ax.text(0, half, f" {words}", va="center", fontsize=8, color=figures.GREY)
-    ax.set_yticks(places, [shortened(name) for name in counts.names], parse_math=False)
+    if counts.left_out:
+        words = f" … {counts.left_out:,} classes between …"
+        ax.text(0, half, words, va="center", fontsize=8, color=figures.GREY)
+    ax.set_yticks(places, [shortened(name) for name in counts.names])
     ax.set(xlabel="pictures", ylim=(places[-1] + 0.7, -0.7), xlim=(0, 1.12 * max(counts.sums)))
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     ax.grid(False, axis="y")
     least, most = counts.sums[-1], counts.sums[0]
     spread = f"{least:,} each" if least == most else f"from {least:,} to {most:,} a class"
@@ -111,29 +114,33 @@ class Sizes:
         return cls(widths, heights, side, int((np.minimum(widths, heights) < side).sum()))
 
 
+@figures.style()
 def draw_sizes(sizes: Sizes, ax: Axes | None = None) -> Axes:
     """Draw width against height, a dot for each picture, and the square that a network sees.
 
     Args:
         sizes: from `Sizes.of`.
-        ax: where to draw; a figure of its own in the course's style when None.
+        ax: where to draw; a figure of its own when None.
     """
     if ax is None:
         ax = _axes(5.0, 4.6)
     low = min(sizes.widths.min(), sizes.heights.min(), sizes.side)
     high = max(sizes.widths.max(), sizes.heights.max(), sizes.side)
-    if high > WIDE * low:
-        ax.set(xscale="log", yscale="log", xlim=(low / 1.3, high * 1.3), ylim=(low / 1.3, high * 1.3))
-    else:
-        ax.set(xlim=(0, 1.08 * high), ylim=(0, 1.08 * high))
-    corner = ax.get_xlim()[0]
-    ax.plot([corner, sizes.side, sizes.side], [sizes.side, sizes.side, corner], color=figures.ORANGE, linewidth=1.5)
-    ax.annotate(f"the network's {sizes.side}", (sizes.side, sizes.side), (4, 4), textcoords="offset points",
-                fontsize=8, color=figures.INK)  # fmt: skip
+    ends = (0, 1.08 * high) if high <= WIDE * low else (low / 1.3, 1.3 * high)
+    ax.set(xlim=ends, ylim=ends, xlabel="width in pixels", ylabel="height in pixels")
+    if ends[0]:
+        powers = [2**k for k in range(20) if ends[0] <= 2**k <= ends[1]]
+        for axis, change in ((ax.xaxis, ax.set_xscale), (ax.yaxis, ax.set_yscale)):
+            change("log")
+            axis.set_major_formatter("{x:.0f}")
+            axis.set_ticks(powers)
+            axis.set_ticks([], minor=True)
+    side = sizes.side
+    ax.plot([ends[0], side, side], [side, side, ends[0]], color=figures.ORANGE, linewidth=1.5)
+    ax.annotate(f"{side}, the network's side", (ends[0], side), (4, 4), textcoords="offset points", fontsize=8)
     ax.scatter(sizes.widths, sizes.heights, s=14, color=figures.BLUE, alpha=0.45, linewidth=0)
-    ax.set(xlabel="width in pixels", ylabel="height in pixels", aspect="equal")
-    few = "none" if sizes.smaller == 0 else f"{sizes.smaller:,}"
-    ax.set_title(f"Of {len(sizes.widths):,} pictures {few} would be enlarged")
+    ax.set_aspect("equal")
+    ax.set_title(f"{sizes.smaller:,} of {len(sizes.widths):,} pictures would be enlarged")
     return ax
 
 
@@ -144,8 +151,7 @@ def shortened(name: str) -> str:
 
 
 def _axes(width: float, height: float) -> Axes:
-    """Return the axes of a new figure in the course's style."""
+    """Return the axes of a new figure."""
     import matplotlib.pyplot as plt
 
-    with figures.style():
-        return plt.subplots(figsize=(width, height))[1]
+    return plt.subplots(figsize=(width, height))[1]

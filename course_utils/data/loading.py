@@ -38,7 +38,7 @@ class Plan:
     ending: what then treats every pixel alike, for several pictures at a time.
     """
 
-    choose: Callable[[int, int], Cut] | None
+    choose: Chooser | None
     middle: tuple[Step, ...]
     ending: tuple[Step, ...]
 
@@ -68,34 +68,37 @@ def _steps(transform: Step) -> list[Step]:
     return [step for part in inside for step in _steps(part)] or [v2.Identity()]
 
 
-def _chooser(step: Step) -> Callable[[int, int], Cut] | None:
-    """Return what a first step takes of a picture, with the random numbers that it would draw; None if not known."""
+def _chooser(step: Step) -> Chooser | None:
+    """Return what a first step takes of a picture; None if it is no crop or resize that is known."""
     try:
         mode = InterpolationMode(getattr(step, "interpolation", None))  # some versions keep its name only
         resample = Image.Resampling[mode.name]
     except (ValueError, KeyError):
         return None
-    if type(step) is v2.RandomResizedCrop:
+    resizes = type(step) in (v1.Resize, v2.Resize) and step.max_size is None and step.size is not None
+    crops = type(step) in (v1.RandomResizedCrop, v2.RandomResizedCrop)
+    return Chooser(step, resample) if resizes or crops else None
 
-        def box(width: int, height: int) -> Sequence[int]:
-            found = step.make_params([torch.empty((3, height, width), device="meta")])
-            return [found[side] for side in ("top", "left", "height", "width")]
 
-    elif type(step) is v1.RandomResizedCrop:
+@dataclass(frozen=True)
+class Chooser:
+    """What a crop or resize of torchvision's takes of a picture, with the random numbers that it would draw itself."""
 
-        def box(width: int, height: int) -> Sequence[int]:
-            return step.get_params(torch.empty((3, height, width), device="meta"), step.scale, step.ratio)
+    step: Any
+    resample: Image.Resampling
 
-    elif type(step) in (v1.Resize, v2.Resize) and step.max_size is None and step.size is not None:
-        return lambda width, height: Cut((0, 0, width, height), _resized(step.size, width, height), resample)
-    else:
-        return None
-
-    def choose(width: int, height: int) -> Cut:
-        top, left, tall, wide = box(width, height)
-        return Cut((left, top, left + wide, top + tall), (step.size[1], step.size[0]), resample)
-
-    return choose
+    def __call__(self, width: int, height: int) -> Cut:
+        """Return the cut for a picture of this size."""
+        step = self.step
+        if isinstance(step, (v1.Resize, v2.Resize)):
+            return Cut((0, 0, width, height), _resized(step.size, width, height), self.resample)
+        shape = torch.empty((3, height, width), device="meta")  # a picture without pixels
+        if isinstance(step, v2.RandomResizedCrop):
+            found = step.make_params([shape])
+            top, left, tall, wide = (found[side] for side in ("top", "left", "height", "width"))
+        else:
+            top, left, tall, wide = step.get_params(shape, step.scale, step.ratio)
+        return Cut((left, top, left + wide, top + tall), (step.size[1], step.size[0]), self.resample)
 
 
 def _resized(size: int | Sequence[int], width: int, height: int) -> tuple[int, int]:

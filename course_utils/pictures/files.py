@@ -94,12 +94,12 @@ def open_picture(
 class Cut:
     """A part of a picture, and the size that it is brought to.
 
-    box: left, upper, right and lower edge in pixels of the picture when it is upright.
+    box: left, upper, right and lower edge in whole pixels of the picture when it is upright.
     size: (width, height) of the result.
     resample: how pixels are averaged; Pillow always averages over all of them when it makes a picture smaller.
     """
 
-    box: tuple[float, float, float, float]
+    box: tuple[int, int, int, int]
     size: tuple[int, int]
     resample: Image.Resampling = Image.Resampling.BILINEAR
 
@@ -195,6 +195,8 @@ def _part(
     picture.load()
     scale = round(width / picture.width)  # the last row and column may stand for fewer pixels than the others
     whole = picture if picture.mode == mode and not picture.has_transparency_data else _eight_bits(picture, mode, name)
+    if scale == 1 and (left, upper, right, lower) != (0, 0, width, height):
+        return whole.crop((left, upper, right, lower)).resize(size, cut.resample)  # no pixel beyond the box counts
     return whole.resize(size, cut.resample, (left / scale, upper / scale, right / scale, lower / scale))
 
 
