@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -460,6 +461,50 @@ def keras_count_from_one_picture(channels, widths, flat, classes):
     return sum(9 * channels * width + 4 * width for width in widths) + flat * classes + classes
 
 
+# --- plausible mistakes, appendix B
+
+
+def differences_of_grey(first, second):
+    return int((first != second).sum())
+
+
+def bits_of_the_right_neighbour_too(first, second):
+    one, other = (picture[:, 1:] >= picture[:, :-1] for picture in (first, second))
+    return int((one != other).sum())
+
+
+def scenes_without_sorting(times, pause):
+    found, scene = [0], 0
+    for before, now in pairwise(times):
+        scene += now - before > pause
+        found.append(scene)
+    return found
+
+
+def scenes_from_the_first(times, pause):
+    return [int((each - min(times)) > pause) for each in times]
+
+
+def share_of_all(probabilities, labels, least):
+    largest, guesses = probabilities.max(dim=1)
+    answered = largest >= least
+    return answered.float().mean().item(), (answered & (guesses == labels)).float().mean().item()
+
+
+def held_back_and_nan(probabilities, labels, least):
+    largest, guesses = probabilities.max(dim=1)
+    answered = largest >= least
+    return answered.double().mean().item(), (guesses == labels)[answered].double().mean().item()
+
+
+def floor_for_each(shoes):
+    return {"ankle boot": ["grass"], "sandal": ["wood"], "sneaker": ["carpet"]}
+
+
+def one_floor_in_common(shoes):
+    return {"ankle boot": ["wood", "grass"], "sandal": ["wood", "tiles"], "sneaker": ["wood", "carpet"]}
+
+
 WRONG = [
     ("from_hex", hex_in_decimal, "from_hex('#66FF66') raised ValueError: invalid literal for int() with base 10: 'FF'"),
     ("from_hex", hex_with_capitals_only, "from_hex('#ffa07a') raised ValueError: substring not found"),
@@ -630,6 +675,29 @@ WRONG = [
     ("keras_mean", lambda old, x, m: m * old + (1 - m) * x.mean(dim=0), "shape (2, 1, 2), expected shape (2,)"),
     ("keras_count", keras_count_of_pytorch, "got 57498, expected 57818"),
     ("keras_count", keras_count_from_one_picture, "got 10730, expected 57818"),
+    ("bits_apart", differences_of_grey, "got 6, expected 0"),
+    ("bits_apart", bits_of_the_right_neighbour_too, "got 1, expected 2"),
+    ("bits_apart", lambda a, b: (a[:, 1:] > a[:, :-1]) != (b[:, 1:] > b[:, :-1]), "expected 0"),
+    ("held_back", share_of_all, "probabilities, labels, 0.6): at [1], got 0.6, expected 0.75"),
+    ("held_back", held_back_and_nan, "probabilities, labels, 0.95): at [1], got nan, expected 0"),
+    ("held_back", lambda p, y, least: ((p > least).double().mean().item(), 0.5), "probabilities, labels, 0.0): at ["),
+    (
+        "scenes",
+        scenes_without_sorting,
+        "scenes([60, 0, 200, 1, 61, 2], 10): got [0, 0, 1, 1, 2, 2], expected [1, 0, 2, 0, 1, 0]",
+    ),
+    ("scenes", scenes_from_the_first, "scenes([0, 1, 2, 60, 61, 200], 10): got [0, 0, 0, 1, 1, 1], expected"),
+    (
+        "scenes",
+        lambda times, pause: sorted(ALL["scenes"].reference(times, pause)),
+        "2], 10): got [0, 0, 0, 1, 1, 2], expected",
+    ),
+    ("floors", floor_for_each, "who sees 'wood' knows already that it is sandal; a floor must tell nothing"),
+    ("floors", one_floor_in_common, "who sees 'tiles' knows already that it is sandal"),
+    ("floors", lambda shoes: {name: ["wood", "snow"] for name in shoes}, "on 'snow', expected floors of"),
+    ("floors", lambda shoes: {name: list(exercises.appendix_b.FLOORS) for name in shoes}, "5 floors, expected one or"),
+    ("floors", lambda shoes: {"boot": ["wood"]}, "floors(shoes) names the classes boot, expected ankle boot"),
+    ("floors", lambda shoes: ["wood", "carpet"], "expected a dictionary with a list of floors for each class"),
 ]
 
 RIGHT = [
@@ -660,6 +728,9 @@ RIGHT = [
     ("sampler_weights", lambda labels: torch.stack([1 / (labels == k).sum() / len(labels.unique()) for k in labels])),
     ("doubts", lambda p, n: torch.tensor(sorted(range(len(p)), key=lambda i: p[i].sort().values.diff()[-1])[:n])),
     ("balanced_head", weighted_head),
+    ("bits_apart", lambda a, b: torch.count_nonzero((a.diff() > 0) ^ (b.diff() > 0))),
+    ("floors", lambda shoes: dict.fromkeys(shoes, ("tiles", "grass"))),
+    ("floors", lambda shoes: {name: {"blanket"} for name in shoes}),
 ]
 
 
@@ -776,7 +847,7 @@ def test_an_answer_that_spoils_its_inputs_fools_no_check_and_harms_no_later_one(
     plain = {  # answers whose arguments are numbers, texts and other things that cannot be spoiled
         "from_hex", "dense_megabytes", "perfect_rate", "same_padding", "flat_size", "prepare",
         "rate_ladder", "cycle_steps", "one_cycle_rate", "amdahl", "batch_bytes", "slices", "keras_count",
-        "lenet", "steady_network",
+        "lenet", "steady_network", "floors",
     }  # fmt: skip
     tensors = exercise.name not in plain
     outcome = exercise.check(spoiling)

@@ -86,7 +86,7 @@ def held_back(probabilities: torch.Tensor, labels: torch.Tensor, least: float) -
         "Start a new scene when times[i] - before > pause, and write the scene's number to place i of the result.",
     ],
 )
-def scenes(times: Sequence[float], pause: float) -> list[int]:
+def scenes(times: list[float], pause: float) -> list[int]:
     """Return the number of each photograph's scene, from 0, in the order of `times`."""
     order = sorted(range(len(times)), key=lambda i: times[i])
     found, scene, before = [0] * len(times), 0, times[order[0]]
@@ -101,13 +101,13 @@ def _planned(judge: Callable[[dict[str, list[str]]], str | None]) -> Callable[..
     """Return a check of a plan of floors; `judge` says what is wrong with it, or None."""
 
     def check(answer: Callable[..., object], reference: Callable[..., object]) -> str | None:
-        plan, failure = attempted(answer)
+        plan, failure = attempted(answer, SHOES)
         if failure:
-            return f"floors() {failure}"
+            return f"floors(shoes) {failure}"
         try:
             tidy = {str(name): list(map(str, chosen)) for name, chosen in plan.items()}  # type: ignore[attr-defined]
         except (AttributeError, TypeError):
-            return f"floors() returned {plan!r}, expected a dictionary with a list of floors for each class"
+            return f"floors(shoes) returned {plan!r}, expected a dictionary with a list of floors for each class"
         return judge(tidy)
 
     return check
@@ -115,7 +115,7 @@ def _planned(judge: Callable[[dict[str, list[str]]], str | None]) -> Callable[..
 
 def _all_classes(plan: dict[str, list[str]]) -> str | None:
     if sorted(plan) != sorted(SHOES):
-        return f"floors() names the classes {', '.join(plan) or 'of nothing'}, expected {', '.join(SHOES)}"
+        return f"floors(shoes) names the classes {', '.join(plan) or 'of nothing'}, expected {', '.join(SHOES)}"
     return None
 
 
@@ -123,9 +123,9 @@ def _known_floors(plan: dict[str, list[str]]) -> str | None:
     for name, chosen in plan.items():
         for floor in chosen:
             if floor not in FLOORS:
-                return f"floors() puts {name!r} on {floor!r}, expected floors of {', '.join(FLOORS)}"
+                return f"floors(shoes) puts {name!r} on {floor!r}, expected floors of {', '.join(FLOORS)}"
         if not 1 <= len(set(chosen)) <= 2:
-            return f"floors() gives {name!r} {len(set(chosen))} floors, expected one or two"
+            return f"floors(shoes) gives {name!r} {len(set(chosen))} floors, expected one or two"
     return None
 
 
@@ -141,7 +141,7 @@ def _tells_nothing(plan: dict[str, list[str]]) -> str | None:
 
 
 @exercise(
-    question="Return for each of the three shoes one or two floors, so that a floor tells nothing of the shoe on it.",
+    question="Return for each of the three `shoes` one or two floors, so that a floor tells nothing of the shoe on it.",
     checks=[_planned(_all_classes), _planned(_known_floors), _planned(_tells_nothing)],
     hints=[
         "When could a network guess the shoe from the floor alone?",
@@ -149,10 +149,9 @@ def _tells_nothing(plan: dict[str, list[str]]) -> str | None:
         "Give all three the same two floors.",
     ],
 )
-def floors() -> dict[str, list[str]]:
+def floors(shoes: tuple[str, ...]) -> dict[str, list[str]]:
     """Return the floors that each shoe may lie on, one or two of each."""
-    both = ["wood", "carpet"]
-    return {"ankle boot": both, "sandal": both, "sneaker": both}
+    return {shoe: ["wood", "carpet"] for shoe in shoes}
 
 
 quiz = read_quiz("appendix_b")

@@ -835,13 +835,13 @@ print(*captions, sep="\n")
 #
 # ### Exercise: Two floors
 #
-# You have time for two floors. Write a plan: a dictionary that gives each of the three shoes a list of one or two of
-# "wood", "tiles", "carpet", "grass", "blanket", so that the floor tells nothing of the shoe. The check looks at the
+# You have time for two floors. Return a plan: a dictionary that gives each of the `shoes` a list of one or two of
+# "wood", "tiles", "carpet", "grass" and "blanket", so that the floor tells nothing of the shoe. The check looks at the
 # plan. The cell below it takes the photographs and measures: the goal is **70 %** of the swapped pictures.
 
 
 # %%
-def floors(): ...
+def floors(shoes): ...
 
 
 # %%
@@ -849,7 +849,7 @@ def floors(): ...
 exercises.appendix_b.floors.check(floors)
 
 # %%
-plan = floors()
+plan = floors(shoes)
 if plan:
     _, *planned = made_up_features("plan", grounds=plan)
     reached = shares_right(*planned, *swapped, 3)
