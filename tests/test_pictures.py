@@ -502,6 +502,17 @@ def test_grid_refuses_what_it_cannot_draw(images, titles, message):
         pictures.grid(images, titles)
 
 
+def test_one_row_of_pictures_of_different_shapes_is_equally_high_and_frames_stand_where_crop_would_cut():
+    shapes = [(512, 341), (341, 512), (100, 100)]
+    figure = pictures.grid([Image.new("RGB", shape) for shape in shapes], frames={0: (240, 190, 390, 290)})
+    figure.canvas.draw()
+    boxes = [axes.get_position() for axes in figure.axes]
+    assert max(box.height for box in boxes) - min(box.height for box in boxes) < 0.01
+    assert {frame.get_bbox().bounds for frame in figure.axes[0].patches} == {(239.5, 189.5, 150, 100)}
+    assert not figure.axes[1].patches
+    plt.close(figure)
+
+
 def test_pixels_writes_every_number():
     image = torch.arange(24, dtype=torch.uint8).view(2, 3, 4)[:1]
     texts = [text.get_text() for text in pictures.pixels(image, title="Twelve").axes[0].texts]

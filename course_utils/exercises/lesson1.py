@@ -108,9 +108,9 @@ def perfect_rate(a: float) -> float:
 
 
 def _filtered(red: float, green: float, blue: float, brightness: float) -> Check:
-    """Return a check on a small picture, dark in blue as the coffee is, before and after a filter."""
-    waves = torch.linspace(0, 20, 3 * 7 * 7).sin().reshape(3, 7, 7)
-    before = torch.tensor([0.6, 0.4, 0.2]).view(3, 1, 1) + torch.tensor([0.3, 0.25, 0.18]).view(3, 1, 1) * waves
+    """Return a check on a small picture in [0, 1], darkest in blue, before and after a filter."""
+    waves = torch.linspace(0, 300, 3 * 7 * 7).sin().reshape(3, 7, 7)
+    before = torch.tensor([0.6, 0.45, 0.35]).view(3, 1, 1) + torch.tensor([0.39, 0.4, 0.34]).view(3, 1, 1) * waves
     after = before * torch.tensor([red, green, blue]).view(3, 1, 1) + brightness
     return call(before, after, shown=f"<filter {red:g}, {green:g}, {blue:g}, {brightness:g}>")
 
@@ -128,7 +128,7 @@ def find_filter(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
     """Return the gains of red, green and blue and the brightness that turn `before` into `after`, float32 (4,)."""
     numbers = torch.tensor([1.0, 1.0, 1.0, 0.0], requires_grad=True)
     optimizer = torch.optim.SGD([numbers], lr=0.8)
-    for _ in range(400):
+    for _ in range(500):
         predicted = before * numbers[:3].view(3, 1, 1) + numbers[3]
         loss = ((predicted - after) ** 2).mean()
         optimizer.zero_grad()

@@ -1923,11 +1923,16 @@ cat = np.array(pictures.photograph("cat"))
 broken = {
     "cat[:, :, ::-1]": cat[:, :, ::-1],
     "cat + np.uint8(80)": cat + np.uint8(80),
-    "cat.reshape(3, *cat.shape[:2]) as planes": cat.reshape(
-        3, *cat.shape[:2]
-    ).transpose(1, 2, 0),
+    "cat.reshape(3, *cat.shape[:2])": cat.reshape(3, *cat.shape[:2]).transpose(
+        1, 2, 0
+    ),
     "cat // 128 * 255": (cat // 128 * 255).astype(np.uint8),
 }
+options = exercises.lesson1.quiz.questions[1].options
+for number, call in enumerate(broken, 1):  # each line stands in one answer
+    (option,) = [each for each in options if call in each.text]
+    assert option.right == (number == 2), "the right answer is photograph 2"
+    assert option.right or f"made photograph {number}" in option.why
 fig = pictures.grid(
     [Image.fromarray(np.ascontiguousarray(view)) for view in broken.values()],
     ["photograph 1", "photograph 2", "photograph 3", "photograph 4"],
