@@ -23,8 +23,7 @@
 # In a moment a network looks at a photograph and names what is in it. It never sees a cup. It gets small numbers,
 # multiplies and adds them, and a word comes out. This lesson is about those numbers.
 #
-# **You need** Python and school mathematics. **Time:** about {{study_minutes}} minutes to read, guess and try, plus
-# the exercises. The cells themselves run in about {{quick.seconds:.0f}} seconds.
+# **You need** Python and school mathematics. **Time:** about {{study_minutes}} minutes, and some for the exercises.
 #
 # <details><summary>What you will be able to do, and the contents</summary>
 #
@@ -35,6 +34,8 @@
 # - crop, mirror, recolour, brighten and normalise pictures, one or a whole batch at a time;
 # - recognise the classic accidents (wrap-around, swapped axes, forgotten scaling) by how they *look*;
 # - compute a slope by hand, by algebra and by autograd, and walk down it without falling over.
+#
+# The cells run in about {{quick.seconds:.0f}} seconds.
 #
 # **Contents**
 #
@@ -103,7 +104,7 @@ from course_utils import (
     widgets,
 )
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 profile = "auto"  # "quick" runs anywhere, "full" does more; "auto" chooses
 seed = None  # which boots are drawn in "Flattening, and what it costs"
 boots = None  # how many of them are compared; None: as the profile says
@@ -144,9 +145,6 @@ def show_guesses(picture, guesses):
 
 # %% [markdown]
 # ## A network names a photograph
-#
-# `network` is EfficientNet-Lite0. Others trained it on the 1.3 million photographs of ImageNet, and it knows the names
-# of 1,000 kinds of things. We ask it about a photograph.
 
 # %%
 from course_utils import transfer
@@ -156,7 +154,9 @@ network = transfer.backbone("efficientnet_lite0")
 show_guesses(photo, network.predict(photo, k=5))
 
 # %% [markdown]
-# An espresso. (The photograph was taken by Rachel Michetti and given to the public domain, CC0.)
+# An espresso. `network` is EfficientNet-Lite0, which others trained on the 1.3 million photographs of ImageNet. It
+# knows the names of 1,000 kinds of things. (This photograph was taken by Rachel Michetti and given to the public
+# domain, CC0.)
 #
 # **Predict first.** What will the network say to a photograph of galaxies, of which it has learned nothing?
 
