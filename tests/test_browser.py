@@ -22,11 +22,7 @@ WIDE, NARROW = 1400, 600
 MODULES = {module.LESSON: module for module in (getattr(exercises, name) for name in exercises.__all__)}
 # In each lesson one exercise, a wrong answer to it, and what the check says to that.
 WRONG = {
-    "01": (
-        "from_hex",
-        "def from_hex(text): return (102, 255, 102)",
-        "from_hex('#000000'): at [0], got 102, expected 0",
-    ),
+    "01": ("perfect_rate", "def perfect_rate(a): return 0.5", "perfect_rate(2): got 0.5, expected 0.25"),
     "02": (
         "same_padding",
         "def same_padding(kernel, dilation=1): return kernel // 2",
