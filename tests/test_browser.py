@@ -154,7 +154,7 @@ class Tour:
 
     def __init__(self, panel):
         self.panel, self.without_effect = panel, []
-        self.slid = False  # whether a slider has had all its keys; for the others a few do
+        self.worked = set()  # kinds of which one has had all its keys; for others of a kind a few do
         controls = panel.controls()
         self.left_out = [control for control in controls if not control.enabled]
         for control in controls:
@@ -172,9 +172,8 @@ class Tour:
 
     def changes(self, control):
         pictures = {self.panel.picture()}
-        moves = MOVES[control.kind]
-        if control.kind == "slider":
-            moves, self.slid = (partial(slide, keys=("ArrowLeft", "Home", "End")) if self.slid else slide), True
+        moves = (FEWER if control.kind in self.worked else MOVES).get(control.kind, MOVES[control.kind])
+        self.worked.add(control.kind)
         for picture in moves(control):
             pictures.add(picture)
             assert self.panel.error == "", f"{control.label} at {control.value}: {self.panel.error}"
@@ -205,11 +204,11 @@ def tick(control):
         yield set_to(control, expected, control.press("Space"))
 
 
-def type_numbers(control):
+def type_numbers(control, keys=("ArrowUp", "ArrowDown"), numbers=("2.5", "-1000")):
     before = control.value
-    for key in ("ArrowUp", "ArrowDown"):
+    for key in keys:
         yield control.press(key)
-    for number in ("2.5", "-1000", before):
+    for number in (*numbers, before):
         yield set_to(control, number, control.type(number))
 
 
@@ -239,6 +238,10 @@ MOVES = {
     "box": tick,
     "button": push,
     "upload": send_files,
+}
+FEWER = {
+    "slider": partial(slide, keys=("ArrowLeft", "Home", "End")),
+    "field": partial(type_numbers, keys=("ArrowUp",), numbers=()),
 }
 
 
