@@ -110,7 +110,7 @@ from course_utils import (
     training,
     widgets,
 )
-from course_utils.errors import DataError
+from course_utils.errors import DataError, told
 
 # %% [markdown]
 # The settings worth changing. `None` means "as the profile says".
@@ -374,8 +374,8 @@ with torch.inference_mode():
         .max()
     )
 print(
-    f"in training mode its logits differ by up to {difference:.3f}, in"
-    f" evaluation mode by {quiet:.1e}"
+    f"its logits differ by up to {difference:.3f} in training mode,\n"
+    f"and by {quiet:.1e} in evaluation mode"
 )
 
 # %% tags=["hide-input"]
@@ -393,7 +393,7 @@ try:
         images[:1]
     )
 except ValueError as error:
-    print(type(error).__name__, "-", error)
+    print(told(error))
 
 # %% [markdown]
 # One picture, one value for each channel: its variance is 0, and dividing by it would leave nothing. You meet this
@@ -769,7 +769,7 @@ training.save_weights(
 try:
     short_run(folder / "weights.pt")
 except DataError as error:
-    print(type(error).__name__, "-", error)
+    print(told(error))
 
 # %% [markdown]
 # ## The recipe

@@ -86,6 +86,7 @@ environment.prepare()  # installs what else is missing, and says so
 import itertools
 import math
 import statistics
+import textwrap
 import warnings
 
 import matplotlib.pyplot as plt
@@ -107,6 +108,7 @@ from course_utils import (
     training,
     widgets,
 )
+from course_utils.errors import told
 
 # %% [markdown]
 # The settings worth changing. `None` means "as the profile says".
@@ -283,12 +285,8 @@ thrown = [
     for here, there in itertools.pairwise(places)
     if abs(here + 1.5) < 0.5
 ]
-print(
-    "from −2.5 with rate 8:",
-    ", ".join(
-        f"thrown from {here:.2f} to {there:.1f}" for here, there in thrown
-    ),
-)
+for here, there in thrown:
+    print(f"from −2.5 with rate 8: thrown from {here:.2f} to {there:.1f}")
 
 # %% tags=["hide-input"]
 assert any(there > 10 for here, there in thrown)
@@ -882,7 +880,7 @@ figures.show(
 
 # %%
 for name, test in unclear.items():
-    print(f"{name}: {test.suggestion.problem}")
+    print(textwrap.fill(f"{name}: {test.suggestion.problem}", 72))
 
 # %% tags=["hide-input"]
 assert not any(test.suggestion.clear for test in unclear.values())
@@ -1077,7 +1075,7 @@ try:
         throw_away.step()
         schedule.step()
 except ValueError as error:
-    print(type(error).__name__, "-", error)
+    print(told(error))
 
 # %% [markdown]
 # The error comes at the very end, perhaps after hours of training. The other way round is worse: reckon too *many*
@@ -1090,7 +1088,7 @@ schedule = OneCycleLR(throw_away, max_lr=0.1, total_steps=15 * 3)
 try:
     learning_rate.require_fit(schedule, few, epochs=3)
 except ValueError as error:
-    print(type(error).__name__, "-", error)
+    print(told(error))
 schedule = learning_rate.one_cycle(throw_away, few, epochs=3)
 
 # %% tags=["hide-input"]
@@ -1117,7 +1115,7 @@ messages = [
     for each in caught
     if "lr_scheduler.step" in str(each.message)
 ]
-print("UserWarning -", messages[0].split(". ")[0])
+print(textwrap.fill("UserWarning: " + messages[0].split(". ")[0], 72))
 
 # %% tags=["hide-input"]
 assert len(messages) == 1

@@ -191,7 +191,9 @@ if keras:
     except ValueError as error:
         # the telling part of a long message
         complaint = re.search(r"expected axis.*?\)", str(error))
-        print(type(error).__name__, "-", complaint[0] if complaint else error)
+        print(
+            f"{type(error).__name__}:\n{complaint[0] if complaint else error}"
+        )
 
 # %% [markdown]
 # The fix is one `permute`. Beware of `reshape`, which gives the same shape: nobody complains, and for pictures with
@@ -270,7 +272,7 @@ if keras:
     assert torch.equal(theirs.argmax(1), ours.argmax(1))
     largest = (theirs - ours).abs().max().item()
     print(
-        "256 pictures, the same class for each; the logits differ by"
+        "256 pictures, the same class for each;\nthe logits differ by"
         f" {largest:.1e} at most"
     )
 
@@ -285,11 +287,8 @@ if keras:
     wrong = torch.as_tensor(
         twin.predict(inputs.permute(0, 2, 3, 1).numpy(), verbose=0)
     )
-    print(
-        "same class for"
-        f" {figures.percent((wrong.argmax(1) == ours.argmax(1)).float().mean(), 0)}"
-        " of the pictures"
-    )
+    same = (wrong.argmax(1) == ours.argmax(1)).float().mean()
+    print(f"same class for {figures.percent(same, 0)} of the pictures")
     assert not torch.allclose(wrong, ours, atol=1e-2)
 
 # %% [markdown]
