@@ -32,8 +32,9 @@
 # - save a run so that an interruption changes nothing, bit for bit;
 # - look into a trained network: its features in two dimensions, and where in a picture it looks (Grad-CAM).
 #
-# **You need** lessons 1 to 3. **Time:** on {{cores}} processor cores the cells of the run shown here took
-# {{seconds:.0f}} seconds, with a few thousand pictures. The profile `full` is meant for a GPU.
+# **You need** lessons 1 to 3. **Time:** about {{study_minutes}} minutes to study. On {{cores}} processor cores the
+# cells of the run shown here took {{seconds:.0f}} seconds, with a few thousand pictures. The profile `full` is meant
+# for a GPU.
 #
 # ### Contents
 #

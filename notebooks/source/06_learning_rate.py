@@ -33,8 +33,9 @@
 # - write down the one-cycle schedule, and count its steps so that it ends with the training;
 # - compare schedules fairly: same network, same budget, several seeds, mean and spread.
 #
-# **You need** lessons 1 to 3. **Time:** on {{cores}} processor cores the cells ran in {{quick.seconds:.0f}} seconds
-# with the profile `quick` (a few thousand pictures), and the run shown here in {{minutes:.1f}} minutes.
+# **You need** lessons 1 to 3. **Time:** about {{study_minutes}} minutes to study. On {{cores}} processor cores the
+# cells ran in {{quick.seconds:.0f}} seconds with the profile `quick` (a few thousand pictures), and the run shown here
+# in {{minutes:.1f}} minutes.
 #
 # ### Contents
 #

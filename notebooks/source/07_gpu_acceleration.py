@@ -33,8 +33,8 @@
 # - train in several processes with the same result as in one, and go on when one of them dies;
 # - come back from an out-of-memory error without a restart.
 #
-# **You need** lessons 3 and 4. **Time:** on {{cores}} processor cores the run shown here took
-# {{seconds:.0f}} seconds.
+# **You need** lessons 3 and 4. **Time:** about {{study_minutes}} minutes to study. On {{cores}} processor cores the
+# run shown here took {{seconds:.0f}} seconds.
 #
 # **What ran here, and what did not.** This copy was run on *{{processor}}*; GPU in that machine: *{{gpu}}*. No figure
 # below comes from another machine unless its source is named. Where a GPU would be needed, the text says so, and the

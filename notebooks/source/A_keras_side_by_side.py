@@ -30,8 +30,8 @@
 # - carry weights from one to the other, and prove that nothing was lost;
 # - say which lines of the training loop `compile` and `fit` stand for.
 #
-# **You need** lesson 3. **Time:** on {{cores}} processor cores the cells ran in {{quick.seconds:.0f}} seconds with the
-# profile `quick`.
+# **You need** lesson 3. **Time:** about {{study_minutes}} minutes to study. On {{cores}} processor cores the cells ran
+# in {{quick.seconds:.0f}} seconds with the profile `quick`.
 #
 # ### Contents
 #
