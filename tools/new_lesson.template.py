@@ -64,7 +64,7 @@ results.record(mean=numbers.mean())
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# In the run shown on this page the mean is {{mean:.3f}}: a figure in the text comes from the run, and is never typed.
+# The mean of these numbers is {{mean:.3f}} in the run shown on this page: such a figure is never typed.
 #
 # </details>
 #
