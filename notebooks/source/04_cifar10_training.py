@@ -942,15 +942,20 @@ figures.show(
 )
 
 # %%
-for truth, guess, count in diagnosis.confusion_matrix(
-    answers, cifar.classes
-).worst_pairs(3):
+confusion = diagnosis.confusion_matrix(answers, cifar.classes)
+for truth, guess, count in confusion.worst_pairs(3):
     print(f"{truth} taken for {guess}: {count} times")
-first, second, times = diagnosis.confusion_matrix(
-    answers, cifar.classes
-).worst_pairs(1)[0]
 
 # %% tags=["hide-input"]
+first, second, times = confusion.worst_pairs(1)[0]
+figures.show(
+    confusion.ordered().plot(),
+    alt=(
+        "A table with a row for each true class and a column for each guess."
+        " What is right is grey; mistakes are red, the darkest where"
+        f" {first} is taken for {second}."
+    ),
+)
 results.record(
     worst_class=by_class.worst,
     worst_accuracy=by_class.accuracy.min(),
