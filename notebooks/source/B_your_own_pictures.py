@@ -286,7 +286,7 @@ assert min(kept.counts().values()) > 0, "a class is empty: loosen the limits"
 
 # %% tags=["hide-input"]
 chosen = bad.nonzero().flatten().tolist()[:15]
-around = sorted({j for i in chosen for j in (i - 1, i, i + 1) if 0 <= j < len(mine)})
+around = sorted({j for i in chosen for j in (i - 1, i, i + 1) if 0 <= j < len(mine) and names[j] == names[i]})
 if chosen:
     figures.show(
         contact_sheet(
@@ -295,6 +295,7 @@ if chosen:
             marked=[around.index(i) for i in chosen],
             side=90,
             columns=9,
+            width=4.5,
             title=f"{len(chosen)} set aside, each beside its neighbours in the folder",
         ),
         alt=f"Small pictures, {len(chosen)} of them crossed out in red: too dark, too blurred, or there twice.",
@@ -435,18 +436,16 @@ mixed_up = torch.zeros(len(classes), len(classes), dtype=torch.int64)
 mixed_up.index_put_((labels, answers.argmax(dim=1)), torch.tensor(1), accumulate=True)
 mixed_up.fill_diagonal_(0)
 row, column = divmod(int(mixed_up.argmax()), len(classes))
-if mixed_up.sum():
-    print(f"Most often: {classes[row]} called {classes[column]}, {mixed_up[row, column]} of {mixed_up.sum()} mistakes.")
-else:
-    print("There is no mistake in cross-validation.")
+most = f"{classes[row]} called {classes[column]}, {mixed_up[row, column]} times"[:100] if mixed_up.sum() else "none"
+results.record(most_often=most)
 results.record(mistakes=int(mixed_up.sum()))
 
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# With the made-up pictures it is ankle boots and sneakers, which differ in the height of a shaft, mostly where the
-# shoe is small or dark. With yours, look for what the mistakes share: a distance, a light, a side that you photographed
-# only twice. Each of them tells you which pictures to take next, and that helps more than any setting.
+# Most often in the run shown on this page: {{most_often}}. Look for what the mistakes share: a small thing, a dark one,
+# a side that you photographed only twice. Each of them tells you which pictures to take next, and that helps more than
+# any setting.
 #
 # </details>
 #
