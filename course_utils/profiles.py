@@ -5,19 +5,22 @@ from __future__ import annotations
 import functools
 import math
 import os
+import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from course_utils.base.lessons import lesson_number
-from course_utils.base.notes import SETTINGS, show_note
+from course_utils.base.notes import SETTINGS, makes_the_page, show_note
+from course_utils.base.recorded import on_the_page
 from course_utils.base.words import closest
 from course_utils.errors import SettingError
 
 FILE = Path(__file__).with_name("profiles.yaml")
 PROFILES = ("quick", "full")
 TYPES = {"int": int, "float": float, "bool": bool, "str": str}
+WIDTH = 72  # characters in a line of text under a cell
 WORDS = {"int": "a whole number", "float": "a number", "bool": "True or False", "str": "a text"}
 Value = int | float | bool | str | list
 
@@ -125,9 +128,19 @@ class Settings(Mapping[str, Value]):
         return f"Settings({self.lesson}, {self.profile}: {values})"
 
     def describe(self) -> str:
-        """Return one line: which profile, why, and what was changed."""
+        """Return lines of at most 72 characters: which profile, why, what was changed, and all values."""
         changed = ", ".join(f"{name} = {self._values[name]!r}" for name in self.changed)
-        return f'Profile "{self.profile}": {self.reason}' + (f"; changed: {changed}." if changed else ".")
+        said = f'Profile "{self.profile}": {self.reason}' + (f"; changed: {changed}." if changed else ".")
+        lines = [""]
+        for name, value in self._values.items():
+            part = f"{name} = {value!r}"
+            longer = f"{lines[-1]} · {part}" if lines[-1] else part
+            if len(longer) <= WIDTH:
+                lines[-1] = longer
+            else:
+                lines.append(part)
+        lines = [*textwrap.wrap(said, WIDTH), *lines]
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True)
@@ -152,13 +165,15 @@ class LessonProfile:
 
 
 def load(lesson: str | int, profile: str = "auto", *, quiet: bool = False, **overrides: Value | None) -> Settings:
-    """Return the settings of `lesson` and print one line that says which profile is used, and why.
+    """Return the settings of `lesson`, and print which profile is used, why, and all values.
+
+    Where the page shows a run with another profile, that is said too.
 
     Args:
         lesson: its number, such as "03".
         profile: "quick", "full", or "auto": full with a GPU, quick without. The environment variable
             COURSE_PROFILE decides instead of "auto", but never overrides a profile that was asked for.
-        quiet: do not print the line.
+        quiet: print nothing.
         overrides: settings that differ from the profile; None means "as the profile says".
 
     Raises:
@@ -175,7 +190,11 @@ def load(lesson: str | int, profile: str = "auto", *, quiet: bool = False, **ove
             "values": dict(settings),
             "changed": list(given),
         }
-        show_note(settings.describe(), SETTINGS, payload)
+        page = None if makes_the_page() else on_the_page(settings.lesson)
+        said = settings.describe()
+        if page and page.get("profile") != name:
+            said += f'\nThis page shows a run with profile "{page.get("profile")}".'
+        show_note(said, SETTINGS, payload)
     return settings
 
 

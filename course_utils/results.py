@@ -1,8 +1,9 @@
 """Recorded figures: shown under a cell, collected by the runner, quoted in prose.
 
-A lesson calls `record(test_accuracy=0.912)`. The figure appears as a small table, and the same output carries it as
-data, so that `course run` and `course build` can collect it. `course build` stores the figures of a run in
-`results/NN_<profile>.json` and fills `{{test_accuracy:.1%}}` in the lesson's text from them.
+A lesson calls `record(test_accuracy=0.912)`. The figure appears in a line, beside that of the run which the page
+shows, and the same output carries it as data, so that `course run` and `course build` can collect it. `course build`
+stores the figures of a run in `results/NN_<profile>.json` and fills `{{test_accuracy:.1%}}` in the lesson's text from
+them.
 """
 
 from __future__ import annotations
@@ -11,25 +12,34 @@ import html
 import json
 import math
 import re
+import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from course_utils.base import notes, recorded
 from course_utils.base.lessons import find_root, lesson_number
-from course_utils.base.notes import FIGURES, show_note
-from course_utils.errors import RunError, SettingError
+from course_utils.base.words import in_form
+from course_utils.errors import RunError
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 # What every recorded run holds beside the lesson's own figures; a lesson cannot use these names itself.
 RUN_FIGURES = ("seconds", "minutes", "peak_memory_mb", "cores", "processor", "gpu", "torch", "date")
+STUDY_MINUTES = "study_minutes"  # what a build knows of the lesson itself
 LONGEST_TEXT = 120
+WIDTH = 72  # characters in a line of text under a cell, so that the site cuts off none
 
 
 def record(form: str = "", /, **figures: float | int | str) -> None:
-    """Show `figures` as a small table and hand them to the runner.
+    """Show each of `figures` in a line, beside that of the page, and hand them to the runner.
+
+    "test accuracy: yours 88.6 % · this page 92.1 %": the page's is that of the recorded run, which a clone has in
+    `results/` and the installed package beside it; where there is none, "yours" stands alone. The page that `course
+    build` or `course run` makes shows only its own.
 
     Args:
-        form: how the table shows numbers that are not whole, such as ".1%" for shares; four significant digits when
-            empty. The runner gets every figure unrounded.
+        form: how numbers that are not whole are shown, such as ".1%" for shares; four significant digits when empty.
+            The runner gets every figure unrounded.
         figures: numbers (also 0-d tensors and numpy scalars) or short texts; names in lower_case.
 
     Raises:
@@ -40,15 +50,36 @@ def record(form: str = "", /, **figures: float | int | str) -> None:
     if not figures:
         raise ValueError("record() got no figures; call it with names and values, such as record(test_accuracy=0.91).")
     plain = {name: _plain(name, value) for name, value in figures.items()}
-    rows = {name: (name.replace("_", " "), shown(value, form)) for name, value in plain.items()}
-    width = max(len(label) for label, _ in rows.values())
-    text = "\n".join(f"{label:<{width}}  {value}" for label, value in rows.values())
-    cells = "".join(
-        f'<tr><th scope="row" style="text-align:left">{html.escape(label)}</th>'
-        f'<td style="text-align:right">{html.escape(value)}</td></tr>'
-        for label, value in rows.values()
+    settings = notes.told(notes.SETTINGS)
+    own = notes.makes_the_page()
+    page = None if own or settings is None else recorded.on_the_page(settings["lesson"])
+    theirs = page["figures"] if page else {}
+    lines = []
+    for name, value in plain.items():
+        mine = shown(value, form)
+        sides = {"this page" if own else "yours": mine}
+        if name in theirs:
+            other = shown(theirs[name], form if isinstance(theirs[name], float) else "")
+            sides = {"yours and this page": mine} if other == mine else sides | {"this page": other}
+        lines.append((name.replace("_", " "), sides))
+    text = "\n".join(_line(label, sides) for label, sides in lines)
+    page_text = "".join(
+        f"<div>{html.escape(label)}: "
+        + " · ".join(f"{who} <strong>{html.escape(value)}</strong>" for who, value in sides.items())
+        + "</div>"
+        for label, sides in lines
     )
-    show_note(text, FIGURES, plain, html_text=f"<table>{cells}</table>")
+    notes.show_note(text, notes.FIGURES, plain, html_text=page_text.replace(" %", "&nbsp;%"))
+
+
+def _line(label: str, sides: Mapping[str, str]) -> str:
+    """Return a figure's line, or lines where one would be longer than `WIDTH`."""
+    parts = [f"{who} {value}" for who, value in sides.items()]
+    line = f"{label}: {' · '.join(parts)}"
+    if len(line) <= WIDTH:
+        return line
+    wrapped = [textwrap.fill(part, WIDTH, initial_indent="  ", subsequent_indent="    ") for part in parts]
+    return "\n".join([f"{label}:", *wrapped])
 
 
 def load(lesson: str | int, profile: str, root: Path | None = None) -> dict[str, Any]:
@@ -59,7 +90,7 @@ def load(lesson: str | int, profile: str, root: Path | None = None) -> dict[str,
     """
     path = result_path(lesson, profile, root)
     try:
-        recorded = json.loads(path.read_text(encoding="utf-8"))
+        run = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RunError(
             f"No run of lesson {lesson_number(lesson)} with profile {profile!r} is recorded ({path.name} is not in "
@@ -67,35 +98,36 @@ def load(lesson: str | int, profile: str, root: Path | None = None) -> dict[str,
         ) from None
     except (OSError, ValueError) as error:
         raise RunError(f"results/{path.name} cannot be read ({error}); rebuild the lesson.") from error
-    if not isinstance(recorded, dict) or not isinstance(recorded.get("figures"), dict):
+    if not isinstance(run, dict) or not isinstance(run.get("figures"), dict):
         raise RunError(f"results/{path.name} holds no figures; rebuild the lesson.")
-    return recorded
+    return run
 
 
 def benchmark(name: str, root: Path | None = None) -> dict[str, Any] | None:
     """Return what a script of `benchmarks/` recorded in `results/benchmark_<name>.json`, and print when and where.
 
-    Returns None, and says so, where the course's folder is not available: a lesson goes on without it.
+    Returns None, and says so, where there is none: a lesson goes on without it.
 
     Raises:
         RunError: when the record is damaged.
     """
-    try:
-        path = (root or find_root()) / "results" / f"benchmark_{name}.json"
-        recorded = json.loads(path.read_text(encoding="utf-8"))
-    except (SettingError, FileNotFoundError):
+    path = recorded.find(f"benchmark_{name}.json", root)
+    if path is None:
         print(f"The recorded benchmark {name!r} is not here; it is in the course's folder, under results/.")
         return None
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunError(
             f"results/benchmark_{name}.json cannot be read ({error}); record the benchmark again."
         ) from error
-    hardware = recorded["hardware"]
-    print(
-        f"Recorded by benchmarks/{name}.py on {recorded['date']}, not in this run: {hardware['processor']}, "
-        f"{hardware['cores']} cores, on {recorded['data']}."
+    hardware = run["hardware"]
+    said = (
+        f"Recorded by benchmarks/{name}.py on {run['date']}, not in this run: {hardware['processor']}, "
+        f"{hardware['cores']} cores, on {run['data']}."
     )
-    return recorded
+    print(textwrap.fill(said, WIDTH, break_on_hyphens=False))
+    return run
 
 
 def result_path(lesson: str | int, profile: str, root: Path | None = None) -> Path:
@@ -107,7 +139,7 @@ def _plain(name: str, value: Any) -> float | int | str:
     """Return `value` as something JSON can hold exactly, or say why it cannot be recorded."""
     if not NAME.fullmatch(name):
         raise ValueError(f"A figure cannot be called {name!r}; use lower-case letters, digits and underscores.")
-    if name in RUN_FIGURES:
+    if name in (*RUN_FIGURES, STUDY_MINUTES):
         raise ValueError(f"The name {name!r} is reserved for the run itself; choose another name.")
     if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
         value = value.item()
@@ -125,9 +157,12 @@ def _plain(name: str, value: Any) -> float | int | str:
 
 
 def shown(value: float | int | str, form: str = "") -> str:
-    """Return a figure for a reader: a float as `form` says, or with four significant digits; thousands separated."""
+    """Return a figure for a reader: a float as `form` says, or with four significant digits; thousands separated.
+
+    Shares have a space before the percent sign: 0.9214 is "92.1 %" in the form ".1%".
+    """
     if isinstance(value, float) and form:
-        return format(value, form)
+        return in_form(value, form)
     if isinstance(value, float):
         return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
     if isinstance(value, int) and not isinstance(value, bool):

@@ -5,9 +5,11 @@ Nothing is executed and nothing is fetched, neither while building nor while rea
 
 import re
 
+from docutils import nodes
 from stamp import BRANCH, repository
 
 from course_utils import __version__
+from course_utils.command.notebooks.folds import DEEPER
 
 project = "Pixels to Predictions"
 author = "the authors of Pixels to Predictions"
@@ -21,6 +23,8 @@ suppress_warnings = ["myst.header"]
 
 nb_execution_mode = "off"
 nb_merge_streams = True
+nb_code_prompt_show = "Show the code"
+nb_code_prompt_hide = "Hide the code"
 nb_ipywidgets_js = {}  # the widgets' static twins are shown, so no script is needed
 nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json", None)]
 myst_heading_anchors = 3
@@ -79,9 +83,23 @@ def fields_as_list(app, what, name, obj, options, lines) -> None:
     lines[:] = result
 
 
+def fold_deeper(app, doctree, name) -> None:
+    """Put each section called "Go deeper: …" into a fold with its heading as the summary."""
+    for section in list(doctree.findall(nodes.section)):
+        title, *rest = section.children
+        if isinstance(title, nodes.title) and title.astext().startswith(DEEPER):
+            begin, under, end = (
+                nodes.raw("", text, format="html")
+                for text in ('<details class="deeper"><summary>', "</summary>", "</details>")
+            )
+            section.children = []
+            section.extend([begin, title, under, *rest, end])
+
+
 def setup(app) -> None:
-    """Let the docstrings pass through `fields_as_list` before napoleon sees them."""
+    """Let the docstrings pass through `fields_as_list` before napoleon sees them, and sections be folded at the end."""
     app.connect("autodoc-process-docstring", fields_as_list, priority=400)
+    app.connect("doctree-resolved", fold_deeper)
 
 
 html_domain_indices = False  # the list of modules would repeat the reference, with pictures without words

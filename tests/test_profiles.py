@@ -35,13 +35,28 @@ def test_every_lesson_has_settings_that_fit_their_own_rules(lesson, profile):
     assert all(setting.help for setting in profiles.lesson_profile(lesson).settings.values())
 
 
-def test_load_says_in_one_line_which_profile_and_why(example, capsys):
+def test_load_says_which_profile_and_why_and_all_values(example, capsys, monkeypatch):
+    monkeypatch.setattr(profiles, "on_the_page", lambda lesson: {"profile": "quick"})
     profiles.load(5, "quick")
-    assert capsys.readouterr().out == 'Profile "quick": as asked for.\n'
+    assert capsys.readouterr().out.splitlines() == [
+        'Profile "quick": as asked for.',
+        "epochs = 1 · rate = 0.1 · flip = True · network = 'small'",
+        "sizes = [8, 16]",
+    ]
     profiles.load("05", "full", epochs=2, rate=None)
-    assert capsys.readouterr().out == 'Profile "full": as asked for; changed: epochs = 2.\n'
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == 'Profile "full": as asked for; changed: epochs = 2.' and said[1].startswith("epochs = 2 · ")
+    assert said[-1] == 'This page shows a run with profile "quick".'
     profiles.load("5", "full", quiet=True)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_what_load_says_fits_on_the_page(lesson, capsys):
+    settings = profiles.load(lesson, "quick")
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= profiles.WIDTH
+    assert all(f"{name} = {value!r}" in said for name, value in settings.items())
 
 
 def test_none_means_as_the_profile_says(example):

@@ -20,8 +20,8 @@ from urllib.parse import unquote
 from course_utils import results
 from course_utils.base import notes
 from course_utils.base.lessons import choose, find_root, notebooks, sources
-from course_utils.command.builder import code_of, quotes, read_notebook, to_notebook
-from course_utils.command.notebooks import prose
+from course_utils.command.builder import code_of, quotes, read_notebook, to_notebook, with_study_time
+from course_utils.command.notebooks import folds, prose
 from course_utils.command.notebooks.normalise import is_private
 from course_utils.command.notebooks.parameters import parameters_of
 from course_utils.errors import CourseError
@@ -74,7 +74,12 @@ def check_form(notebook: Mapping[str, Any], path: Path) -> list[str]:
         problems.append(f"It is not a valid notebook: {error.message[:200]}.")
     if path.stat().st_size > LARGEST:
         problems.append(f"The file has {path.stat().st_size / 1e6:.1f} MB; {LARGEST / 1e6:.0f} MB is the limit.")
-    for key in set(notebook["metadata"]) - {"course", "kernelspec", "language_info"}:
+    for key in set(notebook["metadata"]) - {
+        "course",
+        "kernelspec",
+        "language_info",
+        *folds.collapsed(notebook["cells"]),
+    }:
         problems.append(f"metadata.{key} is left in the file; `course build` removes it.")
     if "version" in notebook["metadata"].get("language_info", {}):
         problems.append("metadata.language_info holds a version of Python; `course build` removes it.")
@@ -82,8 +87,11 @@ def check_form(notebook: Mapping[str, Any], path: Path) -> list[str]:
     if len(set(ids)) != len(ids):
         problems.append("Two cells have the same id.")
     for number, cell in enumerate(notebook["cells"], start=1):
-        for key in set(cell["metadata"]) - {"tags"}:
+        expected = folds.metadata(cell)
+        for key in set(cell["metadata"]) - set(expected):
             problems.append(f"Cell {number} has metadata.{key}; `course build` removes it.")
+        for key in [key for key in expected if cell["metadata"].get(key) != expected[key]]:
+            problems.append(f"Cell {number} lacks metadata.{key}, which folds it; `course build` writes it.")
     return problems
 
 
@@ -177,13 +185,16 @@ def check_fresh(notebook: Mapping[str, Any], number: str, root: Path) -> list[st
     for position, (mine, theirs) in enumerate(zip(code_of(notebook), code_of(wanted)), start=1):
         if mine != theirs:
             problems.append(f"Code cell {position} differs from {source.name}; run `course build {number}`.")
+    for position, (cell, theirs) in enumerate(zip(notebook["cells"], wanted["cells"]), start=1):
+        if cell["metadata"].get("tags", []) != theirs["metadata"].get("tags", []):
+            problems.append(f"Cell {position} has other tags than {source.name}; run `course build {number} --prose`.")
     try:
         recorded = results.load(number, notebook["metadata"].get("course", {}).get("profile", "quick"), root)
     except CourseError as error:
         return [*problems, str(error)]
     if recorded["figures"] != _figures(notebook):
         problems.append("The figures in its outputs are not the recorded ones; rebuild the lesson.")
-    figures = quotes(number, recorded, root)
+    figures = with_study_time(quotes(number, recorded, root), wanted, notebook)
     for position, (cell, theirs) in enumerate(zip(notebook["cells"], wanted["cells"]), start=1):
         if cell["cell_type"] == "code":
             continue

@@ -30,7 +30,7 @@
 # - [What you learned](#What-you-learned)
 # - [What next](#What-next)
 
-# %%
+# %% tags=["hide-input"]
 import torch
 
 from course_utils import profiles, results
@@ -42,7 +42,7 @@ from course_utils import profiles, results
 profile = "auto"  # "quick" runs anywhere, "full" is the real thing; "auto" chooses
 seed = None  # start of the random numbers
 
-# %%
+# %% tags=["hide-input"]
 settings = profiles.load("NUMBER", profile, seed=seed)
 
 # %% [markdown]

@@ -1,5 +1,7 @@
 """What every lesson has at its top: links that open it elsewhere, and a first cell that works there too.
 
+The code of that cell, and of the one that loads the settings, is hidden.
+
 python tools/stamp.py [--repo OWNER/NAME] [--check]
 
 The repository's address is in pyproject.toml alone; this script copies it from there into the lessons and the
@@ -18,6 +20,7 @@ from pathlib import Path
 
 from course_utils.base.files import replace_file
 from course_utils.base.lessons import find_root, notebooks, sources
+from course_utils.command.notebooks import folds
 from course_utils.errors import SettingError
 
 ADDRESS = re.compile(r'^Repository = "https://github\.com/(?P<repository>[^"/]+/[^"/]+)"$', re.MULTILINE)
@@ -36,13 +39,14 @@ OLD_LINKS = re.compile(r"^\[Open in Colab\]\[colab\].*?^\[binder\]: \S+\n\n?", r
 FIRST_LINES = """\
 try:
     from course_utils import environment
-except ImportError:  # on Colab, for example: install the course, and replace nothing
+except ImportError:  # as on Colab: install the course, and replace nothing
     import importlib
     import subprocess
     import sys
 
-    course = "git+https://github.com/{repository}"
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", course], check=True)
+    url = "git+https://github.com/{repository}"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+    subprocess.run([*pip, url], check=True)
     importlib.invalidate_caches()
     from course_utils import environment
 environment.prepare()  # installs what else is missing, and says so
@@ -51,6 +55,8 @@ OLD_LINES = re.compile(
     r"\Atry:\n    from course_utils import environment\n.*?^environment\.prepare\(\).*?\n+", re.M | re.S
 )
 CELLS = re.compile(r"^(?=# %%)", re.MULTILINE)
+CODE_CELL = re.compile(r"# %%(?P<tags> tags=\[.*\])?[ \t]*")
+LOADS = re.compile(r"^settings = profiles\.load\(", re.MULTILINE)
 
 
 def repository(root: Path | None = None) -> str:
@@ -99,7 +105,7 @@ def stamped_source(text: str, repository: str, file: str) -> str:
     for position, cell in enumerate(cells):
         if cell.startswith("# %% [markdown]") and words is None:
             words = position
-        elif re.match(r'# %%(?: tags=\["hide-input"\])?\s*\n', cell) and code is None:
+        elif CODE_CELL.fullmatch(cell.partition("\n")[0]) and code is None:
             code = position
     if words is None or code is None:
         raise SettingError(f"The source of {file} needs a text cell and a code cell.")
@@ -112,7 +118,18 @@ def stamped_source(text: str, repository: str, file: str) -> str:
     head, _, body = cells[code].partition("\n")
     after = body[len(body.rstrip("\n")) :]  # two empty lines where a function follows
     cells[code] = f"{head}\n{with_first_lines(body.rstrip(), repository)}{after}"
+    for position, cell in enumerate(cells):
+        head, _, body = cell.partition("\n")
+        found = CODE_CELL.fullmatch(head)
+        if found and (position == code or LOADS.search(body)):
+            tags = with_tag(json.loads((found["tags"] or " tags=[]").removeprefix(" tags=")))
+            cells[position] = f"# %% tags={json.dumps(tags)}\n{body}"
     return "".join(cells)
+
+
+def with_tag(tags: list[str]) -> list[str]:
+    """Return a cell's tags with the one that hides its code."""
+    return tags if folds.HIDDEN in tags else [*tags, folds.HIDDEN]
 
 
 def stamped_notebook(text: str, repository: str, file: str) -> str:
@@ -127,6 +144,9 @@ def stamped_notebook(text: str, repository: str, file: str) -> str:
 
     change("markdown", lambda source: with_links(source, repository, file))
     change("code", lambda source: with_first_lines(source, repository))
+    code = [cell for cell in content["cells"] if cell["cell_type"] == "code"]
+    for cell in code[:1] + [cell for cell in code[1:] if LOADS.search("".join(cell["source"]))]:
+        cell["metadata"] = folds.metadata({**cell, "metadata": {"tags": with_tag(cell["metadata"].get("tags", []))}})
     return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"  # as normalise.to_json has it
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 FIGURES, SETTINGS, SOURCE = (f"application/vnd.course.{name}+json" for name in ("figures", "settings", "source"))
+MARK = "COURSE_RUN"  # environment variable of a kernel that `course run` or `course build` has started: their page
 
 
 def show_note(text: str, kind: str, payload: Mapping[str, Any], html_text: str | None = None) -> None:
@@ -22,7 +24,19 @@ def show_note(text: str, kind: str, payload: Mapping[str, Any], html_text: str |
         return
     from IPython.display import display
 
+    shell.course_told = {**getattr(shell, "course_told", {}), kind: dict(payload)}  # lives as long as the kernel
     bundle: dict[str, Any] = {"text/plain": text, kind: dict(payload)}
     if html_text:
         bundle["text/html"] = html_text
     display(bundle, raw=True)
+
+
+def told(kind: str) -> dict[str, Any] | None:
+    """Return the data of the last note of MIME type `kind` in this kernel, or None."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return getattr(shell, "course_told", {}).get(kind)
+
+
+def makes_the_page() -> bool:
+    """Tell whether what this kernel shows becomes the page itself, so that no other run stands on it."""
+    return bool(os.environ.get(MARK))

@@ -14,12 +14,14 @@ from course_utils import results
 from course_utils.base.files import replace_file
 from course_utils.base.lessons import choose, find_root, notebooks, sources
 from course_utils.base.machine import describe_machine, versions
-from course_utils.command.notebooks import prose
+from course_utils.command.notebooks import folds, prose
 from course_utils.command.notebooks.execution import Execution, execute
 from course_utils.command.notebooks.normalise import KERNEL, LANGUAGE, normalised, to_json
 from course_utils.command.notebooks.parameters import checked_parameters
+from course_utils.command.notebooks.study import Study, study
 from course_utils.errors import RunError, SettingError
 from course_utils.profiles import PROFILES
+from course_utils.results import STUDY_MINUTES
 
 
 @dataclass
@@ -95,7 +97,7 @@ def build(
 def fill_again(lesson: str | int, root: Path | None = None) -> Build:
     """Fill the lesson's text again from its source and the recorded figures, without running anything.
 
-    For changes of prose alone.
+    For changes of prose and tags alone.
 
     Raises:
         RunError: when there is no notebook yet, or code has changed since it was built.
@@ -109,7 +111,10 @@ def fill_again(lesson: str | int, root: Path | None = None) -> Build:
     if code_of(built) != code_of(wanted):
         raise RunError(f"The code of lesson {number} has changed since it was built; run `course build {number}`.")
     outputs = iter([cell for cell in built["cells"] if cell["cell_type"] == "code"])
-    cells = [next(outputs) if cell["cell_type"] == "code" else cell for cell in wanted["cells"]]
+    cells = [
+        {**next(outputs), "metadata": cell["metadata"]} if cell["cell_type"] == "code" else cell
+        for cell in wanted["cells"]
+    ]
     about = built["metadata"]["course"]
     done = normalised({"cells": cells}, number, about, root)
     outcome = Build(number, path)
@@ -131,10 +136,12 @@ def to_notebook(source: Path) -> dict[str, Any]:
     except (ValueError, OSError, SyntaxError) as error:
         raise RunError(f"{source.name} cannot be read as a percent script: {error}.") from error
     cells = []
-    for cell in converted.cells:
-        clean = {"cell_type": cell.cell_type, "metadata": dict(cell.metadata), "source": cell.source}
-        if cell.cell_type == "code":
+    for cell in folds.apart(map(dict, converted.cells)):
+        clean = {"cell_type": cell["cell_type"], "metadata": dict(cell["metadata"]), "source": cell["source"]}
+        if cell["cell_type"] == "code":
             clean |= {"execution_count": None, "outputs": []}
+        else:
+            clean["source"] = folds.spaced(cell["source"])
         cells.append({**clean, "id": f"cell-{len(cells) + 1:02d}"})
     return {
         "cells": cells,
@@ -200,12 +207,28 @@ def fill(notebook: dict[str, Any], source: Mapping[str, Any], figures: Mapping[s
     Both must have the same text cells in the same order. One that cannot be filled stays as it is.
     """
     problems = []
+    figures = with_study_time(figures, source, notebook)
     for cell, wanted in zip(_texts(notebook), _texts(source), strict=True):
         try:
             cell["source"] = prose.render(wanted["source"], figures)
         except SettingError as error:
             problems.append(str(error))
     return problems
+
+
+def with_study_time(
+    figures: Mapping[str, Any], source: Mapping[str, Any], notebook: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what the text may quote with `study_minutes`, which hangs on text, code and pictures, not on a run."""
+    return {**figures, STUDY_MINUTES: study(source, notebook).minutes}
+
+
+def studied(number: str, root: Path) -> tuple[Study, bool]:
+    """Return what a lesson holds, and whether its notebook has the source's code, so that its outputs counted."""
+    source, path = to_notebook(sources(root)[number]), notebooks(root).get(number)
+    built = read_notebook(path) if path else None
+    fresh = built is not None and code_of(built) == code_of(source)
+    return study(source, built if fresh else None), fresh
 
 
 def fill_from_source(notebook: dict[str, Any], number: str, execution: Execution, root: Path) -> None:

@@ -13,3 +13,12 @@ addEventListener("DOMContentLoaded", () => {
   for (const fold of document.querySelectorAll("summary"))
     if (!fold.textContent.trim()) fold.setAttribute("aria-label", "Show or hide the pages below");
 });
+// A link to a folded section opens it.
+function unfold() {
+  const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const section = target && (target.tagName === "SECTION" ? target : target.parentElement); // or a second name in it
+  const fold = target && (target.closest("details") || section.querySelector(":scope > details.deeper"));
+  if (fold) fold.open = true;
+}
+addEventListener("load", unfold);
+addEventListener("hashchange", unfold);

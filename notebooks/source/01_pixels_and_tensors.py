@@ -79,16 +79,17 @@
 # Where a paragraph begins with **Predict first**, stop and guess before you read on. A wrong guess is worth more than
 # no guess: it shows you exactly what you are about to learn.
 
-# %%
+# %% tags=["hide-input"]
 try:
     from course_utils import environment
-except ImportError:  # on Colab, for example: install the course, and replace nothing
+except ImportError:  # as on Colab: install the course, and replace nothing
     import importlib
     import subprocess
     import sys
 
-    course = "git+https://github.com/pixels-to-predictions/pixels-to-predictions"
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", course], check=True)
+    url = "git+https://github.com/pixels-to-predictions/pixels-to-predictions"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+    subprocess.run([*pip, url], check=True)
     importlib.invalidate_caches()
     from course_utils import environment
 environment.prepare()  # installs what else is missing, and says so
@@ -114,7 +115,7 @@ start = None  # where the walk down the parabola begins
 rate = None  # its learning rate
 steps = None  # its number of steps
 
-# %%
+# %% tags=["hide-input"]
 settings = profiles.load("01", profile, seed=seed, boots=boots, start=start, rate=rate, steps=steps)
 
 # %% [markdown]

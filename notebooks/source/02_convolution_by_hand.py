@@ -61,16 +61,17 @@
 # 20. [Exercises](#Exercises) · [Quiz](#Quiz) · [What you learned](#What-you-learned) ·
 #     [Where the code lives](#Where-the-code-lives) · [What next](#What-next)
 
-# %%
+# %% tags=["hide-input"]
 try:
     from course_utils import environment
-except ImportError:  # on Colab, for example: install the course, and replace nothing
+except ImportError:  # as on Colab: install the course, and replace nothing
     import importlib
     import subprocess
     import sys
 
-    course = "git+https://github.com/pixels-to-predictions/pixels-to-predictions"
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", course], check=True)
+    url = "git+https://github.com/pixels-to-predictions/pixels-to-predictions"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+    subprocess.run([*pip, url], check=True)
     importlib.invalidate_caches()
     from course_utils import environment
 environment.prepare()  # installs what else is missing, and says so
@@ -97,7 +98,7 @@ seed = None  # start of the random numbers; None means "as the profile says"
 timing_side = None  # side, in pixels, of the picture that the four versions race on
 timing_rounds = None  # how often each version runs; its median time counts
 
-# %%
+# %% tags=["hide-input"]
 settings = profiles.load("02", profile, seed=seed, timing_side=timing_side, timing_rounds=timing_rounds)
 torch.set_num_threads(1)  # tiny pictures: to share them among cores costs more than it saves
 

@@ -78,16 +78,17 @@
 # - [Where the code lives](#Where-the-code-lives)
 # - [What next](#What-next)
 
-# %%
+# %% tags=["hide-input"]
 try:
     from course_utils import environment
-except ImportError:  # on Colab, for example: install the course, and replace nothing
+except ImportError:  # as on Colab: install the course, and replace nothing
     import importlib
     import subprocess
     import sys
 
-    course = "git+https://github.com/pixels-to-predictions/pixels-to-predictions"
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", course], check=True)
+    url = "git+https://github.com/pixels-to-predictions/pixels-to-predictions"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+    subprocess.run([*pip, url], check=True)
     importlib.invalidate_caches()
     from course_utils import environment
 environment.prepare()  # installs what else is missing, and says so
@@ -131,7 +132,7 @@ pictures_used = None  # how many training pictures to use
 test_used = None  # how many validation and how many test pictures, at most
 runs = None  # how many networks to train, each from other random numbers
 
-# %%
+# %% tags=["hide-input"]
 settings = profiles.load(
     "03", profile, seed=seed, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
     pictures_used=pictures_used, test_used=test_used, runs=runs,

@@ -73,16 +73,17 @@
 # - [Where the code lives](#Where-the-code-lives)
 # - [What next](#What-next)
 
-# %%
+# %% tags=["hide-input"]
 try:
     from course_utils import environment
-except ImportError:  # on Colab, for example: install the course, and replace nothing
+except ImportError:  # as on Colab: install the course, and replace nothing
     import importlib
     import subprocess
     import sys
 
-    course = "git+https://github.com/pixels-to-predictions/pixels-to-predictions"
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", course], check=True)
+    url = "git+https://github.com/pixels-to-predictions/pixels-to-predictions"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+    subprocess.run([*pip, url], check=True)
     importlib.invalidate_caches()
     from course_utils import environment
 environment.prepare()  # installs what else is missing, and says so
@@ -122,7 +123,7 @@ runs = None  # how many times each of them is done
 batch_size = None  # pictures in one step
 learning_rate = None  # learning rate of the head
 
-# %%
+# %% tags=["hide-input"]
 settings = profiles.load(
     "05", profile, seed=seed, pictures=pictures, pictures_used=pictures_used, test_used=test_used,
     resolution=resolution, side=side, epochs=epochs, runs=runs, batch_size=batch_size, learning_rate=learning_rate,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from course_utils.base.notes import FIGURES, SETTINGS, SOURCE
+from course_utils.command.notebooks import folds
 from course_utils.figures import SHAREABLE
 
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
@@ -56,11 +57,10 @@ def normalised(
     cells, count = [], 0
     kept = [cell for cell in executed["cells"] if keep_injected or INJECTED not in cell["metadata"].get("tags", ())]
     for position, cell in enumerate(kept, start=1):
-        metadata = {"tags": list(cell["metadata"]["tags"])} if cell["metadata"].get("tags") else {}
         clean: dict[str, Any] = {
             "cell_type": cell["cell_type"],
             "id": f"{number}-cell-{position:02d}",
-            "metadata": metadata,
+            "metadata": folds.metadata(cell),
             "source": _text(cell["source"]),
         }
         if cell["cell_type"] == "code":
@@ -71,7 +71,7 @@ def normalised(
             outputs = [o for o in outputs if o.get("text") != ""]  # a bar that was erased leaves nothing
             clean["outputs"] = [_in_words(o) if published and is_private(o) else o for o in outputs]
         cells.append(clean)
-    metadata = {"course": dict(about), "kernelspec": KERNEL, "language_info": LANGUAGE}
+    metadata = {"course": dict(about), "kernelspec": KERNEL, "language_info": LANGUAGE, **folds.collapsed(cells)}
     return {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from course_utils.command.notebooks import folds
 from course_utils.results import shown
 
 CSS = """
@@ -35,11 +36,30 @@ padding:.6rem .8rem}
 math{font-size:1.1em}.formula{overflow:auto hidden;padding:.3rem 0}
 blockquote{border-left:3px solid var(--line);margin-left:0;padding-left:1rem}
 details{border:1px solid var(--line);border-radius:.4rem;padding:.4rem .8rem;margin:.5rem 0}
+details.code{border:0;padding:0;margin:.3rem 0}details.code>summary{color:var(--soft);font-size:.875rem}
+details.deeper{border-left-width:4px}
+details.deeper>summary>*,details.deeper>summary :is(h2,h3,h4){display:inline;margin:0}
 :focus-visible{outline:2px solid var(--link);outline-offset:2px}
 """
 CODE_IN_TEXT = re.compile(r"(```.*?```|~~~.*?~~~|`[^`\n]*`)", re.DOTALL)
 NOTEBOOK_LINK = re.compile(r"\]\((?P<name>[\w-]+)\.ipynb")
 MATH = re.compile(r"\$\$(?P<block>.+?)\$\$|(?<![\\$\w])\$(?P<inline>[^\s$](?:[^$\n]*[^\s$\\])?)\$(?!\d)", re.DOTALL)
+
+
+TEMPLATE = """{%- extends 'basic/index.html.j2' -%}
+{%- block any_cell -%}
+{%- if cell.metadata.fold_ends -%}</details>{%- endif -%}
+{%- if cell.metadata.fold_begins -%}<details class="deeper"><summary>{{ super() }}</summary>
+{%- else -%}{{ super() }}{%- endif -%}
+{%- endblock any_cell -%}
+{%- block input_group -%}
+{%- if "HIDDEN" in cell.metadata.tags -%}<details class="code"><summary>Code</summary>{{ super() }}</details>
+{%- else -%}{{ super() }}{%- endif -%}
+{%- endblock input_group -%}
+{%- block body_footer -%}
+{{ super() }}{%- if nb.metadata.fold_ends -%}</details>{%- endif -%}
+{%- endblock body_footer -%}
+""".replace("HIDDEN", folds.HIDDEN)
 
 
 def page(title: str, body: str, css: str = "") -> str:
@@ -96,16 +116,18 @@ def _card(lesson: Mapping[str, Any]) -> str:
 
 
 def lesson_page(notebook: Mapping[str, Any], title: str, pages: Collection[str] = ()) -> str:
-    """Return an executed notebook as one page: pictures inside, formulas as MathML, no scripts.
+    """Return an executed notebook as one page: pictures inside, formulas as MathML, no scripts; folds can be opened.
 
     Links to notebooks whose names (without .ipynb) are among `pages` lead to their pages.
     """
     import nbformat
+    from jinja2 import DictLoader
     from nbconvert.exporters import HTMLExporter
     from pygments.formatters import HtmlFormatter
     from traitlets.config import Config
 
     copy = nbformat.from_dict(dict(notebook))
+    _mark_folds(copy)
     for cell in copy.cells:
         if cell.cell_type == "markdown":
             cell.source = with_formulas(NOTEBOOK_LINK.sub(lambda m: _page_link(m, pages), cell.source))
@@ -116,12 +138,28 @@ def lesson_page(notebook: Mapping[str, Any], title: str, pages: Collection[str] 
     # Never scripts or live widgets: the page has to work anywhere, without a network.
     shown_kinds = ["text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain"]
     config = Config({"NbConvertBase": {"display_data_priority": shown_kinds}})
-    body, _ = HTMLExporter(template_name="basic", config=config).from_notebook_node(copy)
+    exporter = HTMLExporter(
+        template_name="basic",
+        template_file="lesson.html.j2",
+        extra_loaders=[DictLoader({"lesson.html.j2": TEMPLATE})],
+        config=config,
+    )
+    body, _ = exporter.from_notebook_node(copy)
     body = body.replace("<pre>", '<pre tabindex="0">')  # long lines scroll sideways, by keyboard too
     dark = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
     dark = re.sub(r"background: *#[0-9a-fA-F]+;?", "", dark)
     light = re.sub(r"background: *#[0-9a-fA-F]+;?", "", HtmlFormatter(style="default").get_style_defs(".highlight"))
     return page(title, body, f"\n{light}\n@media(prefers-color-scheme:dark){{\n{dark}\n}}\n")
+
+
+def _mark_folds(notebook: Any) -> None:
+    """Note at the cells of a notebook where a "Go deeper" section begins, and before which cell one ends."""
+    before = False
+    for cell, within in folds.inside(notebook.cells):
+        begins = folds.is_deeper(cell)
+        cell.metadata.update(fold_begins=begins, fold_ends=before and (begins or not within))
+        before = begins or within
+    notebook.metadata["fold_ends"] = before
 
 
 def _page_link(link: re.Match[str], pages: Collection[str]) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from course_utils.base.words import closest
+from course_utils.base.words import NO_BREAK, closest, in_form
 from course_utils.errors import SettingError
 
 PLACEHOLDER = re.compile(r"\{\{\s*((?:[a-z]+\.)?[a-z][a-z0-9_]*)\s*(?::([^{}]*))?\}\}")
@@ -36,6 +36,8 @@ def placeholders(text: str) -> list[str]:
 def render(text: str, figures: Mapping[str, Any]) -> str:
     """Fill each `{{name:format}}` in `text` from `figures`; the format is Python's, such as `.1%` or `,`.
 
+    Shares get a space before the percent sign that no line breaks at.
+
     A figure of another profile's run is called `quick.name` or `full.name` and must be in `figures` under that name.
 
     Raises:
@@ -51,7 +53,7 @@ def render(text: str, figures: Mapping[str, Any]) -> str:
                 f"The text quotes {{{{{name}}}}}, which is not recorded{hint}; the recorded ones are {known}."
             )
         try:
-            return format(figures[name], specification)
+            return in_form(figures[name], specification, NO_BREAK)
         except (ValueError, TypeError) as error:
             raise SettingError(
                 f"The text quotes {match.group(0)}, but {figures[name]!r} cannot be shown that way: {error}."
