@@ -50,13 +50,14 @@
 # %% tags=["hide-input"]
 try:
     from course_utils import environment
-except ImportError:  # on Colab, for example: install the course, and replace nothing
+except ImportError:  # as on Colab: install the course, and replace nothing
     import importlib
     import subprocess
     import sys
 
-    course = "git+https://github.com/pixels-to-predictions/pixels-to-predictions"
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", course], check=True)
+    url = "git+https://github.com/pixels-to-predictions/pixels-to-predictions"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+    subprocess.run([*pip, url], check=True)
     importlib.invalidate_caches()
     from course_utils import environment
 environment.prepare()  # installs what else is missing, and says so
@@ -74,11 +75,25 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from course_utils import data, diagnosis, exercises, figures, profiles, results, transfer, widgets
+from course_utils import (
+    data,
+    diagnosis,
+    exercises,
+    figures,
+    profiles,
+    results,
+    transfer,
+    widgets,
+)
 from course_utils.data.colab import from_colab
 from course_utils.data.phone import SOMETHING_ELSE, ground, write_phone_pictures
 from course_utils.figures import percent
-from course_utils.pictures import contact_sheet, open_picture, photograph, to_tensor
+from course_utils.pictures import (
+    contact_sheet,
+    open_picture,
+    photograph,
+    to_tensor,
+)
 
 # %% [markdown]
 # Put the path of your folder into `pictures`, and all of this is about them. Without one it runs on made-up
@@ -94,7 +109,16 @@ side = None  # side of the square that each picture is scaled to
 runs = None  # how many heads are trained, each from other random numbers
 
 # %% tags=["hide-input"]
-settings = profiles.load("B", profile, seed=seed, pictures=pictures, later=later, colab=colab, side=side, runs=runs)
+settings = profiles.load(
+    "B",
+    profile,
+    seed=seed,
+    pictures=pictures,
+    later=later,
+    colab=colab,
+    side=side,
+    runs=runs,
+)
 work = Path(tempfile.mkdtemp())
 
 # %%
@@ -110,12 +134,18 @@ mine = data.folder(folder, fractions=(1, 0, 0), unreadable="skip").train
 classes = mine.classes
 
 # %% tags=["hide-input"]
-small = [ImageOps.contain(mine.picture(i), (192, 192)) for i in range(len(mine))]  # opened once, then kept small
+small = [
+    ImageOps.contain(mine.picture(i), (192, 192)) for i in range(len(mine))
+]  # opened once, then kept small
 names = [classes[label] for label in mine.labels.tolist()]
-shown = [i for name in classes for i in range(len(mine)) if names[i] == name][:300]
+shown = [i for name in classes for i in range(len(mine)) if names[i] == name][
+    :300
+]
 figures.show(
     contact_sheet(
-        [small[i] for i in shown], [names[i] for i in shown], title=f"{len(mine)} pictures of {len(classes)} classes"
+        [small[i] for i in shown],
+        [names[i] for i in shown],
+        title=f"{len(mine)} pictures of {len(classes)} classes",
     ),
     alt=f"A contact sheet: {len(shown)} small pictures in rows, by class: {', '.join(classes)[:120]}.",
     shareable=made_up,
@@ -187,9 +217,19 @@ print(as_stored.size, "→", upright.size)
 
 # %% tags=["hide-input"]
 by_pillow = ImageOps.exif_transpose(as_stored).convert("RGB")
-assert_close(to_tensor(by_pillow), to_tensor(upright), msg="two ways of turning must agree")
+assert_close(
+    to_tensor(by_pillow),
+    to_tensor(upright),
+    msg="two ways of turning must agree",
+)
 figures.show(
-    contact_sheet([as_stored, upright], ["as stored", "upright"], side=150, columns=1, width=3.2),
+    contact_sheet(
+        [as_stored, upright],
+        ["as stored", "upright"],
+        side=150,
+        columns=1,
+        width=3.2,
+    ),
     alt="One photograph twice: as its pixels are stored, and turned as its EXIF orientation says.",
     shareable=made_up,
 )
@@ -223,10 +263,17 @@ brightness, sharpness = torch.tensor([measured(p) for p in small]).T
 
 # %% tags=["hide-input"]
 grey_cat = to_tensor(photograph("cat").convert("L")).float()[0]
-sliced = (grey_cat[:-2, 1:-1] + grey_cat[2:, 1:-1] + grey_cat[1:-1, :-2] + grey_cat[1:-1, 2:]) - 4 * grey_cat[
-    1:-1, 1:-1
-]
-assert_close(measured(photograph("cat"))[1], sliced.var(), msg="the kernel and the slices must agree")
+sliced = (
+    grey_cat[:-2, 1:-1]
+    + grey_cat[2:, 1:-1]
+    + grey_cat[1:-1, :-2]
+    + grey_cat[1:-1, 2:]
+) - 4 * grey_cat[1:-1, 1:-1]
+assert_close(
+    measured(photograph("cat"))[1],
+    sliced.var(),
+    msg="the kernel and the slices must agree",
+)
 
 # %% [markdown]
 # **Predict first.** Where will the good pictures lie, where a dark and where a blurred one? Move both limits: which
@@ -266,7 +313,9 @@ seen = {}  # equal files, found by their bytes
 for i, file in enumerate(mine.files):
     seen.setdefault(file.read_bytes(), []).append(i)
 twins = [tuple(same[:2]) for same in seen.values() if len(same) > 1]
-assert set(twins) <= {tuple(pair) for pair in pairs}, "a copy was missed: raise the limit of 2"
+assert set(twins) <= {tuple(pair) for pair in pairs}, (
+    "a copy was missed: raise the limit of 2"
+)
 
 # %% [markdown]
 # (`apart` is as large as the square of the number of pictures: fine for hundreds. `data.folder` does it for many
@@ -286,7 +335,14 @@ assert min(kept.counts().values()) > 0, "a class is empty: loosen the limits"
 
 # %% tags=["hide-input"]
 chosen = bad.nonzero().flatten().tolist()[:15]
-around = sorted({j for i in chosen for j in (i - 1, i, i + 1) if 0 <= j < len(mine) and names[j] == names[i]})
+around = sorted(
+    {
+        j
+        for i in chosen
+        for j in (i - 1, i, i + 1)
+        if 0 <= j < len(mine) and names[j] == names[i]
+    }
+)
 if chosen:
     figures.show(
         contact_sheet(
@@ -302,7 +358,9 @@ if chosen:
         shareable=made_up,
     )
 if made_up:
-    assert int(bad.sum()) == 3, "expected the dark one, the blurred one and the copy"
+    assert int(bad.sum()) == 3, (
+        "expected the dark one, the blurred one and the copy"
+    )
 
 # %% [markdown]
 # ### Exercise: A fingerprint
@@ -397,7 +455,9 @@ answers = tried[best_decay]
 
 # %% tags=["hide-input"]
 validated = share_right(answers, labels)
-error = math.sqrt(validated * (1 - validated) / len(labels))  # lesson 3: the sampling error of a share
+error = math.sqrt(
+    validated * (1 - validated) / len(labels)
+)  # lesson 3: the sampling error of a share
 results.record(".1%", validated=validated, sampling_error=error)
 results.record(kept=len(kept), classes=len(classes), weight_decay=best_decay)
 spread = max(share_right(each, labels) for each in tried.values()) - min(
@@ -409,7 +469,9 @@ print(
     f"{'within' if inside else 'more than'} twice the sampling error of {percent(error)}"
     f"{': take any of them.' if inside else ': here the choice matters.'}"
 )
-assert validated > 0.5 or not made_up, "far fewer right than expected: has a setting changed a lot?"
+assert validated > 0.5 or not made_up, (
+    "far fewer right than expected: has a setting changed a lot?"
+)
 
 # %% [markdown]
 # In the run shown on this page {{validated:.1%}} of {{kept}} pictures are right, with a sampling error of
@@ -433,10 +495,18 @@ widgets.appendix_b.one_by_one(
 
 # %% tags=["hide-input"]
 mixed_up = torch.zeros(len(classes), len(classes), dtype=torch.int64)
-mixed_up.index_put_((labels, answers.argmax(dim=1)), torch.tensor(1), accumulate=True)
+mixed_up.index_put_(
+    (labels, answers.argmax(dim=1)), torch.tensor(1), accumulate=True
+)
 mixed_up.fill_diagonal_(0)
 row, column = divmod(int(mixed_up.argmax()), len(classes))
-most = f"{classes[row]} called {classes[column]}, {mixed_up[row, column]} times"[:100] if mixed_up.sum() else "none"
+most = (
+    f"{classes[row]} called {classes[column]}, {mixed_up[row, column]} times"[
+        :100
+    ]
+    if mixed_up.sum()
+    else "none"
+)
 results.record(most_often=most)
 results.record(mistakes=int(mixed_up.sum()))
 
@@ -479,8 +549,12 @@ print(asked.stdout + asked.stderr)
 # %% tags=["hide-input"]
 assert asked.returncode == 0, "course ask failed; its last line says why"
 for line, file in zip(asked.stdout.splitlines(), two if made_up else []):
-    assert line.startswith(file.name), "the answers come in the order of the pictures"
-    assert classifier.predict(file, k=1)[0].name in line, "the file must say what the network here says"
+    assert line.startswith(file.name), (
+        "the answers come in the order of the pictures"
+    )
+    assert classifier.predict(file, k=1)[0].name in line, (
+        "the file must say what the network here says"
+    )
 
 # %% [markdown]
 # `--top 5` shows more classes, `--csv` and `--json` write for programs. A file that is not a picture is named with the
@@ -494,7 +568,11 @@ for line, file in zip(asked.stdout.splitlines(), two if made_up else []):
 # %% tags=["hide-input"]
 if made_up:
     another_day = write_phone_pictures(
-        work / "later", per_class=25, accidents=False, part="test", seed=settings.seed + 1
+        work / "later",
+        per_class=25,
+        accidents=False,
+        part="test",
+        seed=settings.seed + 1,
     )
 else:
     another_day = settings.later
@@ -607,9 +685,15 @@ varied_fresh = shares_right(*varied, *fresh, 3)
 
 # %% tags=["hide-input"]
 results.record(
-    ".0%", burst_by_chance=by_chance, burst_by_scene=by_scene, burst_fresh=burst_fresh, varied_fresh=varied_fresh
+    ".0%",
+    burst_by_chance=by_chance,
+    burst_by_scene=by_scene,
+    burst_fresh=burst_fresh,
+    varied_fresh=varied_fresh,
 )
-assert by_chance > burst_fresh + 0.05, "the bursts should look better in validation than they are"
+assert by_chance > burst_fresh + 0.05, (
+    "the bursts should look better in validation than they are"
+)
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -654,7 +738,11 @@ how = {"per_class": 20, "part": "test", "grounds": moved}
 new_shoes, *swapped = made_up_features("swapped", **how)
 
 # %% tags=["hide-input"]
-rows = [(part, words, i) for part, words in ((lazy, "training"), (new_shoes, "new")) for i in range(len(part))]
+rows = [
+    (part, words, i)
+    for part, words in ((lazy, "training"), (new_shoes, "new"))
+    for i in range(len(part))
+]
 size = {"training": 30, "new": 20}
 rows = [(part, words, i) for part, words, i in rows if i % size[words] < 9]
 figures.show(
@@ -680,10 +768,15 @@ varied_swapped = shares_right(*varied, *swapped, 3)
 
 # %% tags=["hide-input"]
 results.record(
-    ".0%", planted_validated=planted_validated, planted_swapped=planted_swapped, varied_swapped=varied_swapped
+    ".0%",
+    planted_validated=planted_validated,
+    planted_swapped=planted_swapped,
+    varied_swapped=varied_swapped,
 )
 assert planted_validated > 0.9, "one floor a shoe should make validation easy"
-assert planted_swapped < 0.33 < varied_swapped, "the planted floors should mislead, and varied floors should not"
+assert planted_swapped < 0.33 < varied_swapped, (
+    "the planted floors should mislead, and varied floors should not"
+)
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -717,7 +810,9 @@ for floor in ("grass", "wood", "carpet"):
 # where thing and floor share a place, both light up.
 
 # %% tags=["hide-input"]
-assert all(at_home[name] == [floor] for floor, name in named.items()), "the empty floors should be taken for shoes"
+assert all(at_home[name] == [floor] for floor, name in named.items()), (
+    "the empty floors should be taken for shoes"
+)
 careful_net = as_network(train_head(*varied, 3, settings.seed))
 looks, captions = [], []
 for i in (0, 20, 40):
