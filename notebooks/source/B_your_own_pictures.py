@@ -358,7 +358,7 @@ if chosen:
             side=90,
             columns=9,
             width=4.5,
-            title=f"{len(chosen)} set aside, each beside its neighbours in the folder",
+            title=f"{len(chosen)} set aside, each beside its neighbours",
         ),
         alt=f"Small pictures, {len(chosen)} of them crossed out in red: too dark, too blurred, or there twice.",
         shareable=made_up,
