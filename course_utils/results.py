@@ -25,6 +25,7 @@ from course_utils.errors import RunError
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 # What every recorded run holds beside the lesson's own figures; a lesson cannot use these names itself.
 RUN_FIGURES = ("seconds", "minutes", "peak_memory_mb", "cores", "processor", "gpu", "torch", "date")
+STUDY_MINUTES = "study_minutes"  # what a build knows of the lesson itself
 LONGEST_TEXT = 120
 WIDTH = 72  # characters in a line of text under a cell, so that the site cuts off none
 
@@ -138,7 +139,7 @@ def _plain(name: str, value: Any) -> float | int | str:
     """Return `value` as something JSON can hold exactly, or say why it cannot be recorded."""
     if not NAME.fullmatch(name):
         raise ValueError(f"A figure cannot be called {name!r}; use lower-case letters, digits and underscores.")
-    if name in RUN_FIGURES:
+    if name in (*RUN_FIGURES, STUDY_MINUTES):
         raise ValueError(f"The name {name!r} is reserved for the run itself; choose another name.")
     if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
         value = value.item()

@@ -5,10 +5,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.colors import to_rgb
 from sklearn.metrics import confusion_matrix, recall_score, top_k_accuracy_score
 from torch import nn
 
-from course_utils import diagnosis, models
+from course_utils import diagnosis, figures, models
 from course_utils.training import Predictions
 
 
@@ -68,6 +69,46 @@ def test_feature_maps_are_what_the_layer_answers_even_before_an_in_place_relu():
     torch.testing.assert_close(maps.maps, net[0](picture)[0].detach())
     assert maps.maps.min() < 0
     assert net.training and not net[0]._forward_hooks
+
+
+def contrast(a, b):
+    """Return the contrast ratio of two colours, as WCAG 2 defines it."""
+    shades = []
+    for colour in (a, b):
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3]]
+        shades.append(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] + 0.05)
+    return max(shades) / min(shades)
+
+
+@pytest.mark.parametrize("most", [10, 30, 60])
+def test_a_mistake_of_ten_percent_stands_out_from_none(most):
+    matrix = torch.tensor([[100 - most, most, 0], [10, 90, 0], [0, 0, 100]])
+    figure = diagnosis.ConfusionMatrix(("a", "b", "c"), matrix).plot()
+    (image,) = figure.axes[0].images
+    ten, none = image.to_rgba([10.0, 0.0])
+    assert contrast(ten, none) > 2  # 1.29 when right and wrong shared one scale
+    grey = [patch for patch in figure.axes[0].patches if patch.get_facecolor()[:3] == to_rgb(figures.PALE)]
+    assert {(patch.get_x(), patch.get_y()) for patch in grey} == {(k - 0.5, k - 0.5) for k in range(3)}
+    assert image.get_array().diagonal().tolist() == [0, 0, 0]  # what is right has no share in the scale
+    for text in figure.axes[0].texts:
+        x, y = map(round, text.get_position())
+        paper = to_rgb(figures.PALE) if x == y else image.to_rgba([float(image.get_array()[y, x])])[0]
+        assert contrast(to_rgb(text.get_color()), paper) > 4.5, (text.get_text(), most)
+    plt.close(figure)
+
+
+def test_mixed_up_classes_are_put_beside_each_other():
+    names = ("shirt", "trouser", "sneaker", "coat", "boot", "pullover")
+    matrix = torch.diag(torch.full((6,), 50))
+    for truth, guess, count in (("shirt", "coat", 20), ("pullover", "coat", 15), ("boot", "sneaker", 9)):
+        matrix[names.index(truth), names.index(guess)] = count
+    mixed = diagnosis.ConfusionMatrix(names, matrix)
+    done = mixed.ordered()
+    order = "".join(name[0] + name[1] for name in done.classes)
+    assert sorted(done.classes) == sorted(names) and done.worst_pairs() == mixed.worst_pairs()
+    assert "shcopu" in order or "pucosh" in order
+    assert "snbo" in order or "bosn" in order
+    assert done.matrix.diagonal().tolist() == [50] * 6 and done.matrix.sum() == matrix.sum()
 
 
 def test_every_result_draws_a_figure_and_leaves_no_style_behind():

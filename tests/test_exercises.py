@@ -577,7 +577,8 @@ def test_the_lesson_checks_each_of_its_exercises_right_after_its_stub(module):
     source = SOURCES[module.LESSON].read_text(encoding="utf-8")
     name = module.__name__.rpartition(".")[2]
     stubs = re.findall(
-        rf"^# %%\ndef (\w+)\(.*\): \.\.\.\n+# %%\n#.*\.hint\(\).*\.solution\(\).*\nexercises\.{name}\.\1\.check\(\1\)$",
+        rf"^# %%\ndef (\w+)\(.*\): \.\.\.\n+"
+        rf"# %%\n#.*\.hint\(\).*(?:\n#.*)?\.solution\(\).*\nexercises\.{name}\.\1\.check\(\1\)$",
         source,
         re.MULTILINE,
     )

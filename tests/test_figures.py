@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from course_utils import figures
+from course_utils import figures, pictures
 
 
 def noisy(side=700):
@@ -40,16 +40,32 @@ def test_a_picture_without_a_description_is_refused(alt):
     plt.close(figure)
 
 
-def test_photographs_are_stored_as_small_jpegs_and_lines_stay_sharp():
+def test_photographs_are_stored_as_jpegs_with_two_pixels_for_each_on_the_page_and_lines_as_png():
     figure = noisy()
-    kind, image = figures.to_page_image(figure)
-    assert kind == "image/jpeg" and len(image) < 0.5 * len(figures.to_png(figure))
-    assert Image.open(io.BytesIO(image)).size == (864, 576)
+    data, metadata = figures.bundle(figure, "Coloured noise in a square.")
+    image = base64.b64decode(data["image/jpeg"])
+    assert len(image) < 0.5 * len(figures.to_png(figure))
+    with Image.open(io.BytesIO(image)) as stored:
+        assert stored.mode == "RGB" and stored.size == (1728, 1152)
+        assert stored.width >= 2 * metadata["image/jpeg"]["width"]
     plt.close(figure)
     simple, axes = plt.subplots(figsize=(9, 6))
     axes.plot([1, 2, 3])
     assert figures.to_page_image(simple) == ("image/png", figures.to_png(simple))
     plt.close(simple)
+
+
+def test_a_photograph_stays_as_it_was_but_for_what_nobody_sees():
+    """At twice the size of display: what is left after the reader's screen has made two pixels into one."""
+    astronaut = np.asarray(pictures.photograph("astronaut")).astype(int)
+    figure = plt.figure(figsize=(512 / figures.SHOWN_DPI, 512 / figures.SHOWN_DPI))
+    figure.add_axes((0, 0, 1, 1), frame_on=False, xticks=(), yticks=()).imshow(astronaut)
+    kind, image = figures.to_page_image(figure)
+    with Image.open(io.BytesIO(image)) as stored:
+        seen = np.asarray(stored.resize((512, 512), Image.Resampling.BOX)).astype(int)
+    error = np.abs(seen - astronaut).mean()
+    assert kind == "image/jpeg" and len(image) < 150_000 and error < 4, (len(image), error)
+    plt.close(figure)
 
 
 def test_the_style_ends_with_its_block():

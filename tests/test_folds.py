@@ -1,6 +1,9 @@
 """What is folded: hidden code and "Go deeper" sections, in metadata, in JupyterLab and on exported pages."""
 
+import importlib.util
 import re
+import sys
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -10,6 +13,7 @@ from course_utils.command.notebooks import folds
 from course_utils.command.notebooks.normalise import normalised
 from course_utils.command.notebooks.pages import lesson_page
 
+ROOT = Path(__file__).resolve().parent.parent
 SOURCE = """\
 # ---
 # jupyter:
@@ -112,6 +116,25 @@ def test_two_deeper_sections_in_a_row_are_two_folds(tmp_path):
     assert len(done["metadata"]["colab"]["collapsed_sections"]) == 2
     page = lesson_page(done, "A")
     assert page.count('<details class="deeper">') == page.count("</details>") == 2
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="the site is built with Python 3.11 or newer")
+def test_the_site_folds_a_deeper_section_with_its_heading_as_the_summary():
+    from docutils import nodes
+
+    specification = importlib.util.spec_from_file_location("site_settings", ROOT / "docs" / "conf.py")
+    settings = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(settings)
+    inner = nodes.section("", nodes.title("", "A step"), nodes.paragraph("", "More words."))
+    deeper = nodes.section("", nodes.title("", "Go deeper: A proof"), nodes.paragraph("", "Words."), inner)
+    plain = nodes.section("", nodes.title("", "The end"), nodes.paragraph("", "End."))
+    page = nodes.section("", nodes.title("", "A lesson"), deeper, plain)
+    settings.fold_deeper(None, page, "a")
+    begin, title, under, words, step, end = deeper.children
+    assert (begin.astext(), under.astext()) == ('<details class="deeper"><summary>', "</summary>")
+    assert title.astext() == "Go deeper: A proof" and words.astext() == "Words." and step is inner
+    assert end.astext() == "</details>" and title.parent is deeper
+    assert len(plain.children) == 2 and len(inner.children) == 2
 
 
 @pytest.mark.browser

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from held import HELD
 from lint_notebooks import check_all
 
 from course_utils import results
@@ -13,6 +14,7 @@ from course_utils.profiles import lesson_profile
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = lessons.notebooks(ROOT)
 MOST_MEMORY = 1200  # MB of its own that a kernel may take in the profile quick, libraries mapped from disk apart
+AGAIN = 2  # seconds: sections that took no longer are run again after the whole, as learners do
 LIMIT = 2 * 1024**3  # bytes of private memory that each process of a quick run gets, where the system can limit it
 
 
@@ -72,13 +74,14 @@ def test_every_recorded_run_of_a_lesson_names_its_machine_versions_and_date(numb
 @pytest.mark.parametrize("number", NOTEBOOKS)
 def test_a_lesson_runs_quickly_from_the_command_line(number, tmp_path):
     command = [sys.executable, "-m", "course_utils.command.cli", "run", number, "--profile", "quick"]
-    command += ["--out", str(tmp_path)]
+    command += ["--out", str(tmp_path), *(["--again", str(AGAIN)] if number in HELD else [])]
     done = subprocess.run(
         [*command, "--timeout", "1500"], capture_output=True, text=True, timeout=1600, cwd=ROOT, preexec_fn=CAN_LIMIT
     )
     assert done.returncode == 0, done.stderr
     (entry,) = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["lessons"]
     assert entry["status"] == "passed" and entry["profile"] == "quick" and entry["lesson"] == number
+    assert bool(entry["again"]) == (number in HELD)  # and each of these sections could be run a second time
     assert entry["figures"] and entry["settings"] == dict(lesson_profile(number).values["quick"])
     assert entry["peak_memory_mb"] - mapped_from_disk() < MOST_MEMORY
     assert (tmp_path / entry["notebook"]).exists() and "1 of 1 passed" in (tmp_path / "index.html").read_text()

@@ -259,7 +259,7 @@ def test_means_spreads_and_gains_are_seed_by_seed():
     assert comparison.finding("a", "b") == "a beats b with every seed, by 1.33 points (+1.00 to +2.00)"
     assert comparison.finding("b", "a") == "a beats b with every seed, by 1.33 points (+1.00 to +2.00)"
     assert comparison.finding("a", "c").endswith("not with every seed")
-    assert str(comparison).splitlines()[-1] == "b   89.67%  from 89.00% to 90.00%"
+    assert str(comparison).splitlines()[-1] == "b   89.67 %  from 89.00 % to 90.00 %"
     with pytest.raises(ValueError, match="'d' did not take part; the candidates are a, b, c"):
         comparison.mean("d")
 

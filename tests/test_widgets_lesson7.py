@@ -61,7 +61,7 @@ def test_a_rung_that_nobody_measured_says_so_and_one_of_a_gpu_is_named_as_such(c
     on_gpu = acceleration.Measured("GPU: bf16", "Some GPU", 1e5, 0.5, 1.0, 0.1, 50.0, parts)
     panel = lesson7.where_time_goes(climbed, replace(climbed, rows=(on_gpu,), date="2030-01-01"))
     panel.set(second="GPU: bf16")
-    assert panel.sentence.endswith("GPU: bf16 takes 3.5 ms a batch, 57% of it for backward (Some GPU, 2030-01-01).")
+    assert panel.sentence.endswith("GPU: bf16 takes 3.5 ms a batch, 57 % of it for backward (Some GPU, 2030-01-01).")
 
 
 def test_one_output_holds_the_live_widget_and_a_picture_with_words(sizes, climbed):

@@ -20,7 +20,7 @@ from urllib.parse import unquote
 from course_utils import results
 from course_utils.base import notes
 from course_utils.base.lessons import choose, find_root, notebooks, sources
-from course_utils.command.builder import code_of, quotes, read_notebook, to_notebook
+from course_utils.command.builder import code_of, quotes, read_notebook, to_notebook, with_study_time
 from course_utils.command.notebooks import folds, prose
 from course_utils.command.notebooks.normalise import is_private
 from course_utils.command.notebooks.parameters import parameters_of
@@ -194,7 +194,7 @@ def check_fresh(notebook: Mapping[str, Any], number: str, root: Path) -> list[st
         return [*problems, str(error)]
     if recorded["figures"] != _figures(notebook):
         problems.append("The figures in its outputs are not the recorded ones; rebuild the lesson.")
-    figures = quotes(number, recorded, root)
+    figures = with_study_time(quotes(number, recorded, root), wanted, notebook)
     for position, (cell, theirs) in enumerate(zip(notebook["cells"], wanted["cells"]), start=1):
         if cell["cell_type"] == "code":
             continue

@@ -32,7 +32,9 @@ from sphinx.cmd.build import build_main  # noqa: E402
 
 import course_utils  # noqa: E402
 from course_utils.base import lessons  # noqa: E402
+from course_utils.command.builder import to_notebook  # noqa: E402
 from course_utils.command.notebooks.pages import with_formulas  # noqa: E402
+from course_utils.command.notebooks.study import study  # noqa: E402
 
 PICTURES = {"image/png": "png", "image/jpeg": "jpg", "image/svg+xml": "svg"}
 SECTIONS = {  # pages made of the README's sections
@@ -112,7 +114,9 @@ def card(number: str, stem: str, content: dict[str, Any]) -> str:
     record = ROOT / "results" / f"{number}_quick.json"
     if record.exists():
         run = json.loads(record.read_text(encoding="utf-8"))
-        lines += [f'<p class="facts">{run["seconds"]:.0f} s on {run["hardware"]["cores"]} cores, profile quick</p>']
+        minutes = study(to_notebook(lessons.sources(ROOT)[number]), content).minutes
+        run_time = f"the cells run in {run['seconds']:.0f} s on {run['hardware']['cores']} cores"
+        lines += [f'<p class="facts">about {minutes} minutes; {run_time}</p>']
     return "".join(lines) + "</li>\n"
 
 

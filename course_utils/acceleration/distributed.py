@@ -40,6 +40,7 @@ from torch.nn.parallel import DistributedDataParallel
 from course_utils import data, training
 from course_utils.acceleration.launch import CHECKPOINT, REPORT, Plan, Report
 from course_utils.base.files import replace_file
+from course_utils.base.words import percent
 from course_utils.data.batches import generators, hflip
 from course_utils.errors import DataError, SettingError
 from course_utils.models.sprint import SprintNet
@@ -200,7 +201,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             distributed.destroy_process_group()
         if world.rank > 0:
             return
-    print(f"{report.processes} processes, {len(report.losses)} steps, test accuracy {report.accuracy:.2%}", flush=True)
+    print(
+        f"{report.processes} processes, {len(report.losses)} steps, test accuracy {percent(report.accuracy, 2)}",
+        flush=True,
+    )
 
 
 def _join(size: int) -> World:

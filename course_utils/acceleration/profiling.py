@@ -16,6 +16,7 @@ from torch.profiler import ProfilerActivity, profile
 from course_utils import figures
 from course_utils.acceleration.devices import Device
 from course_utils.acceleration.timer import waitable
+from course_utils.base.words import percent
 from course_utils.errors import CourseError
 
 if TYPE_CHECKING:
@@ -84,11 +85,11 @@ class Profile:
             rows = self.rows[::-1]
             colours = [figures.ORANGE if "backward" in row.name else figures.BLUE for row in rows]
             bars = ax.barh([row.name for row in rows], [row.milliseconds for row in rows], color=colours)
-            ax.bar_label(bars, labels=[f"{row.milliseconds / self.milliseconds:.0%}" for row in rows], padding=3)
+            shares = [percent(row.milliseconds / self.milliseconds, 0) for row in rows]
+            ax.bar_label(bars, labels=shares, padding=3)
             longest = self.rows[0].name
-            title = (
-                f"{longest[:1].upper()}{longest[1:]}: {self.rows[0].milliseconds / self.milliseconds:.0%} of the time"
-            )
+            share = percent(self.rows[0].milliseconds / self.milliseconds, 0)
+            title = f"{longest[:1].upper()}{longest[1:]}: {share} of the time"
             ax.set(xlabel=f"milliseconds in one call, on {self.device} (orange: backward)", title=title)
             ax.margins(x=0.1)
             ax.grid(axis="y", visible=False)

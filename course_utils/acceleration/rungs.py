@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from course_utils import figures
 from course_utils.base.files import replace_file
 from course_utils.base.lessons import find_root
+from course_utils.base.words import percent
 from course_utils.errors import CourseError, DataError
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class Ladder:
                 _, ax = plt.subplots(figsize=(8, 0.4 * len(rows) + 1.1))
             colours = [figures.ORANGE if row is fastest else figures.BLUE for row in rows]
             bars = ax.barh([row.rung for row in rows], [row.pictures_per_second for row in rows], color=colours)
-            labels = [f"{row.pictures_per_second:,.0f}   ({row.accuracy:.1%} right)" for row in rows]
+            labels = [f"{row.pictures_per_second:,.0f}   ({percent(row.accuracy)} right)" for row in rows]
             ax.bar_label(bars, labels=labels, padding=4)
             title = f"{fastest.rung} is {factor:.1f} times as fast as {self.measured[0].rung}"
             ax.set(title=title, xlabel=f"pictures trained in a second, on {fastest.device}, {self.date}")

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from course_utils.acceleration.devices import Device, TorchDevice, pick_device
+from course_utils.base.words import percent
 
 Clock = Callable[[], float]
 
@@ -46,7 +47,7 @@ class Timing:
     def __str__(self) -> str:
         calls = f"{len(self.warm)} call{'s' * (len(self.warm) != 1)}"
         return (
-            f"{1e3 * self.median:.2f} ms (median of {calls}, spread {self.spread:.0%}; "
+            f"{1e3 * self.median:.2f} ms (median of {calls}, spread {percent(self.spread, 0)}; "
             f"first call {1e3 * self.cold:.2f} ms) on {self.device}"
         )
 

@@ -18,8 +18,10 @@ from course_utils.command.notebooks import folds, prose
 from course_utils.command.notebooks.execution import Execution, execute
 from course_utils.command.notebooks.normalise import KERNEL, LANGUAGE, normalised, to_json
 from course_utils.command.notebooks.parameters import checked_parameters
+from course_utils.command.notebooks.study import Study, study
 from course_utils.errors import RunError, SettingError
 from course_utils.profiles import PROFILES
+from course_utils.results import STUDY_MINUTES
 
 
 @dataclass
@@ -205,12 +207,28 @@ def fill(notebook: dict[str, Any], source: Mapping[str, Any], figures: Mapping[s
     Both must have the same text cells in the same order. One that cannot be filled stays as it is.
     """
     problems = []
+    figures = with_study_time(figures, source, notebook)
     for cell, wanted in zip(_texts(notebook), _texts(source), strict=True):
         try:
             cell["source"] = prose.render(wanted["source"], figures)
         except SettingError as error:
             problems.append(str(error))
     return problems
+
+
+def with_study_time(
+    figures: Mapping[str, Any], source: Mapping[str, Any], notebook: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what the text may quote with `study_minutes`, which hangs on text, code and pictures, not on a run."""
+    return {**figures, STUDY_MINUTES: study(source, notebook).minutes}
+
+
+def studied(number: str, root: Path) -> tuple[Study, bool]:
+    """Return what a lesson holds, and whether its notebook has the source's code, so that its outputs counted."""
+    source, path = to_notebook(sources(root)[number]), notebooks(root).get(number)
+    built = read_notebook(path) if path else None
+    fresh = built is not None and code_of(built) == code_of(source)
+    return study(source, built if fresh else None), fresh
 
 
 def fill_from_source(notebook: dict[str, Any], number: str, execution: Execution, root: Path) -> None:

@@ -51,6 +51,9 @@ def run(
     timeout: Timeout = 3600,
     cell_timeout: Annotated[float, typer.Option(min=1, help="Seconds that one cell may take.")] = 1800,
     html: Annotated[bool, typer.Option("--html", help="Also write each lesson as a page.")] = False,
+    again: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, help="Afterwards run each section again that took no longer.")
+    ] = 0,
 ) -> None:
     """Run lessons, each in its own process, and write notebooks and a report.
 
@@ -62,7 +65,14 @@ def run(
     planned = runner.plan(lessons or [], profile, changes or [])
     with progress({job.label: job.notebook.stem for job in planned}) as watcher:
         report = runner.run(
-            planned, out, parallel=jobs, timeout=timeout, cell_timeout=cell_timeout, html=html, watcher=watcher
+            planned,
+            out,
+            parallel=jobs,
+            timeout=timeout,
+            cell_timeout=cell_timeout,
+            html=html,
+            again=again,
+            watcher=watcher,
         )
     for lesson in report.lessons:
         if lesson["error"] and lesson["status"] != "interrupted":

@@ -114,6 +114,7 @@ def run(
     timeout: float = 3600,
     cell_timeout: float = 1800,
     html: bool = False,
+    again: float = 0,
     watcher: Watcher | None = None,
 ) -> Report:
     """Run `jobs` and write, each in one step, every notebook, `report.json` and `index.html` into `out`.
@@ -125,6 +126,7 @@ def run(
         timeout: seconds for one notebook.
         cell_timeout: seconds for one cell.
         html: also write each notebook as a page.
+        again: afterwards run each section again that took at most so many seconds; see `execute`.
         watcher: told about progress.
 
     Raises:
@@ -147,7 +149,7 @@ def run(
     def one(job: Job) -> dict[str, Any]:
         execution = execute(
             job.notebook, job.parameters, timeout=timeout, cell_timeout=cell_timeout, environment=environment,
-            stop=stop, on_cell=lambda index, of: watcher.cell(job.label, index, of),
+            again=again, stop=stop, on_cell=lambda index, of: watcher.cell(job.label, index, of),
         )  # fmt: skip
         try:
             entry = _write(job, execution, out, html, names)
@@ -218,6 +220,7 @@ def _entry(job: Job, execution: Execution) -> dict[str, Any]:
         "parameters": dict(job.parameters),
         "figures": execution.figures,
         "data": execution.sources,
+        "again": execution.again,
     }
 
 

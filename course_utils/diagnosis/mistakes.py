@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from course_utils.base.words import percent
 from course_utils.training.evaluate import Predictions
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Mistakes:
     def captions(self) -> list[str]:
         """Return three lines for each picture: the truth, the guess, and how sure the network was of it."""
         return [
-            f"{self.classes[t]}\n→ {self.classes[g]}\n{c:.0%} sure"
+            f"{self.classes[t]}\n→ {self.classes[g]}\n{percent(c, 0)} sure"
             for t, g, c in zip(self.truth.tolist(), self.guess.tolist(), self.confidence.tolist())
         ]
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from course_utils import figures
 from course_utils.base.modules import device_of, evaluating
+from course_utils.base.words import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,9 +67,9 @@ class PCA:
                 ax.scatter(x, y, s=12, color=colour, marker=mark, alpha=0.75, linewidths=0, label=name)
             both = self.share[:2].sum().item()
             ax.set(
-                xlabel=f"first direction ({self.share[0]:.0%} of the variance)",
-                ylabel=f"second direction ({self.share[1]:.0%})",
-                title=f"Two of {self.axes.shape[1]} directions hold {both:.0%} of what differs",
+                xlabel=f"first direction ({percent(self.share[0], 0)} of the variance)",
+                ylabel=f"second direction ({percent(self.share[1], 0)})",
+                title=f"Two of {self.axes.shape[1]} directions hold {percent(both, 0)} of what differs",
             )
             ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), markerscale=1.8)
         return ax.figure

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from course_utils import figures
+from course_utils.base.words import percent
 from course_utils.training.evaluate import Predictions
 from course_utils.training.guards import require_labels
 
@@ -58,7 +59,7 @@ class PerClass:
             bars = ax.barh([self.classes[i] for i in order], np.nan_to_num(shares), color=figures.BLUE)
             ax.bar_label(bars, labels=[f"{share:.1f}" for share in shares], padding=3)
             lowest = self.accuracy[self.classes.index(self.worst)]
-            title = f"{self.worst} is the hardest class: {lowest:.1%} right"
+            title = f"{self.worst} is the hardest class: {percent(lowest)} right"
             ax.set(xlim=(0, 108), xlabel="accuracy in %", title=title)
             ax.grid(axis="y", visible=False)
         return ax.figure
@@ -97,30 +98,57 @@ class ConfusionMatrix:
             if value
         ]
 
+    def ordered(self) -> ConfusionMatrix:
+        """Return the same with classes that are mixed up beside each other.
+
+        From the most frequently mixed-up pair on, rows of classes are joined end to end.
+        """
+        mixed = self.matrix + self.matrix.T
+        size = len(self.classes)
+        pairs = torch.triu_indices(size, size, offset=1).T.tolist()
+        chains = {place: [place] for place in range(size)}  # the chain of each class; those of a chain share the list
+        for a, b in sorted(pairs, key=lambda pair: -mixed[pair[0], pair[1]].item()):
+            left, right = chains[a], chains[b]
+            if left is right or a not in (left[0], left[-1]) or b not in (right[0], right[-1]):
+                continue
+            joined = (left if left[-1] == a else left[::-1]) + (right if right[0] == b else right[::-1])
+            chains |= dict.fromkeys(joined, joined)
+        order = torch.tensor(chains[0] if chains[0][0] < chains[0][-1] else chains[0][::-1])
+        return ConfusionMatrix(tuple(self.classes[place] for place in order), self.matrix[order][:, order])
+
     def plot(self, ax: Axes | None = None) -> Figure:
         """Draw the matrix, each row in % of its class, with the most frequent mistake in the title.
 
-        Into `ax`, or into a figure of its own.
+        Mistakes have their own scale of colours, from white to dark red; what is right is grey. The scale is of roots,
+        so that rare mistakes show beside frequent ones. Into `ax`, or into a figure of its own.
         """
         import matplotlib.pyplot as plt
+        from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 
         share = 100 * self.matrix.double() / self.matrix.sum(dim=1, keepdim=True).clamp(min=1)
+        right = torch.eye(len(self.classes), dtype=torch.bool)
+        wrong = share.masked_fill(right, 0)
         size = len(self.classes)
         with figures.style():
             if ax is None:
                 _, ax = plt.subplots(figsize=(0.55 * size + 2.2, 0.5 * size + 1.6))
-            image = ax.imshow(share.numpy(), cmap=figures.SEQUENTIAL, vmin=0, vmax=100)
+            reds = LinearSegmentedColormap.from_list("mistakes", [(0, "white"), (0.65, figures.RED), (1, "#8B2500")])
+            scale = PowerNorm(0.5, 0, max(wrong.max().item(), 1))
+            image = ax.imshow(wrong.numpy(), cmap=reds, norm=scale)
             for row in range(size):
                 for column in range(size):
                     value = share[row, column].item()
+                    if row == column:
+                        ax.add_patch(plt.Rectangle((column - 0.5, row - 0.5), 1, 1, color=figures.PALE))
                     if round(value) >= 1:
-                        ink = "white" if value < 60 else "black"
+                        dark = row != column and scale(value) > 0.6
+                        ink = "white" if dark else figures.INK
                         ax.text(column, row, f"{value:.0f}", ha="center", va="center", color=ink, fontsize=8)
             ax.set_xticks(range(size), self.classes, rotation=45, ha="right")
             ax.set_yticks(range(size), self.classes)
             ax.set(xlabel="the network's guess", ylabel="the truth", title=self._finding())
             ax.grid(visible=False)
-            ax.figure.colorbar(image, ax=ax, label="% of the true class", shrink=0.8)
+            ax.figure.colorbar(image, ax=ax, label="mistakes, % of the true class", shrink=0.8)
         return ax.figure
 
     def _finding(self) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
 from course_utils import figures
+from course_utils.base.words import percent
 from course_utils.errors import TrainingError
 from course_utils.learning_rate.schedules import Maker
 from course_utils.training.evaluate import evaluate
@@ -79,8 +80,8 @@ class Comparison:
     def __str__(self) -> str:
         width = max(map(len, self.accuracies), default=0)
         return "\n".join(
-            f"{name:<{width}}  {self.mean(name):7.2%}  from {min(self._of(name)):.2%} to {max(self._of(name)):.2%}"
-            for name in self.ranking()
+            f"{name:<{width}}  {percent(self.mean(name), 2):>8}  from {percent(min(of), 2)} to {percent(max(of), 2)}"
+            for name, of in ((name, self._of(name)) for name in self.ranking())
         )
 
     def plot(self, title: str = "", ax: Axes | None = None) -> Figure:
@@ -167,7 +168,7 @@ def compare(
             result.accuracies[candidate.name].append(accuracy)
             result.histories[candidate.name].append(history)
             if progress:
-                print(f"seed {seed}  {candidate.name:<14} {accuracy:.2%}")
+                print(f"seed {seed}  {candidate.name:<14} {percent(accuracy, 2)}")
     return result
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_utils.base.modules import device_of, evaluating
+from course_utils.base.words import percent
 from course_utils.training.guards import require_labels
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -24,7 +25,7 @@ class Metrics:
     count: int
 
     def __str__(self) -> str:
-        return f"loss {self.loss:.3f}, accuracy {self.accuracy:.2%} of {self.count:,} pictures"
+        return f"loss {self.loss:.3f}, accuracy {percent(self.accuracy, 2)} of {self.count:,} pictures"
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from course_utils import data, diagnosis, pictures
 from course_utils.base.modules import device_of
+from course_utils.base.words import percent
 from course_utils.widgets import controls
 from course_utils.widgets.exploration import Canvas, Exploration, Twin
 from course_utils.widgets.live_training import LiveTraining
@@ -141,7 +142,7 @@ def grad_cam(
             "layer": controls.choice("layer", list(layers), layers[-1]),
         },
         describe=lambda asked: (
-            f"The network gives {asked.name} a probability of {asked.cam.probability:.1%}. {asked.cam.layer} has "
+            f"The network gives {asked.name} a probability of {percent(asked.cam.probability)}. {asked.cam.layer} has "
             f"{asked.cam.heat.shape[0]} × {asked.cam.heat.shape[1]} fields; bright ones speak for {asked.name}."
         ),
         twin=Twin(

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from course_utils import acceleration, figures
 from course_utils.acceleration import Memory, TorchDevice
+from course_utils.base.words import percent
 from course_utils.models.sprint import SprintNet
 from course_utils.widgets import controls
 from course_utils.widgets.exploration import Canvas, Exploration, Twin
@@ -185,9 +186,9 @@ def where_time_goes(*ladders: acceleration.Ladder) -> Exploration:
         twin=Twin(
             [{"first": first, "second": second} for first, second in pairs],
             columns=1,
-            title=f"Forward and backward take at least {passes:.0%} of the time ({device}, {climbed.date})",
+            title=f"Forward and backward take at least {percent(passes, 0)} of the time ({device}, {climbed.date})",
             alt=f"Bars for {len(measured)} rungs measured on {device} on {climbed.date}: the milliseconds of a batch "
-            f"for data, forward, backward and update. Forward and backward take at least {passes:.0%} of it.",
+            f"for data, forward, backward and update. Forward and backward take at least {percent(passes, 0)} of it.",
             size=(7.6, 1.9),
         ),
         size=(7.6, 2.3),
@@ -204,7 +205,7 @@ def compared_in_words(pair: Compared) -> str:
         longest = max(row.parts, key=lambda part: row.parts[part])
         total = sum(row.parts.values())
         parts.append(
-            f"{name} takes {total:,.1f} ms a batch, {row.parts[longest] / total:.0%} of it for {longest} "
+            f"{name} takes {total:,.1f} ms a batch, {percent(row.parts[longest] / total, 0)} of it for {longest} "
             f"({row.device}, {date})."
         )
     return " ".join(parts)

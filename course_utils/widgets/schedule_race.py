@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from course_utils import figures, learning_rate
+from course_utils.base.words import percent
 from course_utils.learning_rate.schedules import Maker
 from course_utils.widgets import controls
 from course_utils.widgets.exploration import Canvas
@@ -168,7 +169,7 @@ def told(lanes: Mapping[str, Lane], steps: int) -> str:
         return f"Your schedule goes from {low:.2g} to {high:.2g}, one-cycle up to {max(lanes[ONE_CYCLE].planned):.2g}."
     text = f"{done} of {steps} steps: your loss {own.smoothed()[-1]:.2f}, one-cycle's {cycle.smoothed()[-1]:.2f}"
     if own.checks and cycle.checks:
-        text += f"; on validation {own.checks[-1][1]:.1%} and {cycle.checks[-1][1]:.1%}"
+        text += f"; on validation {percent(own.checks[-1][1])} and {percent(cycle.checks[-1][1])}"
     return text + "."
 
 

@@ -16,7 +16,8 @@ addEventListener("DOMContentLoaded", () => {
 // A link to a folded section opens it.
 function unfold() {
   const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  const fold = target && (target.closest("details") || target.querySelector(":scope > details.deeper"));
+  const section = target && (target.tagName === "SECTION" ? target : target.parentElement); // or a second name in it
+  const fold = target && (target.closest("details") || section.querySelector(":scope > details.deeper"));
   if (fold) fold.open = true;
 }
 addEventListener("load", unfold);

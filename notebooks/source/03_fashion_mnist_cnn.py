@@ -81,13 +81,14 @@
 # %% tags=["hide-input"]
 try:
     from course_utils import environment
-except ImportError:  # on Colab, for example: install the course, and replace nothing
+except ImportError:  # as on Colab: install the course, and replace nothing
     import importlib
     import subprocess
     import sys
 
-    course = "git+https://github.com/pixels-to-predictions/pixels-to-predictions"
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", course], check=True)
+    url = "git+https://github.com/pixels-to-predictions/pixels-to-predictions"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+    subprocess.run([*pip, url], check=True)
     importlib.invalidate_caches()
     from course_utils import environment
 environment.prepare()  # installs what else is missing, and says so

@@ -76,13 +76,14 @@
 # %% tags=["hide-input"]
 try:
     from course_utils import environment
-except ImportError:  # on Colab, for example: install the course, and replace nothing
+except ImportError:  # as on Colab: install the course, and replace nothing
     import importlib
     import subprocess
     import sys
 
-    course = "git+https://github.com/pixels-to-predictions/pixels-to-predictions"
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", course], check=True)
+    url = "git+https://github.com/pixels-to-predictions/pixels-to-predictions"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+    subprocess.run([*pip, url], check=True)
     importlib.invalidate_caches()
     from course_utils import environment
 environment.prepare()  # installs what else is missing, and says so
@@ -97,14 +98,25 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from course_utils import data, diagnosis, exercises, figures, models, pictures, profiles, results, training, widgets
+from course_utils import (
+    data,
+    diagnosis,
+    exercises,
+    figures,
+    models,
+    pictures,
+    profiles,
+    results,
+    training,
+    widgets,
+)
 from course_utils.errors import DataError
 
 # %% [markdown]
 # The settings worth changing. `None` means "as the profile says".
 
 # %% tags=["parameters"]
-profile = "auto"  # "quick" runs anywhere, "full" is meant for a GPU; "auto" chooses
+profile = "auto"  # "quick" runs anywhere, "full" is meant for a GPU
 seed = None  # start of the random numbers
 epochs = None  # how often the residual network sees every training picture
 batch_size = None  # pictures in one of its steps
@@ -113,14 +125,24 @@ pictures_used = None  # how many training pictures to use, at most
 test_used = None  # how many validation and how many test pictures, at most
 widths = None  # channels after its first convolution and after each stage
 early_pool = None  # halve the pictures right after the first convolution
-cutout = None  # side of the square painted over in training pictures; 0 for none
+cutout = None  # side of the square painted over; 0 for none
 runs = None  # how many networks to train, each from other random numbers
 
 # %% tags=["hide-input"]
 settings = profiles.load(
-    "04", profile, seed=seed, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
-    pictures_used=pictures_used, test_used=test_used, widths=widths, early_pool=early_pool, cutout=cutout, runs=runs,
-)  # fmt: skip
+    "04",
+    profile,
+    seed=seed,
+    epochs=epochs,
+    batch_size=batch_size,
+    learning_rate=learning_rate,
+    pictures_used=pictures_used,
+    test_used=test_used,
+    widths=widths,
+    early_pool=early_pool,
+    cutout=cutout,
+    runs=runs,
+)
 device = "cuda" if torch.cuda.is_available() else "cpu"
 print(f"The networks will live on: {device}")
 
@@ -141,12 +163,26 @@ cifar = data.load("cifar10", seed=settings.seed)
 cifar.train
 
 # %%
-train_part = cifar.train.take(at_most=settings.pictures_used, seed=settings.seed)
-validation_part = cifar.validation.take(at_most=settings.test_used, seed=settings.seed)
+train_part = cifar.train.take(
+    at_most=settings.pictures_used, seed=settings.seed
+)
+validation_part = cifar.validation.take(
+    at_most=settings.test_used, seed=settings.seed
+)
 classes = len(cifar.classes)
 for part in (train_part, validation_part):
-    print(f"{part.name:<11}", f"{len(part):>6,} pictures of", tuple(part.images.shape[1:]))
-results.record(data=cifar.source.description, training_pictures=len(train_part), guessing=1 / classes)
+    print(
+        f"{part.name:<11}",
+        f"{len(part):>6,} pictures of",
+        tuple(part.images.shape[1:]),
+    )
+
+# %% tags=["hide-input"]
+results.record(
+    data=cifar.source.description,
+    training_pictures=len(train_part),
+    guessing=1 / classes,
+)
 
 # %% [markdown]
 # **Predict first.** Someone guesses without looking. What accuracy will that give? And before you see a result: what
@@ -155,9 +191,19 @@ results.record(data=cifar.source.description, training_pictures=len(train_part),
 # %%
 samples = [cifar.train.of_class(name).images[:4] for name in cifar.classes]
 titles = [name if i == 0 else "" for name in cifar.classes for i in range(4)]
+
+# %% tags=["hide-input"]
 figures.show(
-    pictures.grid(torch.cat(samples), titles=titles, columns=8, title=f"{classes} classes, four pictures each"),
-    alt=f"Small colour pictures in rows of eight, four of each class: {', '.join(cifar.classes)}.",
+    pictures.grid(
+        torch.cat(samples),
+        titles=titles,
+        columns=8,
+        title=f"{classes} classes, four pictures each",
+    ),
+    alt=(
+        "Small colour pictures in rows of eight, four of each class:"
+        f" {', '.join(cifar.classes)}."
+    ),
     shareable=cifar.source.shareable,
 )
 
@@ -174,13 +220,19 @@ figures.show(
 # %%
 torch.manual_seed(settings.seed)
 classic = nn.Sequential(
-    nn.Conv2d(3, 6, 5), nn.ReLU(), nn.MaxPool2d(2),  # (N, 6, 14, 14)
-    nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),  # (N, 16, 5, 5)
+    nn.Conv2d(3, 6, 5),
+    nn.ReLU(),
+    nn.MaxPool2d(2),  # (N, 6, 14, 14)
+    nn.Conv2d(6, 16, 5),
+    nn.ReLU(),
+    nn.MaxPool2d(2),  # (N, 16, 5, 5)
     nn.Flatten(),  # (N, 400)
-    nn.Linear(16 * 5 * 5, 120), nn.ReLU(),
-    nn.Linear(120, 84), nn.ReLU(),
+    nn.Linear(16 * 5 * 5, 120),
+    nn.ReLU(),
+    nn.Linear(120, 84),
+    nn.ReLU(),
     nn.Linear(84, classes),
-)  # fmt: skip
+)
 print(models.shape_trace(classic, (1, 3, 32, 32)))
 
 # %% [markdown]
@@ -192,8 +244,10 @@ library = models.ClassicNet(classes)
 for ours, theirs in zip(classic.parameters(), library.parameters()):
     ours.data.copy_(theirs.data)
 images, labels = next(iter(data.batches(train_part, 64)))
-assert_close(classic(images), library(images))
 print(f"the same logits from {models.count_parameters(classic):,} parameters")
+
+# %% tags=["hide-input"]
+assert_close(classic(images), library(images))
 
 # %% [markdown]
 # Now train it as published: batches of 4, plain steps with a rate of 0.001 and momentum 0.9, two epochs. *Momentum*
@@ -204,11 +258,20 @@ print(f"the same logits from {models.count_parameters(classic):,} parameters")
 training.seed_everything(settings.seed)
 classic = models.ClassicNet(classes).to(device)
 few = train_part.take(at_most=6000, seed=settings.seed)
-few_batches = data.batches(few, 4, shuffle=True, seed=settings.seed, device=device)
+few_batches = data.batches(
+    few, 4, shuffle=True, seed=settings.seed, device=device
+)
 validation = data.batches(validation_part, 500, device=device)
 optimizer = torch.optim.SGD(classic.parameters(), lr=0.001, momentum=0.9)
-history = training.fit(classic, few_batches, validation, epochs=2, optimizer=optimizer)
-results.record(classic_validation=history.validation_accuracy[-1], classic_pictures=len(few))
+history = training.fit(
+    classic, few_batches, validation, epochs=2, optimizer=optimizer
+)
+
+# %% tags=["hide-input"]
+results.record(
+    classic_validation=history.validation_accuracy[-1],
+    classic_pictures=len(few),
+)
 assert history.train_loss[-1] < history.train_loss[0]
 
 # %% [markdown]
@@ -222,7 +285,10 @@ benchmark = results.benchmark("cifar10") or {}
 def show_recorded(side):
     if side in benchmark:
         run = benchmark[side]
-        print(f"{side}: {run['accuracy']:.1%} of the test pictures right after {run['epochs']} epochs")
+        print(
+            f"{side}: {figures.percent(run['accuracy'])} of the test pictures"
+            f" right after {run['epochs']} epochs"
+        )
 
 
 show_recorded("classic")
@@ -243,8 +309,13 @@ batch = images[:16] * 2 + 1  # (16, 3, 32, 32), with mean and spread of its own
 mean = batch.mean(dim=(0, 2, 3), keepdim=True)  # (1, 3, 1, 1)
 variance = batch.var(dim=(0, 2, 3), unbiased=False, keepdim=True)
 by_hand = (batch - mean) / (variance + norm.eps).sqrt()
+print(
+    "training: the batch's own mean",
+    [round(x, 2) for x in mean.flatten().tolist()],
+)
+
+# %% tags=["hide-input"]
 assert_close(norm.train()(batch), by_hand)
-print("training: the batch's own mean", [round(x, 2) for x in mean.flatten().tolist()])
 
 # %% [markdown]
 # That pass also moved the running values one tenth of the way from where they began (mean 0, variance 1) to the
@@ -252,12 +323,24 @@ print("training: the batch's own mean", [round(x, 2) for x in mean.flatten().tol
 
 # %%
 kept_mean = 0.9 * torch.zeros(3) + 0.1 * mean.flatten()
-kept_variance = 0.9 * torch.ones(3) + 0.1 * batch.var(dim=(0, 2, 3))  # here with n − 1 in the divisor
+# here with n − 1 in the divisor
+kept_variance = 0.9 * torch.ones(3) + 0.1 * batch.var(dim=(0, 2, 3))
+
+# %% tags=["hide-input"]
 assert_close(norm.running_mean, kept_mean)
 assert_close(norm.running_var, kept_variance)
-by_hand = (batch - kept_mean.view(1, 3, 1, 1)) / (kept_variance.view(1, 3, 1, 1) + norm.eps).sqrt()
+
+# %%
+by_hand = (batch - kept_mean.view(1, 3, 1, 1)) / (
+    kept_variance.view(1, 3, 1, 1) + norm.eps
+).sqrt()
+print(
+    "evaluation: the running mean   ",
+    [round(x, 2) for x in norm.running_mean.tolist()],
+)
+
+# %% tags=["hide-input"]
 assert_close(norm.eval()(batch), by_hand)
-print("evaluation: the running mean   ", [round(x, 2) for x in norm.running_mean.tolist()])
 
 # %% [markdown]
 # After many batches the running values are close to those of all training pictures. (They start at 0 and 1, so after
@@ -272,11 +355,30 @@ net = models.ResidualNet((8, 16, 32), classes=classes)
 one, company_a, company_b = images[:1], images[1:8], images[8:15]
 net.train()
 with torch.no_grad():
-    difference = (net(torch.cat([one, company_a]))[0] - net(torch.cat([one, company_b]))[0]).abs().max()
+    difference = (
+        (
+            net(torch.cat([one, company_a]))[0]
+            - net(torch.cat([one, company_b]))[0]
+        )
+        .abs()
+        .max()
+    )
 net.eval()
 with torch.inference_mode():
-    quiet = (net(torch.cat([one, company_a]))[0] - net(torch.cat([one, company_b]))[0]).abs().max()
-print(f"in training mode its logits differ by up to {difference:.3f}, in evaluation mode by {quiet:.1e}")
+    quiet = (
+        (
+            net(torch.cat([one, company_a]))[0]
+            - net(torch.cat([one, company_b]))[0]
+        )
+        .abs()
+        .max()
+    )
+print(
+    f"in training mode its logits differ by up to {difference:.3f}, in"
+    f" evaluation mode by {quiet:.1e}"
+)
+
+# %% tags=["hide-input"]
 assert difference > 1e-3 > 10 * quiet
 
 # %% [markdown]
@@ -287,7 +389,9 @@ assert difference > 1e-3 > 10 * quiet
 
 # %%
 try:
-    nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(3)).train()(images[:1])
+    nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(3)).train()(
+        images[:1]
+    )
 except ValueError as error:
     print(type(error).__name__, "-", error)
 
@@ -305,13 +409,20 @@ except ValueError as error:
 
 # %%
 def conv_norm_relu(inputs, outputs):
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+    )
 
 
 class Around(nn.Module):
     def __init__(self, channels):
         super().__init__()
-        self.layers = nn.Sequential(conv_norm_relu(channels, channels), conv_norm_relu(channels, channels))
+        self.layers = nn.Sequential(
+            conv_norm_relu(channels, channels),
+            conv_norm_relu(channels, channels),
+        )
 
     def forward(self, x):
         return x + self.layers(x)
@@ -321,8 +432,10 @@ class Around(nn.Module):
 mine, library = Around(8), models.ResidualBlock(8)
 library.load_state_dict(mine.state_dict())
 maps = torch.randn(4, 8, 16, 16)
-assert_close(mine(maps), library(maps))
 print("the same answer as models.ResidualBlock")
+
+# %% tags=["hide-input"]
+assert_close(mine(maps), library(maps))
 
 # %% [markdown]
 # **Predict first.** Set the scale of the last normalisation to 0. What does the block do then? And what if it had no
@@ -331,8 +444,13 @@ print("the same answer as models.ResidualBlock")
 # %%
 with torch.no_grad():
     mine.layers[1][1].weight.zero_()
+print(
+    "with the way around: exactly what came in; without it:",
+    mine.layers(maps).abs().max().item(),
+)
+
+# %% tags=["hide-input"]
 assert torch.equal(mine(maps), maps)
-print("with the way around: exactly what came in; without it:", mine.layers(maps).abs().max().item())
 
 # %% [markdown]
 # With it, the block passes everything on, and the layers only have to learn a *correction*. Without it, nothing
@@ -351,7 +469,12 @@ def slope_at_the_start(around, layers=40):
     return start.grad.norm().item()
 
 
-print(f"without a way around {slope_at_the_start(False):.0e}, with it {slope_at_the_start(True):.0e}")
+print(
+    f"without a way around {slope_at_the_start(False):.0e}, with it"
+    f" {slope_at_the_start(True):.0e}"
+)
+
+# %% tags=["hide-input"]
 assert slope_at_the_start(True) > 1e3 * slope_at_the_start(False)
 
 # %% [markdown]
@@ -368,9 +491,13 @@ assert slope_at_the_start(True) > 1e3 * slope_at_the_start(False)
 class OurNet(nn.Module):
     def __init__(self, widths=(16, 32, 64)):
         super().__init__()
-        self.stem = models.block(3, widths[0])  # lesson 3's: convolution, pool, normalise, ReLU
+        # lesson 3's: convolution, pool, normalise, ReLU
+        self.stem = models.block(3, widths[0])
         self.stages = nn.Sequential(
-            *[nn.Sequential(models.block(a, b), Around(b)) for a, b in itertools.pairwise(widths)]
+            *[
+                nn.Sequential(models.block(a, b), Around(b))
+                for a, b in itertools.pairwise(widths)
+            ]
         )
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.classifier = nn.Linear(widths[-1], classes)
@@ -382,7 +509,11 @@ class OurNet(nn.Module):
 # %%
 ours, library = OurNet(), models.ResidualNet((16, 32, 64), classes=classes)
 library.load_state_dict(ours.state_dict())
+
+# %% tags=["hide-input"]
 assert_close(ours.eval()(images), library.eval()(images))
+
+# %%
 big = models.ResidualNet((64, 128, 256, 512), early_pool=False, classes=classes)
 for net in (library, big):
     print(
@@ -407,12 +538,19 @@ shifted = padded[:, 6:38, 1:33]  # begin at row 6, column 1 instead of 4, 4
 mirrored = cat.flip(2)
 covered = cat.clone()
 covered[:, 10:18, 18:26] = 128
+
+# %% tags=["hide-input"]
 figures.show(
     pictures.grid(
-        [cat, shifted, mirrored, covered, cat.flip(1)], ["as it is", "crop", "flip", "cutout", "upside down"], 5
+        [cat, shifted, mirrored, covered, cat.flip(1)],
+        ["as it is", "crop", "flip", "cutout", "upside down"],
+        5,
     ),
-    alt="A small picture of a cat's face five times: as it is, shifted with black edges, mirrored, with a grey square "
-    "over a part of it, and upside down.",
+    alt=(
+        "A small picture of a cat's face five times: as it is, shifted with"
+        " black edges, mirrored, with a grey square over a part of it, and"
+        " upside down."
+    ),
 )
 
 # %% [markdown]
@@ -423,10 +561,14 @@ figures.show(
 #
 # `data.Augment` makes the same changes with a whole batch at once:
 
-# %%
+# %% tags=["hide-input"]
 assert torch.equal(data.crop(cat[None], torch.tensor([[6, 1]]), 4)[0], shifted)
 assert torch.equal(data.hflip(cat[None], torch.tensor([True]))[0], mirrored)
-assert torch.equal(data.cutout(cat[None], torch.tensor([[14, 22]]), 8, 128)[0], covered)
+assert torch.equal(
+    data.cutout(cat[None], torch.tensor([[14, 22]]), 8, 128)[0], covered
+)
+
+# %%
 augment = data.Augment(crop=4, flip=True, cutout=settings.cutout)
 print("in this lesson:", augment)
 
@@ -446,11 +588,18 @@ widgets.lesson4.augmentation(cat)
 # validation batches. Watch the accuracy of the *same* network on the *same* pictures:
 
 # %%
-wrong_batches = data.batches(validation_part, 500, augment=data.Augment(crop=8, flip=True, cutout=12), device=device)
+wrong_batches = data.batches(
+    validation_part,
+    500,
+    augment=data.Augment(crop=8, flip=True, cutout=12),
+    device=device,
+)
 augmented = [training.evaluate(classic, wrong_batches).loss for _ in range(3)]
 plain = [training.evaluate(classic, validation).loss for _ in range(3)]
 print("augmented:", [f"{loss:.4f}" for loss in augmented])
 print("plain:    ", [f"{loss:.4f}" for loss in plain])
+
+# %% tags=["hide-input"]
 assert len(set(augmented)) == 3 and len(set(plain)) == 1
 
 # %% [markdown]
@@ -465,32 +614,57 @@ assert len(set(augmented)) == 3 and len(set(plain)) == 1
 
 # %%
 heart_part = train_part.take(500, seed=settings.seed)
-heart_validation = data.batches(validation_part.take(at_most=1000, seed=settings.seed), 500, device=device)
+heart_validation = data.batches(
+    validation_part.take(at_most=1000, seed=settings.seed), 500, device=device
+)
 
 
 def learn(augment, epochs=20):
     training.seed_everything(settings.seed)
     net = models.ResidualNet((16, 32, 64), classes=classes).to(device)
-    batches = data.batches(heart_part, 50, shuffle=True, augment=augment, seed=settings.seed, device=device)
+    batches = data.batches(
+        heart_part,
+        50,
+        shuffle=True,
+        augment=augment,
+        seed=settings.seed,
+        device=device,
+    )
     optimizer = torch.optim.AdamW(net.parameters(), lr=0.003)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.003, total_steps=epochs * len(batches))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 0.003, total_steps=epochs * len(batches)
+    )
     return training.fit(
-        net, batches, heart_validation, epochs=epochs, optimizer=optimizer, scheduler=schedule, progress=False
+        net,
+        batches,
+        heart_validation,
+        epochs=epochs,
+        optimizer=optimizer,
+        scheduler=schedule,
+        progress=False,
     )
 
 
 by_heart = learn(augment=None)
 changed = learn(augment=data.Augment(crop=4, flip=True, cutout=8))
 
-# %%
+# %% tags=["hide-input"]
 figures.show(
     by_heart.plot(),
-    alt="Two charts over the epochs without augmentation. Training loss falls to nearly 0 and training accuracy "
-    f"rises to {by_heart.train_accuracy[-1]:.0%}, while validation accuracy ends at "
-    f"{by_heart.validation_accuracy[-1]:.0%}.",
+    alt=(
+        "Two charts over the epochs without augmentation. Training loss falls"
+        " to nearly 0 and training accuracy rises to"
+        f" {figures.percent(by_heart.train_accuracy[-1], 0)}, while validation"
+        " accuracy ends at"
+        f" {figures.percent(by_heart.validation_accuracy[-1], 0)}."
+    ),
 )
+
+# %%
 gap = by_heart.train_accuracy[-1] - by_heart.validation_accuracy[-1]
 changed_gap = changed.train_accuracy[-1] - changed.validation_accuracy[-1]
+
+# %% tags=["hide-input"]
 results.record(
     heart_pictures=len(heart_part),
     heart_epochs=by_heart.epochs,
@@ -520,13 +694,23 @@ assert by_heart.train_accuracy[-1] > 0.9 and gap > 0
 # %%
 training.seed_everything(settings.seed)
 net = models.ResidualNet((16, 32, 64), classes=classes).to(device)
-batches = data.batches(heart_part, 50, shuffle=True, seed=settings.seed, device=device)
+batches = data.batches(
+    heart_part, 50, shuffle=True, seed=settings.seed, device=device
+)
 optimizer = torch.optim.AdamW(net.parameters(), lr=0.003)
-history = training.fit(net, batches, heart_validation, epochs=30, optimizer=optimizer, patience=3)
+history = training.fit(
+    net, batches, heart_validation, epochs=30, optimizer=optimizer, patience=3
+)
 best = max(history.validation_accuracy)
+
+# %% tags=["hide-input"]
 assert training.evaluate(net, heart_validation).accuracy == best
 assert history.best_epoch == history.validation_accuracy.index(best) + 1
-results.record(stopped_after=history.epochs, best_epoch=history.best_epoch, best_validation=best)
+results.record(
+    stopped_after=history.epochs,
+    best_epoch=history.best_epoch,
+    best_validation=best,
+)
 
 # %% [markdown]
 # It ended after {{stopped_after}} of at most 30 epochs and kept epoch {{best_epoch}}, with {{best_validation:.1%}}.
@@ -546,25 +730,42 @@ folder = Path(tempfile.mkdtemp())
 def short_run(checkpoint, interrupt_after=None):
     training.seed_everything(5)
     net = models.ResidualNet((8, 16), classes=classes)
-    batches = data.batches(heart_part, 100, shuffle=True, augment=data.Augment(crop=4, flip=True))
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, nesterov=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=4 * len(batches))
-    training.fit(net, batches, epochs=interrupt_after or 4, optimizer=optimizer, scheduler=schedule,
-                 checkpoint=checkpoint, progress=False)  # fmt: skip
+    batches = data.batches(
+        heart_part, 100, shuffle=True, augment=data.Augment(crop=4, flip=True)
+    )
+    optimizer = torch.optim.SGD(
+        net.parameters(), lr=0.1, momentum=0.9, nesterov=True
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 0.1, total_steps=4 * len(batches)
+    )
+    training.fit(
+        net,
+        batches,
+        epochs=interrupt_after or 4,
+        optimizer=optimizer,
+        scheduler=schedule,
+        checkpoint=checkpoint,
+        progress=False,
+    )
     return net.state_dict()
 
 
 whole = short_run(folder / "whole.pt")
 short_run(folder / "cut.pt", interrupt_after=2)  # here the power goes off …
 resumed = short_run(folder / "cut.pt")  # … and the run goes on from the file
-assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 print(f"{len(whole)} tensors, bit for bit the same")
+
+# %% tags=["hide-input"]
+assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 # %% [markdown]
 # What if only the weights had been saved? The optimizer would have forgotten its momentum and the schedule its place:
 
 # %%
-training.save_weights(models.ResidualNet((8, 16), classes=classes), folder / "weights.pt")
+training.save_weights(
+    models.ResidualNet((8, 16), classes=classes), folder / "weights.pt"
+)
 try:
     short_run(folder / "weights.pt")
 except DataError as error:
@@ -582,8 +783,10 @@ except DataError as error:
 logits, truth = torch.tensor([[3.0, 0.5, -1.0]]), torch.tensor([0])
 minus_log = -logits.log_softmax(dim=1)
 by_hand = 0.9 * minus_log[0, 0] + 0.1 * minus_log.mean()
-assert_close(by_hand, F.cross_entropy(logits, truth, label_smoothing=0.1))
 print(f"plain loss {minus_log[0, 0]:.3f}, smoothed {by_hand:.3f}")
+
+# %% tags=["hide-input"]
+assert_close(by_hand, F.cross_entropy(logits, truth, label_smoothing=0.1))
 
 # %% [markdown]
 # **Predict first.** What will the validation accuracy be, with {{training_pictures:,}} training pictures and
@@ -593,29 +796,54 @@ print(f"plain loss {minus_log[0, 0]:.3f}, smoothed {by_hand:.3f}")
 # %%
 def train_a_network(seed):
     training.seed_everything(seed)
-    net = models.ResidualNet(settings.widths, early_pool=settings.early_pool, classes=classes)
+    net = models.ResidualNet(
+        settings.widths, early_pool=settings.early_pool, classes=classes
+    )
     net = net.to(device, memory_format=torch.channels_last)
     common = {"seed": seed, "device": device, "channels_last": True}
-    batches = data.batches(train_part, settings.batch_size, shuffle=True, augment=augment, drop_last=True, **common)
+    batches = data.batches(
+        train_part,
+        settings.batch_size,
+        shuffle=True,
+        augment=augment,
+        drop_last=True,
+        **common,
+    )
     rate = settings.learning_rate
-    optimizer = torch.optim.SGD(net.parameters(), lr=rate, momentum=0.9, nesterov=True, weight_decay=5e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=settings.epochs * len(batches))
+    optimizer = torch.optim.SGD(
+        net.parameters(),
+        lr=rate,
+        momentum=0.9,
+        nesterov=True,
+        weight_decay=5e-4,
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, rate, total_steps=settings.epochs * len(batches)
+    )
     history = training.fit(
-        net, batches, data.batches(validation_part, 500, **common), epochs=settings.epochs, optimizer=optimizer,
-        scheduler=schedule, loss=functools.partial(F.cross_entropy, label_smoothing=0.1),
+        net,
+        batches,
+        data.batches(validation_part, 500, **common),
+        epochs=settings.epochs,
+        optimizer=optimizer,
+        scheduler=schedule,
+        loss=functools.partial(F.cross_entropy, label_smoothing=0.1),
         autocast=torch.bfloat16 if device == "cuda" else None,
-    )  # fmt: skip
+    )
     return net, history
 
 
 trained = [train_a_network(settings.seed + run) for run in range(settings.runs)]
 model, history = trained[0]
 
-# %%
+# %% tags=["hide-input"]
 figures.show(
     history.plot(),
-    alt="Two charts over the epochs, training beside validation: the losses fall over the run, the accuracies rise, "
-    "and the best validation accuracy is circled.",
+    alt=(
+        "Two charts over the epochs, training beside validation: the losses"
+        " fall over the run, the accuracies rise, and the best validation"
+        " accuracy is circled."
+    ),
 )
 results.record(
     epochs=history.epochs,
@@ -637,7 +865,12 @@ assert history.train_loss[-1] < history.train_loss[0]
 torch.manual_seed(settings.seed)
 widgets.lesson4.LiveTraining(
     models.ResidualNet((8, 16, 32), classes=classes),
-    data.batches(train_part.take(at_most=2000, seed=settings.seed), 64, shuffle=True, seed=settings.seed),
+    data.batches(
+        train_part.take(at_most=2000, seed=settings.seed),
+        64,
+        shuffle=True,
+        seed=settings.seed,
+    ),
     data.batches(validation_part.take(at_most=300, seed=settings.seed), 300),
     compared_steps=40,
 )
@@ -653,15 +886,29 @@ widgets.lesson4.LiveTraining(
 # %%
 test_part = cifar.test.take(at_most=settings.test_used, seed=settings.seed)
 test_batches = data.batches(test_part, 500, device=device, channels_last=True)
-accuracies = [training.evaluate(net, test_batches).accuracy for net, _ in trained]
+accuracies = [
+    training.evaluate(net, test_batches).accuracy for net, _ in trained
+]
+
+# %% tags=["hide-input"]
 results.record(
     test_accuracy=sum(accuracies) / len(accuracies),
     test_worst=min(accuracies),
     test_pictures=len(test_part),
     runs=len(trained),
 )
-enough = 0.88 if len(train_part) >= 40_000 and settings.epochs >= 15 else 1.5 / classes
-assert min(accuracies) > enough, f"expected more than {enough:.1%}; did a setting change a lot?"
+
+# %%
+enough = (
+    0.88
+    if len(train_part) >= 40_000 and settings.epochs >= 15
+    else 1.5 / classes
+)
+
+# %% tags=["hide-input"]
+assert min(accuracies) > enough, (
+    f"expected more than {figures.percent(enough)}; did a setting change a lot?"
+)
 
 # %% [markdown]
 # {{test_accuracy:.1%}} of {{test_pictures:,}} test pictures, after {{epochs}} epochs of {{training_pictures:,}}
@@ -683,17 +930,33 @@ for side in ("classic", "ours_short", "ours"):
 # %%
 answers = training.predict(model, test_batches)
 by_class = diagnosis.per_class(answers, cifar.classes)
+
+# %% tags=["hide-input"]
 figures.show(
     by_class.plot(),
-    alt=f"Horizontal bars with the accuracy of each class, the best on top; {by_class.worst} has the shortest.",
+    alt=(
+        "Horizontal bars with the accuracy of each class, the best on top;"
+        f" {by_class.worst} has the shortest."
+    ),
 )
-for truth, guess, count in diagnosis.confusion_matrix(answers, cifar.classes).worst_pairs(3):
+
+# %%
+for truth, guess, count in diagnosis.confusion_matrix(
+    answers, cifar.classes
+).worst_pairs(3):
     print(f"{truth} taken for {guess}: {count} times")
-first, second, times = diagnosis.confusion_matrix(answers, cifar.classes).worst_pairs(1)[0]
+first, second, times = diagnosis.confusion_matrix(
+    answers, cifar.classes
+).worst_pairs(1)[0]
+
+# %% tags=["hide-input"]
 results.record(
-    worst_class=by_class.worst, worst_accuracy=by_class.accuracy.min(),
-    confused_truth=first, confused_guess=second, confused_times=times,
-)  # fmt: skip
+    worst_class=by_class.worst,
+    worst_accuracy=by_class.accuracy.min(),
+    confused_truth=first,
+    confused_guess=second,
+    confused_times=times,
+)
 
 # %% [markdown]
 # The hardest class is {{worst_class}}, {{worst_accuracy:.0%}} right, and the most frequent mistake is
@@ -704,20 +967,37 @@ results.record(
 # Photographs from elsewhere, made as small as the pictures of the set. **Predict first.** Which class will each get?
 
 # %%
-unseen = {name: pictures.photograph(name) for name in ("cat", "raccoon", "coffee", "astronaut")}
+unseen = {
+    name: pictures.photograph(name)
+    for name in ("cat", "raccoon", "coffee", "astronaut")
+}
 small = []
 for picture in unseen.values():
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    small.append(pictures.to_tensor(picture.crop((left, top, left + side, top + side)).resize((32, 32))))
+    small.append(
+        pictures.to_tensor(
+            picture.crop((left, top, left + side, top + side)).resize((32, 32))
+        )
+    )
 small = torch.stack(small)  # (4, 3, 32, 32), uint8
-normal = pictures.normalise(pictures.to_float(small), train_part.mean, train_part.std).to(device)
+normal = pictures.normalise(
+    pictures.to_float(small), train_part.mean, train_part.std
+).to(device)
 with torch.inference_mode():
     sure, guess = model.eval()(normal).softmax(dim=1).max(dim=1)
-captions = [f"{name}\n→ {cifar.classes[g]}, {s:.0%}" for name, g, s in zip(unseen, guess.tolist(), sure.tolist())]
+captions = [
+    f"{name}\n→ {cifar.classes[g]}, {figures.percent(s, 0)}"
+    for name, g, s in zip(unseen, guess.tolist(), sure.tolist())
+]
+
+# %% tags=["hide-input"]
 figures.show(
     pictures.grid(small, captions, 4),
-    alt=f"Four small photographs with the network's guesses: {'; '.join(captions)}.".replace("\n", " "),
+    alt=(
+        "Four small photographs with the network's guesses:"
+        f" {'; '.join(captions)}.".replace("\n", " ")
+    ),
 )
 
 # %% [markdown]
@@ -733,20 +1013,27 @@ figures.show(
 # decomposition find the directions in which it is longest.
 
 # %%
-features, labels = diagnosis.layer_outputs(model, test_batches, "pool")  # (N, D)
+# (N, D)
+features, labels = diagnosis.layer_outputs(model, test_batches, "pool")
 centred = features - features.mean(dim=0)
 _, strengths, directions = torch.linalg.svd(centred, full_matrices=False)
 flat = centred @ directions[:2].T  # (N, 2)
 share = strengths[:2].square().sum() / strengths.square().sum()
 projection = diagnosis.pca(features)
-assert_close(projection.points.abs(), flat.abs(), rtol=1e-3, atol=1e-3)  # a direction may point either way
+
+# %% tags=["hide-input"]
+# a direction may point either way
+assert_close(projection.points.abs(), flat.abs(), rtol=1e-3, atol=1e-3)
 results.record(features=features.shape[1], two_directions=share)
 
-# %%
+# %% tags=["hide-input"]
 figures.show(
     projection.plot(labels, cifar.classes),
-    alt="Test pictures as points along the two widest directions of their features, coloured by class. "
-    "Points of a class gather, and the classes overlap.",
+    alt=(
+        "Test pictures as points along the two widest directions of their"
+        " features, coloured by class. Points of a class gather, and the"
+        " classes overlap."
+    ),
 )
 
 # %% [markdown]
@@ -765,7 +1052,8 @@ figures.show(
 # %%
 picture = normal[:1]  # the cat
 model.eval()
-maps = model.stages(model.stem(picture)).detach().requires_grad_()  # (1, channels, h, w)
+# (1, channels, h, w)
+maps = model.stages(model.stem(picture)).detach().requires_grad_()
 logits = model.classifier(model.pool(maps))
 target = logits.argmax().item()
 logits[0, target].backward()
@@ -775,12 +1063,17 @@ heat = heat / heat.max().clamp(min=1e-12)
 
 # %%
 found = diagnosis.grad_cam(model, picture, "stages")
+
+# %% tags=["hide-input"]
 assert found.target == target
 assert_close(found.heat, heat.cpu(), rtol=1e-3, atol=1e-4)
 figures.show(
     found.plot(small[0], cifar.classes[target]),
-    alt=f"The small cat twice: as it is, and dark except where it speaks for {cifar.classes[target]} in the eyes of "
-    "the network, an area of a few coarse fields.",
+    alt=(
+        "The small cat twice: as it is, and dark except where it speaks for"
+        f" {cifar.classes[target]} in the eyes of the network, an area of a few"
+        " coarse fields."
+    ),
 )
 
 # %% [markdown]
@@ -789,8 +1082,18 @@ figures.show(
 
 # %%
 fields = maps.shape[2] * maps.shape[3]
-assert_close(weights, model.classifier.weight[target].detach() / fields, rtol=1e-3, atol=1e-6)
-print(f"{len(weights)} maps of {maps.shape[2]} × {maps.shape[3]}: weights read off without any slope")
+print(
+    f"{len(weights)} maps of {maps.shape[2]} × {maps.shape[3]}: weights read"
+    " off without any slope"
+)
+
+# %% tags=["hide-input"]
+assert_close(
+    weights,
+    model.classifier.weight[target].detach() / fields,
+    rtol=1e-3,
+    atol=1e-6,
+)
 
 # %% [markdown]
 # ## Explore the heat
@@ -798,7 +1101,9 @@ print(f"{len(weights)} maps of {maps.shape[2]} × {maps.shape[3]}: weights read 
 # Choose a class and a layer. The picture stays the same; what speaks for *another* class is elsewhere.
 
 # %%
-widgets.lesson4.grad_cam(model, small[0], cifar.classes, train_part.mean, train_part.std)
+widgets.lesson4.grad_cam(
+    model, small[0], cifar.classes, train_part.mean, train_part.std
+)
 
 # %% [markdown]
 # Earlier layers have more fields and see smaller parts; the last one is coarse. Read such pictures with care: they
@@ -811,12 +1116,20 @@ widgets.lesson4.grad_cam(model, small[0], cifar.classes, train_part.mean, train_
 
 # %%
 wrong = diagnosis.mistakes(answers, test_part.images, cifar.classes, n=12)
+
+# %% tags=["hide-input"]
 figures.show(
     wrong.plot(),
-    alt="Test pictures that the network got wrong, each with its true class, the guess, and the network's probability.",
+    alt=(
+        "Test pictures that the network got wrong, each with its true class,"
+        " the guess, and the network's probability."
+    ),
     shareable=cifar.source.shareable,
 )
-results.record(mistakes=int((answers.guesses != answers.labels).sum()), surest_mistake=wrong.confidence.max())
+results.record(
+    mistakes=int((answers.guesses != answers.labels).sum()),
+    surest_mistake=wrong.confidence.max(),
+)
 
 # %% [markdown]
 # {{mistakes}} mistakes, and the surest of them with {{surest_mistake:.0%}}. Ask of each: is the object cut off,
@@ -838,7 +1151,8 @@ def batch_norm(images, mean, variance, training, eps=1e-5): ...
 
 
 # %%
-# Stuck? exercises.lesson4.batch_norm.hint() helps a little, .solution() shows one way to do it
+# Stuck? exercises.lesson4.batch_norm.hint() helps a little,
+# .solution() shows one way to do it
 exercises.lesson4.batch_norm.check(batch_norm)
 
 # %% [markdown]
@@ -851,7 +1165,8 @@ def flip_some(images, chosen): ...
 
 
 # %%
-# Stuck? exercises.lesson4.flip_some.hint() helps a little, .solution() shows one way to do it
+# Stuck? exercises.lesson4.flip_some.hint() helps a little,
+# .solution() shows one way to do it
 exercises.lesson4.flip_some.check(flip_some)
 
 # %% [markdown]
@@ -864,7 +1179,8 @@ def paint_square(image, row, column, side, fill): ...
 
 
 # %%
-# Stuck? exercises.lesson4.paint_square.hint() helps a little, .solution() shows one way to do it
+# Stuck? exercises.lesson4.paint_square.hint() helps a little,
+# .solution() shows one way to do it
 exercises.lesson4.paint_square.check(paint_square)
 
 # %% [markdown]
@@ -878,7 +1194,8 @@ def best_epoch(accuracies, patience): ...
 
 
 # %%
-# Stuck? exercises.lesson4.best_epoch.hint() helps a little, .solution() shows one way to do it
+# Stuck? exercises.lesson4.best_epoch.hint() helps a little,
+# .solution() shows one way to do it
 exercises.lesson4.best_epoch.check(best_epoch)
 
 # %% [markdown]
@@ -891,7 +1208,8 @@ def smoothed_loss(logits, labels, smoothing): ...
 
 
 # %%
-# Stuck? exercises.lesson4.smoothed_loss.hint() helps a little, .solution() shows one way to do it
+# Stuck? exercises.lesson4.smoothed_loss.hint() helps a little,
+# .solution() shows one way to do it
 exercises.lesson4.smoothed_loss.check(smoothed_loss)
 
 # %% [markdown]
@@ -904,7 +1222,8 @@ def class_heat(maps, slopes): ...
 
 
 # %%
-# Stuck? exercises.lesson4.class_heat.hint() helps a little, .solution() shows one way to do it
+# Stuck? exercises.lesson4.class_heat.hint() helps a little,
+# .solution() shows one way to do it
 exercises.lesson4.class_heat.check(class_heat)
 
 # %% [markdown]

@@ -71,13 +71,14 @@
 # %% tags=["hide-input"]
 try:
     from course_utils import environment
-except ImportError:  # on Colab, for example: install the course, and replace nothing
+except ImportError:  # as on Colab: install the course, and replace nothing
     import importlib
     import subprocess
     import sys
 
-    course = "git+https://github.com/pixels-to-predictions/pixels-to-predictions"
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", course], check=True)
+    url = "git+https://github.com/pixels-to-predictions/pixels-to-predictions"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+    subprocess.run([*pip, url], check=True)
     importlib.invalidate_caches()
     from course_utils import environment
 environment.prepare()  # installs what else is missing, and says so
@@ -95,13 +96,23 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.testing import assert_close
 
-from course_utils import data, exercises, figures, learning_rate, models, profiles, results, training, widgets
+from course_utils import (
+    data,
+    exercises,
+    figures,
+    learning_rate,
+    models,
+    profiles,
+    results,
+    training,
+    widgets,
+)
 
 # %% [markdown]
 # The settings worth changing. `None` means "as the profile says".
 
 # %% tags=["parameters"]
-profile = "auto"  # "quick" runs anywhere, "full" uses all pictures; "auto" chooses
+profile = "auto"  # "quick" runs anywhere, "full" uses all pictures
 seed = None  # start of the random numbers
 pictures_used = None  # how many training pictures to use
 test_used = None  # how many validation and how many test pictures, at most
@@ -113,9 +124,17 @@ live_steps = None  # batches of each network in the race that you draw for
 
 # %% tags=["hide-input"]
 settings = profiles.load(
-    "06", profile, seed=seed, pictures_used=pictures_used, test_used=test_used, batch_size=batch_size,
-    test_steps=test_steps, epochs=epochs, runs=runs, live_steps=live_steps,
-)  # fmt: skip
+    "06",
+    profile,
+    seed=seed,
+    pictures_used=pictures_used,
+    test_used=test_used,
+    batch_size=batch_size,
+    test_steps=test_steps,
+    epochs=epochs,
+    runs=runs,
+    live_steps=live_steps,
+)
 device = "cuda" if torch.cuda.is_available() else "cpu"
 print(f"The networks will live on: {device}")
 
@@ -134,18 +153,30 @@ def height(x):
 for place in (-2.5, -1.5, 2.0):
     print(f"at x = {place:>4} the height is {height(torch.tensor(place)):.2f}")
 
-# %%
+# %% tags=["hide-input"]
 with figures.style():
     figure, ax = plt.subplots(figsize=(7, 2.6))
     x = torch.linspace(-4.5, 8.5, 500)
     ax.plot(x, height(x))
-    ax.plot(-2.5, height(torch.tensor(-2.5)), "o", color=figures.RED, label="we start here")
-    ax.set(xlabel="x", ylabel="height", title="Between the start and the bottom lies a trap")
+    ax.plot(
+        -2.5,
+        height(torch.tensor(-2.5)),
+        "o",
+        color=figures.RED,
+        label="we start here",
+    )
+    ax.set(
+        xlabel="x",
+        ylabel="height",
+        title="Between the start and the bottom lies a trap",
+    )
     ax.legend()
 figures.show(
     figure,
-    alt="A wide valley with its bottom at x = 2. In its left side, at x = −1.5, is a narrow dent. A dot on the left, "
-    "at x = −2.5, marks the start.",
+    alt=(
+        "A wide valley with its bottom at x = 2. In its left side, at x = −1.5,"
+        " is a narrow dent. A dot on the left, at x = −2.5, marks the start."
+    ),
 )
 
 # %% [markdown]
@@ -166,6 +197,8 @@ def walk(rate, start=-2.5, steps=60):
 
 for rate in (0.003, 0.03, 0.5, 9.5):
     print(f"rate {rate:>5}: x = {walk(rate):.4g}")
+
+# %% tags=["hide-input"]
 assert abs(walk(0.03) - (-1.5)) < 0.1 and abs(walk(0.5) - 2) < 0.1
 assert_close(walk(0.5), widgets.lesson6.walk(0.5, -2.5, 60).places[-1].item())
 
@@ -203,28 +236,61 @@ def curvature(x):
 
 trap_bottom = walk(0.03)
 wide, trap = curvature(2.0), curvature(trap_bottom)
-print(f"wide valley: c = {wide:.2f}, border {2 / wide:.2g}; trap: c = {trap:.0f}, border {2 / trap:.2g}")
-results.record(wide_curvature=wide, wide_border=2 / wide, trap_curvature=trap, trap_border=2 / trap)
+print(
+    f"wide valley: c = {wide:.2f}, border {2 / wide:.2g}; trap: c = {trap:.0f},"
+    f" border {2 / trap:.2g}"
+)
+
+# %% tags=["hide-input"]
+results.record(
+    wide_curvature=wide,
+    wide_border=2 / wide,
+    trap_curvature=trap,
+    trap_border=2 / trap,
+)
 
 # %% [markdown]
 # Now hold the formula against the walks themselves.
 
 # %%
 for rate in (0.055, 0.06, 0.09, 0.12, 0.125):
-    print(f"from −2.5 with rate {rate}: after 59 steps at {walk(rate, steps=59):.3f}, after 60 at {walk(rate):.3f}")
+    print(
+        f"from −2.5 with rate {rate}: after 59 steps at"
+        f" {walk(rate, steps=59):.3f}, after 60 at {walk(rate):.3f}"
+    )
+
+# %% tags=["hide-input"]
 assert abs(walk(0.055) - trap_bottom) < 1e-3 < abs(walk(0.06) - trap_bottom)
-assert all(abs(walk(rate, steps=n) + 1.5) < 0.5 for rate in (0.06, 0.09, 0.12) for n in (57, 58, 59, 60))
+assert all(
+    abs(walk(rate, steps=n) + 1.5) < 0.5
+    for rate in (0.06, 0.09, 0.12)
+    for n in (57, 58, 59, 60)
+)
 assert walk(0.125) > 0  # out of the trap
 
 # %%
 for rate in (1.0, 4.0, 7.0, 7.5):
-    leftmost = widgets.lesson6.walk(rate, start=6.0, steps=60).places.min().item()
+    leftmost = (
+        widgets.lesson6.walk(rate, start=6.0, steps=60).places.min().item()
+    )
     print(f"from 6 with rate {rate}: never left of {leftmost:.2f}")
-    assert (leftmost > -1.05) == (rate <= 7)  # further to the left the trap's wall is felt
+    # further to the left the trap's wall is felt
+    assert (leftmost > -1.05) == (rate <= 7)
 
 places = widgets.lesson6.walk(8.0, start=-2.5, steps=60).places.tolist()
-thrown = [(here, there) for here, there in itertools.pairwise(places) if abs(here + 1.5) < 0.5]
-print("from −2.5 with rate 8:", ", ".join(f"thrown from {here:.2f} to {there:.1f}" for here, there in thrown))
+thrown = [
+    (here, there)
+    for here, there in itertools.pairwise(places)
+    if abs(here + 1.5) < 0.5
+]
+print(
+    "from −2.5 with rate 8:",
+    ", ".join(
+        f"thrown from {here:.2f} to {there:.1f}" for here, there in thrown
+    ),
+)
+
+# %% tags=["hide-input"]
 assert any(there > 10 for here, there in thrown)
 
 # %% [markdown]
@@ -246,10 +312,17 @@ assert any(there > 10 for here, there in thrown)
 
 # %%
 clothes = data.load("fashion_mnist", seed=settings.seed)
-train_part = clothes.train.take(at_most=settings.pictures_used, seed=settings.seed)
-validation_part = clothes.validation.take(at_most=settings.test_used, seed=settings.seed)
+train_part = clothes.train.take(
+    at_most=settings.pictures_used, seed=settings.seed
+)
+validation_part = clothes.validation.take(
+    at_most=settings.test_used, seed=settings.seed
+)
 validation = data.batches(validation_part, 1000, device=device)
-print(f"{len(train_part):,} training and {len(validation_part):,} validation pictures")
+print(
+    f"{len(train_part):,} training and {len(validation_part):,} validation"
+    " pictures"
+)
 
 
 # %%
@@ -266,19 +339,34 @@ print(f"{models.count_parameters(model):,} parameters")
 
 # %%
 # Until the race, trainings are short.
-short_part = train_part.take(at_most=20 * settings.batch_size, seed=settings.seed)
+short_part = train_part.take(
+    at_most=20 * settings.batch_size, seed=settings.seed
+)
 
 
 def fresh(part=short_part):
     """A new network, its batches, and its optimizer: the same each time."""
     training.seed_everything(settings.seed)
     model = network()
-    batches = data.batches(part, settings.batch_size, shuffle=True, seed=settings.seed, device=device)
-    return model, batches, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    batches = data.batches(
+        part,
+        settings.batch_size,
+        shuffle=True,
+        seed=settings.seed,
+        device=device,
+    )
+    return (
+        model,
+        batches,
+        torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9),
+    )
 
 
 model, batches, optimizer = fresh()
-print(f"{len(short_part):,} pictures in {len(batches)} batches of up to {settings.batch_size}")
+print(
+    f"{len(short_part):,} pictures in {len(batches)} batches of up to"
+    f" {settings.batch_size}"
+)
 
 # %% [markdown]
 # Which rate suits it? We could train with 0.001, 0.01, 0.1 and 1, and wait four times. Or ask all rates in *one*
@@ -297,8 +385,13 @@ print(f"{len(short_part):,} pictures in {len(batches)} batches of up to {setting
 steps = settings.test_steps
 factor = (10 / 1e-8) ** (1 / (steps - 1))
 rates = [1e-8 * factor**i for i in range(steps)]
+print(
+    f"{steps} rates, each {factor:.3f} times the one before: {rates[0]:.0e},"
+    f" {rates[1]:.1e} … {rates[-1]:.0f}"
+)
+
+# %% tags=["hide-input"]
 assert_close(rates, learning_rate.geometric_rates(1e-8, 10, steps))
-print(f"{steps} rates, each {factor:.3f} times the one before: {rates[0]:.0e}, {rates[1]:.1e} … {rates[-1]:.0f}")
 
 # %% [markdown]
 # The loss of a single batch jumps up and down. So we smooth it: an average in which each new loss counts 2 %, and the
@@ -315,7 +408,9 @@ def smoothed(losses, beta=0.98):
     return result
 
 
-assert_close(smoothed([2.3, 2.3, 2.3]), [2.3, 2.3, 2.3])  # without the correction it would start at 0.046
+# %% tags=["hide-input"]
+# without the correction it would start at 0.046
+assert_close(smoothed([2.3, 2.3, 2.3]), [2.3, 2.3, 2.3])
 assert_close(smoothed([3.0, 1.0, 2.0]), learning_rate.smooth([3.0, 1.0, 2.0]))
 
 # %% [markdown]
@@ -363,17 +458,41 @@ def climb(model, batches, optimizer, rates):
 
 # %%
 losses = climb(model, batches, optimizer, rates)
+
+# %% tags=["hide-input"]
 with figures.style():
     figure, ax = plt.subplots(figsize=(7, 3))
-    ax.plot(rates[: len(losses)], losses, color=figures.SKY, linewidth=0.8, label="each batch")
-    ax.plot(rates[: len(losses)], smoothed(losses), color=figures.BLUE, label="smoothed")
-    ax.set(xscale="log", ylim=(0, 4), xlabel="learning rate", ylabel="training loss")
-    ax.set_title(f"Flat at {losses[0]:.1f}, then down, then up: {len(losses)} batches tell the story")
+    ax.plot(
+        rates[: len(losses)],
+        losses,
+        color=figures.SKY,
+        linewidth=0.8,
+        label="each batch",
+    )
+    ax.plot(
+        rates[: len(losses)],
+        smoothed(losses),
+        color=figures.BLUE,
+        label="smoothed",
+    )
+    ax.set(
+        xscale="log",
+        ylim=(0, 4),
+        xlabel="learning rate",
+        ylabel="training loss",
+    )
+    ax.set_title(
+        f"Flat at {losses[0]:.1f}, then down, then up: {len(losses)} batches"
+        " tell the story"
+    )
     ax.legend(loc="lower left")
 figures.show(
     figure,
-    alt="Loss against learning rate, from 1e-8 to 10 on a logarithmic axis. The curve is flat for the small rates, "
-    "falls between about 0.001 and 0.1, and rises again near 1. The smoothed curve follows the batches late.",
+    alt=(
+        "Loss against learning rate, from 1e-8 to 10 on a logarithmic axis. The"
+        " curve is flat for the small rates, falls between about 0.001 and 0.1,"
+        " and rises again near 1. The smoothed curve follows the batches late."
+    ),
 )
 
 # %% [markdown]
@@ -404,13 +523,24 @@ def one_epoch(model, batches, optimizer, rate=0.03):
 
 # %%
 largest = max(weight.abs().max().item() for weight in model.parameters())
-variance = max(buffer.max().item() for name, buffer in model.named_buffers() if name.endswith("running_var"))
-print(f"after the test: largest weight {largest:.3g}, largest batch-norm variance {variance:.3g}")
+variance = max(
+    buffer.max().item()
+    for name, buffer in model.named_buffers()
+    if name.endswith("running_var")
+)
+print(
+    f"after the test: largest weight {largest:.3g}, largest batch-norm variance"
+    f" {variance:.3g}"
+)
 spoiled_accuracy = one_epoch(model, batches, optimizer)
 fresh_accuracy = one_epoch(*fresh())
+
+# %% tags=["hide-input"]
 results.record(
-    spoiled_accuracy=spoiled_accuracy, fresh_accuracy=fresh_accuracy, short_pictures=len(short_part)
-)  # fmt: skip
+    spoiled_accuracy=spoiled_accuracy,
+    fresh_accuracy=fresh_accuracy,
+    short_pictures=len(short_part),
+)
 assert fresh_accuracy > spoiled_accuracy
 
 # %% [markdown]
@@ -436,14 +566,16 @@ assert fresh_accuracy > spoiled_accuracy
 # %%
 model, batches, optimizer = fresh()
 result = learning_rate.range_test(model, batches, optimizer, steps=steps)
-calm = losses.index(min(losses))  # later, the tiniest difference of rounding would grow
-assert_close(list(result.losses[:calm]), losses[:calm], rtol=1e-3, atol=1e-4)
+# later, the tiniest difference of rounding would grow
+calm = losses.index(min(losses))
 print(f"{calm} losses up to the lowest one are the same")
+
+# %% tags=["hide-input"]
+assert_close(list(result.losses[:calm]), losses[:calm], rtol=1e-3, atol=1e-4)
 
 # %% [markdown]
 # And now that nothing is left of it. Our network goes through a second test, interrupted in the middle, as you would
 # do with the stop button. For that, a loss that gives up half way:
-
 
 # %%
 calls = itertools.count(1)
@@ -464,12 +596,19 @@ torch.manual_seed(settings.seed)
 draw = torch.rand(1)
 torch.manual_seed(settings.seed)
 try:
-    learning_rate.range_test(model, batches, optimizer, interrupted, steps=steps)
+    learning_rate.range_test(
+        model, batches, optimizer, interrupted, steps=steps
+    )
 except KeyboardInterrupt:
     print("interrupted in the middle")
 drawn_again = torch.rand(1)
+print(
+    f"the next random number: {drawn_again.item():.4f} after the test,"
+    f" {draw.item():.4f} without it"
+)
+
+# %% tags=["hide-input"]
 assert torch.equal(drawn_again, draw)
-print(f"the next random number: {drawn_again.item():.4f} after the test, {draw.item():.4f} without it")
 
 # %% [markdown]
 # Then weights, buffers and optimizer. If one of them were not as before, the training after two tests would end with
@@ -479,7 +618,10 @@ print(f"the next random number: {drawn_again.item():.4f} after the test, {draw.i
 after_tests = one_epoch(model, batches, optimizer)
 if device == "cpu":  # a GPU adds up in changing order
     assert after_tests == fresh_accuracy
-print(f"after two tests {after_tests:.4%}, without any {fresh_accuracy:.4%}")
+print(
+    f"after two tests {figures.percent(after_tests, 4)},"
+    f" without any {figures.percent(fresh_accuracy, 4)}"
+)
 
 # %% [markdown]
 # ## Three rules for one curve
@@ -494,15 +636,20 @@ print(f"after two tests {after_tests:.4%}, without any {fresh_accuracy:.4%}")
 # count.
 
 # %%
-x, y = torch.tensor(result.rates, dtype=torch.float64), torch.tensor(result.smoothed, dtype=torch.float64)
+x, y = (
+    torch.tensor(result.rates, dtype=torch.float64),
+    torch.tensor(result.smoothed, dtype=torch.float64),
+)
 first = max(5, len(x) // 10)
 lowest = first + y[first:].argmin().item()
 slopes = y.diff() / x.log().diff()
 steepest = x[first + slopes[first:lowest].argmin()].item()
 tenth = x[lowest].item() / 10
+print(f"steepest {steepest:.3g}, a tenth of the minimum {tenth:.3g}")
+
+# %% tags=["hide-input"]
 assert_close(steepest, result.suggestion.of("steepest").rate)
 assert_close(tenth, result.suggestion.of("minimum / 10").rate)
-print(f"steepest {steepest:.3g}, a tenth of the minimum {tenth:.3g}")
 
 # %% [markdown]
 # The valley asks for the longest chain of losses, from left to right, of which each is below the one before. First by
@@ -519,7 +666,8 @@ print(f"steepest {steepest:.3g}, a tenth of the minimum {tenth:.3g}")
 
 # %%
 def chains(losses):
-    """For each loss: the length of the longest chain that ends there, and the place before it in that chain."""
+    """Return for each loss the length of the longest chain that ends there,
+    and the place before it in that chain."""
     length, before = [1] * len(losses), [None] * len(losses)
     for i in range(len(losses)):
         higher = [j for j in range(i) if losses[j] > losses[i]]
@@ -530,6 +678,8 @@ def chains(losses):
 
 
 print(chains([5, 3, 4, 2, 1]))
+
+# %% tags=["hide-input"]
 assert chains([5, 3, 4, 2, 1]) == ([1, 2, 2, 3, 4], [None, 0, 0, 1, 3])
 
 # %% [markdown]
@@ -541,18 +691,31 @@ chain = [length.index(max(length))]
 while before[chain[-1]] is not None:
     chain.append(before[chain[-1]])
 valley = x[chain[len(chain) // 2]].item()
-assert_close(valley, result.suggestion.of("valley").rate)
-print(f"a chain of {len(chain)} of {len(y)} losses; its middle is at {valley:.3g}")
+print(
+    f"a chain of {len(chain)} of {len(y)} losses; its middle is at {valley:.3g}"
+)
 
-# %%
+# %% tags=["hide-input"]
+assert_close(valley, result.suggestion.of("valley").rate)
+
+# %% tags=["hide-input"]
 figures.show(
     result.plot(),
-    alt="The range test's curve with three marks on its falling stretch: the valley's middle, the steepest point, and "
-    f"a tenth of the minimum. {result.suggestion}",
+    alt=(
+        "The range test's curve with three marks on its falling stretch: the"
+        " valley's middle, the steepest point, and a tenth of the minimum."
+        f" {result.suggestion}"
+    ),
 )
+
+# %%
 print(result)
 low, high = result.suggestion.range
-results.record(suggested=result.rate, low=low, high=high, range_factor=high / low)
+
+# %% tags=["hide-input"]
+results.record(
+    suggested=result.rate, low=low, high=high, range_factor=high / low
+)
 
 # %% [markdown]
 # The rules do not agree, and that is honest: between {{low:.2g}} and {{high:.2g}} lies a factor of
@@ -567,37 +730,78 @@ results.record(suggested=result.rate, low=low, high=high, range_factor=high / lo
 # **Predict first.** Which of the three rules will have found the best rate for a short training?
 
 # %%
-tried = sorted([1e-3, 0.01, 0.1, 1.0, *(answer.rate for answer in result.answers)])
+tried = sorted(
+    [1e-3, 0.01, 0.1, 1.0, *(answer.rate for answer in result.answers)]
+)
 accuracies = {rate: one_epoch(*fresh(), rate=rate) for rate in tried}
 best = max(accuracies, key=accuracies.get)
 for rate, accuracy in accuracies.items():
-    print(f"rate {rate:<6.2g} {accuracy:.1%}")
+    print(f"rate {rate:<6.2g} {figures.percent(accuracy)}")
 
-# %%
+# %% tags=["hide-input"]
 with figures.style():
     figure, ax = plt.subplots(figsize=(7, 3))
-    ax.plot(tried, [100 * accuracies[rate] for rate in tried], "o-", color=figures.BLUE)
-    for answer, colour in zip(result.answers, (figures.GREEN, figures.RED, figures.PURPLE)):
+    ax.plot(
+        tried,
+        [100 * accuracies[rate] for rate in tried],
+        "o-",
+        color=figures.BLUE,
+    )
+    for answer, colour in zip(
+        result.answers, (figures.GREEN, figures.RED, figures.PURPLE)
+    ):
         ax.axvline(answer.rate, color=colour, linestyle="--")
         foot = (answer.rate, ax.get_ylim()[0])
-        ax.annotate(answer.rule, foot, (-3, 4), textcoords="offset points", rotation=90, ha="right")
-    ax.set(xscale="log", xlabel="learning rate", ylabel="validation accuracy in %")
-    ax.set_title(f"After one epoch {best:.2g} is ahead, with {accuracies[best]:.1%}")
+        ax.annotate(
+            answer.rule,
+            foot,
+            (-3, 4),
+            textcoords="offset points",
+            rotation=90,
+            ha="right",
+        )
+    ax.set(
+        xscale="log", xlabel="learning rate", ylabel="validation accuracy in %"
+    )
+    ax.set_title(
+        f"After one epoch {best:.2g} is ahead, with"
+        f" {figures.percent(accuracies[best])}"
+    )
 figures.show(
     figure,
-    alt="Validation accuracy after one epoch against the learning rate, seven rates. Three dashed lines carry the "
-    "names of the rules. " + ", ".join(f"{rate:.2g}: {accuracy:.1%}" for rate, accuracy in accuracies.items()),
+    alt=(
+        "Validation accuracy after one epoch against the learning rate, seven"
+        " rates. Three dashed lines carry the names of the rules. "
+    )
+    + ", ".join(
+        f"{rate:.2g}: {figures.percent(accuracy)}"
+        for rate, accuracy in accuracies.items()
+    ),
 )
 
 # %%
 rule = max(result.answers, key=lambda answer: accuracies[answer.rate])
-middle_accuracy = accuracies[sorted(answer.rate for answer in result.answers)[1]]
-inside = [accuracy for rate, accuracy in accuracies.items() if low <= rate <= high]
-outside = [accuracy for rate, accuracy in accuracies.items() if not low <= rate <= high]
+middle_accuracy = accuracies[
+    sorted(answer.rate for answer in result.answers)[1]
+]
+inside = [
+    accuracy for rate, accuracy in accuracies.items() if low <= rate <= high
+]
+outside = [
+    accuracy for rate, accuracy in accuracies.items() if not low <= rate <= high
+]
+
+# %% tags=["hide-input"]
 results.record(
-    best_rule=rule.rule, best_rate=best, best_accuracy=accuracies[best], middle_accuracy=middle_accuracy,
-    worst_inside=min(inside), best_outside=max(outside), crawl_accuracy=accuracies[1e-3], wild_accuracy=accuracies[1.0],
-)  # fmt: skip
+    best_rule=rule.rule,
+    best_rate=best,
+    best_accuracy=accuracies[best],
+    middle_accuracy=middle_accuracy,
+    worst_inside=min(inside),
+    best_outside=max(outside),
+    crawl_accuracy=accuracies[1e-3],
+    wild_accuracy=accuracies[1.0],
+)
 assert middle_accuracy > max(accuracies[1e-3], accuracies[1.0])
 
 # %% [markdown]
@@ -618,36 +822,69 @@ guesses = torch.Generator().manual_seed(settings.seed)
 
 
 def random_labels(logits, labels):
-    return F.cross_entropy(logits, torch.randint(0, 10, labels.shape, generator=guesses).to(labels.device))
+    return F.cross_entropy(
+        logits,
+        torch.randint(0, 10, labels.shape, generator=guesses).to(labels.device),
+    )
 
 
 # %%
 unclear = {
-    "ends too early": learning_rate.range_test(model, batches, optimizer, end=1e-2, steps=100),
-    "begins too late": learning_rate.range_test(model, batches, optimizer, start=3.0, end=1e4, steps=100),
-    "hardly moves": learning_rate.range_test(model, batches, optimizer, end=1e-5, steps=100),
-    "labels are random": learning_rate.range_test(model, batches, optimizer, random_labels, steps=100),
+    "ends too early": learning_rate.range_test(
+        model, batches, optimizer, end=1e-2, steps=100
+    ),
+    "begins too late": learning_rate.range_test(
+        model, batches, optimizer, start=3.0, end=1e4, steps=100
+    ),
+    "hardly moves": learning_rate.range_test(
+        model, batches, optimizer, end=1e-5, steps=100
+    ),
+    "labels are random": learning_rate.range_test(
+        model, batches, optimizer, random_labels, steps=100
+    ),
 }
 
-# %%
+# %% tags=["hide-input"]
 with figures.style():
     figure, axes = plt.subplots(2, 2, figsize=(8.4, 4.6))
     for ax, (name, test) in zip(axes.flat, unclear.items()):
-        ax.plot(test.rates, test.losses, color=figures.SKY, linewidth=0.8, label="each batch")
+        ax.plot(
+            test.rates,
+            test.losses,
+            color=figures.SKY,
+            linewidth=0.8,
+            label="each batch",
+        )
         ax.plot(test.rates, test.smoothed, color=figures.BLUE, label="smoothed")
-        ax.set(xscale="log", xlabel="learning rate", ylabel="training loss", title=name)
-        ax.xaxis.set_minor_formatter(NullFormatter())  # numbers at the powers of ten only
+        ax.set(
+            xscale="log",
+            xlabel="learning rate",
+            ylabel="training loss",
+            title=name,
+        )
+        # numbers at the powers of ten only
+        ax.xaxis.set_minor_formatter(NullFormatter())
     axes[0, 0].legend(loc="lower left")
-    figure.suptitle("Four tests without a clear answer", x=0.01, ha="left", fontweight="bold")
+    figure.suptitle(
+        "Four tests without a clear answer",
+        x=0.01,
+        ha="left",
+        fontweight="bold",
+    )
 figures.show(
     figure,
-    alt="Four curves of loss against rate: one that still falls at its right end, one that begins high, one that is "
-    "flat, and one that never falls.",
+    alt=(
+        "Four curves of loss against rate: one that still falls at its right"
+        " end, one that begins high, one that is flat, and one that never"
+        " falls."
+    ),
 )
 
 # %%
 for name, test in unclear.items():
     print(f"{name}: {test.suggestion.problem}")
+
+# %% tags=["hide-input"]
 assert not any(test.suggestion.clear for test in unclear.values())
 
 # %% [markdown]
@@ -683,21 +920,47 @@ def marks(**changed):
     test = explored.compute(**{**explored.first_values, **changed})
     if not test.suggestion.clear:
         return "no answer", "no answer", len(test.losses)
-    steepest, tenth = (f"{test.suggestion.of(rule).rate:.2g}" for rule in ("steepest", "minimum / 10"))
+    steepest, tenth = (
+        f"{test.suggestion.of(rule).rate:.2g}"
+        for rule in ("steepest", "minimum / 10")
+    )
     return steepest, tenth, len(test.losses)
 
 
-usual, rough, calm, short = marks(), marks(beta=0.0), marks(beta=0.99), marks(steps=30)
+usual, rough, calm, short = (
+    marks(),
+    marks(beta=0.0),
+    marks(beta=0.99),
+    marks(steps=30),
+)
 tiny = marks(size=4)
-for name, found in {"usual": usual, "β = 0": rough, "β = 0.99": calm, "30 steps": short, "4 pictures": tiny}.items():
-    print(f"{name:<10}  steepest {found[0]}, minimum / 10 {found[1]}, {found[2]} batches")
+for name, found in {
+    "usual": usual,
+    "β = 0": rough,
+    "β = 0.99": calm,
+    "30 steps": short,
+    "4 pictures": tiny,
+}.items():
+    print(
+        f"{name:<10}  steepest {found[0]}, minimum / 10 {found[1]}, {found[2]}"
+        " batches"
+    )
 
-# %%
+# %% tags=["hide-input"]
 results.record(
-    usual_steepest=usual[0], usual_tenth=usual[1], usual_batches=usual[2], rough_steepest=rough[0],
-    rough_tenth=rough[1], calm_steepest=calm[0], calm_tenth=calm[1], short_steepest=short[0], short_tenth=short[1],
-    tiny_steepest=tiny[0], tiny_tenth=tiny[1], tiny_batches=tiny[2],
-)  # fmt: skip
+    usual_steepest=usual[0],
+    usual_tenth=usual[1],
+    usual_batches=usual[2],
+    rough_steepest=rough[0],
+    rough_tenth=rough[1],
+    calm_steepest=calm[0],
+    calm_tenth=calm[1],
+    short_steepest=short[0],
+    short_tenth=short[1],
+    tiny_steepest=tiny[0],
+    tiny_tenth=tiny[1],
+    tiny_batches=tiny[2],
+)
 
 # %% [markdown]
 # What this run shows, the usual setting (β = 0.98, 200 steps, 64 pictures) first:
@@ -738,9 +1001,13 @@ def cycle(step, total, max_lr):
     top = 0.3 * total - 1  # the step with the highest rate
     if step <= top:
         share = step / top
-        return half_wave(max_lr / 25, max_lr, share), half_wave(0.95, 0.85, share)
+        return half_wave(max_lr / 25, max_lr, share), half_wave(
+            0.95, 0.85, share
+        )
     share = (step - top) / (total - 1 - top)
-    return half_wave(max_lr, max_lr / 25 / 10_000, share), half_wave(0.85, 0.95, share)
+    return half_wave(max_lr, max_lr / 25 / 10_000, share), half_wave(
+        0.85, 0.95, share
+    )
 
 
 # %% [markdown]
@@ -755,21 +1022,41 @@ schedule = OneCycleLR(throw_away, max_lr=0.1, total_steps=total)
 for step in range(total):
     group = throw_away.param_groups[0]
     assert_close((group["lr"], group["momentum"]), cycle(step, total, 0.1))
-    assert_close(cycle(step, total, 0.1), learning_rate.one_cycle_values(step, total, 0.1))
+    assert_close(
+        cycle(step, total, 0.1),
+        learning_rate.one_cycle_values(step, total, 0.1),
+    )
     throw_away.step()
     schedule.step()
-print(f"{total} rates and momenta are the same; the first rate is {cycle(0, total, 0.1)[0]:.3g}")
+print(
+    f"{total} rates and momenta are the same; the first rate is"
+    f" {cycle(0, total, 0.1)[0]:.3g}"
+)
 
 # %% [markdown]
 # `learning_rate.preview` does this for any schedule, so draw one *before* you train with it:
 
 # %%
-plan = learning_rate.preview(learning_rate.one_cycle, batches, settings.epochs, rate=result.rate, name="one-cycle")
+plan = learning_rate.preview(
+    learning_rate.one_cycle,
+    batches,
+    settings.epochs,
+    rate=result.rate,
+    name="one-cycle",
+)
+
+# %% tags=["hide-input"]
 assert_close(plan.rates[0], result.rate / 25)
 figures.show(
-    learning_rate.plot_previews([plan], "Up for 30 % of the steps,\nthen down to nearly 0; momentum mirrors it"),
-    alt="The one-cycle schedule over the epochs. Above, the learning rate rises along a wave for 30 % of the time and "
-    "falls to nearly 0. Below, momentum falls from 0.95 to 0.85 and rises again.",
+    learning_rate.plot_previews(
+        [plan],
+        "Up for 30 % of the steps,\nthen down to nearly 0; momentum mirrors it",
+    ),
+    alt=(
+        "The one-cycle schedule over the epochs. Above, the learning rate rises"
+        " along a wave for 30 % of the time and falls to nearly 0. Below,"
+        " momentum falls from 0.95 to 0.85 and rises again."
+    ),
 )
 
 # %% [markdown]
@@ -805,7 +1092,14 @@ try:
 except ValueError as error:
     print(type(error).__name__, "-", error)
 schedule = learning_rate.one_cycle(throw_away, few, epochs=3)
-assert schedule.total_steps == learning_rate.total_steps(few, 3) == 3 * math.ceil(1000 / 64) == 48
+
+# %% tags=["hide-input"]
+assert (
+    schedule.total_steps
+    == learning_rate.total_steps(few, 3)
+    == 3 * math.ceil(1000 / 64)
+    == 48
+)
 
 # %% [markdown]
 # **In the wrong order.** The schedule's step belongs *after* the optimizer's. Before it, the first rate is skipped.
@@ -818,9 +1112,15 @@ with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     schedule.step()
     throw_away.step()
-messages = [str(each.message) for each in caught if "lr_scheduler.step" in str(each.message)]
-assert len(messages) == 1
+messages = [
+    str(each.message)
+    for each in caught
+    if "lr_scheduler.step" in str(each.message)
+]
 print("UserWarning -", messages[0].split(". ")[0])
+
+# %% tags=["hide-input"]
+assert len(messages) == 1
 
 # %% [markdown]
 # **Per epoch instead of per batch.** A schedule knows nothing of epochs. Step a one-cycle once an epoch and it makes
@@ -836,6 +1136,8 @@ for _ in range(3):  # three epochs
         seen.append(throw_away.param_groups[0]["lr"])
     schedule.step()
 print(f"highest rate used: {max(seen):.4f} instead of 0.1")
+
+# %% tags=["hide-input"]
 assert max(seen) < 0.01
 
 # %% [markdown]
@@ -859,7 +1161,9 @@ assert max(seen) < 0.01
 makers = {
     "constant": learning_rate.constant,
     "step": learning_rate.step_decay,
-    "plateau": lambda o, b, e: learning_rate.plateau(o, b, e, factor=0.5, patience=0),
+    "plateau": lambda o, b, e: learning_rate.plateau(
+        o, b, e, factor=0.5, patience=0
+    ),
     "warm restarts": learning_rate.cosine_restarts,
     "one-cycle": learning_rate.one_cycle,
 }
@@ -867,13 +1171,25 @@ print(", ".join(makers))
 
 # %%
 previews = [
-    learning_rate.preview(make, batches, settings.epochs, rate=result.rate, name=name) for name, make in makers.items()
+    learning_rate.preview(
+        make, batches, settings.epochs, rate=result.rate, name=name
+    )
+    for name, make in makers.items()
 ]
+
+# %% tags=["hide-input"]
 figures.show(
-    learning_rate.plot_previews(previews, "Five plans for the same number of steps: four of them come down"),
-    alt="Five schedules side by side. Constant is a level line; step goes down twice by a factor of ten; plateau is "
-    "halved when the assumed loss no longer falls; warm restarts are two falling waves, the second twice as long; "
-    "one-cycle rises and falls. Below, momentum, which only one-cycle moves.",
+    learning_rate.plot_previews(
+        previews,
+        "Five plans for the same number of steps: four of them come down",
+    ),
+    alt=(
+        "Five schedules side by side. Constant is a level line; step goes down"
+        " twice by a factor of ten; plateau is halved when the assumed loss no"
+        " longer falls; warm restarts are two falling waves, the second twice"
+        " as long; one-cycle rises and falls. Below, momentum, which only"
+        " one-cycle moves."
+    ),
 )
 
 # %% [markdown]
@@ -894,15 +1210,25 @@ figures.show(
 
 # %%
 def shuffled(part):
-    return lambda seed: data.batches(part, settings.batch_size, shuffle=True, seed=seed, device=device)
+    return lambda seed: data.batches(
+        part, settings.batch_size, shuffle=True, seed=seed, device=device
+    )
 
 
 half = train_part.take(len(train_part) // 2, seed=settings.seed)
 trials = {}
 for rate in [result.rate * factor for factor in (1, 3, 9, 27)]:
-    candidates = [learning_rate.Candidate(name, rate, make) for name, make in makers.items()]
+    candidates = [
+        learning_rate.Candidate(name, rate, make)
+        for name, make in makers.items()
+    ]
     trials[rate] = learning_rate.compare(
-        candidates, network, shuffled(half), validation, epochs=settings.epochs, seeds=[settings.seed]
+        candidates,
+        network,
+        shuffled(half),
+        validation,
+        epochs=settings.epochs,
+        seeds=[settings.seed],
     )
 
 # %%
@@ -910,15 +1236,26 @@ chosen = {}
 for name in makers:
     scores = {rate: trial.mean(name) for rate, trial in trials.items()}
     chosen[name] = learning_rate.best_rate(scores)
-    print(f"{name:<14}", ", ".join(f"{rate:.2g}: {score:.2%}" for rate, score in scores.items()))
+    print(
+        f"{name:<14}",
+        ", ".join(
+            f"{rate:.2g}: {figures.percent(score, 2)}"
+            for rate, score in scores.items()
+        ),
+    )
 
 # %%
 lowest_rate, *_, top_rate = trials
+
+# %% tags=["hide-input"]
 results.record(
-    constant_rate=chosen["constant"], cycle_rate=chosen["one-cycle"], top_rate=top_rate,
-    constant_at_top=trials[top_rate].mean("constant"), cycle_at_top=trials[top_rate].mean("one-cycle"),
+    constant_rate=chosen["constant"],
+    cycle_rate=chosen["one-cycle"],
+    top_rate=top_rate,
+    constant_at_top=trials[top_rate].mean("constant"),
+    cycle_at_top=trials[top_rate].mean("one-cycle"),
     at_edge=sum(rate in (lowest_rate, top_rate) for rate in chosen.values()),
-)  # fmt: skip
+)
 
 # %% [markdown]
 # The constant rate will be {{constant_rate:.2g}}, and one-cycle's highest {{cycle_rate:.2g}}. The range test's answer
@@ -943,8 +1280,15 @@ results.record(
 # in points of accuracy. And guess how far two *seeds* of the same schedule lie apart.
 
 # %%
-test = data.batches(clothes.test.take(at_most=settings.test_used, seed=settings.seed), 1000, device=device)
-candidates = [learning_rate.Candidate(name, chosen[name], make) for name, make in makers.items()]
+test = data.batches(
+    clothes.test.take(at_most=settings.test_used, seed=settings.seed),
+    1000,
+    device=device,
+)
+candidates = [
+    learning_rate.Candidate(name, chosen[name], make)
+    for name, make in makers.items()
+]
 race = learning_rate.compare(
     candidates,
     network,
@@ -958,23 +1302,44 @@ print(race)
 
 # %%
 finding = race.finding("one-cycle", "constant")
+
+# %% tags=["hide-input"]
 figures.show(
     race.plot(finding[0].upper() + finding[1:]),
-    alt=f"Test accuracy of five schedules, a dot for each seed and a line for the mean, the best on top. {finding}.",
+    alt=(
+        "Test accuracy of five schedules, a dot for each seed and a line for"
+        f" the mean, the best on top. {finding}."
+    ),
 )
 
 # %%
 gains = race.gains("one-cycle", "constant")
 winner, *_, last = race.ranking()
 widest = max(race.accuracies, key=race.spread)
+
+# %% tags=["hide-input"]
 results.record(
-    finding=finding, runs=settings.runs, epochs=settings.epochs, winner=winner, last=last, widest=widest,
-    one_cycle=race.mean("one-cycle"), constant=race.mean("constant"), gain=statistics.fmean(gains),
-    smallest_gain=min(gains), largest_gain=max(gains), data=clothes.source.kind,
-    distance_points=100 * (race.mean(winner) - race.mean(last)), spread_points=100 * race.spread(widest),
-    race_steps=learning_rate.total_steps(shuffled(train_part)(0), settings.epochs),
-)  # fmt: skip
-assert race.mean("one-cycle") > (0.84 if len(train_part) >= 50_000 else 0.7), "did a setting change a lot?"
+    finding=finding,
+    runs=settings.runs,
+    epochs=settings.epochs,
+    winner=winner,
+    last=last,
+    widest=widest,
+    one_cycle=race.mean("one-cycle"),
+    constant=race.mean("constant"),
+    gain=statistics.fmean(gains),
+    smallest_gain=min(gains),
+    largest_gain=max(gains),
+    data=clothes.source.kind,
+    distance_points=100 * (race.mean(winner) - race.mean(last)),
+    spread_points=100 * race.spread(widest),
+    race_steps=learning_rate.total_steps(
+        shuffled(train_part)(0), settings.epochs
+    ),
+)
+assert race.mean("one-cycle") > (0.84 if len(train_part) >= 50_000 else 0.7), (
+    "did a setting change a lot?"
+)
 
 # %% [markdown]
 # With {{runs}} seeds and {{epochs}} epochs each: {{finding}}. One-cycle got {{one_cycle:.2%}} of the test pictures
@@ -1002,11 +1367,28 @@ assert race.mean("one-cycle") > (0.84 if len(train_part) >= 50_000 else 0.7), "d
 
 # %%
 torch.manual_seed(settings.seed)
-racing = data.batches(train_part.take(2000, seed=settings.seed), 64, shuffle=True, seed=settings.seed, device=device)
-assert 2 / 500 == 0.004  # of the 500 pictures that they are judged on, two are 0.4 points
-looked_at = data.batches(validation_part.take(500, seed=settings.seed), 500, device=device)
+racing = data.batches(
+    train_part.take(2000, seed=settings.seed),
+    64,
+    shuffle=True,
+    seed=settings.seed,
+    device=device,
+)
+
+# %% tags=["hide-input"]
+# of the 500 pictures that they are judged on, two are 0.4 points
+assert 2 / 500 == 0.004
+
+# %%
+looked_at = data.batches(
+    validation_part.take(500, seed=settings.seed), 500, device=device
+)
 widgets.lesson6.ScheduleRace(
-    network(), list(racing), list(looked_at), max_lr=min(result.rate, 1.0), steps=settings.live_steps
+    network(),
+    list(racing),
+    list(looked_at),
+    max_lr=min(result.rate, 1.0),
+    steps=settings.live_steps,
 )
 
 # %% [markdown]
@@ -1034,7 +1416,8 @@ def rate_ladder(start, end, steps): ...
 
 
 # %%
-# Stuck? exercises.lesson6.rate_ladder.hint() helps a little, .solution() shows one way to do it
+# Stuck? exercises.lesson6.rate_ladder.hint() helps a little,
+# .solution() shows one way to do it
 exercises.lesson6.rate_ladder.check(rate_ladder)
 
 # %% [markdown]
@@ -1047,7 +1430,8 @@ def calm_loss(losses, beta): ...
 
 
 # %%
-# Stuck? exercises.lesson6.calm_loss.hint() helps a little, .solution() shows one way to do it
+# Stuck? exercises.lesson6.calm_loss.hint() helps a little,
+# .solution() shows one way to do it
 exercises.lesson6.calm_loss.check(calm_loss)
 
 # %% [markdown]
@@ -1060,7 +1444,8 @@ def steepest_rate(rates, losses): ...
 
 
 # %%
-# Stuck? exercises.lesson6.steepest_rate.hint() helps a little, .solution() shows one way to do it
+# Stuck? exercises.lesson6.steepest_rate.hint() helps a little,
+# .solution() shows one way to do it
 exercises.lesson6.steepest_rate.check(steepest_rate)
 
 # %% [markdown]
@@ -1074,7 +1459,8 @@ def cycle_steps(pictures, size, epochs, drop_last=False): ...
 
 
 # %%
-# Stuck? exercises.lesson6.cycle_steps.hint() helps a little, .solution() shows one way to do it
+# Stuck? exercises.lesson6.cycle_steps.hint() helps a little,
+# .solution() shows one way to do it
 exercises.lesson6.cycle_steps.check(cycle_steps)
 
 # %% [markdown]
@@ -1088,7 +1474,8 @@ def one_cycle_rate(step, total, max_lr): ...
 
 
 # %%
-# Stuck? exercises.lesson6.one_cycle_rate.hint() helps a little, .solution() shows one way to do it
+# Stuck? exercises.lesson6.one_cycle_rate.hint() helps a little,
+# .solution() shows one way to do it
 exercises.lesson6.one_cycle_rate.check(one_cycle_rate)
 
 # %% [markdown]
@@ -1103,7 +1490,8 @@ def plateau_rates(losses, rate, factor, patience): ...
 
 
 # %%
-# Stuck? exercises.lesson6.plateau_rates.hint() helps a little, .solution() shows one way to do it
+# Stuck? exercises.lesson6.plateau_rates.hint() helps a little,
+# .solution() shows one way to do it
 exercises.lesson6.plateau_rates.check(plateau_rates)
 
 # %% [markdown]

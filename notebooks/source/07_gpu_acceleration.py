@@ -83,13 +83,14 @@
 # %% tags=["hide-input"]
 try:
     from course_utils import environment
-except ImportError:  # on Colab, for example: install the course, and replace nothing
+except ImportError:  # as on Colab: install the course, and replace nothing
     import importlib
     import subprocess
     import sys
 
-    course = "git+https://github.com/pixels-to-predictions/pixels-to-predictions"
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", course], check=True)
+    url = "git+https://github.com/pixels-to-predictions/pixels-to-predictions"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+    subprocess.run([*pip, url], check=True)
     importlib.invalidate_caches()
     from course_utils import environment
 environment.prepare()  # installs what else is missing, and says so
@@ -107,7 +108,16 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from course_utils import acceleration, data, exercises, figures, models, profiles, results, widgets
+from course_utils import (
+    acceleration,
+    data,
+    exercises,
+    figures,
+    models,
+    profiles,
+    results,
+    widgets,
+)
 from course_utils.acceleration import distributed
 from course_utils.errors import CourseError, SettingError
 
@@ -115,7 +125,7 @@ from course_utils.errors import CourseError, SettingError
 # The settings worth changing. `None` means "as the profile says".
 
 # %% tags=["parameters"]
-profile = "auto"  # "quick" runs anywhere, "full" is meant for a GPU; "auto" chooses
+profile = "auto"  # "quick" runs anywhere, "full" is meant for a GPU
 seed = None  # start of the random numbers
 ladder_pictures = None  # training pictures on each rung of the ladder
 ladder_epochs = None  # epochs on each rung; the first is the cold one
@@ -129,10 +139,19 @@ processes = None  # processes that train together
 
 # %% tags=["hide-input"]
 settings = profiles.load(
-    "07", profile, seed=seed, ladder_pictures=ladder_pictures, ladder_epochs=ladder_epochs,
-    sprint_pictures=sprint_pictures, sprint_epochs=sprint_epochs, sprint_batch=sprint_batch,
-    sprint_widths=sprint_widths, left_out=left_out, test_used=test_used, processes=processes,
-)  # fmt: skip
+    "07",
+    profile,
+    seed=seed,
+    ladder_pictures=ladder_pictures,
+    ladder_epochs=ladder_epochs,
+    sprint_pictures=sprint_pictures,
+    sprint_epochs=sprint_epochs,
+    sprint_batch=sprint_batch,
+    sprint_widths=sprint_widths,
+    left_out=left_out,
+    test_used=test_used,
+    processes=processes,
+)
 cifar = data.load("cifar10", seed=settings.seed)
 
 # %% [markdown]
@@ -151,6 +170,8 @@ cifar = data.load("cifar10", seed=settings.seed)
 # %%
 device = acceleration.pick_device("auto")
 print("Computing on", device)
+
+# %% tags=["hide-input"]
 results.record(device=device.kind, device_name=device.name)
 
 # %% [markdown]
@@ -163,12 +184,22 @@ results.record(device=device.kind, device_name=device.name)
 generator = torch.Generator().manual_seed(0)
 left, right = torch.randn(2, 1000, 16, generator=generator).to(device.torch)
 one_by_one = torch.stack([a + b for a, b in zip(left, right)])
+
+# %% tags=["hide-input"]
 assert_close(one_by_one, left + right)
+
+# %%
 raced = acceleration.measure_in_turn(
-    {"one by one": lambda: [a + b for a, b in zip(left, right)], "all at once": lambda: left + right}, device
+    {
+        "one by one": lambda: [a + b for a, b in zip(left, right)],
+        "all at once": lambda: left + right,
+    },
+    device,
 )
 for name, timing in raced.items():
     print(f"{name:<12}", timing)
+
+# %% tags=["hide-input"]
 results.record(at_once=raced["one by one"].median / raced["all at once"].median)
 
 # %% [markdown]
@@ -195,11 +226,12 @@ except RuntimeError as error:
 # **Predict first.** A batch of 256 pictures as floats, or as bytes that become floats *on the other side*: what is
 # the difference?
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 batch = torch.zeros(256, 3, 32, 32, dtype=torch.uint8)
 as_bytes, as_floats = batch.nbytes, batch.float().nbytes
 print(f"as bytes {as_bytes:,}, as floats {as_floats:,}")
+
+# %% tags=["hide-input"]
 assert as_floats == 4 * as_bytes == 256 * 3 * 32 * 32 * 4
 
 # %% [markdown]
@@ -238,6 +270,8 @@ gpu.submit(heavy)
 gpu.synchronize()  # wait until it has really done everything
 honest = time.perf_counter() - start
 print(f"naive {1e3 * naive:.3f} ms, waiting {1e3 * honest:.1f} ms")
+
+# %% tags=["hide-input"]
 assert honest > 2 * naive
 results.record(lie=honest / naive)
 
@@ -258,8 +292,12 @@ for _ in range(6):
     gpu.synchronize()
     taken.append(time.perf_counter() - start)
 by_hand = statistics.median(taken[1:])
-timing = acceleration.measure(lambda: gpu.submit(heavy), gpu, warmup=0, repeats=5)
+timing = acceleration.measure(
+    lambda: gpu.submit(heavy), gpu, warmup=0, repeats=5
+)
 print(f"by hand {1e3 * by_hand:.1f} ms; acceleration.measure: {timing}")
+
+# %% tags=["hide-input"]
 assert timing.median > 2 * naive and len(timing.warm) == 5
 
 # %% [markdown]
@@ -276,7 +314,8 @@ except TypeError as error:
 # waits:
 
 # %%
-gpu.submit(lambda: torch.zeros(2, 3) @ torch.zeros(4, 5))  # wrong shapes; nothing is said
+# wrong shapes; nothing is said
+gpu.submit(lambda: torch.zeros(2, 3) @ torch.zeros(4, 5))
 print("Python has gone on to here")
 try:
     gpu.synchronize()
@@ -299,8 +338,13 @@ gpu.close()
 
 # %%
 sizes = widgets.lesson7.batch_size(device)
-speeds = list(sizes.compute(1, 8, 8.0).speeds.values())  # pictures a second, from batches of 1 upwards
+# pictures a second, from batches of 1 upwards
+speeds = list(sizes.compute(1, 8, 8.0).speeds.values())
+
+# %% tags=["hide-input"]
 results.record(batch_gain=max(speeds) / speeds[0])
+
+# %%
 sizes
 
 # %% [markdown]
@@ -322,14 +366,23 @@ images, labels = next(iter(data.batches(cifar.train, 64, device=device.torch)))
 print(models.shape_trace(net, (1, 3, 32, 32)))
 
 # %%
-inside = acceleration.profiled(lambda: F.cross_entropy(net(images), labels).backward(), device)
+inside = acceleration.profiled(
+    lambda: F.cross_entropy(net(images), labels).backward(), device
+)
 print(inside)
+
+# %% tags=["hide-input"]
 figures.show(
     inside.plot(),
-    alt=f"Bars of the milliseconds that each kind of work takes in one training step on {device.name}; "
-    f"{inside.rows[0].name} is the longest with {inside.rows[0].milliseconds / inside.milliseconds:.0%}.",
+    alt=(
+        "Bars of the milliseconds that each kind of work takes in one training"
+        f" step on {device.name}; {inside.rows[0].name} is the longest with"
+        f" {figures.percent(inside.rows[0].milliseconds / inside.milliseconds, 0)}."
+    ),
 )
-results.record(longest_work=inside.rows[0].name, convolutions=inside.share("convolution"))
+results.record(
+    longest_work=inside.rows[0].name, convolutions=inside.share("convolution")
+)
 
 # %% [markdown]
 # Convolutions take {{convolutions:.0%}} of this step, and the longest entry is *{{longest_work}}*. So that is where
@@ -337,10 +390,12 @@ results.record(longest_work=inside.rows[0].name, convolutions=inside.share("conv
 # becomes *f* times faster, the whole becomes 1 / (s + (1 − s)/f) times faster. With s = 10 % and f without end it is
 # 10, and never more:
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 for factor in (2, 10, 100, 1_000_000):
-    print(f"the rest {factor:>9,} times faster: the whole {1 / (0.1 + 0.9 / factor):5.2f} times")
+    print(
+        f"the rest {factor:>9,} times faster: the whole"
+        f" {1 / (0.1 + 0.9 / factor):5.2f} times"
+    )
 
 # %% [markdown]
 # ## The ladder
@@ -372,14 +427,27 @@ for rung in acceleration.RUNGS:
 # **Predict first.** In the next cell, which of these will be bfloat16: the logits, the loss, the gradient of a weight?
 
 # %%
-step_net = models.SprintNet((16, 32, 32), len(cifar.classes)).to(device.torch, memory_format=torch.channels_last)
+step_net = models.SprintNet((16, 32, 32), len(cifar.classes)).to(
+    device.torch, memory_format=torch.channels_last
+)
 with torch.autocast(device.kind, dtype=torch.bfloat16):
     logits = step_net(images.to(memory_format=torch.channels_last))
     loss = F.cross_entropy(logits, labels)
-loss.backward()  # outside: the backward pass takes the types of the forward pass
+# outside: the backward pass takes the types of the forward pass
+loss.backward()
 kinds = {"logits": logits, "loss": loss, "gradient": step_net.head.weight.grad}
-print(", ".join(f"{name} {tensor.dtype}" for name, tensor in kinds.items()).replace("torch.", ""))
-assert [each.dtype for each in kinds.values()] == [torch.bfloat16, torch.float32, torch.float32]
+print(
+    ", ".join(
+        f"{name} {tensor.dtype}" for name, tensor in kinds.items()
+    ).replace("torch.", "")
+)
+
+# %% tags=["hide-input"]
+assert [each.dtype for each in kinds.values()] == [
+    torch.bfloat16,
+    torch.float32,
+    torch.float32,
+]
 
 # %% [markdown]
 # Only the logits. The loss needs its digits, so autocast computes it in float32; and a gradient has the type of its
@@ -395,27 +463,54 @@ assert [each.dtype for each in kinds.values()] == [torch.bfloat16, torch.float32
 # *MB* is what the forward pass keeps for the backward pass; on a GPU, the most memory in use.)
 
 # %%
-here = [rung for rung in acceleration.RUNGS if not rung.compiled and (rung.kind == "cuda" or not rung.bf16)]
-train_part = cifar.train.take(at_most=settings.ladder_pictures, seed=settings.seed)
+here = [
+    rung
+    for rung in acceleration.RUNGS
+    if not rung.compiled and (rung.kind == "cuda" or not rung.bf16)
+]
+train_part = cifar.train.take(
+    at_most=settings.ladder_pictures, seed=settings.seed
+)
 test_part = cifar.test.take(at_most=settings.test_used, seed=settings.seed)
 climbed = acceleration.climb(
-    train_part, test_part, device, rungs=here, source=cifar.source.description, epochs=settings.ladder_epochs,
+    train_part,
+    test_part,
+    device,
+    rungs=here,
+    source=cifar.source.description,
+    epochs=settings.ladder_epochs,
     seed=settings.seed,
-)  # fmt: skip
+)
 print(climbed)
 
-# %%
+# %% tags=["hide-input"]
 figures.show(
     climbed.plot(),
-    alt="A bar for each rung that ran, with pictures a second and the accuracy beside it: "
-    + "; ".join(f"{row.rung} {row.pictures_per_second:,.0f}, {row.accuracy:.1%}" for row in climbed.measured)
+    alt=(
+        "A bar for each rung that ran, with pictures a second and the accuracy"
+        " beside it: "
+    )
+    + "; ".join(
+        f"{row.rung} {row.pictures_per_second:,.0f},"
+        f" {figures.percent(row.accuracy)}"
+        for row in climbed.measured
+    )
     + ".",
 )
-first, best = climbed.measured[0], max(climbed.measured, key=lambda row: row.pictures_per_second)
+
+# %%
+first, best = (
+    climbed.measured[0],
+    max(climbed.measured, key=lambda row: row.pictures_per_second),
+)
+
+# %% tags=["hide-input"]
 results.record(
-    bottom=first.pictures_per_second, top=best.pictures_per_second, top_rung=best.rung,
+    bottom=first.pictures_per_second,
+    top=best.pictures_per_second,
+    top_rung=best.rung,
     ladder_factor=best.pictures_per_second / first.pictures_per_second,
-)  # fmt: skip
+)
 
 # %% [markdown]
 # From {{bottom:,.0f}} to {{top:,.0f}} pictures a second: {{ladder_factor:.1f}} times, with *{{top_rung}}* the
@@ -425,8 +520,11 @@ results.record(
 # %%
 accuracies = [row.accuracy for row in climbed.measured]
 mean = sum(accuracies) / len(accuracies)
-noise = 4 * (mean * (1 - mean) / len(test_part)) ** 0.5  # four standard errors of so many test pictures
+# four standard errors of so many test pictures
+noise = 4 * (mean * (1 - mean) / len(test_part)) ** 0.5
 widest = max(accuracies) - min(accuracies)
+
+# %% tags=["hide-input"]
 results.record(ladder_widest=widest, ladder_noise=noise)
 assert widest <= noise
 
@@ -446,11 +544,18 @@ ladders = [acceleration.stored_ladder(kind) for kind in ("cpu", "cuda")]
 kept = [ladder for ladder in ladders if ladder is not None] or [climbed]
 for each in kept:
     print(each, end="\n\n")
-compiled, plain = kept[0].row("CPU: torch.compile"), kept[0].row("CPU: channels_last")
+compiled, plain = (
+    kept[0].row("CPU: torch.compile"),
+    kept[0].row("CPU: channels_last"),
+)
+
+# %% tags=["hide-input"]
 if compiled and plain:
     saved = plain.warm_seconds - compiled.warm_seconds
     results.record(
-        compile_cold=compiled.cold_seconds, compile_saved=saved, compile_epochs=compiled.cold_seconds / max(saved, 1e-9)
+        compile_cold=compiled.cold_seconds,
+        compile_saved=saved,
+        compile_epochs=compiled.cold_seconds / max(saved, 1e-9),
     )
 
 # %%
@@ -490,7 +595,13 @@ print(missing or "A compiler is there: torch.compile(model) would work.")
 # %%
 if device.kind != "cuda":
     try:
-        acceleration.GraphedStep(lambda x, y: x, net, torch.optim.SGD(net.parameters(), lr=0.1), images, labels)
+        acceleration.GraphedStep(
+            lambda x, y: x,
+            net,
+            torch.optim.SGD(net.parameters(), lr=0.1),
+            images,
+            labels,
+        )
     except SettingError as error:
         print(type(error).__name__, "-", error)
 
@@ -522,34 +633,59 @@ for trick, what in acceleration.TRICKS.items():
 # stretch is how much the patches vary in that direction:
 
 # %%
-images, _ = next(iter(data.batches(cifar.train, 200, shuffle=True, seed=settings.seed)))
+images, _ = next(
+    iter(data.batches(cifar.train, 200, shuffle=True, seed=settings.seed))
+)
 patches = F.unfold(images, 2).transpose(1, 2).reshape(-1, 12)  # (patches, 12)
 covariance = patches.T @ patches / len(patches)  # (12, 12)
 variances, directions = torch.linalg.eigh(covariance)
 filters = (directions / (variances + 5e-4).sqrt()).T.reshape(12, 3, 2, 2)
-assert_close(torch.cat([filters, -filters]), models.whitening_filters(images))
-print("variances, from", f"{variances[0].item():.5f} to {variances[-1].item():.2f}")
+print(
+    "variances, from",
+    f"{variances[0].item():.5f} to {variances[-1].item():.2f}",
+)
 
+# %% tags=["hide-input"]
+assert_close(torch.cat([filters, -filters]), models.whitening_filters(images))
 
 # %%
 answers = F.conv2d(images, filters).transpose(0, 1).flatten(1)  # (12, places)
+
+# %% tags=["hide-input"]
 with figures.style():
     fig, axes = plt.subplots(1, 2, figsize=(7.6, 3.2))
     for ax, numbers, title, label in (
         (axes[0], patches.T, "Neighbours tell the same", "number in the patch"),
         (axes[1], answers, "Each filter tells its own", "filter"),
     ):
-        shown = ax.imshow(torch.corrcoef(numbers), cmap=figures.DIVERGING, vmin=-1, vmax=1)
-        ax.set(title=title, xlabel=label, ylabel=label, xticks=range(0, 12, 2), yticks=range(0, 12, 2))
+        shown = ax.imshow(
+            torch.corrcoef(numbers), cmap=figures.DIVERGING, vmin=-1, vmax=1
+        )
+        ax.set(
+            title=title,
+            xlabel=label,
+            ylabel=label,
+            xticks=range(0, 12, 2),
+            yticks=range(0, 12, 2),
+        )
         ax.grid(visible=False)
     fig.colorbar(shown, ax=axes, label="correlation")
 figures.show(
     fig,
-    alt="Two tables of 12 by 12 correlations. Left, the numbers of a patch: dark red everywhere, all alike. Right, the "
-    "answers of the whitening filters: white everywhere but on the diagonal.",
+    alt=(
+        "Two tables of 12 by 12 correlations. Left, the numbers of a patch:"
+        " dark red everywhere, all alike. Right, the answers of the whitening"
+        " filters: white everywhere but on the diagonal."
+    ),
 )
+
+# %%
 worst = (torch.corrcoef(answers) - torch.eye(12)).abs().max()
+
+# %% tags=["hide-input"]
 assert worst < 0.2
+
+# %%
 del patches, answers  # large tables; nothing below needs them
 
 # %% [markdown]
@@ -567,16 +703,30 @@ del patches, answers  # large tables; nothing below needs them
 # applied a few times, does nearly the same with matrix products alone:
 
 # %%
-gradient = torch.randn(24, 100, generator=generator) * torch.logspace(0, -1, 24)[:, None]
+gradient = (
+    torch.randn(24, 100, generator=generator)
+    * torch.logspace(0, -1, 24)[:, None]
+)
 U, S, Vt = torch.linalg.svd(gradient, full_matrices=False)
 a, b, c = acceleration.MUON_COEFFICIENTS
 x = gradient / gradient.norm()
 for _ in range(5):
     squares = x @ x.T
     x = a * x + (b * squares + c * squares @ squares) @ x
-assert_close(x, acceleration.orthogonalised(gradient, steps=5), atol=1e-4, rtol=1e-4)
+
+# %% tags=["hide-input"]
+assert_close(
+    x, acceleration.orthogonalised(gradient, steps=5), atol=1e-4, rtol=1e-4
+)
+
+# %%
 after = (U.T @ x @ Vt.T).diagonal()
-print(f"lengths before: {S.min():.2f} to {S.max():.2f}, after: {after.min():.2f} to {after.max():.2f}")
+print(
+    f"lengths before: {S.min():.2f} to {S.max():.2f}, after: {after.min():.2f}"
+    f" to {after.max():.2f}"
+)
+
+# %% tags=["hide-input"]
 assert after.min() > 0.5 and after.max() < 1.5 and S.max() / S.min() > 5
 
 # %% [markdown]
@@ -602,17 +752,23 @@ for epoch in range(6):
         seen[name][torch.arange(1000), side.long()] = 1
         counts[name].append(int(seen[name].sum()))
 
-# %%
+# %% tags=["hide-input"]
 with figures.style():
     fig, ax = plt.subplots(figsize=(6.5, 2.8))
     for (name, values), style in zip(counts.items(), ("o--", "s-")):
         ax.plot(range(1, 7), values, style, label=name)
-    ax.set(xlabel="epoch", ylabel="different views seen", title="Alternating, all 2,000 views are seen in two epochs")
+    ax.set(
+        xlabel="epoch",
+        ylabel="different views seen",
+        title="Alternating, all 2,000 views are seen in two epochs",
+    )
     ax.legend(loc="lower right")
 figures.show(
     fig,
-    alt="Two curves over six epochs. Alternating flips show all 2,000 views after two epochs; flips by chance come "
-    "near it only slowly.",
+    alt=(
+        "Two curves over six epochs. Alternating flips show all 2,000 views"
+        " after two epochs; flips by chance come near it only slowly."
+    ),
 )
 assert counts["alternating"][1] == 2000 > counts["by chance"][1]
 
@@ -625,19 +781,34 @@ assert counts["alternating"][1] == 2000 > counts["by chance"][1]
 # **Predict first.** How much faster is the second run than the first, which has to warm up?
 
 # %%
-sprint_part = cifar.train.take(at_most=settings.sprint_pictures, seed=settings.seed)
+sprint_part = cifar.train.take(
+    at_most=settings.sprint_pictures, seed=settings.seed
+)
 chosen = {
-    "epochs": settings.sprint_epochs, "batch_size": settings.sprint_batch, "widths": tuple(settings.sprint_widths),
-}  # fmt: skip
-race = acceleration.Sprint(sprint_part, test_part, acceleration.SprintSettings(**chosen), device)
+    "epochs": settings.sprint_epochs,
+    "batch_size": settings.sprint_batch,
+    "widths": tuple(settings.sprint_widths),
+}
+race = acceleration.Sprint(
+    sprint_part, test_part, acceleration.SprintSettings(**chosen), device
+)
 cold, warm = race.run(settings.seed), race.run(settings.seed)
 for name, run in (("cold", cold), ("warm", warm)):
-    print(f"{name}: {run.seconds:.2f} s, {run.accuracy:.1%} of {len(test_part):,} test pictures right, on {run.device}")
+    print(
+        f"{name}: {run.seconds:.2f} s, {figures.percent(run.accuracy)} of"
+        f" {len(test_part):,} test pictures right, on {run.device}"
+    )
+
+# %% tags=["hide-input"]
 results.record(
-    sprint_cold=cold.seconds, sprint_warm=warm.seconds, sprint_accuracy=warm.accuracy,
-    sprint_used=len(sprint_part), sprint_steps=len(warm.losses), data=cifar.source.kind,
+    sprint_cold=cold.seconds,
+    sprint_warm=warm.seconds,
+    sprint_accuracy=warm.accuracy,
+    sprint_used=len(sprint_part),
+    sprint_steps=len(warm.losses),
+    data=cifar.source.kind,
     pictures=f"{'a stand-in for ' * cifar.source.stand_in}{cifar.title}",
-)  # fmt: skip
+)
 assert warm.accuracy > 2.5 / len(cifar.classes)  # far above chance
 
 # %% [markdown]
@@ -647,16 +818,24 @@ assert warm.accuracy > 2.5 / len(cifar.classes)  # far above chance
 # little to warm up, and the two differ by chance. On a CPU this is a miniature: fewer pictures, a narrow network, and
 # no claim to any record. The same code with the settings of the profile `full` is made for a GPU.
 
-# %%
+# %% tags=["hide-input"]
 with figures.style():
     fig, ax = plt.subplots(figsize=(6.5, 2.8))
     ax.plot(range(1, len(warm.losses) + 1), warm.losses, color=figures.BLUE)
     ax.set(
         xlabel="step",
         ylabel="training loss",
-        title=f"The loss falls from {warm.losses[0]:.2f} to {warm.losses[-1]:.2f}",
+        title=(
+            f"The loss falls from {warm.losses[0]:.2f} to {warm.losses[-1]:.2f}"
+        ),
     )
-figures.show(fig, alt=f"The training loss falls over {len(warm.losses)} steps to {warm.losses[-1]:.2f}.")
+figures.show(
+    fig,
+    alt=(
+        f"The training loss falls over {len(warm.losses)} steps to"
+        f" {warm.losses[-1]:.2f}."
+    ),
+)
 
 # %% [markdown]
 # With label smoothing the loss cannot come near 0: a sure answer is punished too. Do not compare it with a loss
@@ -671,28 +850,59 @@ figures.show(fig, alt=f"The training loss falls over {len(warm.losses)} steps to
 worth = {"all tricks": warm.accuracy}
 for trick in settings.left_out:
     without = acceleration.SprintSettings(**chosen, leave_out={trick})
-    worth[f"without {trick}"] = acceleration.Sprint(sprint_part, test_part, without, device).run(settings.seed).accuracy
+    worth[f"without {trick}"] = (
+        acceleration.Sprint(sprint_part, test_part, without, device)
+        .run(settings.seed)
+        .accuracy
+    )
 for name, accuracy in worth.items():
-    print(f"{name:<28}{accuracy:6.1%}")
-lost = {name: warm.accuracy - accuracy for name, accuracy in worth.items() if name != "all tricks"}
-noise = (warm.accuracy * (1 - warm.accuracy) / len(test_part)) ** 0.5  # one standard error
-results.record(
-    most_missed=max(lost, key=lost.get), most_lost=max(lost.values()), least_lost=min(lost.values()),
-    worth_noise=noise, worth_tests=len(test_part),
-)  # fmt: skip
+    print(f"{name:<28}{figures.percent(accuracy):>7}")
+lost = {
+    name: warm.accuracy - accuracy
+    for name, accuracy in worth.items()
+    if name != "all tricks"
+}
+# one standard error
+noise = (warm.accuracy * (1 - warm.accuracy) / len(test_part)) ** 0.5
 
-# %%
+# %% tags=["hide-input"]
+results.record(
+    most_missed=max(lost, key=lost.get),
+    most_lost=max(lost.values()),
+    least_lost=min(lost.values()),
+    worth_noise=noise,
+    worth_tests=len(test_part),
+)
+
+# %% tags=["hide-input"]
 with figures.style():
     fig, ax = plt.subplots(figsize=(7, 0.4 * len(worth) + 1))
-    bars = ax.barh(list(worth), [100 * value for value in worth.values()], color=figures.BLUE)
+    bars = ax.barh(
+        list(worth),
+        [100 * value for value in worth.values()],
+        color=figures.BLUE,
+    )
     bars[0].set_color(figures.ORANGE)
-    ax.bar_label(bars, labels=[f"{value:.1%}" for value in worth.values()], padding=3)
-    title = f"One seed, {len(test_part):,} pictures: lowest {min(worth, key=worth.get)}"
+    ax.bar_label(
+        bars,
+        labels=[figures.percent(value) for value in worth.values()],
+        padding=3,
+    )
+    title = (
+        f"One seed, {len(test_part):,} pictures: lowest"
+        f" {min(worth, key=worth.get)}"
+    )
     ax.set(xlabel="accuracy in %", title=title)
     ax.margins(x=0.12)
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
-figures.show(fig, alt="; ".join(f"{name}: {value:.1%}" for name, value in worth.items()) + ", as bars.")
+figures.show(
+    fig,
+    alt="; ".join(
+        f"{name}: {figures.percent(value)}" for name, value in worth.items()
+    )
+    + ", as bars.",
+)
 
 # %% [markdown]
 # Of the tricks left out, the accuracy was lowest *{{most_missed}}*: right in {{most_lost:.1%}} of the pictures fewer
@@ -710,14 +920,28 @@ figures.show(fig, alt="; ".join(f"{name}: {value:.1%}" for name, value in worth.
 # %%
 torch.manual_seed(settings.seed)
 small = models.SprintNet((8, 8, 8), len(cifar.classes), norm="group").double()
-images, labels = next(iter(data.batches(cifar.train, 7, shuffle=True, seed=settings.seed)))
+images, labels = next(
+    iter(data.batches(cifar.train, 7, shuffle=True, seed=settings.seed))
+)
 images = images.double()
-whole = torch.autograd.grad(F.cross_entropy(small(images), labels), small.head.weight)[0]
-parts = [gradients[-1] for gradients in distributed.split_gradients(small, images, labels, processes=3)]
+whole = torch.autograd.grad(
+    F.cross_entropy(small(images), labels), small.head.weight
+)[0]
+parts = [
+    gradients[-1]
+    for gradients in distributed.split_gradients(
+        small, images, labels, processes=3
+    )
+]
 plain = sum(parts) / 3
 weighted = sum(part * count / 7 for part, count in zip(parts, (3, 2, 2)))
+print(
+    f"plain average off by up to {(plain - whole).abs().max():.1e}, weighted"
+    f" {(weighted - whole).abs().max():.1e}"
+)
+
+# %% tags=["hide-input"]
 assert_close(weighted, whole)
-print(f"plain average off by up to {(plain - whole).abs().max():.1e}, weighted {(weighted - whole).abs().max():.1e}")
 assert (plain - whole).abs().max() > 1e3 * (weighted - whole).abs().max()
 
 # %% [markdown]
@@ -768,38 +992,88 @@ assert (plain - whole).abs().max() > 1e3 * (weighted - whole).abs().max()
 # **Predict first.** The run was interrupted, and the work was split. Will the losses agree to 1 %? To 1 in a million?
 
 # %%
-plan = {"pictures": 96, "batch": 32, "epochs": 3, "width": 8, "save_every": 2, "precision": "float64"}
+plan = {
+    "pictures": 96,
+    "batch": 32,
+    "epochs": 3,
+    "width": 8,
+    "save_every": 2,
+    "precision": "float64",
+}
 with tempfile.TemporaryDirectory() as folder:
     killed = acceleration.launch(
         acceleration.Plan(**plan, kill_rank=1, kill_step=7),
-        settings.processes, Path(folder) / "many", max_restarts=1, timeout=300,
-    )  # fmt: skip
+        settings.processes,
+        Path(folder) / "many",
+        max_restarts=1,
+        timeout=300,
+    )
     (Path(folder) / "one").mkdir()
-    alone = distributed.train(acceleration.Plan(**plan), distributed.World(), Path(folder) / "one")
-print(f"{killed.processes} processes ({killed.backend}): {killed.restarts} restart, on from step {killed.resumed_at}")
+    alone = distributed.train(
+        acceleration.Plan(**plan), distributed.World(), Path(folder) / "one"
+    )
+print(
+    f"{killed.processes} processes ({killed.backend}): {killed.restarts}"
+    f" restart, on from step {killed.resumed_at}"
+)
 
 # %%
-apart = max(abs(ours / theirs - 1) for ours, theirs in zip(killed.losses, alone.losses))
+apart = max(
+    abs(ours / theirs - 1) for ours, theirs in zip(killed.losses, alone.losses)
+)
+
+# %% tags=["hide-input"]
 results.record(
-    processes_run=killed.processes, apart=apart, restarts=killed.restarts, resumed_at=killed.resumed_at,
-    accuracy_many=killed.accuracy, accuracy_one=alone.accuracy,
-)  # fmt: skip
+    processes_run=killed.processes,
+    apart=apart,
+    restarts=killed.restarts,
+    resumed_at=killed.resumed_at,
+    accuracy_many=killed.accuracy,
+    accuracy_one=alone.accuracy,
+)
 assert len(killed.losses) == len(alone.losses) == 9 and killed.restarts == 1
 assert apart < 1e-4 and killed.accuracy == alone.accuracy
 
-# %%
+# %% tags=["hide-input"]
 with figures.style():
     fig, ax = plt.subplots(figsize=(6.5, 2.8))
-    ax.plot(range(1, 10), alone.losses, "-", color=figures.SKY, linewidth=6, label="one process")
-    ax.plot(range(1, 10), killed.losses, "o", color=figures.INK, label=f"{killed.processes} processes, one killed")
+    ax.plot(
+        range(1, 10),
+        alone.losses,
+        "-",
+        color=figures.SKY,
+        linewidth=6,
+        label="one process",
+    )
+    ax.plot(
+        range(1, 10),
+        killed.losses,
+        "o",
+        color=figures.INK,
+        label=f"{killed.processes} processes, one killed",
+    )
     ax.axvline(7.5, color=figures.RED, linestyle=":")
-    ax.text(7.45, max(alone.losses), "killed here ", color=figures.RED, ha="right", va="top")
-    ax.set(xlabel="step", ylabel="loss of the whole batch", title="The same loss at every step")
+    ax.text(
+        7.45,
+        max(alone.losses),
+        "killed here ",
+        color=figures.RED,
+        ha="right",
+        va="top",
+    )
+    ax.set(
+        xlabel="step",
+        ylabel="loss of the whole batch",
+        title="The same loss at every step",
+    )
     ax.legend(loc="lower left")
 figures.show(
     fig,
-    alt="The losses of nine steps: those of several processes lie exactly on the line of the single process, also "
-    "after the mark where one of them was killed.",
+    alt=(
+        "The losses of nine steps: those of several processes lie exactly on"
+        " the line of the single process, also after the mark where one of them"
+        " was killed."
+    ),
 )
 
 # %% [markdown]
@@ -818,10 +1092,19 @@ images, labels = next(iter(data.batches(cifar.train, 64)))
 net = models.SprintNet((16, 32, 32), len(cifar.classes))
 need = acceleration.training_memory(net, images, labels, moments=1)
 learned = sum(p.numel() for p in net.parameters() if p.requires_grad)
+
+# %% tags=["hide-input"]
 assert need.gradients == need.optimizer == 4 * learned  # float32: 4 bytes each
+
+# %%
 for name in ("weights", "gradients", "optimizer", "activations", "pictures"):
     print(f"{name:<12}{getattr(need, name) / 1e6:8.2f} MB")
-results.record(activation_share=need.activations / need.of(64), mb_per_picture=need.per_picture / 1e6)
+
+# %% tags=["hide-input"]
+results.record(
+    activation_share=need.activations / need.of(64),
+    mb_per_picture=need.per_picture / 1e6,
+)
 
 # %% [markdown]
 # Activations are {{activation_share:.0%}} of it: {{mb_per_picture:.2f}} MB for each picture of the batch. So the
@@ -846,6 +1129,8 @@ except RuntimeError as error:
     print(type(error).__name__, "-", str(error).splitlines()[0])
 gc.collect()
 print("still in memory:", watched[0]() is not None)
+
+# %% tags=["hide-input"]
 assert watched[0]() is not None
 
 # %% [markdown]
@@ -856,8 +1141,9 @@ assert watched[0]() is not None
 # %%
 acceleration.free_traceback(kept_error)
 print("still in memory:", watched[0]() is not None)
-assert watched[0]() is None
 
+# %% tags=["hide-input"]
+assert watched[0]() is None
 
 # %% [markdown]
 # Without an argument it frees the last error that ended a cell. And a loop that halves the batch until it fits:
@@ -870,6 +1156,8 @@ def train_with(size):
 
 fitted = acceleration.with_smaller_batches(train_with, 128)
 print("trained with batches of", fitted)
+
+# %% tags=["hide-input"]
 assert fitted == 32
 
 # %% [markdown]
@@ -882,9 +1170,14 @@ assert fitted == 32
 # %%
 cheating = iter([1.0, 1.5])
 try:
-    acceleration.require_parity(torch.device("cpu"), {"a sum": lambda device: torch.ones(3).sum() * next(cheating)})
+    acceleration.require_parity(
+        torch.device("cpu"),
+        {"a sum": lambda device: torch.ones(3).sum() * next(cheating)},
+    )
 except CourseError as error:
     print(type(error).__name__, "-", error)
+
+# %% tags=["hide-input"]
 assert acceleration.parity(torch.device("cpu")) == {}
 
 # %% [markdown]
@@ -904,7 +1197,8 @@ def throughput(seconds, pictures, warmup): ...
 
 
 # %%
-# Stuck? exercises.lesson7.throughput.hint() helps a little, .solution() shows one way to do it
+# Stuck? exercises.lesson7.throughput.hint() helps a little,
+# .solution() shows one way to do it
 exercises.lesson7.throughput.check(throughput)
 
 # %% [markdown]
@@ -917,7 +1211,8 @@ def slices(count, processes): ...
 
 
 # %%
-# Stuck? exercises.lesson7.slices.hint() helps a little, .solution() shows one way to do it
+# Stuck? exercises.lesson7.slices.hint() helps a little,
+# .solution() shows one way to do it
 exercises.lesson7.slices.check(slices)
 
 # %% [markdown]
@@ -930,7 +1225,8 @@ def amdahl(fixed, factor): ...
 
 
 # %%
-# Stuck? exercises.lesson7.amdahl.hint() helps a little, .solution() shows one way to do it
+# Stuck? exercises.lesson7.amdahl.hint() helps a little,
+# .solution() shows one way to do it
 exercises.lesson7.amdahl.check(amdahl)
 
 # %% [markdown]
@@ -943,7 +1239,8 @@ def average_gradient(gradients, counts): ...
 
 
 # %%
-# Stuck? exercises.lesson7.average_gradient.hint() helps a little, .solution() shows one way to do it
+# Stuck? exercises.lesson7.average_gradient.hint() helps a little,
+# .solution() shows one way to do it
 exercises.lesson7.average_gradient.check(average_gradient)
 
 # %% [markdown]
@@ -955,7 +1252,8 @@ def batch_bytes(shape, bits): ...
 
 
 # %%
-# Stuck? exercises.lesson7.batch_bytes.hint() helps a little, .solution() shows one way to do it
+# Stuck? exercises.lesson7.batch_bytes.hint() helps a little,
+# .solution() shows one way to do it
 exercises.lesson7.batch_bytes.check(batch_bytes)
 
 # %% [markdown]
@@ -968,7 +1266,8 @@ def alternating(first, epoch): ...
 
 
 # %%
-# Stuck? exercises.lesson7.alternating.hint() helps a little, .solution() shows one way to do it
+# Stuck? exercises.lesson7.alternating.hint() helps a little,
+# .solution() shows one way to do it
 exercises.lesson7.alternating.check(alternating)
 
 # %% [markdown]

@@ -50,13 +50,14 @@
 # %% tags=["hide-input"]
 try:
     from course_utils import environment
-except ImportError:  # on Colab, for example: install the course, and replace nothing
+except ImportError:  # as on Colab: install the course, and replace nothing
     import importlib
     import subprocess
     import sys
 
-    course = "git+https://github.com/pixels-to-predictions/pixels-to-predictions"
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", course], check=True)
+    url = "git+https://github.com/pixels-to-predictions/pixels-to-predictions"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+    subprocess.run([*pip, url], check=True)
     importlib.invalidate_caches()
     from course_utils import environment
 environment.prepare()  # installs what else is missing, and says so
@@ -67,20 +68,33 @@ import re
 import torch
 from torch.testing import assert_close
 
-from course_utils import data, exercises, models, profiles, results, training
+from course_utils import (
+    data,
+    exercises,
+    figures,
+    models,
+    profiles,
+    results,
+    training,
+)
 
-os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras computes with PyTorch, unless you chose another before
+os.environ.setdefault(
+    "KERAS_BACKEND", "torch"
+)  # Keras computes with PyTorch, unless you chose another before
 try:
     import keras
 except ImportError:
     keras = None
-    print("Keras is not installed, so its half is skipped: pip install keras, restart the kernel, and run all again.")
+    print(
+        "Keras is not installed, so its half is skipped: pip install keras,"
+        " restart the kernel, and run all again."
+    )
 
 # %% [markdown]
 # The settings worth changing. `None` means "as the profile says".
 
 # %% tags=["parameters"]
-profile = "auto"  # "quick" runs anywhere, "full" uses more pictures; "auto" chooses
+profile = "auto"  # "quick" runs anywhere, "full" uses more pictures
 seed = None  # start of the random numbers
 epochs = None  # how often each network sees every training picture
 pictures_used = None  # how many training pictures to use
@@ -88,10 +102,17 @@ learning_rate = None  # of Adam, in both
 
 # %% tags=["hide-input"]
 settings = profiles.load(
-    "A", profile, seed=seed, epochs=epochs, pictures_used=pictures_used, learning_rate=learning_rate
+    "A",
+    profile,
+    seed=seed,
+    epochs=epochs,
+    pictures_used=pictures_used,
+    learning_rate=learning_rate,
 )
 clothes = data.load("fashion_mnist", seed=settings.seed)
-train_part = clothes.train.take(at_most=settings.pictures_used, seed=settings.seed)
+train_part = clothes.train.take(
+    at_most=settings.pictures_used, seed=settings.seed
+)
 
 # %% [markdown]
 # ## Two ways to write one network
@@ -113,7 +134,8 @@ print(models.shape_trace(net, (1, 1, 28, 28)))
 
 # %%
 def keras_net():
-    layers = [keras.Input((28, 28, 1))]  # height, width, channels: the channels are last
+    # height, width, channels: the channels are last
+    layers = [keras.Input((28, 28, 1))]
     for width in (16, 48, 96):
         layers += [
             keras.layers.Conv2D(width, 3, padding="same", use_bias=False),
@@ -121,13 +143,18 @@ def keras_net():
             keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5),
             keras.layers.ReLU(),
         ]
-    return keras.Sequential([*layers, keras.layers.Flatten(), keras.layers.Dense(10)])
+    return keras.Sequential(
+        [*layers, keras.layers.Flatten(), keras.layers.Dense(10)]
+    )
 
 
 if keras:
     print("Keras computes with", keras.backend.backend())
     twin = keras_net()
-    print(f"{twin.count_params():,} numbers in Keras, {models.count_parameters(net):,} parameters in PyTorch")
+    print(
+        f"{twin.count_params():,} numbers in Keras,"
+        f" {models.count_parameters(net):,} parameters in PyTorch"
+    )
 
 # %% [markdown]
 # 0.9: one minus PyTorch's. And the two counts differ, although the networks are the same! Keras also counts what batch
@@ -135,10 +162,20 @@ if keras:
 # call them parameters. That makes 2 · (16 + 48 + 96) = 320:
 
 # %%
-buffers = sum(b.numel() for name, b in net.named_buffers() if not name.endswith("num_batches_tracked"))
+buffers = sum(
+    b.numel()
+    for name, b in net.named_buffers()
+    if not name.endswith("num_batches_tracked")
+)
+
+# %% tags=["hide-input"]
 assert buffers == 2 * (16 + 48 + 96) == 320
+
+# %%
 if keras:
     assert twin.count_params() == models.count_parameters(net) + buffers
+
+# %% tags=["hide-input"]
 results.record(parameters=models.count_parameters(net), remembered=buffers)
 
 # %% [markdown]
@@ -152,7 +189,8 @@ if keras:
     try:
         twin(pixels.numpy())
     except ValueError as error:
-        complaint = re.search(r"expected axis.*?\)", str(error))  # the telling part of a long message
+        # the telling part of a long message
+        complaint = re.search(r"expected axis.*?\)", str(error))
         print(type(error).__name__, "-", complaint[0] if complaint else error)
 
 # %% [markdown]
@@ -170,9 +208,9 @@ print(tuple(pixels.shape), "→", tuple(channels_last.shape))
 # Keras. For a dense layer it is (out, in) against (in, out). Is a transpose all that the dense layer needs? Try it with
 # a picture of two channels and two by two pixels, flattened both ways:
 
-# %%
-# NBVAL_CHECK_OUTPUT
-tiny = torch.arange(8).reshape(2, 2, 2)  # channel, row, column: channel 0 holds 0 to 3, channel 1 holds 4 to 7
+# %% tags=["nbval-check-output"]
+# channel, row, column: channel 0 holds 0 to 3, channel 1 holds 4 to 7
+tiny = torch.arange(8).reshape(2, 2, 2)
 print("PyTorch:", tiny.flatten().tolist())
 print("Keras:  ", tiny.permute(1, 2, 0).flatten().tolist())
 
@@ -183,15 +221,20 @@ print("Keras:  ", tiny.permute(1, 2, 0).flatten().tolist())
 
 # %%
 def keras_order(net):
-    """Return the weights of lesson 3's network in the order and the shapes in which Keras wants them."""
+    """Return lesson 3's weights in the order and shapes that Keras wants."""
     weights = []
     for conv, _, norm, _ in net.features:
-        weights.append(conv.weight.permute(2, 3, 1, 0))  # (out, in, h, w) → (h, w, in, out)
+        # (out, in, h, w) → (h, w, in, out)
+        weights.append(conv.weight.permute(2, 3, 1, 0))
         weights += [norm.weight, norm.bias, norm.running_mean, norm.running_var]
     dense = net.classifier[1]
-    by_channel = dense.weight.reshape(10, 96, 3, 3)  # what Flatten has lined up: channel, row, column
+    # what Flatten has lined up: channel, row, column
+    by_channel = dense.weight.reshape(10, 96, 3, 3)
     by_pixel = by_channel.permute(2, 3, 1, 0)  # row, column, channel, class
-    return [w.detach().cpu().numpy() for w in (*weights, by_pixel.reshape(-1, 10), dense.bias)]
+    return [
+        w.detach().cpu().numpy()
+        for w in (*weights, by_pixel.reshape(-1, 10), dense.bias)
+    ]
 
 
 if keras:
@@ -207,8 +250,11 @@ if keras:
 # %%
 batches = data.batches(train_part, 128, shuffle=True)
 optimizer = torch.optim.Adam(net.parameters(), lr=settings.learning_rate)
-history = training.fit(net, batches, epochs=settings.epochs, optimizer=optimizer, progress=False)
-inputs = next(iter(data.batches(clothes.test.take(256), 256)))[0]  # normalised, (256, 1, 28, 28)
+history = training.fit(
+    net, batches, epochs=settings.epochs, optimizer=optimizer, progress=False
+)
+# normalised, (256, 1, 28, 28)
+inputs = next(iter(data.batches(clothes.test.take(256), 256)))[0]
 net.eval()
 with torch.inference_mode():
     ours = net(inputs)
@@ -217,11 +263,16 @@ with torch.inference_mode():
 largest = 0.0
 if keras:
     twin.set_weights(keras_order(net))
-    theirs = torch.as_tensor(twin.predict(inputs.permute(0, 2, 3, 1).numpy(), verbose=0))
+    theirs = torch.as_tensor(
+        twin.predict(inputs.permute(0, 2, 3, 1).numpy(), verbose=0)
+    )
     assert_close(theirs, ours, rtol=1e-4, atol=1e-4)
     assert torch.equal(theirs.argmax(1), ours.argmax(1))
     largest = (theirs - ours).abs().max().item()
-    print(f"256 pictures, the same class for each; the logits differ by {largest:.1e} at most")
+    print(
+        "256 pictures, the same class for each; the logits differ by"
+        f" {largest:.1e} at most"
+    )
 
 # %% [markdown]
 # What is left is rounding: sums of the same numbers in another order. What if the dense layer is only transposed?
@@ -231,8 +282,14 @@ if keras:
     careless = keras_order(net)
     careless[-2] = net.classifier[1].weight.detach().T.numpy()
     twin.set_weights(careless)
-    wrong = torch.as_tensor(twin.predict(inputs.permute(0, 2, 3, 1).numpy(), verbose=0))
-    print(f"same class for {(wrong.argmax(1) == ours.argmax(1)).float().mean():.0%} of the pictures")
+    wrong = torch.as_tensor(
+        twin.predict(inputs.permute(0, 2, 3, 1).numpy(), verbose=0)
+    )
+    print(
+        "same class for"
+        f" {figures.percent((wrong.argmax(1) == ours.argmax(1)).float().mean(), 0)}"
+        " of the pictures"
+    )
     assert not torch.allclose(wrong, ours, atol=1e-2)
 
 # %% [markdown]
@@ -251,22 +308,44 @@ images, labels = next(iter(data.batches(train_part, len(train_part))))
 if keras:
     keras.utils.set_random_seed(settings.seed)
     student = keras_net()
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)  # forget from_logits, and it learns badly
-    student.compile(keras.optimizers.Adam(settings.learning_rate), loss, metrics=["accuracy"])
-    student.fit(images.permute(0, 2, 3, 1).numpy(), labels.numpy(), batch_size=128, epochs=settings.epochs, verbose=0)
+    # forget from_logits, and it learns badly
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    student.compile(
+        keras.optimizers.Adam(settings.learning_rate),
+        loss,
+        metrics=["accuracy"],
+    )
+    student.fit(
+        images.permute(0, 2, 3, 1).numpy(),
+        labels.numpy(),
+        batch_size=128,
+        epochs=settings.epochs,
+        verbose=0,
+    )
 
 # %%
 tests = clothes.test.take(at_most=2000)
 test_images, test_labels = next(iter(data.batches(tests, len(tests))))
 with torch.inference_mode():
     accuracy = (net(test_images).argmax(1) == test_labels).float().mean().item()
+
+# %% tags=["hide-input"]
 results.record(pytorch_accuracy=accuracy)
+
+# %%
 if keras:
-    guesses = student.predict(test_images.permute(0, 2, 3, 1).numpy(), batch_size=500, verbose=0).argmax(1)
-    keras_accuracy = (torch.as_tensor(guesses) == test_labels).float().mean().item()
+    guesses = student.predict(
+        test_images.permute(0, 2, 3, 1).numpy(), batch_size=500, verbose=0
+    ).argmax(1)
+    keras_accuracy = (
+        (torch.as_tensor(guesses) == test_labels).float().mean().item()
+    )
     results.record(keras_accuracy=keras_accuracy, largest_difference=largest)
     # Very few pictures or steps may be asked for: then nothing is demanded.
-    assert min(accuracy, keras_accuracy) > 0.6 or settings.epochs * len(train_part) < 8000
+    assert (
+        min(accuracy, keras_accuracy) > 0.6
+        or settings.epochs * len(train_part) < 8000
+    )
 
 # %% [markdown]
 # The two do not agree to the last digit, and should not: they started from other random numbers and saw the pictures in
@@ -302,7 +381,8 @@ def kernel_to_pytorch(kernel): ...
 
 
 # %%
-# Stuck? exercises.appendix.kernel_to_pytorch.hint() helps a little, .solution() shows one way to do it
+# Stuck? exercises.appendix.kernel_to_pytorch.hint() helps a little,
+# .solution() shows one way to do it
 exercises.appendix.kernel_to_pytorch.check(kernel_to_pytorch)
 
 # %% [markdown]
@@ -315,7 +395,8 @@ def dense_to_pytorch(kernel, channels, height, width): ...
 
 
 # %%
-# Stuck? exercises.appendix.dense_to_pytorch.hint() helps a little, .solution() shows one way to do it
+# Stuck? exercises.appendix.dense_to_pytorch.hint() helps a little,
+# .solution() shows one way to do it
 exercises.appendix.dense_to_pytorch.check(dense_to_pytorch)
 
 # %% [markdown]
@@ -328,7 +409,8 @@ def keras_mean(old, batch, momentum): ...
 
 
 # %%
-# Stuck? exercises.appendix.keras_mean.hint() helps a little, .solution() shows one way to do it
+# Stuck? exercises.appendix.keras_mean.hint() helps a little,
+# .solution() shows one way to do it
 exercises.appendix.keras_mean.check(keras_mean)
 
 # %% [markdown]
@@ -342,7 +424,8 @@ def keras_count(channels, widths, flat, classes): ...
 
 
 # %%
-# Stuck? exercises.appendix.keras_count.hint() helps a little, .solution() shows one way to do it
+# Stuck? exercises.appendix.keras_count.hint() helps a little,
+# .solution() shows one way to do it
 exercises.appendix.keras_count.check(keras_count)
 
 # %% [markdown]

@@ -46,6 +46,7 @@ class Execution:
     figures: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] | None = None
     sources: list[dict[str, Any]] = field(default_factory=list)
+    again: list[str] = field(default_factory=list)  # titles of the sections that were run again after the whole
 
     @property
     def passed(self) -> bool:
@@ -62,6 +63,7 @@ def execute(
     cell_timeout: float = 1800,
     start_timeout: int = 180,
     environment: Mapping[str, str] | None = None,
+    again: float = 0,
     on_cell: Callable[[int, int], None] = lambda index, of: None,
     stop: threading.Event | None = None,
 ) -> Execution:
@@ -75,6 +77,8 @@ def execute(
         cell_timeout: seconds for one cell.
         start_timeout: seconds for the kernel to start.
         environment: variables to add for the kernel.
+        again: run each section that took at most so many seconds again afterwards, one after another; one that then
+            fails fails the notebook, because learners do that.
         on_cell: called with the number of cells done and of all cells, as they go by.
         stop: set from another thread to end the run.
     """
@@ -89,6 +93,7 @@ def execute(
             "cell_timeout": min(cell_timeout, timeout),
             "start_timeout": start_timeout,
             "folder": str((folder or notebook.parent).resolve()),
+            "again": again,
         }
         (work / "job.json").write_text(json.dumps(job), encoding="utf-8")
         with _worker(work, marker, environment or {}) as (process, events):
@@ -207,10 +212,11 @@ def _watch(
     result: Execution | None = None
     deadline = time.monotonic() + timeout
     cell, cell_started, peak, kernel, silent = 0, time.monotonic(), 0, None, False
+    measured, done, failed = False, [], []
     while result is None:
         ended = process.poll() is not None  # asked before the last look at the events, so that none is missed
         kernel, held = _kernel_memory(kernel, process.pid)
-        peak = max(peak, held)
+        peak = peak if measured else max(peak, held)
         try:
             event = events.get(timeout=LAST if ended and not silent else STEP)
         except queue.Empty:
@@ -220,9 +226,13 @@ def _watch(
         if event.get("event") == "cell":
             cell, cell_started = event["index"] + 1, time.monotonic()
             on_cell(event["index"], event["of"])
+        elif event.get("event") == "ran":
+            measured, cell_started = True, time.monotonic()
+        elif event.get("event") == "again":
+            done, failed = event["done"], event["failed"]
         elif event.get("event") == "done":
             on_cell(cell, cell)
-            result = Execution(PASSED, 0.0)
+            result = Execution(FAILED if failed else PASSED, 0.0, error="; ".join(failed) or None, again=done)
         elif event.get("event") == "failed":
             result = _failure(event, cell)
         elif event.get("event") == "flood":

@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 
 from course_utils.base.notes import MARK  # a random text that all processes of one run carry
+from course_utils.command.notebooks.sections import run_again
 
 START_FAILURE = "Kernel died before replying to kernel_info"  # seen once in some 240 parallel starts
 FLOOD_PAUSE = 60  # seconds; the runner is quicker
@@ -34,8 +35,8 @@ def tell(**event: Any) -> None:
 def run(job: dict[str, Any]) -> None:
     """Run the notebook of `job` with papermill and report how it went.
 
-    `job` holds `input` and `output` (files), `parameters`, `cell_timeout` and `start_timeout` (seconds), and `folder`,
-    where the kernel runs.
+    `job` holds `input` and `output` (files), `parameters`, `cell_timeout` and `start_timeout` (seconds), `folder`,
+    where the kernel runs, and `again`: afterwards each section that took at most so many seconds is run again.
     """
     # papermill takes seconds to import, and only here.
     import papermill
@@ -51,6 +52,20 @@ def run(job: dict[str, Any]) -> None:
         """papermill's client, which also reports progress and stops endless output."""
 
         written = 0
+
+        def papermill_execute_cells(self) -> None:
+            super().papermill_execute_cells()
+            failed = any(o["output_type"] == "error" for c in self.nb.cells for o in c.get("outputs", ()))
+            if not job.get("again") or failed:
+                return
+            tell(event="ran")  # from here on the kernel's memory is not the lesson's
+            done, failures = run_again(
+                self.nb.cells,
+                job["again"],
+                lambda cell: cell.metadata.get("papermill", {}).get("duration") or 0,
+                super().execute_cell,
+            )
+            tell(event="again", done=done, failed=failures)
 
         def execute_cell(self, cell: Any, cell_index: int, *args: Any, **kwargs: Any) -> Any:
             # Counted as in the file that the author knows, without the cell that papermill put in.
