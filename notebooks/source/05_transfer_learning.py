@@ -90,6 +90,7 @@ environment.prepare()  # installs what else is missing, and says so
 import copy
 import math
 import tempfile
+import textwrap
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -177,10 +178,24 @@ widgets.lesson5.own_picture({"ImageNet": network}, examples)
 
 # %% tags=["hide-input"]
 if network.name == "efficientnet_lite0":
-    guessed = {name: network.predict(photograph(name)) for name in ("cat", "astronaut")}
-    feline = {"tabby", "tiger cat", "Persian cat", "Siamese cat", "Egyptian cat", "lynx"}
-    assert guessed["cat"][0].name in feline, "the network should see a cat; is the file of weights damaged?"
-    assert guessed["astronaut"][0].probability < guessed["cat"][0].probability + 0.5
+    guessed = {
+        name: network.predict(photograph(name)) for name in ("cat", "astronaut")
+    }
+    feline = {
+        "tabby",
+        "tiger cat",
+        "Persian cat",
+        "Siamese cat",
+        "Egyptian cat",
+        "lynx",
+    }
+    assert guessed["cat"][0].name in feline, (
+        "the network should see a cat; is the file of weights damaged?"
+    )
+    assert (
+        guessed["astronaut"][0].probability
+        < guessed["cat"][0].probability + 0.5
+    )
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -230,7 +245,9 @@ for form, image in forms.items():
 
 # %% tags=["hide-input"]
 if network.name == "efficientnet_lite0":
-    assert network.classes[number] not in feline, "pixels from 0 to 255 should not look like a cat to it"
+    assert network.classes[number] not in feline, (
+        "pixels from 0 to 255 should not look like a cat to it"
+    )
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -259,11 +276,17 @@ for name in families.split():
 # %% tags=["hide-input"]
 with figures.style():
     fig, ax = plt.subplots(figsize=(7, 3.3))
+    sides = {
+        "efficientnet_v2_s": "right",
+        "resnet50": "right",
+        "vgg16": "right",
+    }
     for name, (accuracy, size, work) in facts.items():
-        ax.scatter(size, accuracy, s=12 + 22 * work, color=figures.SKY, edgecolor=figures.BLUE)
-        ax.annotate(
-            name, (size, accuracy), (0, -11 - 1.5 * work**0.5), textcoords="offset points", ha="center", fontsize=8
-        )
+        ax.scatter(size, accuracy, s=12 + 14 * work, color=figures.SKY)
+        side = sides.get(name, "left")
+        shift = (-9, -3) if side == "right" else (9, -3)
+        style = {"textcoords": "offset points", "ha": side, "fontsize": 9}
+        ax.annotate(name, (size, accuracy), shift, **style)
     ax.set(
         xscale="log",
         xlim=(0.8, 250),
@@ -271,9 +294,19 @@ with figures.style():
         xlabel="parameters in millions",
         ylabel="accuracy on ImageNet in %",
     )
-    ax.set_title("VGG-16 is the largest and far from the best; area is work a picture")
-assert max(facts, key=lambda name: facts[name][1]) == max(facts, key=lambda name: facts[name][2]) == "vgg16"
-assert facts["vgg16"][0] < facts["mobilenet_v3_large"][0] < facts["efficientnet_b0"][0]
+    ax.set_title(
+        "VGG-16 is the largest and far from the best; area is work a picture"
+    )
+assert (
+    max(facts, key=lambda name: facts[name][1])
+    == max(facts, key=lambda name: facts[name][2])
+    == "vgg16"
+)
+assert (
+    facts["vgg16"][0]
+    < facts["mobilenet_v3_large"][0]
+    < facts["efficientnet_b0"][0]
+)
 figures.show(
     fig,
     alt="ImageNet accuracy against parameters of eight networks, a disc for each, its area the work for one picture: "
@@ -316,8 +349,14 @@ print("scores:", tuple(net.model(blank).shape))
 print("learning:", sum(parameter.numel() for parameter in new.parameters()))
 
 # %% tags=["hide-input"]
-assert sum(parameter.numel() for parameter in new.parameters()) == 512 * 5 + 5 == 2565
-net = transfer.replace_head(transfer.backbone("resnet18", weights=None, device="meta"), list("abcde"))
+assert (
+    sum(parameter.numel() for parameter in new.parameters())
+    == 512 * 5 + 5
+    == 2565
+)
+net = transfer.replace_head(
+    transfer.backbone("resnet18", weights=None, device="meta"), list("abcde")
+)
 assert repr(net.head_layer) == repr(new)
 
 # %% [markdown]
@@ -390,8 +429,12 @@ print(f"{len(moved)} of {len(before)} tensors have changed, such as")
 print(*moved[:3], sep="\n")
 
 # %% tags=["hide-input"]
-layers = sum(isinstance(layer, nn.BatchNorm2d) for layer in probe.model.modules())
-assert len(moved) == 3 * layers, "three tensors of each batch normalisation should move, and nothing else"
+layers = sum(
+    isinstance(layer, nn.BatchNorm2d) for layer in probe.model.modules()
+)
+assert len(moved) == 3 * layers, (
+    "three tensors of each batch normalisation should move, and nothing else"
+)
 assert not any(key.endswith(("weight", "bias")) for key in moved)
 if network.name == "efficientnet_lite0":
     results.record(moved_tensors=len(moved), all_tensors=len(before))
@@ -440,7 +483,11 @@ for key, value in probe.model.state_dict().items():
 print("every parameter and every buffer is as it was, bit for bit")
 
 # %% tags=["hide-input"]
-del probe, before, after  # a network that nobody needs any more only takes memory
+del (
+    probe,
+    before,
+    after,
+)  # a network that nobody needs any more only takes memory
 
 # %% [markdown]
 # ### Exercise: Ready to learn
@@ -471,7 +518,9 @@ exercises.lesson5.prepare.check(prepare)
 # %% tags=["hide-input"]
 workspace = tempfile.TemporaryDirectory()  # removed when the kernel ends
 clothes = Path(workspace.name) / "clothes"
-write_sample_folder(clothes / "train", per_class=settings.per_class + settings.validated)
+write_sample_folder(
+    clothes / "train", per_class=settings.per_class + settings.validated
+)
 for file in sorted((clothes / "train").glob("*/*.png")):
     if int(file.stem) >= settings.per_class:
         kept = clothes / "validation" / file.parent.name
@@ -510,17 +559,28 @@ source = None if settings.pictures else clothes_source
 own = data.folder(place, seed=settings.seed, unreadable="skip", source=source)
 classes = own.classes
 train, validation, test = own.train, own.validation, data.held_out(own)
-print(network.warning(classes) or "ImageNet has no category of these names.")
+said = network.warning(classes) or "ImageNet knows none of these names."
+print(textwrap.fill(said, 72))
 
 # %% tags=["hide-input"]
-if validation is None or validation is test:  # a folder without them: a quarter of training
+if (
+    validation is None or validation is test
+):  # a folder without them: a quarter of training
     kept, aside = [], []
     for label in range(len(classes)):
         members = (train.labels == label).nonzero().flatten()
-        members = members[torch.randperm(len(members), generator=torch.Generator().manual_seed(settings.seed))]
+        members = members[
+            torch.randperm(
+                len(members),
+                generator=torch.Generator().manual_seed(settings.seed),
+            )
+        ]
         aside.append(members[: len(members) // 4])
         kept.append(members[len(members) // 4 :])
-    validation = train.select(torch.cat(aside if len(torch.cat(aside)) else kept).sort().values, "validation")
+    validation = train.select(
+        torch.cat(aside if len(torch.cat(aside)) else kept).sort().values,
+        "validation",
+    )
     train = train.select(torch.cat(kept).sort().values)
     print(f"{len(validation)} training pictures are set aside for validation.")
 shareable = own.source.shareable
@@ -578,7 +638,9 @@ figures.show(
             for kind, i in zip(kinds, picked)
         ],
         columns=4,
-        title="All files have one size; four that are unlike their class" if equal else "The extremes of the folder",
+        title="All files have one size; four that are unlike their class"
+        if equal
+        else "The extremes of the folder",
     ),
     alt=f"Four training pictures: {', '.join(f'{kind}, {classes[some.labels[i]]}' for kind, i in zip(kinds, picked))}.",
     shareable=shareable,
@@ -638,7 +700,7 @@ print(f"{len(ours)} pictures, each {tuple(ours[0][0].shape)}")
 
 # %%
 by_chance = [
-    v2.RandomResizedCrop(settings.side, scale=(0.7, 1.0)),
+    v2.RandomResizedCrop(settings.side, scale=(0.8, 1.0)),
     v2.RandomHorizontalFlip(),
     v2.ColorJitter(brightness=0.2, contrast=0.2),
 ]
@@ -690,7 +752,9 @@ assert count == len(timed), "the loader lost pictures"
 if seconds[2] > seconds[0]:
     print("Here the workers cost more time to start than they save.")
 else:
-    print(f"Here two workers are {seconds[0] / seconds[2]:.1f} times as fast as none.")
+    print(
+        f"Here two workers are {seconds[0] / seconds[2]:.1f} times as fast as none."
+    )
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -760,7 +824,9 @@ print(ranged)
 # %% tags=["hide-input"]
 figures.show(
     ranged.plot(),
-    alt=f"Training loss against the learning rate on a logarithmic axis, from 0.00001 on; {ranged.suggestion}"[:300],
+    alt=f"Training loss against the learning rate on a logarithmic axis, from 0.00001 on; {ranged.suggestion}"[
+        :300
+    ],
 )
 results.record(rate=rate)
 
@@ -828,7 +894,10 @@ print(f"features {feature_seconds:.1f} s, head {head_seconds:.1f} s")
 
 # %% tags=["hide-input"]
 # The loop is `training.fit`: the same weights, number by number, on a copy.
-copies = [transfer.replace_head(copy.deepcopy(mine), classes, seed=1).tail() for _ in range(2)]
+copies = [
+    transfer.replace_head(copy.deepcopy(mine), classes, seed=1).tail()
+    for _ in range(2)
+]
 for number, each in enumerate(copies):
     optimizer = torch.optim.AdamW(each.parameters(), lr=rate)
     same = features.batches(settings.batch_size, shuffle=True, seed=5)
@@ -836,9 +905,20 @@ for number, each in enumerate(copies):
     if number == 0:
         learn(each, same, feature_checks, optimizer, schedule, 2, device)
     else:
-        training.fit(each, same, epochs=2, optimizer=optimizer, scheduler=schedule, progress=False)
+        training.fit(
+            each,
+            same,
+            epochs=2,
+            optimizer=optimizer,
+            scheduler=schedule,
+            progress=False,
+        )
 for left, right in zip(copies[0].parameters(), copies[1].parameters()):
-    assert_close(left, right, msg="the loop and training.fit should give the same weights")
+    assert_close(
+        left,
+        right,
+        msg="the loop and training.fit should give the same weights",
+    )
 results.record(".1%", frozen_accuracy=frozen_accuracy)
 results.record(feature_seconds=feature_seconds, head_seconds=head_seconds)
 
@@ -887,7 +967,7 @@ if recorded:
 # ### More layers, smaller rates
 #
 # Then **fine-tuning**: upper layers learn too. The lower a layer, the more general what it sees (Yosinski and others
-# 2014, arXiv:1411.1792), so it should move less. Each stage gets half the rate of the one above, **discriminative
+# 2014, arXiv:1411.1792), so it should move less. Each stage gets 0.8 times the rate of the one above, **discriminative
 # learning rates** (Howard and Ruder 2018, arXiv:1801.06146). Names of stages come from the network:
 
 # %%
@@ -899,13 +979,15 @@ for depth, name in enumerate(reversed(stages)):
     layer = whole.model.get_submodule(name)
     parameters = [each for each in layer.parameters() if each.requires_grad]
     if parameters:
-        groups.append({"params": parameters, "lr": rate / 3 * 0.5**depth})
+        groups.append({"params": parameters, "lr": rate * 0.8**depth})
         print(f"{name:<14}{groups[-1]['lr']:.6f}")
 
 # %% tags=["hide-input"]
-helper = transfer.param_groups(whole.model, rate / 3, 0.5)
+helper = transfer.param_groups(whole.model, rate, 0.8)
 assert [group["lr"] for group in helper] == [group["lr"] for group in groups]
-assert [len(group["params"]) for group in helper] == [len(group["params"]) for group in groups]
+assert [len(group["params"]) for group in helper] == [
+    len(group["params"]) for group in groups
+]
 
 # %% [markdown]
 # **Predict first.** Will it beat the head on frozen features, which took a second? By how much must it, to be more
@@ -921,17 +1003,28 @@ second = learn(whole.model, loader, checks, optimizer, schedule, count, device)
 second_seconds = time.perf_counter() - start
 
 # %% tags=["hide-input"]
-lists = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
-joined = training.History(*(getattr(first, name) + getattr(second, name) for name in lists))
+lists = (
+    "train_loss",
+    "train_accuracy",
+    "validation_loss",
+    "validation_accuracy",
+)
+joined = training.History(
+    *(getattr(first, name) + getattr(second, name) for name in lists)
+)
 tuned_accuracy = second.validation_accuracy[-1]
 with figures.style():
     fig, axes = plt.subplots(1, 2, figsize=(9, 3.3))
     joined.plot(axes)
     for ax in axes:
         ax.axvline(1.5, color=figures.GREY, linestyle=":")
-    axes[1].axhline(100 * frozen_accuracy, color=figures.GREEN, label="head on features")
+    axes[1].axhline(
+        100 * frozen_accuracy, color=figures.GREEN, label="head on features"
+    )
     axes[1].legend(loc="lower right", fontsize=9)
-    axes[1].set_title(f"Validation: {tuned_accuracy:.1%}, on features {frozen_accuracy:.1%}")
+    axes[1].set_title(
+        f"Validation: {tuned_accuracy:.1%}, on features {frozen_accuracy:.1%}"
+    )
 figures.show(
     fig,
     alt=f"Loss and accuracy over {joined.epochs} epochs, training and validation; a dotted line marks where more "
@@ -953,13 +1046,18 @@ difference = tuned_accuracy - frozen_accuracy
 p = (tuned_accuracy + frozen_accuracy) / 2
 noise = math.sqrt(2 * p * (1 - p) / len(validation))
 if abs(difference) <= 2 * noise:
-    print("Fine-tuned and frozen differ by less than two sampling errors: no winner.")
+    print(
+        "Fine-tuned and frozen differ by less than two sampling errors: no winner."
+    )
 elif difference > 0:
     print("Fine-tuning is ahead by more than two sampling errors.")
 else:
     print("The frozen body is ahead by more than two sampling errors.")
 chosen = whole if tuned_accuracy > frozen_accuracy else mine
-print("On validation we choose:", "fine-tuned" if chosen is whole else "the head on cached features")
+print(
+    "On validation we choose:",
+    "fine-tuned" if chosen is whole else "the head on cached features",
+)
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -977,8 +1075,12 @@ print("On validation we choose:", "fine-tuned" if chosen is whole else "the head
 tuning = results.benchmark("fine_tuning")
 for title, case in (tuning or {"cases": {}})["cases"].items():
     frozen, tuned = case["frozen"], case["fine_tuned"]
-    print(f"{title}: frozen {figures.percent(frozen['mean'])}, fine-tuned {figures.percent(tuned['mean'])}")
-    print(f"    gain {100 * case['gain']:+.1f} points; sampling error {figures.percent(frozen['sampling_error'])} each")
+    print(
+        f"{title}: frozen {figures.percent(frozen['mean'])}, fine-tuned {figures.percent(tuned['mean'])}"
+    )
+    print(
+        f"    gain {100 * case['gain']:+.1f} points; sampling error {figures.percent(frozen['sampling_error'])} each"
+    )
 
 # %% [markdown]
 # FINDINGS
@@ -1035,7 +1137,9 @@ if leak:
         trained_accuracy=leak["head"]["mean"],
     )
     results.record(leak_pictures=leak["test_pictures"])
-    assert leak["two_logits"] > leak["head"]["mean"] - 0.01, "the text says that training adds nothing here"
+    assert leak["two_logits"] > leak["head"]["mean"] - 0.01, (
+        "the text says that training adds nothing here"
+    )
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -1063,7 +1167,10 @@ for name in ("ants", "cats", *classes[:10]):
 
 # %% tags=["hide-input"]
 if network.name == "efficientnet_lite0":
-    assert network.knows(["ants"]) == {"ants": ("ant",)} and "Persian cat" in network.knows(["cats"])["cats"]
+    assert (
+        network.knows(["ants"]) == {"ants": ("ant",)}
+        and "Persian cat" in network.knows(["cats"])["cats"]
+    )
 known = network.knows(classes)
 
 # %% [markdown]
@@ -1082,17 +1189,33 @@ for label, name in enumerate(classes[:10]):
     print(f"{name:<12} {category:<24} {figures.percent(share, 0)}")
 
 # %% tags=["hide-input"]
-columns = {name: [network.classes.index(each) for each in kinds] for name, kinds in known.items()}
+columns = {
+    name: [network.classes.index(each) for each in kinds]
+    for name, kinds in known.items()
+}
 if len(known) == len(classes):
-    own_scores = torch.stack([scores[:, places].amax(dim=1) for places in columns.values()], dim=1)
-    untouched = (own_scores.argmax(dim=1) == features.labels).double().mean().item()
-    print(f"All your classes are categories. Untouched, it gets {with_error(untouched, len(features))} right.")
+    own_scores = torch.stack(
+        [scores[:, places].amax(dim=1) for places in columns.values()], dim=1
+    )
+    untouched = (
+        (own_scores.argmax(dim=1) == features.labels).double().mean().item()
+    )
+    print(
+        f"All your classes are categories. Untouched, it gets {with_error(untouched, len(features))} right."
+    )
     print("Read every figure below with that in mind.")
 elif known:
-    here = {name: says[features.labels == classes.index(name)] for name in known}
-    hits = sum(int(torch.isin(here[name], torch.tensor(places)).sum()) for name, places in columns.items())
+    here = {
+        name: says[features.labels == classes.index(name)] for name in known
+    }
+    hits = sum(
+        int(torch.isin(here[name], torch.tensor(places)).sum())
+        for name, places in columns.items()
+    )
     asked = sum(map(len, here.values()))
-    print(f"Of {asked} pictures in the {len(known)} classes with a category of their name, it names {hits} so.")
+    print(
+        f"Of {asked} pictures in the {len(known)} classes with a category of their name, it names {hits} so."
+    )
 else:
     print("No class has a category of its name: what the head learns is new.")
 
@@ -1114,7 +1237,9 @@ results.record(".1%", test_accuracy=answers.accuracy)
 error = math.sqrt(answers.accuracy * (1 - answers.accuracy) / len(test))
 results.record(".1%", test_error=error, guessing=1 / len(classes))
 if not settings.pictures and network.name == "efficientnet_lite0":
-    assert answers.accuracy > 0.5, f"{answers.accuracy:.0%} of the clothes is far below what heads reach here"
+    assert answers.accuracy > 0.5, (
+        f"{answers.accuracy:.0%} of the clothes is far below what heads reach here"
+    )
 
 # %% [markdown]
 # In the run shown on this page: {{test_accuracy:.1%}} of {{test_pictures}} pictures, with a sampling error of
@@ -1127,8 +1252,12 @@ images = [view.cut(test.picture(i)) for i in shown.index.tolist()]
 
 # %% tags=["hide-input"]
 figures.show(
-    shown.plot(images, title="Blue is the truth, orange a wrong guess, numbers are percent"),
-    alt="Test pictures, each beside bars of its five likeliest classes. " + "; ".join(shown.describe().split("\n")[:9]),
+    shown.plot(
+        images,
+        title="Blue is the truth, orange a wrong guess, numbers are percent",
+    ),
+    alt="Test pictures, each beside bars of its five likeliest classes. "
+    + "; ".join(shown.describe().split("\n")[:9]),
     shareable=shareable,
 )
 
@@ -1160,7 +1289,12 @@ with figures.style():
     fig, ax = plt.subplots(figsize=(7, 3.2))
     if len(many.unique()) > 1:
         ax.errorbar(
-            many[there], 100 * p, 100 * (p * (1 - p) / n).sqrt(), fmt="o", color=figures.BLUE, ecolor=figures.SKY
+            many[there],
+            100 * p,
+            100 * (p * (1 - p) / n).sqrt(),
+            fmt="o",
+            color=figures.BLUE,
+            ecolor=figures.SKY,
         )
         ax.set(xscale="log", xlabel="training pictures of the class")
     else:
@@ -1177,7 +1311,9 @@ with figures.style():
             ecolor=figures.SKY,
         )
         ax.set_yticks(range(len(order)), [names[i] for i in order.tolist()])
-    (ax.set_ylabel if len(many.unique()) > 1 else ax.set_xlabel)("right answers in %, with sampling error")
+    (ax.set_ylabel if len(many.unique()) > 1 else ax.set_xlabel)(
+        "right answers in %, with sampling error"
+    )
     ax.set_title(f"Hardest: {by_class.worst}, {p.min():.0%} right")
 figures.show(
     fig,
@@ -1193,8 +1329,12 @@ figures.show(
 # %% tags=["hide-input"]
 if settings.pictures:
     shop = data.folder(clothes, source=clothes_source, quiet=True)
-    shop_train = transfer.cached_features(network, shop.train, view, cache=cache)
-    shop_checked = transfer.cached_features(network, shop.validation, view, cache=cache)
+    shop_train = transfer.cached_features(
+        network, shop.train, view, cache=cache
+    )
+    shop_checked = transfer.cached_features(
+        network, shop.validation, view, cache=cache
+    )
 else:
     shop_train, shop_checked = features, checked
 
@@ -1271,7 +1411,10 @@ for rotation in range(places):
 widgets.lesson5.unequal_classes(unequal, right)
 
 # %% tags=["hide-input"]
-gains = {remedy: widgets.lesson5.Unequal(tuple(unequal), right, remedy).gains for remedy in remedies[1:]}
+gains = {
+    remedy: widgets.lesson5.Unequal(tuple(unequal), right, remedy).gains
+    for remedy in remedies[1:]
+}
 results.record(
     "+.1f",
     weights_rare=gains["class weights"][0],
@@ -1279,7 +1422,11 @@ results.record(
     adjusted_rare=gains["adjusted logits"][0],
     adjusted_common=gains["adjusted logits"][1],
 )
-results.record(".0%", rarest_right=right["nothing done"][-1].item(), commonest_right=right["nothing done"][0].item())
+results.record(
+    ".0%",
+    rarest_right=right["nothing done"][-1].item(),
+    commonest_right=right["nothing done"][0].item(),
+)
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -1314,15 +1461,23 @@ for kind, i in zip(shown.kinds, shown.index.tolist()):
 # %% tags=["hide-input"]
 panels, captions = [], []
 for words, found in looks:
-    heat = F.interpolate(found.heat[None, None], size=found.image.shape[1:], mode="bilinear")[0, 0].clamp(0, 1)
+    heat = F.interpolate(
+        found.heat[None, None], size=found.image.shape[1:], mode="bilinear"
+    )[0, 0].clamp(0, 1)
     panels.append(diagnosis.overlay(found.image, heat))
-    captions.append(f"{words}: {found.name}\n{figures.percent(found.probability, 0)}")
+    captions.append(
+        f"{words}: {found.name}\n{figures.percent(found.probability, 0)}"
+    )
 if not looks:
     print("There is no mistake among these pictures.")
 else:
     figures.show(
         grid(
-            torch.stack(panels), captions, columns=6, width=9, title="What speaks for the guess, and what for the truth"
+            torch.stack(panels),
+            captions,
+            columns=6,
+            width=9,
+            title="What speaks for the guess, and what for the truth",
         ),
         alt="Pictures in grey, each twice, coloured where the network finds evidence for its guess and for the truth: "
         + ", ".join(caption.replace("\n", " ") for caption in captions),
@@ -1340,9 +1495,18 @@ widgets.lesson5.where_it_looks(network)
 # %% tags=["hide-input"]
 alike = {}
 for name in ("cat", "coffee", "raccoon"):
-    heats = [widgets.lesson5.attention(network, photograph(name), rank).heat.flatten() for rank in (1, 2)]
+    heats = [
+        widgets.lesson5.attention(
+            network, photograph(name), rank
+        ).heat.flatten()
+        for rank in (1, 2)
+    ]
     alike[name] = torch.corrcoef(torch.stack(heats))[0, 1].nan_to_num().item()
-results.record(".2f", looks_apart=min(alike, key=alike.get), least_alike=min(alike.values()))
+results.record(
+    ".2f",
+    looks_apart=min(alike, key=alike.get),
+    least_alike=min(alike.values()),
+)
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -1369,7 +1533,9 @@ print("truth:", classes[test.labels[0]], "- it says", loaded.predict(one, 1)[0])
 # %% tags=["hide-input"]
 share = loaded.predict(one, k=1)[0].probability
 assert loaded.classes == classes and loaded.preprocess == view
-assert math.isclose(share, answers.probabilities[0].max().item(), abs_tol=0.01), "the file should answer as before"
+assert math.isclose(
+    share, answers.probabilities[0].max().item(), abs_tol=0.01
+), "the file should answer as before"
 
 # %% [markdown]
 # From a terminal: `course ask mine.safetensors photo.jpg`. Or here: upload a picture and ask both networks. (Nothing
@@ -1383,7 +1549,9 @@ widgets.lesson5.own_picture(both, ("coffee", "cat", "raccoon"))
 
 # %% tags=["hide-input"]
 coffee = loaded.predict(photograph("coffee"), k=1)[0]
-results.record(".0%", coffee_called=coffee.name[:100], coffee_sure=coffee.probability)
+results.record(
+    ".0%", coffee_called=coffee.name[:100], coffee_sure=coffee.probability
+)
 
 # %% [markdown]
 # <details><summary>Answer</summary>
