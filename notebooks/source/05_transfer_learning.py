@@ -968,7 +968,8 @@ if recorded:
 #
 # Then **fine-tuning**: upper layers learn too. The lower a layer, the more general what it sees (Yosinski and others
 # 2014, arXiv:1411.1792), so it should move less. Each stage gets 0.8 times the rate of the one above, **discriminative
-# learning rates** (Howard and Ruder 2018, arXiv:1801.06146). Names of stages come from the network:
+# learning rates** (Howard and Ruder 2018, arXiv:1801.06146). Half at each of seven stages would leave the lowest one a
+# hundredth, which all but freezes it. Names of stages come from the network:
 
 # %%
 stages = [stage.name for stage in transfer.stages(whole.model)]
