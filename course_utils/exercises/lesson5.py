@@ -198,15 +198,17 @@ def sampler_weights(labels: torch.Tensor) -> torch.Tensor:
     return weights / weights.sum()
 
 
-SHARES = torch.tensor([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.1, 0.2, 0.7], [0.3, 0.25, 0.45], [0.25, 0.36, 0.39]])
+SHARES = torch.tensor(
+    [[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.48, 0.47, 0.05], [0.3, 0.25, 0.45], [0.25, 0.36, 0.39], [0.34, 0.4, 0.26]]
+)
 
 
 @exercise(
     question="Return the indices (n,) of the n pictures whose two likeliest classes are closest, the closest first.",
     checks=[
-        call(SHARES, 1, shown="probabilities (5, 3), 1"),
-        call(SHARES, 3, shown="probabilities (5, 3), 3"),
-        call(SHARES.flip(0), 5, shown="probabilities (5, 3) in another order, 5"),
+        call(SHARES, 1, shown="probabilities (6, 3), 1"),
+        call(SHARES, 3, shown="probabilities (6, 3), 3"),
+        call(SHARES.flip(0), 5, shown="probabilities (6, 3) in another order, 5"),
     ],
     hints=[
         "probabilities.topk(2, dim=1).values holds the two largest of each row, (N, 2).",
