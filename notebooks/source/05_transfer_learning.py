@@ -592,9 +592,9 @@ results.record(
 )
 
 # %% [markdown]
-# That warning is about [a leak](#Does-ImageNet-know-your-classes-already?) which Part 3 measures. Now counts and
-# sizes. A class with a tenth of the pictures of the others will be the weak one; and a network that is given squares
-# of 96 pixels sees nothing that is smaller in them than a pixel.
+# What the last line warns of is [a leak](#Does-ImageNet-know-your-classes-already?) that Part 3 measures. Now counts
+# and sizes. A class with far fewer pictures than the others will be the weak one, and whatever is smaller than a pixel
+# after resizing is lost to the network.
 
 # %% tags=["hide-input"]
 with figures.style():
@@ -689,13 +689,14 @@ for index in range(0, len(ours), 37):
 print(f"{len(ours)} pictures, each {tuple(ours[0][0].shape)}")
 
 # %% [markdown]
-# `view` is the network's own preprocessing at {{side}} × {{side}} pixels without loss at the edges: a network of
-# convolutions ends in an average over all places, so it takes other sizes, and small ones are quick.
+# `view` is the network's own preprocessing at {{side}} × {{side}} pixels, with nothing lost at the edges of square
+# pictures. A network of convolutions ends in an average over all places, so it takes any size, and small ones are
+# quick. For photographs 224 is better: set `side`.
 #
 # ### Random crops
 #
 # For *training* through the network the centre crop gives way to chance: a random part of the picture, perhaps
-# mirrored, with its colours changed a little. Twenty epochs then show twenty versions of each picture. The end of the
+# mirrored, a little lighter or darker. Twenty epochs then show twenty versions of each picture. The end of the
 # pipeline stays the same.
 
 # %%
@@ -1093,8 +1094,8 @@ for title, case in (tuning or {"cases": {}})["cases"].items():
 # %% [markdown]
 # Fine-tuning has something to win where pictures are unlike ImageNet's *and* there are enough of them: grey clothes,
 # a hundred of each. It has nothing to win on ants and bees: the body was trained on these very categories, as
-# [Part 3](#Does-ImageNet-know-your-classes-already?) shows. With few pictures, begin with the frozen body; it is
-# never far behind and takes seconds.
+# [Part 3](#Does-ImageNet-know-your-classes-already?) shows. With few pictures, begin with the frozen body: it takes
+# seconds.
 #
 # ### Exercise: A fair split
 #
@@ -1156,10 +1157,9 @@ if leak:
 # <details><summary>Answer</summary>
 #
 # {{untouched_accuracy:.1%}} of {{leak_pictures}}, with a sampling error of {{untouched_error:.1%}}; the trained head
-# {{trained_accuracy:.1%}}. Training has added
-# nothing. It is a **leak**: what the result should prove was put in beforehand. No check for equal files finds it,
-# since the pictures went into the weights. Every figure on ants and bees, in whatever tutorial, says how well ImageNet
-# was learned, and nothing about learning from few pictures.
+# {{trained_accuracy:.1%}}. Training has added nothing. This is a **leak**: what the result should prove was put in
+# beforehand. No check for equal files finds it, since the pictures went into the weights. Every figure on ants and
+# bees, in whatever tutorial, says how well ImageNet was learned, and nothing about learning from few pictures.
 #
 # </details>
 #
