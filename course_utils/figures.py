@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import threading
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from course_utils.base.words import percent as percent  # what titles and sentences show shares with
@@ -36,6 +38,7 @@ STYLE = {
     "figure.dpi": SHOWN_DPI,
     "figure.constrained_layout.use": True,
     "font.size": 10,
+    "text.parse_math": False,  # a class may be called "$5": texts are drawn as they are
     "text.color": INK,
     "axes.facecolor": "white",
     "axes.edgecolor": GREY,
@@ -58,6 +61,16 @@ STYLE = {
     "image.cmap": "gray",
     "image.interpolation": "nearest",
 }
+# Fonts that come with systems, tried where matplotlib's own lacks a letter: Chinese, Japanese, Korean and others.
+OTHER_FONTS = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Noto Sans SC", "Noto Sans JP", "Noto Sans KR",
+    "Source Han Sans SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Droid Sans Fallback",
+    "PingFang SC", "Hiragino Sans GB", "Hiragino Sans", "Apple SD Gothic Neo", "Arial Unicode MS",
+    "Microsoft YaHei", "SimHei", "Yu Gothic", "Meiryo", "Malgun Gothic", "Nirmala UI", "Segoe UI Symbol",
+    "Noto Sans", "Noto Sans Devanagari", "Noto Sans Arabic", "Noto Sans Thai", "Noto Sans Symbols 2", "Noto Emoji",
+    "Symbola",
+)  # fmt: skip
+MISSING = re.compile(r"Glyph (\d+) .*missing from")
 # Matplotlib's settings belong to the whole process, and a widget may draw in another thread than the cell that runs.
 _DRAWING = threading.RLock()
 
@@ -67,8 +80,48 @@ def style() -> Iterator[None]:
     """Draw in the course's style inside the `with` block, one thread at a time; matplotlib's settings are put back."""
     import matplotlib
 
-    with _DRAWING, matplotlib.rc_context(STYLE):
+    with _DRAWING, matplotlib.rc_context({**STYLE, "font.family": _families()}):
         yield
+
+
+@cache
+def _families() -> list[str]:
+    """Return the fonts to look for a letter in: matplotlib's own, then those of `OTHER_FONTS` that are here."""
+    from matplotlib import font_manager
+
+    there = {font.name for font in font_manager.fontManager.ttflist}
+    return ["DejaVu Sans", *(name for name in OTHER_FONTS if name in there)]
+
+
+@contextmanager
+def _drawing(figure: Figure) -> Iterator[set[str]]:
+    """Get ready to draw a figure; gives a set that afterwards holds the letters that no font here has.
+
+    Matplotlib warns of each one, in red and with paths of packages. It draws a box instead.
+    """
+    for axes in figure.axes:  # labels of logarithmic axes are powers, written as mathematics
+        for axis in (axes.xaxis, axes.yaxis):
+            if axis.get_scale() != "linear":
+                for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks()):
+                    tick.label1.set_parse_math(True)
+                    tick.label2.set_parse_math(True)
+    missing: set[str] = set()
+    with _DRAWING:
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            yield missing
+        for warning in seen:
+            found = MISSING.match(str(warning.message))
+            if found:
+                missing.add(chr(int(found[1])))
+            else:
+                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+
+
+@cache
+def _tell_missing(letters: str) -> None:
+    """Say once for these letters that they are drawn as boxes, and what would help."""
+    print(f"No font here has {' '.join(letters)}: drawn as a box; a font such as Noto Sans CJK may have it.")
 
 
 def write_all(
@@ -120,10 +173,16 @@ def _outline(text: str, size: float, bold: bool) -> Path:
 
 def to_png(figure: Figure, dpi: int = SAVED_DPI) -> bytes:
     """Return `figure` as the bytes of a PNG file, without a date or a version in it."""
+    return _to_png(figure, dpi)[0]
+
+
+def _to_png(figure: Figure, dpi: int) -> tuple[bytes, set[str]]:
+    """Return the PNG file, and the letters that are boxes in it."""
     buffer = io.BytesIO()
     # Level 4 takes half the time of Pillow's default for photographs, for a few more bytes.
-    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None}, pil_kwargs={"compress_level": 4})
-    return buffer.getvalue()
+    with _drawing(figure) as missing:
+        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None}, pil_kwargs={"compress_level": 4})
+    return buffer.getvalue(), missing
 
 
 def to_page_image(figure: Figure) -> tuple[str, bytes]:
@@ -132,7 +191,9 @@ def to_page_image(figure: Figure) -> tuple[str, bytes]:
     Lines and text are stored as PNG. A figure that would be larger than `LARGE` holds photographs: it is stored as
     JPEG. Both are sharp on a dense screen.
     """
-    png = to_png(figure)
+    png, missing = _to_png(figure, SAVED_DPI)
+    if missing:
+        _tell_missing("".join(sorted(missing)))
     if len(png) <= LARGE:
         return "image/png", png
     buffer = io.BytesIO()
@@ -144,7 +205,8 @@ def to_live_image(figure: Figure, photograph: bool = False) -> bytes:
     """Return `figure` quickly as the bytes of a PNG file, or of a JPEG file where it shows photographs."""
     buffer = io.BytesIO()
     kind, options = ("jpeg", {"quality": 88}) if photograph else ("png", {"compress_level": 1})
-    figure.savefig(buffer, format=kind, dpi=LIVE_DPI, pil_kwargs=options)
+    with _drawing(figure):
+        figure.savefig(buffer, format=kind, dpi=LIVE_DPI, pil_kwargs=options)
     return buffer.getvalue()
 
 
@@ -174,10 +236,79 @@ def bundle(figure: Figure, alt: str, shareable: bool = True) -> tuple[dict[str, 
     Raises:
         ValueError: when `alt` is missing or too short to help.
     """
-    if len(alt.strip()) < 15:
-        raise ValueError(f"The alternative text {alt!r} says too little; describe the picture in a sentence or two.")
+    _check_alt(alt)
     kind, image = to_page_image(figure)
     width = round(figure.get_size_inches()[0] * SHOWN_DPI)
+    return _bundled(kind, image, width, alt, shareable)
+
+
+def _check_alt(alt: str) -> None:
+    if len(alt.strip()) < 15:
+        raise ValueError(f"The alternative text {alt!r} says too little; describe the picture in a sentence or two.")
+
+
+def _bundled(
+    kind: str, image: bytes, width: int, alt: str, shareable: bool = True
+) -> tuple[dict[str, str], dict[str, Any]]:
     data = {kind: base64.b64encode(image).decode(), "text/plain": alt.strip()}
     metadata: dict[str, Any] = {kind: {"alt": alt.strip(), "width": width}}
     return data, metadata if shareable else {**metadata, SHAREABLE: False}
+
+
+def show_moving(frames: Iterable[Figure], alt: str, *, seconds: float, rest: float = 3.0, plays: int = 3) -> None:
+    """Show figures one after another as one moving picture, which stops by itself; close each one.
+
+    It is a PNG file with several pictures in it (APNG), which GitHub, JupyterLab and any page show without a script;
+    where only still pictures are shown, it is the first one.
+
+    Args:
+        frames: figures of one size; few colours, as in diagrams, keep the file small.
+        alt: what moves, and what is seen at the end; required as for `show`.
+        seconds: how long each figure stays.
+        rest: how long the last one stays.
+        plays: how often the whole is played; then the last figure remains.
+
+    Raises:
+        ValueError: when there is no figure, their sizes differ, or `alt` is missing or too short to help.
+    """
+    import matplotlib.pyplot as plt
+    from IPython.display import display
+
+    _check_alt(alt)
+    pictures, width = [], 0
+    for figure in frames:
+        width = round(figure.get_size_inches()[0] * SHOWN_DPI)
+        pictures.append(to_png(figure))
+        plt.close(figure)
+    data, metadata = _bundled("image/png", to_moving_image(pictures, seconds, rest, plays), width, alt)
+    display(data, metadata=metadata, raw=True)
+
+
+def to_moving_image(pictures: Sequence[bytes], seconds: float, rest: float, plays: int) -> bytes:
+    """Return picture files of one size as the bytes of one moving PNG; see `show_moving`."""
+    from PIL import Image
+
+    if not pictures:
+        raise ValueError("A moving picture needs at least one figure, and got none.")
+    opened = [Image.open(io.BytesIO(each)).convert("RGB") for each in pictures]
+    if len({each.size for each in opened}) > 1:
+        raise ValueError("The figures of a moving picture must have one size; give each the same figsize.")
+    palette = opened[len(opened) // 2].quantize(64, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    colours = palette.getpalette() or []
+    brightest = max(range(0, len(colours), 3), key=lambda i: sum(colours[i : i + 3]))
+    palette.putpalette([*colours[:brightest], 255, 255, 255, *colours[brightest + 3 :]])  # the page's own white
+    first, *others = (each.quantize(palette=palette, dither=Image.Dither.NONE) for each in opened)
+    shown = [round(1000 * seconds)] * len(others) + [round(1000 * rest)]
+    buffer = io.BytesIO()
+    first.save(
+        buffer,
+        "png",
+        save_all=True,
+        append_images=others,
+        duration=shown,
+        loop=plays,
+        optimize=True,
+        disposal=0,
+        blend=0,
+    )
+    return buffer.getvalue()

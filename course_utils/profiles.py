@@ -13,15 +13,16 @@ from typing import Any
 
 from course_utils.base.lessons import lesson_number
 from course_utils.base.notes import SETTINGS, makes_the_page, show_note
+from course_utils.base.paths import find_folder
 from course_utils.base.recorded import on_the_page
 from course_utils.base.words import closest
 from course_utils.errors import SettingError
 
 FILE = Path(__file__).with_name("profiles.yaml")
 PROFILES = ("quick", "full")
-TYPES = {"int": int, "float": float, "bool": bool, "str": str}
+TYPES = {"int": int, "float": float, "bool": bool, "str": str, "path": str}
+WORDS = {"int": "a whole number", "float": "a number", "bool": "True or False", "str": "a text", "path": "a folder"}
 WIDTH = 72  # characters in a line of text under a cell
-WORDS = {"int": "a whole number", "float": "a number", "bool": "True or False", "str": "a text"}
 Value = int | float | bool | str | list
 
 
@@ -37,10 +38,11 @@ class Setting:
     help: str = ""
 
     def check(self, value: Any) -> Value:
-        """Return `value` in the setting's own type.
+        """Return `value` in the setting's own type; a path becomes absolute, from the current folder.
 
         Raises:
-            SettingError: when it has another type, lies outside the limits, or is not one of the choices.
+            SettingError: when it has another type, lies outside the limits, is not one of the choices, or is a path
+                where no folder is.
         """
         if not self.type.startswith("list of "):
             return self._check_one(value, self.type)
@@ -62,7 +64,7 @@ class Setting:
         return self.check(self._parse_one(text, self.type))
 
     def _parse_one(self, text: str, kind: str) -> Any:
-        if kind == "str":
+        if kind in ("str", "path"):
             return text
         if kind == "bool":
             return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}.get(
@@ -79,6 +81,8 @@ class Setting:
         whole = isinstance(value, int) and not isinstance(value, bool)
         if kind == "float" and whole:
             value = float(value)
+        if kind == "path" and isinstance(value, (str, os.PathLike)) and os.fspath(value):
+            value = str(find_folder(value, SettingError, f"Setting {self.name!r}: "))
         if not isinstance(value, TYPES[kind]) or (kind == "int" and not whole):
             raise SettingError(f"Setting {self.name!r} is {value!r}, but must be {WORDS[kind]}.")
         if isinstance(value, float) and not math.isfinite(value):

@@ -1,5 +1,8 @@
+import gc
 import os
+import re
 
+import hypothesis
 import pytest
 
 import course_utils  # noqa: F401 - before any test loads PyTorch: it says how threads wait
@@ -8,6 +11,10 @@ os.environ.setdefault("MPLBACKEND", "Agg")  # figures are drawn, never shown
 os.environ.pop("COURSE_PROFILE", None)  # tests that want a profile say so
 os.environ["COURSE_STRICT"] = "1"  # an error that a widget would show to a learner is raised
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side; threads that fight for cores are far slower
+
+# What hypothesis takes for a slow test is often a busy machine.
+hypothesis.settings.register_profile("steady", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("steady")
 
 TOY = """\
 # ---
@@ -55,29 +62,50 @@ figures.show(fig, alt="A line that rises from one to three.")
 
 
 SLOW = ("browser", "lessons", "processes")  # the markers: each test has one of them, or is quick
+LONG = ("test_widgets", "test_transfer", "test_acceleration", "test_ladder", "test_learning")  # of the quick files
+BY_LESSON = ("test_browser", "test_nbval", "test_notebooks")  # where tests share a lesson, and no more
 TURN = pytest.StashKey[tuple[int, bool]]()
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Put what takes longest first, and keep on one worker what shares a server, a site or a notebook.
-
-    With `-n 2 --dist loadgroup --no-loadscope-reorder`, both workers then end at nearly the same time.
-    """
+    """Put what takes longest first: then two workers end at nearly the same time."""
     for item in items:
         kinds = [name for name in SLOW if item.get_closest_marker(name)]
         if len(kinds) > 1:
             raise pytest.UsageError(f"{item.nodeid} is marked {' and '.join(kinds)}; give it one marker.")
-        late = not item.path.stem.startswith("test_widgets")  # of the quick files these take longest
-        item.stash[TURN] = (SLOW.index(kinds[0]) if kinds else len(SLOW), late)
-        item.add_marker(pytest.mark.xdist_group(shared(item, *kinds)))
+        item.stash[TURN] = (SLOW.index(kinds[0]) if kinds else len(SLOW), not item.path.stem.startswith(LONG))
     items.sort(key=lambda item: item.stash[TURN])
 
 
-def shared(item, kind="quick"):
-    """Name what a test shares with others: mostly its file; a lesson in JupyterLab its notebook; a run nothing."""
-    lesson = item.callspec.params.get("lesson", "") if hasattr(item, "callspec") else ""
-    return f"{item.name if kind == 'lessons' else item.path.stem} {kind} {lesson}".strip()
+def pytest_collection_finish():
+    """Let the collector of garbage pass by what has been loaded: a million objects that stay, half a second a time."""
+    gc.collect()
+    gc.freeze()
+
+
+def shared(test):
+    """Name what a test shares with others: its file, or there a lesson."""
+    file, _, name = test.partition("::")
+    lesson = re.search(r"[\[-](\d\d|A)\]$", name)
+    return f"{file} {lesson[1]}" if lesson and file.rpartition("/")[2].startswith(BY_LESSON) else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With `-n 2`, keep on one worker what shares a server, a site or a notebook, in the order from above.
+
+    pytest-xdist's own groups would do, but those of 3.8 have no effect in pytest 9.2, and nothing says so.
+    """
+    if config.getvalue("dist") != "load":  # the user has chosen another way
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Sharing(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return shared(nodeid)
+
+    config.option.loadscopereorder = False
+    return Sharing(config, log)
 
 
 def pytest_terminal_summary(terminalreporter):

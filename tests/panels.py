@@ -20,7 +20,7 @@ def every_control(panel):
 
 
 def several_values(control):
-    """Return values of a control: both ends and five between, or every option there is."""
+    """Return values of a control: both ends and five between (of a field three), or every option there is."""
     if isinstance(control, ipywidgets.Checkbox):
         return [not control.value, control.value]
     if hasattr(control, "options"):
@@ -28,7 +28,7 @@ def several_values(control):
     if isinstance(control, ipywidgets.FileUpload):
         return [control.value]  # files come from a browser
     if isinstance(control, ipywidgets.FloatText):
-        return [-1000.0, -2.5, -1.0, 0.0, 1 / 3, 2.0, 1000.0]
+        return [-1000.0, -1.0, 0.0, 1 / 3, 1000.0]
     low, high = control.min, control.max
     if isinstance(control, ipywidgets.FloatLogSlider):
         return [control.base ** (low + (high - low) * i / 6) for i in range(7)]

@@ -36,6 +36,7 @@ def test_every_arrow_of_the_package_points_down_and_no_packages_form_a_circle():
     assert "2 kept, 0 broken" in words
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("module", "line", "contract"),
     [

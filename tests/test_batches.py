@@ -26,7 +26,7 @@ def part(n=10, **shape):
     return data.TensorPart(images, labels, ("a", "b", "c"), "train", mean, std)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.integers(1, 5),
     st.sampled_from([1, 3]),

@@ -2,6 +2,7 @@
 
 import io
 import re
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -52,6 +53,11 @@ WRONG = {
         "kernel_to_pytorch",
         "def kernel_to_pytorch(kernel): return kernel.permute(3, 2, 1, 0)",
         "kernel_to_pytorch(<float32 tensor, shape (3, 3, 1, 4)>): at [0, 0, 0, 1], got 12, expected 4",
+    ),
+    "B": (
+        "bits_apart",
+        "def bits_apart(first, second): return int((first != second).sum())",
+        "got 6, expected 0",
     ),
 }
 
@@ -152,6 +158,7 @@ class Tour:
 
     def __init__(self, panel):
         self.panel, self.without_effect = panel, []
+        self.slid = False  # whether a slider has had all its keys; for the others a few do
         controls = panel.controls()
         self.left_out = [control for control in controls if not control.enabled]
         for control in controls:
@@ -169,7 +176,10 @@ class Tour:
 
     def changes(self, control):
         pictures = {self.panel.picture()}
-        for picture in MOVES[control.kind](control):
+        moves = MOVES[control.kind]
+        if control.kind == "slider":
+            moves, self.slid = (partial(slide, keys=("ArrowLeft", "Home", "End")) if self.slid else slide), True
+        for picture in moves(control):
             pictures.add(picture)
             assert self.panel.error == "", f"{control.label} at {control.value}: {self.panel.error}"
             for other in [other for other in self.left_out if other.enabled]:  # what this setting alone lets move
@@ -178,9 +188,9 @@ class Tour:
         return len(pictures) > 1
 
 
-def slide(control):
+def slide(control, keys=("ArrowRight", "ArrowLeft", "ArrowUp", "ArrowDown", "PageUp", "PageDown", "Home", "End")):
     before = control.value
-    for key in ("ArrowRight", "ArrowLeft", "ArrowUp", "ArrowDown", "PageUp", "PageDown", "Home", "End"):
+    for key in keys:
         yield control.press(key)
     yield set_to(control, before, control.type(before))
 

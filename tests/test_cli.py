@@ -225,6 +225,26 @@ def test_an_unknown_course_profile_is_a_wrong_call(course, monkeypatch):
     assert code == 2 and "no profile 'nonsense' (from COURSE_PROFILE)" in errors
 
 
+def test_a_mistyped_folder_stops_before_a_kernel_starts(course, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pets").mkdir()
+    monkeypatch.setattr("course_utils.command.runner.run", None)  # not reached
+    code, _, errors = course("run", "5", "--set", "05.pictures=petts")
+    assert code == 2 and f"no folder petts in {tmp_path}; did you mean {tmp_path / 'pets'}?" in errors
+    monkeypatch.setenv("COURSE_DATA_DIR", "~nobody-of-this-name/x")
+    code, _, errors = course("run", "5")
+    assert code == 2 and "COURSE_DATA_DIR is no usable folder" in errors
+
+
+def test_a_folder_is_passed_on_in_full(monkeypatch, tmp_path):
+    from course_utils.command import runner
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pets").mkdir()
+    (job,) = runner.plan(["5"], changes=["05.pictures=pets"])
+    assert job.parameters == {"pictures": str(tmp_path / "pets")}
+
+
 @pytest.mark.parametrize("folder", ["~nobody-of-this-name/x", "x" * 300])
 def test_a_data_folder_that_cannot_be_is_named(course, monkeypatch, folder):
     monkeypatch.setenv("COURSE_DATA_DIR", folder)

@@ -9,7 +9,7 @@ from course_utils import convolution
 
 BY_HAND = [convolution.corr2d_loops, convolution.corr2d_slices, convolution.corr2d_unfold]
 by_hand = pytest.mark.parametrize("version", BY_HAND, ids=lambda version: version.__name__)
-quick = settings(max_examples=40, deadline=None)
+quick = settings(max_examples=40)
 
 
 @st.composite

@@ -102,7 +102,7 @@ def test_a_crawling_mirror_is_given_up_only_when_a_lowest_speed_is_asked_for(tmp
 
 
 def test_servers_that_cannot_be_reached_are_found_out_at_the_same_time(tmp_path, monkeypatch):
-    waiting, met = threading.Barrier(5, timeout=60), queue.Queue()
+    waiting, met = threading.Barrier(5, timeout=300), queue.Queue()
 
     def never(address, timeout):
         waiting.wait()  # goes on when five wait here together, and fails when they come one after another
@@ -112,7 +112,7 @@ def test_servers_that_cannot_be_reached_are_found_out_at_the_same_time(tmp_path,
     monkeypatch.setattr(downloads, "create_connection", never)
     with pytest.raises(DataError, match="No server of this data set could be reached"):
         download(tmp_path, *(f"https://mirror{i}.invalid/" for i in range(5)))
-    assert len({met.get(timeout=60) for _ in range(5)}) == 5
+    assert len({met.get(timeout=300) for _ in range(5)}) == 5
     assert not list(tmp_path.iterdir())
 
 

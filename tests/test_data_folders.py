@@ -4,6 +4,9 @@ import multiprocessing
 import os
 import pickle
 import shutil
+import time
+import unicodedata
+import warnings
 
 import numpy as np
 import pytest
@@ -12,8 +15,8 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from course_utils import data, pictures
-from course_utils.data import decoding, samples, sources
+from course_utils import data, figures, pictures
+from course_utils.data import decoding, samples, sources, splits
 from course_utils.errors import DataError
 
 CLASSES = ("cat", "coffee", "raccoon")
@@ -152,10 +155,54 @@ def test_pictures_that_look_alike_are_named_and_left_where_they_are(tmp_path):
     assert counts(made) == [[5, 4, 4], [3, 2, 2], [2, 2, 2]] and made.copies == 0
 
 
-def test_a_class_with_fewer_pictures_than_parts_is_named(tmp_path):
-    fill(tmp_path, {"a": 4, "b": 2})
-    with pytest.raises(DataError, match="The class 'b' has 2 different pictures, too few for 3 parts"):
-        data.folder(tmp_path)
+def test_a_class_with_too_few_pictures_for_all_parts_fills_training_then_test(tmp_path):
+    fill(tmp_path, {"a": 8, "one": 1, "three": 3, "two": 2, "uno": 1})
+    made = data.folder(tmp_path, quiet=True)
+    assert counts(made) == [[4, 1, 1, 1, 1], [2, 0, 1, 0, 0], [2, 0, 1, 1, 0]]
+    assert made.remarks == (
+        "Too few pictures for validation: two.",
+        "Too few pictures for validation or test: one, uno.",
+    )
+
+
+def test_with_one_picture_a_class_there_is_nothing_to_test_on(tmp_path):
+    fill(tmp_path, {"a": 1, "b": 1})
+    made = data.folder(tmp_path, quiet=True)
+    assert len(made.train) == 2 and made.remarks == ("Too few pictures for validation or test: a, b.",)
+    with pytest.raises(DataError, match="has only training pictures; add pictures, or a folder test"):
+        data.held_out(made)
+
+
+def test_a_thousand_unequal_classes_are_split_in_moments(tmp_path):
+    labels = torch.arange(1000).repeat_interleave(torch.arange(1000) % 20 + 1)
+    started = time.process_time()
+    parts = splits.split_groups(labels, np.arange(len(labels)), (0.5, 0.25, 0.25), 0)
+    assert time.process_time() - started < 20  # seconds; quadratic, it took minutes
+    assert sorted(torch.cat(parts).tolist()) == list(range(len(labels)))
+    of_each = torch.stack([torch.bincount(labels[part], minlength=1000) for part in parts], 1).double()
+    many = of_each.sum(1) >= 4
+    shares = of_each.sum(1, keepdim=True) * torch.tensor([0.5, 0.25, 0.25])
+    assert ((of_each - shares).abs()[many] < 1).all() and (of_each[:, 0] >= 1).all()
+
+
+ODD_NAMES = ("$5-$10", "A$$", "a b.c", "Äpfel", "猫", "🐶 dogs", "<b>&", "x" * 120)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a system that forbids some of these names")
+def test_names_of_any_letters_are_classes_and_can_be_printed_and_drawn(tmp_path, capsys):
+    fill(tmp_path, dict.fromkeys(ODD_NAMES, 4))
+    fill(tmp_path, {os.fsdecode(b"caf\xe9"): 4}, start=90)  # from another system's zip: no UTF-8
+    fill(tmp_path, {unicodedata.normalize("NFD", "Öl"): 4}, start=95)  # as macOS writes it
+    made = data.folder(tmp_path)
+    assert set(made.classes) == {*ODD_NAMES, "caf\\xe9", "Öl"}
+    print(made.classes, made.train.counts())
+    capsys.readouterr().out.encode("utf-8")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figures.to_png(made.plot_counts().figure)
+        shown = pictures.grid([made.train.picture(i) for i in range(10)], made.classes)
+        assert [axes.get_title() for axes in shown.axes[:10]] == list(made.classes)
+        figures.to_png(shown)
 
 
 # --- parts that are there
@@ -182,11 +229,49 @@ def test_a_class_may_be_called_like_a_part(tmp_path):
     assert data.folder(tmp_path, quiet=True).classes == ("test", "train", "tram")
 
 
-def test_a_test_folder_without_classes_is_not_used_and_named(parted):
+@pytest.mark.parametrize("test", ["test", "Testing", "test/unknown"])
+def test_a_test_folder_without_classes_is_kept_aside_for_asking(parted, test, capsys):
     shutil.rmtree(parted / "test")
-    fill(parted, {"test": 3})
+    fill(parted, {test: 3})
+    (parted / test / "notes.txt").write_text("no picture")
+    made = data.folder(parted)
+    assert made.test is None and [path.name for path in made.unlabelled] == ["00.png", "01.png", "02.png"]
+    said = f"3 without a label, kept aside: {test}/00.png, {test}/01.png, {test}/02.png."
+    assert made.remarks == (said, f"1 not used: {test}/notes.txt (is not a picture).")
+    assert said in capsys.readouterr().out
+
+
+def test_a_test_folder_beside_classes_is_no_class(tmp_path):
+    fill(tmp_path, {"cats": 4, "dogs": 4, "test": 3})
+    made = data.folder(tmp_path, quiet=True)
+    assert made.classes == ("cats", "dogs") and len(made.unlabelled) == 3
+
+
+def test_parts_without_classes_are_refused(tmp_path):
+    fill(tmp_path, {"train": 3, "test": 3})
+    with pytest.raises(DataError, match=r"holds test and train, but no class folders in them; expected train/<class>"):
+        data.folder(tmp_path, quiet=True)
+
+
+def test_a_class_that_a_part_lacks_is_told_and_counts_nothing(parted):
+    shutil.rmtree(parted / "test" / "bees")
+    shutil.rmtree(parted / "val" / "ants")
+    (parted / "val" / "ants").mkdir()
     made = data.folder(parted, quiet=True)
-    assert made.test is None and made.remarks == ("1 not used: test/ (holds no class folders).",)
+    assert counts(made) == [[3, 3], [0, 1], [2, 0]]
+    assert made.remarks == ("No validation picture of ants.", "No test picture of bees.")
+
+
+def test_parts_of_two_systems_mean_the_same_class_by_one_name(tmp_path):
+    fill(tmp_path / "train", {"Öl": 3, "Cats": 3})
+    fill(tmp_path / "test", {unicodedata.normalize("NFD", "Öl"): 2, "cats": 2}, start=50)
+    made = data.folder(tmp_path, quiet=True)
+    assert made.classes == ("Cats", "Öl") and counts(made) == [[3, 3], [2, 2]]
+
+
+def test_one_part_alone_says_that_others_lie_beside_it(parted):
+    made = data.folder(parted / "train", quiet=True)
+    assert made.remarks == ("Not used: test and val beside it; give the folder above to use all parts.",)
 
 
 def test_pictures_in_two_parts_or_under_two_names_are_told(parted):
@@ -209,12 +294,8 @@ def test_the_order_is_that_of_torchvisions_image_folder(parted):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda root: [path.unlink() for path in (root / "test" / "bees").iterdir()], "'bees' .* holds no pictures"),
-        (lambda root: (root / "test" / "bees").rename(root / "test" / "wasps"), "lacks the class 'bees'"),
-        (
-            lambda root: (root / "test" / "ants").rename(root / "train" / "wasps"),
-            "lacks the class 'wasps'",
-        ),
+        (lambda root: [path.unlink() for path in (root / "train" / "bees").iterdir()], "'bees' .* holds no pictures"),
+        (lambda root: (root / "test" / "bees").rename(root / "test" / "wasps"), "'wasps', which training lacks"),
         (
             lambda root: shutil.copytree(root / "test" / "ants", root / "test" / "wasps"),
             "'wasps', which training lacks",
@@ -224,7 +305,7 @@ def test_the_order_is_that_of_torchvisions_image_folder(parted):
         (lambda root: root.rename(root.parent / "moved"), "There is no folder"),
         (
             lambda root: [shutil.rmtree(bees) for bees in root.glob("*/bees")],
-            "one class only, 'ants'",
+            "one class only, 'ants', and a classifier chooses between two or more; add a folder",
         ),
     ],
 )
@@ -239,15 +320,41 @@ def test_a_folder_too_high_asks_whether_the_next_one_is_meant(tmp_path, parted):
         data.folder(tmp_path)
 
 
-def test_a_folder_of_loose_pictures_is_refused(parted):
-    with pytest.raises(DataError, match="holds no class folders"):
+def test_a_folder_many_floors_too_high_says_which_is_meant(tmp_path):
+    fill(tmp_path / "download" / "archive" / "pets", {"cats": 3, "dogs": 3})
+    with pytest.raises(DataError, match=rf"'download'; did you mean {tmp_path / 'download' / 'archive' / 'pets'}\?"):
+        data.folder(tmp_path)
+
+
+def test_a_folder_too_low_says_which_is_meant(parted):
+    with pytest.raises(DataError, match=f"holds no class folders; expected .* class; did you mean {parted / 'train'}"):
         data.folder(parted / "train" / "ants", quiet=True)
 
 
-def test_a_relative_folder_that_is_not_there_says_where_it_was_looked_for(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("named", "words"),
+    [
+        ("pets", r"There is no folder pets in {here}; check its name, or give its full path"),
+        ("rabits", r"There is no folder rabits in {here}; did you mean {here}/rabbits\?"),
+        ("RABBIT/old", r"There is no folder RABBIT/old in {here}; did you mean {here}/rabbits\?"),
+        ("pets.zip", r"pets.zip in {here} is a file, not a folder; if it is an archive, unpack it first"),
+        ("~nobody-of-this-name/x", r"no usable folder \(nobody here has the home folder"),
+        ("x" * 300, "no usable folder"),
+    ],
+)
+@pytest.mark.skipif(os.name == "nt", reason="other paths")
+def test_a_folder_that_is_not_there_is_missed_with_a_suggestion(tmp_path, monkeypatch, named, words):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match=rf"There is no folder pets in {tmp_path}; check its name, or"):
-        data.folder("pets")
+    (tmp_path / "rabbits").mkdir()
+    (tmp_path / "pets.zip").write_bytes(b"PK")
+    with pytest.raises(DataError, match=words.format(here=tmp_path)):
+        data.folder(named)
+
+
+def test_a_folder_may_be_named_from_home(flat, monkeypatch):
+    monkeypatch.setenv("HOME", str(flat.parent))
+    monkeypatch.setenv("USERPROFILE", str(flat.parent))
+    assert data.folder(f"~/{flat.name}", quiet=True).source.path == flat
 
 
 # --- what is not used
@@ -259,17 +366,74 @@ def test_debris_is_passed_over_and_everything_else_is_named_with_its_reason(tmp_
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"\0\5\x16\7")
     fill(tmp_path / "cats", {".ipynb_checkpoints": 1})
-    for i in range(5):
-        (tmp_path / "cats" / f"IMG_{i}.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
-    (tmp_path / "dogs" / "notes.txt").write_text("no picture")
+    for name in ("clip.MOV", "shot.cr2", "scan.pdf", "notes.txt", "logo.svg", "more.zip", "plain"):
+        (tmp_path / "dogs" / name).write_text("no picture")
     little(1).save(tmp_path / "loose.png")
     made = data.folder(tmp_path, quiet=True)
+    assert counts(made) == [[2, 2], [1, 1], [1, 1]] and made.classes == ("cats", "dogs")
+    assert made.skipped == {
+        "loose.png": "lies in no class folder",
+        "dogs/clip.MOV": "is a movie: save single frames of it as JPEG",
+        "dogs/logo.svg": "is in a format that is not read here: save it as JPEG or PNG",
+        "dogs/more.zip": "is an archive: unpack it first",
+        "dogs/notes.txt": "is not a picture",
+        "dogs/plain": "has no ending, such as .jpg",
+        "dogs/scan.pdf": "is a document: save its pictures as JPEG",
+        "dogs/shot.cr2": "is a camera's raw file: export it as JPEG",
+    }
+    assert made.remarks[-1].startswith("8 not used: loose.png (lies in no class folder); dogs/clip.MOV (is a movie")
+
+
+@pytest.fixture
+def no_heic(monkeypatch):
+    """As where pillow-heif is not installed."""
+    monkeypatch.setattr(pictures.files, "HEIC", False)
+    without = tuple(suffix for suffix in pictures.files.SUFFIXES if suffix not in pictures.files.HEIC_SUFFIXES)
+    monkeypatch.setattr(pictures.files, "SUFFIXES", without)
+
+
+def test_without_the_library_heic_is_named_with_what_to_do(tmp_path, no_heic):
+    fill(tmp_path, {"cats": 4, "dogs": 4})
+    for i in range(5):
+        (tmp_path / "cats" / f"IMG_{i}.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    (tmp_path / "dogs" / "renamed.jpg").write_bytes(b"\0\0\0\x18ftypheic")
+    made = data.own_pictures(tmp_path, quiet=True)
     assert counts(made) == [[2, 2], [1, 1], [1, 1]]
-    assert set(made.skipped) == {*(f"cats/IMG_{i}.HEIC" for i in range(5)), "dogs/notes.txt", "loose.png"}
     assert made.remarks[-1] == (
-        "7 not used: loose.png (lies in no class folder); cats/IMG_0.HEIC, cats/IMG_1.HEIC, cats/IMG_2.HEIC and 2 more "
-        "(HEIC is not read here: save it as JPEG); dogs/notes.txt (is not a picture)."
+        "6 not used: cats/IMG_0.HEIC, cats/IMG_1.HEIC, cats/IMG_2.HEIC and 3 more (is in Apple's format HEIC: `pip "
+        "install pillow-heif` lets the course read it, or save it as JPEG)."
     )
+    for file in (tmp_path / "dogs").glob("0*.png"):
+        file.unlink()
+    (tmp_path / "dogs" / "renamed.jpg").rename(tmp_path / "dogs" / "IMG.heic")
+    with pytest.raises(
+        DataError, match=r"'dogs' .* holds no pictures that can be read \(dogs/IMG.heic \(.*pip install"
+    ):
+        data.folder(tmp_path, unreadable="skip")
+
+
+def test_with_the_library_heic_is_read_upright_whatever_its_name(tmp_path):
+    heif = pytest.importorskip("pillow_heif")
+    heif.register_heif_opener()
+    fill(tmp_path, {"cats": 3, "dogs": 4})
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a phone held upright
+    marked = little(7, (64, 48))
+    marked.paste("red", (0, 0, 16, 12))
+    for name in ("cats/IMG_1.HEIC", "cats/renamed.jpg"):
+        marked.save(tmp_path / name, "HEIF", quality=95, exif=exif.tobytes())
+        marked = marked.transpose(Image.Transpose.ROTATE_180) if "1" in name else marked
+    made = data.folder(tmp_path, quiet=True)
+    parts = made.parts.values()
+    sizes = {file.name: size for part in parts for file, size in zip(part.files, part.sizes)}
+    assert sizes["IMG_1.HEIC"] == sizes["renamed.jpg"] == (48, 64) and not made.skipped
+    red = np.asarray(pictures.open_picture(tmp_path / "cats" / "IMG_1.HEIC").crop((38, 2, 46, 14))).mean((0, 1))
+    assert red[0] > 200 and red[1] < 60  # top left has come to lie top right
+    whole = (tmp_path / "cats" / "IMG_1.HEIC").read_bytes()
+    assert pictures.open_upload(pictures.Upload("x.heic", whole)).size == (48, 64)
+    (tmp_path / "dogs" / "cut.heic").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"dogs/cut.heic \(is damaged"):
+        data.folder(tmp_path, quiet=True)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without named pipes")
@@ -283,7 +447,10 @@ def test_pipes_and_links_to_folders_are_named_and_never_opened(tmp_path):
 
 
 def test_every_suffix_that_is_listed_is_read(tmp_path):
-    forms = {".jpg": "JPEG", ".jpeg": "JPEG", ".jfif": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".pgm": "PPM"}
+    if pictures.files.HEIC:
+        pictures.files._load_heif()
+    forms = dict.fromkeys((".heic", ".heif", ".hif"), "HEIF")
+    forms |= {".jpg": "JPEG", ".jpeg": "JPEG", ".jfif": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".pgm": "PPM"}
     for k, name in enumerate(("a", "b")):
         (tmp_path / name).mkdir()
         for i, suffix in enumerate(pictures.files.SUFFIXES):
@@ -315,9 +482,6 @@ def test_a_class_without_a_readable_picture_is_named(spoiled):
     for file in (spoiled / "b").glob("*.jpg"):
         file.unlink()
     with pytest.raises(DataError, match=r"No picture of the class 'b' in set can be read: b/text.png"):
-        data.folder(spoiled, unreadable="skip")
-    (spoiled / "b" / "text.png").rename(spoiled / "b" / "text.heic")
-    with pytest.raises(DataError, match=r"'b' in .* holds no pictures that can be read \(b/text.heic \(HEIC"):
         data.folder(spoiled, unreadable="skip")
 
 
@@ -448,9 +612,22 @@ def test_ants_and_bees_are_taken_where_they_are_and_may_not_be_passed_on(flat, t
     assert own.classes == tuple(CLASSES) and data.held_out(own) is own.test and not own.source.shareable
 
 
+def test_all_pictures_are_used_unless_a_limit_holds_which_is_said(flat, capsys):
+    made = data.own_pictures(flat)
+    assert counts(made) == [[10, 6, 4], [5, 3, 2], [5, 3, 2]] and "are used" not in capsys.readouterr().out
+    made = data.own_pictures(flat, pictures_used=10, test_used=100)
+    assert counts(made) == [[5, 3, 2], [5, 3, 2], [5, 3, 2]]
+    assert capsys.readouterr().out.endswith("10 of 20 training pictures are used (pictures_used).\n")
+    made = data.own_pictures(flat, pictures_used=1, test_used=1, quiet=True)  # one of each class at least
+    assert counts(made) == [[1, 1, 1]] * 3 and made.remarks[1:] == (
+        "3 of 10 validation pictures are used (test_used).",
+        "3 of 10 test pictures are used (test_used).",
+    )
+
+
 def test_a_folder_with_only_training_pictures_cannot_be_reported_on(flat, tmp_path):
     (tmp_path / "train").symlink_to(flat)
-    with pytest.raises(DataError, match="has only training pictures; add a folder val or test"):
+    with pytest.raises(DataError, match="has only training pictures; add pictures, or a folder test"):
         data.held_out(data.folder(tmp_path, quiet=True))
 
 

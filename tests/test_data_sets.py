@@ -31,7 +31,7 @@ labels = st.lists(st.integers(4, 40), min_size=1, max_size=6).flatmap(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(labels, fractions, st.integers(0, 2**32))
 def test_split_puts_every_picture_in_exactly_one_part_and_each_class_in_proportion(labels, fractions, seed):
     labels = torch.tensor(labels)
@@ -88,7 +88,7 @@ def test_apportion_adds_up_and_rounds_every_share_up_or_down(total, weights):
 # --- statistics ---------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 50), st.integers(1, 4), st.integers(1, 9), st.integers(0, 99))
 def test_statistics_are_those_of_numpy_in_double_precision(n, channels, side, seed):
     pixels = np.random.default_rng(seed).integers(0, 256, (n, channels, side, side), np.uint8)
@@ -174,6 +174,7 @@ def test_a_set_of_one_part_describes_itself(source):
     assert alone.describe().startswith("X: 3,200 training pictures of 8 classes, 32×32 crops")
 
 
+@pytest.mark.processes
 def test_data_loads_no_torchvision():
     code = "import sys; from course_utils import data, pictures; data.load, pictures.grid; "
     code += "print('torchvision' in sys.modules)"

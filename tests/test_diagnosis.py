@@ -22,7 +22,7 @@ def random_predictions(seed, count=200, classes=5):
 NAMES = tuple("abcde")
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000))
 def test_confusion_per_class_and_top_k_agree_with_scikit_learn(seed):
     p = random_predictions(seed)

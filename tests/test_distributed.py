@@ -67,9 +67,9 @@ def test_in_float32_two_processes_agree_until_rounding_has_grown(tmp_path):
 
 def test_a_run_that_takes_too_long_is_ended_with_all_its_processes(tmp_path):
     plan = Plan(epochs=500, width=8, batch=50)
-    with pytest.raises(RunError, match="2 processes did not end within 12 s; they were ended"):
-        launch(plan, 2, tmp_path, timeout=12)
-    deadline = time.monotonic() + 60
+    with pytest.raises(RunError, match="2 processes did not end within 8 s; they were ended"):
+        launch(plan, 2, tmp_path, timeout=8)
+    deadline = time.monotonic() + 300
     while left_behind(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert left_behind(tmp_path) == []
@@ -142,7 +142,7 @@ def test_a_plan_that_makes_no_sense_is_refused(change, message):
 
 def test_a_failure_in_a_process_is_told(tmp_path):
     with pytest.raises(RunError, match=r"torchrun ended with 1: .*There is no data set 'nothing'"):
-        launch(Plan(data="nothing"), 2, tmp_path, timeout=600)
+        launch(Plan(data="nothing"), 1, tmp_path, timeout=600)
 
 
 def test_data_of_the_sample_is_what_the_report_names(alone):

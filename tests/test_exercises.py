@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from course_utils import exercises, learning_rate
+from course_utils import exercises, learning_rate, models
 from course_utils.base import lessons
 from course_utils.exercises.checking import EXERCISE, Exercise, call, is_untouched
 from course_utils.exercises.differences import described, first_difference
@@ -59,6 +60,58 @@ def frame_in_black(image, thickness):
     inside = slice(thickness, -thickness)
     framed[:, inside, inside] = image[:, inside, inside]
     return framed
+
+
+def stretched_together(images):
+    return (images - images.min()) / (images.max() - images.min())
+
+
+def stretched_by_channel(images):
+    low, high = images.amin(dim=(2, 3), keepdim=True), images.amax(dim=(2, 3), keepdim=True)
+    return (images - low) / (high - low)
+
+
+def stretched_without_care(images):
+    low, high = images.amin(dim=(1, 2, 3), keepdim=True), images.amax(dim=(1, 2, 3), keepdim=True)
+    return (images - low) / (high - low)
+
+
+def stretched_in_place(images):
+    images -= images.amin(dim=(1, 2, 3), keepdim=True)
+    images /= images.amax(dim=(1, 2, 3), keepdim=True)
+    return images
+
+
+def filter_found(rate, steps, brightness=True):
+    """Return an answer to find_filter that walks `steps` steps at this rate, and may forget the brightness."""
+
+    def answer(before, after):
+        numbers = torch.tensor([1.0, 1.0, 1.0, 0.0], requires_grad=True)
+        optimizer = torch.optim.SGD([numbers], lr=rate)
+        for _ in range(steps):
+            loss = ((before * numbers[:3].view(3, 1, 1) + brightness * numbers[3] - after) ** 2).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return numbers.detach().round(decimals=2)
+
+    return answer
+
+
+def filter_by_normalising(before, after):
+    """Learn on pictures with mean 0 and deviation 1 in each channel, and bring the numbers back."""
+    mean = before.mean(dim=(1, 2))
+    std = before.std(dim=(1, 2), correction=0)
+    normal = (before - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+    gains, shifts = torch.ones(3, requires_grad=True), torch.zeros(3, requires_grad=True)
+    optimizer = torch.optim.SGD([gains, shifts], lr=1.5)
+    for _ in range(5):
+        loss = ((normal * gains.view(3, 1, 1) + shifts.view(3, 1, 1) - after) ** 2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    found = (gains / std).detach()
+    return torch.cat([found, (shifts.detach() - found * mean).mean()[None]]).round(decimals=2)
 
 
 # --- lesson 2
@@ -135,6 +188,25 @@ def always(parameters, most):
     norm = nn.utils.clip_grad_norm_(parameters, most)
     for parameter in parameters:
         parameter.grad *= max(most / norm, 1)
+
+
+def lenet_with(*, padding=2, hidden=(nn.ReLU,), end=(), pool=True):
+    def lenet():
+        side = 5 if padding == 2 else 4
+        layers = [nn.Conv2d(1, 6, 5, padding=padding), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU()]
+        layers += [nn.MaxPool2d(2)] if pool else [nn.AdaptiveAvgPool2d(5)]
+        layers += [nn.Flatten(), nn.Linear(16 * side * side, 120), *(layer() for layer in hidden), nn.Linear(120, 10)]
+        return nn.Sequential(*layers, *(layer() for layer in end))
+
+    return lenet
+
+
+def dense_network():
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+
+
+def placed_network():
+    return models.FashionNet(widths=(8, 16, 32))
 
 
 # --- lesson 6
@@ -397,6 +469,50 @@ def keras_count_from_one_picture(channels, widths, flat, classes):
     return sum(9 * channels * width + 4 * width for width in widths) + flat * classes + classes
 
 
+# --- plausible mistakes, appendix B
+
+
+def differences_of_grey(first, second):
+    return int((first != second).sum())
+
+
+def bits_of_the_right_neighbour_too(first, second):
+    one, other = (picture[:, 1:] >= picture[:, :-1] for picture in (first, second))
+    return int((one != other).sum())
+
+
+def scenes_without_sorting(times, pause):
+    found, scene = [0], 0
+    for before, now in pairwise(times):
+        scene += now - before > pause
+        found.append(scene)
+    return found
+
+
+def scenes_from_the_first(times, pause):
+    return [int((each - min(times)) > pause) for each in times]
+
+
+def share_of_all(probabilities, labels, least):
+    largest, guesses = probabilities.max(dim=1)
+    answered = largest >= least
+    return answered.float().mean().item(), (answered & (guesses == labels)).float().mean().item()
+
+
+def held_back_and_nan(probabilities, labels, least):
+    largest, guesses = probabilities.max(dim=1)
+    answered = largest >= least
+    return answered.double().mean().item(), (guesses == labels)[answered].double().mean().item()
+
+
+def floor_for_each(shoes):
+    return {"ankle boot": ["grass"], "sandal": ["wood"], "sneaker": ["carpet"]}
+
+
+def one_floor_in_common(shoes):
+    return {"ankle boot": ["wood", "grass"], "sandal": ["wood", "tiles"], "sneaker": ["wood", "carpet"]}
+
+
 WRONG = [
     ("from_hex", hex_in_decimal, "from_hex('#66FF66') raised ValueError: invalid literal for int() with base 10: 'FF'"),
     ("from_hex", hex_with_capitals_only, "from_hex('#ffa07a') raised ValueError: substring not found"),
@@ -408,14 +524,23 @@ WRONG = [
     ("frame", frame_around, "got a tensor of shape (3, 8, 9), expected shape (3, 6, 7)"),
     ("frame", frame_in_black, "at [0, 0, 0], got 0, expected 255"),
     ("frame", lambda image, thickness: image.numpy(), "a ndarray, expected a uint8 tensor of shape (3, 6, 7)"),
-    ("swap_red_and_blue", lambda images: images[[2, 1, 0]], "raised IndexError: index 2 is out of bounds"),
-    ("swap_red_and_blue", lambda images: images.flip(0), "at [0, 0, 0, 0], got 60, expected 40"),
-    ("swap_red_and_blue", lambda images: images.flip(1).float(), "of dtype float32, expected uint8"),
+    (
+        "stretch",
+        stretched_together,
+        "stretch(<float32 tensor, shape (3, 3, 3, 3)>): at [0, 0, 0, 1], got 0.0125, expect",
+    ),
+    ("stretch", stretched_by_channel, "at [0, 0, 0, 1], got 0.125, expected 0.03846154"),
+    ("stretch", stretched_without_care, "stretch(<with a plain picture>): at [2, 0, 0, 0], got nan, expected 0"),
+    ("stretch", stretched_in_place, "(3, 3, 3, 3)>): the result is right, but the input was changed"),
     ("dense_megabytes", lambda w, h, out: w * h * out * 3 * 4 / 1e6, "(28, 28, 10): got 0.09408, expected 0.09412"),
     ("dense_megabytes", lambda w, h, out: (w * h * 3 + 1) * out * 4 / 2**20, "got 0.08975983, expected 0.09412"),
     ("dense_megabytes", lambda w, h, out: (w * h + 1) * out * 4 / 1e6, "got 0.0314, expected 0.09412"),
     ("perfect_rate", lambda a: 1 / a, "perfect_rate(1): got 1, expected 0.5"),
     ("perfect_rate", lambda a: 0.5, "perfect_rate(2): got 0.5, expected 0.25"),
+    ("find_filter", filter_found(rate=0.1, steps=100), "find_filter(<filter 0.5, 1.5, 1.5, 0>): at [0], got"),
+    ("find_filter", filter_found(rate=1.2, steps=600), "find_filter(<filter 0.5, 1.5, 1.5, 0>): at [0], got"),
+    ("find_filter", filter_found(rate=0.8, steps=600, brightness=False), "find_filter(<filter 1.2, 0.8, 0.4, 0.15>): "),
+    ("find_filter", lambda before, after: after / before, "got a tensor of shape (3, 7, 7), expected shape (4,)"),
     ("same_padding", lambda k, d=1: k // 2, "same_padding(3, 2): got 1, expected 2"),
     ("same_padding", lambda k, d=1: d * (k - 1) / 2, "got 1, which is a float, expected 1, an int"),
     ("same_padding", lambda k, d: d * (k - 1) // 2, "raised TypeError"),
@@ -450,6 +575,22 @@ WRONG = [
     ("precision", lambda m: m.diagonal() / m.sum(1), "precision(tensor([[8, 2], [4, 6]])): at [0], got 0.8, expected"),
     ("precision", lambda m: m.diagonal() / m.sum(0), "tensor([[6, 0], [4, 0]])): at [1], got nan, expected 0"),
     ("precision", lambda m: m.diagonal().double() / m.sum(0), "got a tensor of dtype float64, expected float32"),
+    ("lenet", lambda: 3, "lenet() gave 3, expected a network, an nn.Module"),
+    ("lenet", lenet_with(padding=0), "layer 1 is Conv2d with output (6, 24, 24) and 156 numbers, expected Conv2d with"),
+    (
+        "lenet",
+        lenet_with(pool=False),
+        "layer 4 is AdaptiveAvgPool2d with output (16, 5, 5) and 0 numbers, expected Max",
+    ),
+    ("lenet", lenet_with(hidden=()), "a ReLU is missing, or there is one too many"),
+    ("lenet", lenet_with(end=(nn.ReLU,)), "a ReLU is missing, or there is one too many"),
+    ("lenet", lenet_with(end=(nn.Sigmoid,)), "there is a layer too many, Sigmoid"),
+    ("lenet", lambda: nn.Linear(784, 10), "lenet() gave a network that raised RuntimeError"),
+    ("lenet", lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 5)), "expected (2, 10)"),
+    ("steady_network", lambda: models.PublishedNet(), "it has 108,154 numbers to learn, expected 1 to 30,000"),
+    ("steady_network", dense_network, "of the moved pictures, expected 45%"),
+    ("steady_network", placed_network, "of the moved pictures, expected 45%"),
+    ("steady_network", lambda: nn.Flatten(), "gave a network that answers"),
     ("clipped_step", step(nothing), "with most=0.5: the parameter '1.weight' after the step, at [0, 0], got"),
     ("clipped_step", step(each_alone), "with most=0.5: the parameter '1.weight' after the step, at [0, 0], got"),
     ("clipped_step", step(each_number), "with most=0.5: the parameter '1.weight' after the step, at [0, 0], got"),
@@ -546,11 +687,36 @@ WRONG = [
     ("keras_mean", lambda old, x, m: m * old + (1 - m) * x.mean(dim=0), "shape (2, 1, 2), expected shape (2,)"),
     ("keras_count", keras_count_of_pytorch, "got 57498, expected 57818"),
     ("keras_count", keras_count_from_one_picture, "got 10730, expected 57818"),
+    ("bits_apart", differences_of_grey, "got 6, expected 0"),
+    ("bits_apart", bits_of_the_right_neighbour_too, "got 1, expected 2"),
+    ("bits_apart", lambda a, b: (a[:, 1:] > a[:, :-1]) != (b[:, 1:] > b[:, :-1]), "expected 0"),
+    ("held_back", share_of_all, "probabilities, labels, 0.6): at [1], got 0.6, expected 0.75"),
+    ("held_back", held_back_and_nan, "probabilities, labels, 0.95): at [1], got nan, expected 0"),
+    ("held_back", lambda p, y, least: ((p > least).double().mean().item(), 0.5), "probabilities, labels, 0.0): at ["),
+    (
+        "scenes",
+        scenes_without_sorting,
+        "scenes([60, 0, 200, 1, 61, 2], 10): got [0, 0, 1, 1, 2, 2], expected [1, 0, 2, 0, 1, 0]",
+    ),
+    ("scenes", scenes_from_the_first, "scenes([0, 1, 2, 60, 61, 200], 10): got [0, 0, 0, 1, 1, 1], expected"),
+    (
+        "scenes",
+        lambda times, pause: sorted(ALL["scenes"].reference(times, pause)),
+        "2], 10): got [0, 0, 0, 1, 1, 2], expected",
+    ),
+    ("floors", floor_for_each, "who sees 'wood' knows already that it is sandal; a floor must tell nothing"),
+    ("floors", one_floor_in_common, "who sees 'tiles' knows already that it is sandal"),
+    ("floors", lambda shoes: {name: ["wood", "snow"] for name in shoes}, "on 'snow', expected floors of"),
+    ("floors", lambda shoes: {name: list(exercises.appendix_b.FLOORS) for name in shoes}, "5 floors, expected one or"),
+    ("floors", lambda shoes: {"boot": ["wood"]}, "floors(shoes) names the classes boot, expected ankle boot"),
+    ("floors", lambda shoes: ["wood", "carpet"], "expected a dictionary with a list of floors for each class"),
 ]
 
 RIGHT = [
     ("from_hex", lambda text: tuple(bytes.fromhex(text[1:]))),
-    ("swap_red_and_blue", lambda images: images.flip(1)),
+    ("stretch", lambda images: torch.stack([(i - i.min()) / (i.max() - i.min()).clamp(min=1e-12) for i in images])),
+    ("find_filter", filter_found(rate=0.9, steps=1000)),
+    ("find_filter", filter_by_normalising),
     ("perfect_rate", lambda a: torch.tensor(0.5) / a),
     ("same_padding", lambda k, d=1: torch.tensor(d * (k // 2))),
     ("max_pool", lambda picture, size: F.max_pool2d(picture[None], size)[0]),
@@ -574,6 +740,9 @@ RIGHT = [
     ("sampler_weights", lambda labels: torch.stack([1 / (labels == k).sum() / len(labels.unique()) for k in labels])),
     ("doubts", lambda p, n: torch.tensor(sorted(range(len(p)), key=lambda i: p[i].sort().values.diff()[-1])[:n])),
     ("balanced_head", head_on_normalised_features),
+    ("bits_apart", lambda a, b: torch.count_nonzero((a.diff() > 0) ^ (b.diff() > 0))),
+    ("floors", lambda shoes: dict.fromkeys(shoes, ("tiles", "grass"))),
+    ("floors", lambda shoes: {name: {"blanket"} for name in shoes}),
 ]
 
 
@@ -604,7 +773,7 @@ def test_the_lessons_own_blank_cells_run_and_are_not_attempted(module, capsys):
     cells = SOURCES[module.LESSON].read_text(encoding="utf-8").split("\n# %%")
     namespace = {"exercises": exercises}
     for cell in cells:
-        if re.search(r"^(def \w+\(.*\): \.\.\.|exercises\..*)$", cell, re.MULTILINE):
+        if re.search(r"^(def \w+\(.*\): \.\.\.|exercises\.\w+\.\w+\.check\(.*)$", cell, re.MULTILINE):
             exec(compile(cell, "<cell>", "exec"), namespace)
     names = [each.name for each in ALL.values() if each.lesson == module.LESSON]
     assert capsys.readouterr().out == "".join(f"○ not attempted: {name} is still blank.\n" for name in names)
@@ -690,6 +859,7 @@ def test_an_answer_that_spoils_its_inputs_fools_no_check_and_harms_no_later_one(
     plain = {  # answers whose arguments are numbers, texts and other things that cannot be spoiled
         "from_hex", "dense_megabytes", "perfect_rate", "same_padding", "flat_size", "prepare",
         "rate_ladder", "cycle_steps", "one_cycle_rate", "amdahl", "batch_bytes", "slices", "keras_count",
+        "lenet", "steady_network", "floors",
     }  # fmt: skip
     tensors = exercise.name not in plain
     outcome = exercise.check(spoiling)

@@ -173,7 +173,7 @@ def test_of_two_processes_that_write_a_folder_at_once_the_last_one_stands_whole(
     for rival in rivals:
         rival.stdin.write("go\n")
         rival.stdin.flush()
-    assert [rival.wait(120) for rival in rivals] == [0, 0]
+    assert [rival.wait(600) for rival in rivals] == [0, 0]
     texts = {file.read_text() for file in (tmp_path / "set").iterdir()}
     assert names(tmp_path / "set") == list("01234") and len(texts) == 1 and names(tmp_path) == ["set"]
 

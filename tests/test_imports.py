@@ -13,6 +13,7 @@ import course_utils
 from course_utils import exercises, widgets
 from course_utils.base import lessons
 
+pytestmark = pytest.mark.processes
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = lessons.sources(ROOT)
 CONTENTS = [
@@ -49,7 +50,7 @@ def imports_of(number):
 def used_by(number):
     """Return which modules of live figures and exercises a lesson's code names, such as widgets.lesson1."""
     code = re.sub(r"^#.*", "", SOURCES[number].read_text(encoding="utf-8"), flags=re.MULTILINE)
-    return sorted(set(re.findall(r"\b(?:widgets|exercises)\.(?:lesson\d|appendix)\b", code)))
+    return sorted(set(re.findall(r"\b(?:widgets|exercises)\.(?:lesson\d|appendix(?:_[a-z])?)\b", code)))
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +83,7 @@ def test_a_module_is_loaded_when_it_is_first_named_and_a_wrong_name_is_explained
 
 @pytest.mark.parametrize("number", SOURCES)
 def test_a_lesson_loads_its_own_live_figures_and_exercises_and_no_other_lessons(modules, number):
-    lessons_code = re.compile(r"course_utils\.((?:widgets|exercises)\.(?:lesson\d|appendix))")
+    lessons_code = re.compile(r"course_utils\.((?:widgets|exercises)\.(?:lesson\d|appendix(?:_[a-z])?))")
     loaded = {match[1] for name in modules[number] if (match := lessons_code.fullmatch(name))}
     assert loaded == set(used_by(number)) and loaded
     assert not [name for name in modules[number] if name.startswith("course_utils.command")]

@@ -32,7 +32,7 @@ def copy(tmp_path):
 def test_a_new_lesson_follows_the_last_one_builds_and_shows_its_figure(copy):
     path = new_lesson("Attention, by hand: für alle", copy)
     assert path.name == "08_attention_by_hand_fur_alle.py"
-    assert list(lessons.sources(copy))[-2:] == ["08", "A"]
+    assert list(lessons.sources(copy))[-3:] == ["08", "A", "B"]
     assert yaml.safe_load((copy / PROFILES).read_text(encoding="utf-8"))["08"]["seed"]["quick"] == 0
     assert stamp.stamp_all(root=copy, check=True) == []
     command = [sys.executable, "-m", "course_utils.command.cli", "build", "8", "--profile", "quick"]

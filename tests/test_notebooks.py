@@ -42,6 +42,7 @@ def mapped_from_disk():
 CAN_LIMIT = limited if sys.platform == "linux" else None  # elsewhere the recorded peak alone is held to its bar
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(CAN_LIMIT is None, reason="only Linux limits the memory that a process really asks for")
 def test_the_memory_limit_of_the_next_test_does_limit():
     code = "import numpy; numpy.ones({} << 20, dtype='uint8'); print('fits')"

@@ -171,7 +171,7 @@ def test_a_damaged_png_is_refused(photo):
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_random_damage_gives_a_picture_or_a_data_error_and_nothing_else(data):
     form = data.draw(st.sampled_from(["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM"]))
     whole = bytearray(encoded(Image.linear_gradient("L").resize((24, 18)).convert("RGB"), form).getvalue())
@@ -407,7 +407,7 @@ def test_normalise_equals_torchvision(photo):
     seed=st.integers(0, 2**31),
     data=st.data(),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_unnormalise_undoes_normalise(shape, seed, data):
     images = torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     per_channel = st.lists(st.floats(0.01, 1), min_size=shape[1], max_size=shape[1])
@@ -500,6 +500,17 @@ def test_grid_takes_pictures_of_different_sizes_and_kinds(photo):
 def test_grid_refuses_what_it_cannot_draw(images, titles, message):
     with pytest.raises(ValueError, match=message):
         pictures.grid(images, titles)
+
+
+def test_one_row_of_pictures_of_different_shapes_is_equally_high_and_frames_stand_where_crop_would_cut():
+    shapes = [(512, 341), (341, 512), (100, 100)]
+    figure = pictures.grid([Image.new("RGB", shape) for shape in shapes], frames={0: (240, 190, 390, 290)})
+    figure.canvas.draw()
+    boxes = [axes.get_position() for axes in figure.axes]
+    assert max(box.height for box in boxes) - min(box.height for box in boxes) < 0.01
+    assert {frame.get_bbox().bounds for frame in figure.axes[0].patches} == {(239.5, 189.5, 150, 100)}
+    assert not figure.axes[1].patches
+    plt.close(figure)
 
 
 def test_pixels_writes_every_number():

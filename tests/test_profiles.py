@@ -175,3 +175,43 @@ def test_the_settings_the_figures_and_the_command_are_there_without_loading_anyt
     )
     heavy = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert heavy.strip() == "set()"
+
+
+# --- folders
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    (tmp_path / "pets").mkdir()
+    (tmp_path / "home" / "birds").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_path_is_absolute_from_where_it_was_typed(here):
+    setting = profiles.lesson_profile("05").setting("pictures")
+    assert setting.type == "path"
+    assert setting.parse("pets") == setting.parse("./pets/") == setting.check(here / "pets") == str(here / "pets")
+    assert setting.parse("~/birds") == str(here / "home" / "birds")
+    assert setting.parse("") == setting.check("") == "" and setting.parse("none") is None
+    assert profiles.load("05", pictures="pets", quiet=True).pictures == str(here / "pets")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("pet", r"Setting 'pictures': There is no folder pet in .*; did you mean .*pets\?"),
+        ("zebras", "Setting 'pictures': There is no folder zebras in .*; check its name, or give its full path"),
+        ("~nobody-of-this-name/pets", "Setting 'pictures': .* is no usable folder"),
+    ],
+)
+def test_a_path_where_no_folder_is_is_refused_at_once(here, text, words):
+    with pytest.raises(SettingError, match=words):
+        profiles.lesson_profile("05").setting("pictures").parse(text)
+
+
+def test_a_path_is_no_number(here):
+    with pytest.raises(SettingError, match="must be a folder"):
+        profiles.lesson_profile("05").setting("pictures").check(5)

@@ -84,7 +84,7 @@ def test_preprocessing_and_answers_are_those_of_torchvisions_own_path(name, torc
     net = transfer.backbone(name)
     published = torchvision.models.get_model_weights(name).DEFAULT
     reference, prepare = torchvision.models.get_model(name, weights=published).eval(), published.transforms()
-    for photograph in PHOTOGRAPHS:
+    for photograph in PHOTOGRAPHS[: 1 if name == "vgg16" else None]:  # it takes half a second for each
         picture = pictures.photograph(photograph)
         assert torch.equal(net.preprocess(picture), prepare(picture))
         with torch.inference_mode():

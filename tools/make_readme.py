@@ -19,8 +19,9 @@ PICTURES = {  # file: (notebook, how the picture's alternative text begins)
     "mistakes.png": ("03_fashion_mnist_cnn", "A table of ten by ten fields"),
 }
 FINDINGS = {  # what the README says of each lesson, from its recorded run
-    "01": "a photograph of {f[raw_bytes]:,} bytes, taken apart and put together; three gains learned by gradient "
-    "descent (red {f[red_found]:.2f}, green {f[green_found]:.2f}, blue {f[blue_found]:.2f})",
+    "01": "a trained network asked by hand; a photograph of {f[raw_bytes]:,} numbers, taken apart and put together; "
+    "three gains learned by gradient descent, in {f[best_steps_plain]} steps as they are and in {f[best_steps_evened]} "
+    "evened out",
     "02": "the same convolution four times: from loops to `F.conv2d`, {f[library_speedup]:,.0f} times faster "
     "on a picture of {f[side]} × {f[side]}",
     "03": "{f[test_accuracy]:.1%} of the test pictures right ({f[test_worst]:.2%} to {f[test_best]:.2%} in "
@@ -35,6 +36,9 @@ FINDINGS = {  # what the README says of each lesson, from its recorded run
     "train as one; measured on a processor so far, not on a GPU",
     "A": "copied weights give the same class for each of 256 pictures; the logits differ by "
     "{f[largest_difference]:.0e} at most",
+    "B": "{f[validated]:.1%} of {f[kept]} made-up photographs of {f[classes]} classes right in cross-validation; a "
+    "network that has learned the floor instead of the shoe: {f[planted_validated]:.0%} in validation, "
+    "{f[planted_swapped]:.0%} when the floors change places",
 }
 
 

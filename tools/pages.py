@@ -33,9 +33,9 @@ class Notebook:
             self.problems.append(f"console: {message.text} ({message.location.get('url', '')})")
 
     def wait(self, condition: str, what: str, seconds: float = SECONDS) -> None:
-        """Wait until a condition in the page's language holds."""
+        """Wait until a condition in the page's language holds; asking at every frame would cost half a core."""
         try:
-            self.page.wait_for_function(condition, timeout=1000 * seconds)
+            self.page.wait_for_function(condition, timeout=1000 * seconds, polling=100)
         except TooLate:
             raise AssertionError(f"Waited {seconds:.0f} s in vain for {what}.") from None
 

@@ -11,8 +11,14 @@ NO_BREAK = "\N{NO-BREAK SPACE}"
 
 def closest(name: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'epochs'?" when something in `known` is close to `name`, else an empty text."""
+    match = nearest(name, known)
+    return "" if match is None else f"; did you mean {match!r}?"
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return what in `known` is closest to `name`; None where nothing is close."""
     match = difflib.get_close_matches(name, [str(item) for item in known], n=1)
-    return f"; did you mean {match[0]!r}?" if match else ""
+    return match[0] if match else None
 
 
 def percent(share: float, digits: int = 1) -> str:

@@ -1,4 +1,4 @@
-"""The `course` command: run and build lessons, check answers, manage data, say what is missing."""
+"""The `course` command: run and build lessons, check answers, ask classifiers, manage data, say what is missing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ OPTIONS = {
     "rich_markup_mode": None,
     "pretty_exceptions_enable": False,
 }
-app = typer.Typer(help="Run and build the lessons, check answers, manage data, say what is missing.", **OPTIONS)
+app = typer.Typer(
+    help="Run and build the lessons, check answers, ask your classifier, manage data, say what is missing.", **OPTIONS
+)
 data_app = typer.Typer(help="The data sets: list them, fetch the full ones, verify what is there.", **OPTIONS)
 app.add_typer(data_app, name="data")
 
@@ -163,6 +165,48 @@ def check(
     if not results.confined:
         typer.echo(f"course: {referee.UNCONFINED}", err=True)
     raise typer.Exit(OK if results.complete else LESSON_FAILED)
+
+
+@app.command()
+def ask(
+    classifier: Annotated[Path, typer.Argument(metavar="CLASSIFIER", help="A file of transfer.save_network.")],
+    pictures: Annotated[list[Path], typer.Argument(metavar="PICTURE...", help="Pictures, or folders of them.")],
+    top: Annotated[int, typer.Option(min=1, help="How many of the likeliest classes to show.")] = 3,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the answers to a CSV file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON for programs, instead of lines.")] = False,
+) -> None:
+    """Say what a saved classifier makes of your pictures: the likeliest classes, with their shares.
+
+    Exit code: 0; 1 when a picture in a folder could not be read; 2 when a file that was named is no classifier or no
+    picture. The other pictures are answered all the same.
+    """
+    from course_utils.command import ask as asking
+    from course_utils.command.grading import report
+    from course_utils.data.listing import few
+
+    asked, others = asking.find(pictures)
+    if csv is not None:
+        report.check_csv(csv)
+        asking.check_csv(csv, classifier, asked)
+    net = asking.load(classifier)
+    width = min(40, max(len(each.shown) for each in asked))
+    given = []
+    for answer in asking.answers(net, asked, top):
+        given.append(answer)
+        if answer.error:
+            typer.echo(f"course: {answer.error}", err=True)
+        elif not as_json:
+            typer.echo(f"{answer.asked.shown:<{width}}  {answer}")
+    if csv is not None:
+        asking.save_csv(given, csv)
+    if as_json:
+        typer.echo(asking.to_json(net, given, others))
+    elif closing := asking.closing(net):
+        typer.echo(closing)
+    if others:
+        typer.echo(f"course: passed over, as they are no pictures: {few(others)}.", err=True)
+    failed = [answer.asked for answer in given if answer.error]
+    raise typer.Exit(WRONG_CALL if any(each.named for each in failed) else LESSON_FAILED if failed else OK)
 
 
 @data_app.command("list")

@@ -16,12 +16,13 @@ from typing import Any, Protocol
 from course_utils.base.files import replace_file
 from course_utils.base.lessons import FILE, choose, find_root, notebooks
 from course_utils.base.machine import cores, describe_machine, versions
+from course_utils.base.paths import named_data_folder
 from course_utils.command.builder import fill_from_source
 from course_utils.command.notebooks import pages
 from course_utils.command.notebooks.execution import STOPPED, Execution, execute
 from course_utils.command.notebooks.normalise import normalised, to_json
 from course_utils.command.notebooks.parameters import checked_parameters, parse_assignments
-from course_utils.errors import RunError, SettingError
+from course_utils.errors import DataError, RunError, SettingError
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,10 @@ def plan(
     Raises:
         SettingError: for anything that does not exist or does not fit.
     """
+    try:
+        named_data_folder()
+    except DataError as error:
+        raise SettingError(str(error)) from error
     lessons = [str(lesson) for lesson in lessons]
     paths = [Path(text) for text in lessons if text.endswith(".ipynb")]
     for path in paths:

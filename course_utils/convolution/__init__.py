@@ -4,6 +4,7 @@
 `torch.nn.functional.conv2d`.
 """
 
+from course_utils.convolution.drawn import draw_channels, draw_columns, sliding_window
 from course_utils.convolution.geometry import ReceptiveField, output_size, receptive_field
 from course_utils.convolution.operations import (
     KERNELS,
@@ -26,10 +27,13 @@ __all__ = [
     "corr2d_slices",
     "corr2d_unfold",
     "dense_parameters",
+    "draw_channels",
+    "draw_columns",
     "kernel",
     "number_grid",
     "output_size",
     "pool2d",
     "receptive_field",
+    "sliding_window",
     "worked_cell",
 ]

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Size = int | tuple[int, int]
+WINDOWED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
+# Layers whose output at a place depends on the input at that place alone, or on whole channels by their statistics.
+POINTWISE = (
+    nn.Identity, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU,
+    nn.Mish, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Softsign, nn.Hardtanh, nn.Hardsigmoid, nn.Hardswish, nn.LogSigmoid,
+    nn.Hardshrink, nn.Softshrink, nn.Tanhshrink, nn.Threshold, nn.Softmax2d, nn.Dropout, nn.Dropout2d,
+    nn.AlphaDropout, nn.FeatureAlphaDropout, nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LocalResponseNorm,
+    nn.modules.instancenorm._InstanceNorm,
+)  # fmt: skip
 PALETTE = (figures.ORANGE, figures.BLUE, figures.GREEN, figures.PURPLE, figures.SKY, figures.RED)
 
 
@@ -109,7 +118,7 @@ class ReceptiveField:
                     self.sizes[i] + 2 * outset,
                     colours[place % len(colours)],
                 )
-                label = f"after {self.names[i]}: {self.sizes[i]}×{self.sizes[i]}"
+                label = f"after {self.names[i]}: {self.sizes[i]} × {self.sizes[i]}"
                 square = Rectangle((corner, corner), size, size, fill=False, ec=colour, lw=2.5, label=label)
                 ax.add_patch(square)
             ax.add_patch(Rectangle((pixel, pixel), 1, 1, color=figures.INK, label="one pixel"))
@@ -117,7 +126,7 @@ class ReceptiveField:
             ax.set(xticks=range(side + 1), yticks=range(side + 1), xticklabels=[], yticklabels=[])
             ax.tick_params(length=0)
             ax.set(xlabel="columns of pixels", ylabel="rows of pixels")
-            ax.set_title(f"One output cell sees {side}×{side} pixels")
+            ax.set_title(f"One output cell sees {side} × {side} pixels")
             ax.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=9, labelspacing=0.9)
         return ax.figure
 
@@ -126,20 +135,22 @@ def receptive_field(layers: Iterable[nn.Module | tuple[int, ...]]) -> ReceptiveF
     """Follow the layers from the input on and compute what one output cell sees.
 
     Args:
-        layers: an `nn.Sequential` or any series of layers with square windows: modules (`Conv2d`,
-            `MaxPool2d`, `AvgPool2d`; activations, dropout and normalisation change nothing), or tuples
-            (kernel, stride=1, padding=0, dilation=1).
+        layers: an `nn.Sequential` or any series of layers with square windows: `Conv2d`, `MaxPool2d`, `AvgPool2d`, or
+            tuples (kernel, stride=1, padding=0, dilation=1). A series may stand inside another one. Activations,
+            dropout and normalisation change nothing; what a normalisation's statistics carry from other places is
+            not counted.
 
     Raises:
         ValueError: for an empty series, numbers out of range, or a window that is not square.
-        TypeError: for a layer that has no window, such as `nn.Linear`.
+        TypeError: for a layer that has no window, such as `nn.Linear`, or one that is no plain series of layers, such
+            as a residual block.
 
     Source: Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural Networks", Distill,
     2019, doi.org/10.23915/distill.00021.
     """
     size, jump, start = 1, 1, 0
     rows = []
-    for layer in layers:
+    for layer in _in_a_row(layers):
         name, (kernel, stride, padding, dilation) = _geometry(layer)
         size += dilation * (kernel - 1) * jump
         start -= padding * jump
@@ -150,19 +161,31 @@ def receptive_field(layers: Iterable[nn.Module | tuple[int, ...]]) -> ReceptiveF
     return ReceptiveField(*zip(*rows))
 
 
+def _in_a_row(layers: Iterable[nn.Module | tuple[int, ...]]) -> Iterator[nn.Module | tuple[int, ...]]:
+    """Yield the layers one after another, those of a series inside the series too."""
+    if isinstance(layers, nn.Module) and not isinstance(layers, nn.Sequential | nn.ModuleList):
+        layers = [layers]
+    for layer in layers:
+        if isinstance(layer, nn.Sequential | nn.ModuleList):
+            yield from _in_a_row(layer)
+        else:
+            yield layer
+
+
 def _geometry(layer: nn.Module | tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
     """Return a layer's name and its (kernel, stride, padding, dilation)."""
     if isinstance(layer, tuple) and 1 <= len(layer) <= 4:
         values = (*layer, *(1, 1, 0, 1)[len(layer) :])
-        name = f"a {values[0]}×{values[0]} window"
-    elif isinstance(layer, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
-        values = (layer.kernel_size, layer.stride, layer.padding, getattr(layer, "dilation", 1))
+        name = f"a {values[0]} × {values[0]} window"
+    elif isinstance(layer, WINDOWED):
+        dilation = getattr(layer, "dilation", 1)
+        values = (layer.kernel_size, layer.stride, _zeros_before(layer), dilation)
         name = type(layer).__name__
-    elif isinstance(layer, nn.ReLU | nn.Identity | nn.Dropout | nn.Dropout2d | nn.BatchNorm2d):
+    elif isinstance(layer, POINTWISE):
         values, name = (1, 1, 0, 1), type(layer).__name__
     else:
         raise TypeError(
-            f"{layer!r} is no layer with a window; give convolutions, poolings or tuples "
+            f"{str(layer).splitlines()[0]} is no layer with a window; give convolutions, poolings or tuples "
             "(kernel, stride, padding, dilation), and stop before the first dense layer."
         )
     smallest = {"kernel": 1, "stride": 1, "padding": 0, "dilation": 1}
@@ -170,3 +193,12 @@ def _geometry(layer: nn.Module | tuple[int, ...]) -> tuple[str, tuple[int, ...]]
     if any(down != across for down, across in pairs):
         raise ValueError(f"{name} has a window that is not square, {values}; give layers with square windows.")
     return name, tuple(down for down, _ in pairs)
+
+
+def _zeros_before(layer: nn.Module) -> Size:
+    """Return the padding above and to the left; "same" puts the smaller half of what it needs there."""
+    if layer.padding == "valid":
+        return 0
+    if layer.padding == "same":
+        return tuple(d * (k - 1) // 2 for d, k in zip(layer.dilation, layer.kernel_size))
+    return layer.padding

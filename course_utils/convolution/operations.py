@@ -113,7 +113,7 @@ def corr2d_loops(
 
     Args:
         images: float tensor (N, C, H, W).
-        weight: float tensor (O, C, kh, kw) of the same dtype: O filters, C layers each.
+        weight: float tensor (O, C, kh, kw) of the same dtype: O filters, C planes each.
         bias: None, or one number per filter, shape (O,).
         stride: pixels from one window to the next, one number or (vertical, horizontal).
         padding: zeros added on each side, likewise.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -136,15 +136,20 @@ def worked_cell(
         f"padding {padding}" * (padding > 0),
         f"dilation {dilation}" * (dilation > 1),
     ]
-    name = f"{pool} pooling, {size}×{size}" if pool else f"{sides[0]}×{sides[1]} kernel"
+    name = f"{pool} pooling, {size} × {size}" if pool else f"{sides[0]} × {sides[1]} kernel"
     title = ", ".join([name, *filter(None, changed)])
     arithmetic = _arithmetic(windows[row][column], kernel, pool, output[row, column])
     return WorkedCell(padded, padding, rows[row], columns[column], kernel, output, row, column, arithmetic, title)
 
 
-def _number(value: Tensor | float) -> str:
+def written(value: Tensor | float) -> str:
     """Write a number shortly, with a proper minus sign."""
-    return f"{round(float(value), 3):g}".replace("-", "−")
+    return f"{round(float(value), 3) + 0.0:g}".replace("-", "−")
+
+
+def written_factor(value: Tensor | float) -> str:
+    """Write a number as the second factor of a product: in brackets when it is negative."""
+    return f"({written(value)})" if value < 0 else written(value)
 
 
 def _arithmetic(window: Tensor, kernel: Tensor | None, pool: str | None, result: Tensor) -> str:
@@ -152,34 +157,36 @@ def _arithmetic(window: Tensor, kernel: Tensor | None, pool: str | None, result:
     if kernel is None:
         joint = " + " if pool != "max" else ", "
         cut = joint if window.numel() <= 4 else f"{joint.rstrip()}\n"
-        inner = cut.join(joint.join(map(_number, line)) for line in window)
-        written = {"max": f"max({inner})", "average": f"({inner}) / {window.numel()}", "sum": inner}[pool]
+        inner = cut.join(joint.join(map(written, line)) for line in window)
+        sums = {"max": f"max({inner})", "average": f"({inner}) / {window.numel()}", "sum": inner}[pool]
     else:
         lines = []
         for pixels, weights in zip(window, kernel):
-            products = [f"{_number(p)}·{f'({_number(w)})' if w < 0 else _number(w)}" for p, w in zip(pixels, weights)]
+            products = [f"{written(p)}·{written_factor(w)}" for p, w in zip(pixels, weights)]
             lines.append(" + ".join(products))
-        written = "\n+ ".join(lines)
-    return f"{written}\n= {_number(result)}"
+        sums = "\n+ ".join(lines)
+    return f"{sums}\n= {written(result)}"
 
 
 def number_grid(
     ax: Axes,
     values: Tensor,
-    marked: AbstractSet[Cell] = frozenset(),
+    marked: AbstractSet[Cell] | Mapping[Cell, str] = frozenset(),
     colour: str = figures.ORANGE,
     border: AbstractSet[Cell] = frozenset(),
     tall: int | None = None,
+    blank: AbstractSet[Cell] = frozenset(),
 ) -> None:
     """Draw a small table of numbers as squares.
 
     Args:
         ax: where to draw; its ticks and frame are removed.
         values: tensor (rows, columns).
-        marked: cells (row, column) to fill with `colour`.
+        marked: cells (row, column) to fill with `colour`, or each with its own colour.
         colour: any colour matplotlib knows.
         border: cells to grey, such as those that padding added.
         tall: height of the axes in cells, so that the squares of neighbouring tables have one size.
+        blank: cells whose numbers are not written yet.
     """
     from matplotlib.collections import PolyCollection
     from matplotlib.colors import to_rgba, to_rgba_array
@@ -191,16 +198,20 @@ def number_grid(
     low, high = 0.04, 0.96  # a mark's line stays inside its cell
     corners = [(low, low), (high, low), (high, high), (low, high)]
     squares = [[(column + x, row + y) for x, y in corners] for row, column in marked]
-    look = {"facecolor": to_rgba(colour, 0.35), "edgecolor": colour, "linewidth": 1.8}
+    colours = list(marked.values()) if isinstance(marked, Mapping) else [colour] * len(squares)
+    faces = [to_rgba(each, 0.35) for each in colours]
+    look = {"facecolor": faces, "edgecolor": colours, "linewidth": 1.8} if squares else {}
     ax.add_collection(PolyCollection(squares, **look), autolim=False)
-    figures.write_all(
-        ax,
-        [_number(values[cell]) for cell in cells],
-        [(column + 0.5, row + 0.5) for row, column in cells],
-        size=8.5 if (tall or height) < 8 else 7.5,
-        colours=[figures.GREY if cell in border and cell not in marked else figures.INK for cell in cells],
-        bold=[cell in marked for cell in cells],
-    )
+    shown = [cell for cell in cells if cell not in blank]
+    if shown:
+        figures.write_all(
+            ax,
+            [written(values[cell]) for cell in shown],
+            [(column + 0.5, row + 0.5) for row, column in shown],
+            size=8.5 if (tall or height) < 8 else 7.5,
+            colours=[figures.GREY if cell in border and cell not in marked else figures.INK for cell in shown],
+            bold=[cell in marked for cell in shown],
+        )
     space = ((tall or height) - height) / 2 + 0.05
     ax.set(xlim=(-0.05, width + 0.05), ylim=(height + space, -space), aspect="equal", xticks=[], yticks=[])
     ax.spines[:].set_visible(False)

@@ -1,8 +1,9 @@
 """Pictures to learn from: where they come from, how they are split, and how they become batches (from lesson 3)."""
 
-from course_utils.data.batches import Augment, Batches, batches, crop, cutout, hflip, loader
+from course_utils.data.batches import Augment, Batches, batches, crop, cutout, hflip
 from course_utils.data.folders import folder
-from course_utils.data.parts import FilePart, ImageSet, Part, Source, TensorPart, statistics
+from course_utils.data.loading import loader
+from course_utils.data.parts import FilePart, ImageSet, Part, Source, TensorPart, statistics, together
 from course_utils.data.sets import held_out, load, own_pictures
 from course_utils.data.sources import fetch, verify
 from course_utils.data.splits import split
@@ -27,5 +28,6 @@ __all__ = [
     "own_pictures",
     "split",
     "statistics",
+    "together",
     "verify",
 ]

@@ -1,23 +1,21 @@
-"""Batches: of pictures that lie in memory, a whole batch at a time; of picture files, one after another.
+"""Batches of pictures that lie in memory, made a whole batch at a time.
 
-A loader that handles one picture after another spends its time in Python. In `batches` every step is a single tensor
-operation on all pictures of a batch, so its cost is shared by hundreds of pictures; `loader` is for pictures that do
-not fit in memory.
+A loader that handles one picture after another spends its time in Python. Here every step is a single tensor operation
+on all pictures of a batch, so its cost is shared by hundreds of pictures. `loading` is for pictures that do not fit in
+memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from course_utils.data.parts import FilePart, TensorPart
+from course_utils.data.parts import TensorPart
 from course_utils.errors import DataError
 
 
@@ -244,44 +242,3 @@ def fits(images: Tensor, device: torch.device) -> bool:
         return True
     free, _ = torch.cuda.mem_get_info(device)
     return images.numel() <= free / 2
-
-
-@dataclass(frozen=True)
-class PictureDataset(Dataset):
-    """Pairs of a picture, as `transform` returns it, and its label, read from disk when they are asked for."""
-
-    part: FilePart
-    transform: Callable[[Any], Any]
-
-    def __len__(self) -> int:
-        return len(self.part)
-
-    def __getitem__(self, index: int) -> tuple[Any, int]:
-        return self.transform(self.part.picture(index)), int(self.part.labels[index])
-
-
-def loader(
-    part: FilePart,
-    size: int = 32,
-    *,
-    transform: Callable[[Any], Any],
-    shuffle: bool = False,
-    workers: int = 0,
-    seed: int = 0,
-    drop_last: bool = False,
-) -> DataLoader:
-    """Return PyTorch's DataLoader over picture files, with a seeded order.
-
-    Args:
-        part: from `data.folder`.
-        size: pictures in a batch.
-        transform: what makes a tensor, the same size for all, of a picture (Pillow, RGB): one of torchvision's
-            transforms, say. With `workers` it must be possible to pickle it.
-        shuffle: a new order in every pass, the same for the same seed.
-        workers: processes that read ahead. 0 reads in this process, which is the safe choice in notebooks.
-        seed: of the order.
-        drop_last: leave out a last batch that is smaller.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    dataset = PictureDataset(part, transform)
-    return DataLoader(dataset, size, shuffle=shuffle, num_workers=workers, drop_last=drop_last, generator=generator)

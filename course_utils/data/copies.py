@@ -42,7 +42,7 @@ def look(files: Sequence[Path]) -> list[Look]:
         try:
             square, size = picture_files.thumbnail(path, SIDE)
         except DataError as error:
-            return Look(why=str(error).removeprefix(f"{path} ").split(";")[0])
+            return Look(why=str(error).removeprefix(f"{path} ").split(";")[0].rstrip("."))
         return Look(size, np.asarray(square).reshape(-1))
 
     with ThreadPoolExecutor(THREADS) as pool:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from course_utils.data import copies
 from course_utils.data.decoding import decode
-from course_utils.data.listing import Tree, few, list_folder, summary
+from course_utils.data.listing import PART_NAMES, Tree, few, list_folder, readable, summary
 from course_utils.data.parts import PART_WORDS, FilePart, ImageSet, Source, TensorPart, announce, statistics
 from course_utils.data.splits import split_groups
 from course_utils.errors import DataError
@@ -40,6 +40,8 @@ def folder(
     Args:
         path: a folder with `train/<class>/…` and, if wanted, `val/<class>/…` and `test/<class>/…`, taken as it is; or
             a flat one, `<class>/…`, which is split: each class in proportion, pictures with equal pixels in one part.
+            A class with too few pictures for all parts fills training, then test. Pictures in a folder test without
+            class folders are `unlabelled`.
         size: (height, width): read everything now, scaled and cut to this size, as `TensorPart`. None: leave the
             pictures on disk, as `FilePart`.
         fractions: the shares of training, validation and test for a flat folder; 0 for a part that is not wanted.
@@ -50,19 +52,21 @@ def folder(
         quiet: do not print the lines that describe the set.
 
     Raises:
-        DataError: when there is no such folder, it has fewer than two classes, a class has too few pictures, files
-            cannot be read, parts differ in their classes, or tensors would take more than 2 GB.
+        DataError: when there is no such folder, it has fewer than two classes, a class has no picture, files cannot be
+            read, a part holds a class that training lacks, or tensors would take more than 2 GB.
         ValueError: for wrong arguments.
     """
     if unreadable not in UNREADABLE:
         raise ValueError(f"unreadable must be one of {', '.join(UNREADABLE)}, not {unreadable!r}.")
     if len(fractions) != 3 or fractions[0] <= 0 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
         raise ValueError(f"The fractions {tuple(fractions)} must be three numbers that add up to 1, the first above 0.")
-    root = Path(path).expanduser()
-    tree = list_folder(root)
+    tree = list_folder(path)
     classes = tuple(tree.parts["train"])
     if len(classes) == 1:
-        raise DataError(f"{root} holds one class only, {classes[0]!r}; expected a folder for each of two or more.")
+        raise DataError(
+            f"{tree.root} holds one class only, {classes[0]!r}, and a classifier chooses between two or more; add a "
+            "folder with pictures of something else."
+        )
     listed = {part: tree.labelled(part, classes) for part in tree.parts}
     count = sum(len(files) for files, _ in listed.values())
     if size is not None and 3 * size[0] * size[1] * count > MOST_BYTES:
@@ -73,33 +77,31 @@ def folder(
     parts, looks = {}, []
     for part, (files, labels) in listed.items():
         seen = copies.look(files)
-        parts[part] = _readable(tree, part, files, labels, classes, seen, unreadable)
-        looks += [one for one in seen if not one.why]
+        made = _readable(tree, part, files, labels, classes, seen, unreadable)
+        if made is not None:
+            parts[part] = made
+            looks += [one for one in seen if not one.why]
     files = [file for part in parts.values() for file in part.files]
     groups, alike = copies.compare(files, looks)
     if tree.flat:
-        shares = dict(zip(PART_WORDS, fractions))
-        indices = split_groups(
-            parts["train"].labels, groups, [share for share in shares.values() if share], seed, classes
-        )
-        parts = {
-            part: parts["train"].select(chosen, part)
-            for part, chosen in zip((part for part, share in shares.items() if share), indices)
-        }
+        shares = {part: share for part, share in zip(PART_WORDS, fractions) if share}
+        indices = split_groups(parts["train"].labels, groups, list(shares.values()), seed)
+        parts = {part: parts["train"].select(chosen, part) for part, chosen in zip(shares, indices) if len(chosen)}
     told = remarks(tree, files, groups, alike, parts, fractions)
     if size is not None:
         images = {name: decode(part.files, size=size) for name, part in parts.items()}
         mean, std = statistics(images["train"])
         parts = {n: TensorPart(images[n], part.labels, classes, n, mean, std) for n, part in parts.items()}
     made = ImageSet(
-        root.name or root.resolve().name,
-        root.name or root.resolve().name,
+        readable(tree.root.name),
+        readable(tree.root.name),
         **dict.fromkeys(PART_WORDS) | parts,
         classes=classes,
-        source=source or Source("folder", "from a folder of pictures", path=root, shareable=False),
+        source=source or Source("folder", "from a folder of pictures", path=tree.root, shareable=False),
         skipped=tree.unused,
         copies=len(files) - len(np.unique(groups)),
         remarks=told,
+        unlabelled=tuple(tree.unlabelled),
     )
     if not quiet:
         announce(made)
@@ -114,8 +116,8 @@ def _readable(
     classes: tuple[str, ...],
     seen: Sequence[copies.Look],
     unreadable: str,
-) -> FilePart:
-    """Return the part of those files that can be read; the others are noted in the tree, or refused."""
+) -> FilePart | None:
+    """Return the part of those files that can be read, or None; the others are noted in the tree, or refused."""
     bad = {tree.shown(file): look.why for file, look in zip(files, seen) if look.why}
     if bad and unreadable == "refuse":
         raise DataError(
@@ -125,12 +127,14 @@ def _readable(
     tree.unused |= bad
     good = torch.tensor([i for i, look in enumerate(seen) if not look.why], dtype=torch.int64)
     counts = torch.bincount(labels[good], minlength=len(classes)).tolist()
-    if 0 in counts:
+    if 0 in counts and part == "train":
         empty = counts.index(0)
         bad = {name: bad[name] for name, label in zip(map(tree.shown, files), labels.tolist()) if label == empty}
         where = f"the class {classes[empty]!r} in {tree.root.name}"
         raise DataError(f"No picture of {where} can be read: {summary(bad)}; get fresh copies, or remove the class.")
     kept = good.tolist()
+    if not kept:
+        return None
     return FilePart(tuple(files[i] for i in kept), labels[good], classes, part, tuple(seen[i].size for i in kept))
 
 
@@ -171,13 +175,50 @@ def remarks(
     if alike.any():
         like = [tree.shown(files[i]) for i in alike.nonzero()[0]]
         told.append(f"{len(like)} look alike: {few(like)}.")
-    if tree.flat:
-        counts = np.array([list(part.counts().values()) for part in parts.values()])  # (parts, classes)
-        shares = np.outer([share for share in fractions if share], counts.sum(axis=0))
-        for label in (np.abs(counts - shares) > 1 + 1e-6).any(axis=0).nonzero()[0]:
-            got = ", ".join(str(count) for count in counts[:, label])
-            name = parts["train"].classes[label]
-            told.append(f"The class {name!r} is split {got}, because pictures that repeat stay in one part.")
+    told += _uneven(parts, fractions) if tree.flat else _lacking(parts)
+    if tree.unlabelled:
+        told.append(f"{len(tree.unlabelled):,} without a label, kept aside: {few(map(tree.shown, tree.unlabelled))}.")
+    beside = [] if not tree.flat or tree.root.name.casefold() not in PART_NAMES else _parts_beside(tree.root)
+    if beside:
+        told.append(f"Not used: {' and '.join(beside)} beside it; give the folder above to use all parts.")
     if tree.unused:
         told.append(f"{len(tree.unused)} not used: {summary(tree.unused)}.")
     return tuple(told)
+
+
+def _uneven(parts: dict[str, FilePart], fractions: Sequence[float]) -> list[str]:
+    """Return what should be known of the split of a flat folder: classes too small for all parts, or uneven ones."""
+    wanted = [part for part, share in zip(PART_WORDS, fractions) if share]
+    classes = parts["train"].classes
+    none = dict.fromkeys(classes, 0)
+    counts = np.array([list((parts[p].counts() if p in parts else none).values()) for p in wanted])  # (parts, classes)
+    told, empty = [], counts == 0
+    for pattern in np.unique(empty, axis=1).T:
+        names = [classes[label] for label in (empty == pattern[:, None]).all(axis=0).nonzero()[0]]
+        without = " or ".join(PART_WORDS[part] for part, lacks in zip(wanted, pattern) if lacks)
+        if without:
+            told.append(f"Too few pictures for {without}: {few(names)}.")
+    shares = np.outer([share for share in fractions if share], counts.sum(axis=0))
+    for label in ((np.abs(counts - shares) > 1 + 1e-6).any(axis=0) & ~empty.any(axis=0)).nonzero()[0]:
+        got = ", ".join(str(count) for count in counts[:, label])
+        told.append(f"The class {classes[label]!r} is split {got}, because pictures that repeat stay in one part.")
+    return told
+
+
+def _lacking(parts: dict[str, FilePart]) -> list[str]:
+    """Return for each part that lacks classes of training which they are."""
+    told = []
+    for name, part in parts.items():
+        lost = [label for label, count in part.counts().items() if not count]
+        if lost:
+            told.append(f"No {PART_WORDS[name]} picture of {few(lost)}.")
+    return told
+
+
+def _parts_beside(root: Path) -> list[str]:
+    """Return the names of folders beside a part that look like the other parts of the same set."""
+    try:
+        beside = sorted(entry.name for entry in root.parent.iterdir() if entry.is_dir())
+    except OSError:
+        return []
+    return [name for name in beside if PART_NAMES.get(name.casefold()) not in (None, PART_NAMES[root.name.casefold()])]

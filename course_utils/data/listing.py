@@ -1,11 +1,13 @@
 """What lies in a folder of pictures: parts, classes, pictures; every other entry is named with the reason why not.
 
 A flat folder holds a sub-folder for each class; one with parts holds `train/<class>/…`, and val and test if wanted.
+Pictures that lie in a folder `test` without class folders have no label: they are kept aside, to ask about.
 """
 
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,17 +15,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from course_utils.base.paths import find_folder
 from course_utils.data.parts import PART_WORDS
 from course_utils.errors import DataError
-from course_utils.pictures.files import SUFFIXES
+from course_utils.pictures.files import SUFFIXES, why_not
 
 # The names of parts, in any case; a folder of such a name is a part only if it holds folders.
 PART_NAMES = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 PART_NAMES |= dict.fromkeys(("val", "valid", "validation", "dev"), "validation")
 # What systems and programs leave behind, besides everything whose name begins with a dot: passed over.
-DEBRIS = {"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volume information"}
-HEIC = "HEIC is not read here: save it as JPEG"
-REASONS = {".heic": HEIC, ".heif": HEIC}
+DEBRIS = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volume information"}
+LOOSE = "lies in no class folder"
 
 
 @dataclass
@@ -36,40 +38,44 @@ class Tree:
     root: Path
     flat: bool
     parts: dict[str, dict[str, list[Path]]] = field(default_factory=dict)
+    unlabelled: list[Path] = field(default_factory=list)
     unused: dict[str, str] = field(default_factory=dict)
 
     def shown(self, path: Path) -> str:
-        """Return a path in the folder for messages; bytes that are no text are written as such."""
-        return path.relative_to(self.root).as_posix().encode("utf-8", "backslashreplace").decode()
+        """Return a path in the folder for messages."""
+        return readable(path.relative_to(self.root).as_posix())
 
     def labelled(self, part: str, classes: Sequence[str]) -> tuple[tuple[Path, ...], Tensor]:
-        """Return the files of a part and their labels, int64 (N,), the numbers of `classes`.
+        """Return the files of a part and their labels, int64 (N,), the numbers of `classes`; it may lack some.
 
         Raises:
-            DataError: when the part lacks a class or holds another one.
+            DataError: when the part holds another class.
         """
-        there, where = self.parts[part], self.root if self.flat else self.root / part
-        lost, extra = [name for name in classes if name not in there], sorted(set(there) - set(classes))
-        if lost or extra:
-            what = f"lacks the class {lost[0]!r}" if lost else f"holds the class {extra[0]!r}, which training lacks"
-            raise DataError(f"{where} {what}; every part of a set must hold the same classes.")
-        numbers = torch.tensor([len(there[name]) for name in classes])
-        return tuple(path for name in classes for path in there[name]), torch.arange(len(classes)).repeat_interleave(
-            numbers
-        )
+        there, alike = {}, {name.casefold(): name for name in classes}
+        for name, files in self.parts[part].items():
+            there.setdefault(name if name in classes else alike.get(name.casefold(), name), []).extend(files)
+        extra = sorted(set(there) - set(classes))
+        if extra:
+            where = self.root if self.flat else self.root / part
+            raise DataError(
+                f"{where} holds the class {extra[0]!r}, which training lacks; every part must hold the same classes."
+            )
+        numbers = torch.tensor([len(there.get(name, ())) for name in classes])
+        files = tuple(path for name in classes for path in there.get(name, ()))
+        return files, torch.arange(len(classes)).repeat_interleave(numbers)
 
 
-def list_folder(root: Path) -> Tree:
+def list_folder(path: str | os.PathLike[str]) -> Tree:
     """Return what a folder holds: `train/<class>/…`, and val and test if they are there; or, flat, `<class>/…`.
 
     Classes and files come in alphabetical order, as in torchvision's ImageFolder. Pictures in sub-folders of a class
-    belong to it.
+    belong to it. A folder `test` (or `testing`) of pictures without class folders is no class where a part or two
+    other classes lie beside it.
 
     Raises:
         DataError: when there is no such folder, there are no class folders, or a class holds no picture.
     """
-    if not root.is_dir():
-        raise DataError(f"There is no folder {root}{_looked_in(root)}; check its name, or give its full path.")
+    root = find_folder(path)
     folders, files = _entries(root)
     named = {folder: PART_NAMES.get(folder.name.casefold()) for folder in folders}
     parts: dict[str, Path] = {}
@@ -79,52 +85,76 @@ def list_folder(root: Path) -> Tree:
                 raise DataError(f"{root} has two {part} parts, {parts[part].name} and {folder.name}; keep one of them.")
             parts[part] = folder
     tree = Tree(root, flat=not parts)
-    tree.unused = {tree.shown(file): _reason(file, "lies in no class folder") for file in files}
+    tree.unused = {tree.shown(file): why_not(file.name) or LOOSE for file in files}
+    aside = [folder for folder, part in named.items() if part == "test" and folder not in parts.values()]
     if tree.flat:
-        tree.parts["train"] = _classes(tree, root, folders)
+        others = [folder for folder, part in named.items() if part is None]
+        if len(folders) > 1 and not others:
+            raise DataError(
+                f"{root} holds {_listed(folders)}, but no class folders in them; expected {folders[-1].name}/<class>/… "
+                "with a folder of pictures for each class."
+            )
+        aside = aside if len(others) >= 2 else []
+        tree.parts["train"] = _classes(tree, root, [folder for folder in folders if folder not in aside])
     elif "train" not in parts:
-        there = " and ".join(sorted(folder.name for folder in parts.values()))
+        there = _listed(sorted(parts.values()))
         raise DataError(
             f"{root} has no folder train beside {there}; expected train/<class>, and val or test if wanted."
         )
     for part in PART_WORDS:
         if part in parts:
             folders, loose = _entries(parts[part])
-            tree.unused |= {tree.shown(file): _reason(file, "lies in no class folder") for file in loose}
-            tree.parts[part] = _classes(tree, parts[part], folders)
+            tree.unused |= {tree.shown(file): why_not(file.name) or LOOSE for file in loose}
+            tree.parts[part] = _classes(tree, parts[part], folders, needed=part == "train")
+    _keep_aside(tree, aside)
     if not tree.flat:
-        for folder in set(named) - set(parts.values()):
+        for folder in set(named) - set(parts.values()) - set(aside):
             why = "holds no class folders" if named[folder] else "is neither train, val nor test"
             tree.unused[f"{tree.shown(folder)}/"] = why
     return tree
 
 
-def _classes(tree: Tree, place: Path, folders: Sequence[Path]) -> dict[str, list[Path]]:
+def _classes(tree: Tree, place: Path, folders: Sequence[Path], needed: bool = True) -> dict[str, list[Path]]:
+    """Return the pictures of each class; in a part that is not `needed`, a class may be empty."""
     if not folders:
-        raise DataError(f"{place} holds no class folders; expected one folder of pictures for each class.")
-    if len(folders) == 1 and len(_entries(folders[0])[0]) > 1:
-        raise DataError(f"{place} holds one folder only, {folders[0].name!r}; did you mean {folders[0]}?")
-    classes = {}
+        hint = _folder_above(place)
+        raise DataError(f"{place} holds no class folders; expected one folder of pictures for each class{hint}.")
+    if len(folders) == 1 and needed:
+        below = folders[0]
+        while len(inside := _entries(below)[0]) == 1 and not any(_entries(below)[1]):
+            below = inside[0]
+        if len(inside) > 1:
+            raise DataError(f"{place} holds one folder only, {readable(folders[0].name)!r}; did you mean {below}?")
+    classes: dict[str, list[Path]] = {}
     for folder in folders:
-        before = len(tree.unused)
-        classes[folder.name] = list(_pictures(tree, folder))
-        if not classes[folder.name]:
+        before, name = len(tree.unused), readable(folder.name)
+        found = list(_pictures(tree, folder))
+        if needed and not found:
             unused = dict(list(tree.unused.items())[before:])
             why = f" that can be read ({summary(unused)})" if unused else f" ({', '.join(SUFFIXES[:3])} …)"
-            raise DataError(f"The class {folder.name!r} in {place} holds no pictures{why}; add some, or remove it.")
+            raise DataError(f"The class {name!r} in {place} holds no pictures{why}; add some, or remove it.")
+        classes.setdefault(name, []).extend(found)
     return classes
+
+
+def _keep_aside(tree: Tree, aside: Sequence[Path]) -> None:
+    """Take the pictures that have no label: those of test folders without classes, or with none of training's."""
+    for folder in aside:
+        tree.unlabelled += _pictures(tree, folder)
+    train, test = ({name.casefold() for name in tree.parts.get(part, ())} for part in ("train", "test"))
+    if test and not train & test and len(test) == 1:
+        tree.unlabelled += [path for files in tree.parts.pop("test").values() for path in files]
 
 
 def _pictures(tree: Tree, folder: Path) -> Iterator[Path]:
     """Yield the picture files in a folder and its sub-folders, and note what else is there."""
     folders, files = _entries(folder)
     for file in files:
-        if file.suffix.lower() not in SUFFIXES:
-            tree.unused[tree.shown(file)] = _reason(file, "")
-        elif file.is_file():
-            yield file
+        why = why_not(file.name)
+        if why or not file.is_file():
+            tree.unused[tree.shown(file)] = why or "is not a file"
         else:
-            tree.unused[tree.shown(file)] = "is not a file"
+            yield file
     for inner in folders:
         if inner.is_symlink():
             tree.unused[f"{tree.shown(inner)}/"] = "is a link, which may lead round in circles"
@@ -145,13 +175,27 @@ def _entries(folder: Path) -> tuple[list[Path], list[Path]]:
     ]
 
 
-def _reason(file: Path, otherwise: str) -> str:
-    suffix = file.suffix.lower()
-    return otherwise if suffix in SUFFIXES else REASONS.get(suffix, "is not a picture")
+def _folder_above(place: Path) -> str:
+    """Return a hint at the folder above one that holds loose pictures, where it holds other such folders too."""
+    if not any(not why_not(file.name) for file in _entries(place)[1]):
+        return ""
+    try:
+        beside = _entries(place.parent)[0]
+    except DataError:
+        return ""
+    return f"; did you mean {place.parent}" if len(beside) > 1 else ""
 
 
-def _looked_in(path: Path) -> str:
-    return "" if path.is_absolute() else f" in {Path.cwd()}"
+def readable(name: str) -> str:
+    """Return a file's name as text that can be shown, stored and compared: bytes that are no text are written out.
+
+    Letters with marks are put together, as macOS takes them apart: two systems then mean the same by one name.
+    """
+    return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "backslashreplace"))
+
+
+def _listed(folders: Iterable[Path]) -> str:
+    return " and ".join(readable(folder.name) for folder in folders)
 
 
 def summary(reasons: dict[str, str]) -> str:

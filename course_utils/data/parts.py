@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from course_utils.base import notes
+from course_utils.data import drawing
 from course_utils.data.splits import apportion
 from course_utils.errors import DataError
 from course_utils.pictures import files as picture_files
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 PART_WORDS = {"train": "training", "validation": "validation", "test": "test"}
 P = TypeVar("P", bound="Part")
@@ -45,21 +50,21 @@ class Part:
 
         Args:
             n: how many; or
-            at_most: how many if there are as many, else all.
-            seed: the same seed chooses the same pictures. A class goes empty only where there are too few for all.
+            at_most: how many if there are as many, else all; but one of each class at least.
+            seed: the same seed chooses the same pictures. A class goes empty only where `n` is too small for all.
 
         Raises:
             ValueError: unless 1 ≤ n ≤ len(self), or at_most ≥ 1.
         """
         if (n is None) == (at_most is None):
             raise ValueError("take needs one of n, so many exactly, and at_most, so many if there are.")
+        counts = {label: count for label, count in enumerate(self.counts().values()) if count}
         if n is None:
-            n = min(at_most, len(self))
+            n = min(max(at_most, len(counts)) if at_most > 0 else at_most, len(self))
         if not 1 <= n <= len(self):
             raise ValueError(f"take needs a number from 1 to {len(self):,}, not {n}; at_most takes all there are.")
         if n == len(self):
             return self
-        counts = {label: count for label, count in enumerate(self.counts().values()) if count}
         numbers = apportion(n, list(counts.values()), at_least=int(n >= len(counts)))
         generator = torch.Generator().manual_seed(seed)
         chosen = []
@@ -80,6 +85,10 @@ class Part:
     def select(self: P, indices: Tensor | Sequence[int], name: str | None = None) -> P:
         """Return the pictures at `indices`, int64 (n,), as a part of their own."""
         raise NotImplementedError
+
+    def plot_counts(self, ax: Axes | None = None) -> Axes:
+        """Draw how many pictures each class has; of more than 20 classes the largest and the smallest."""
+        return drawing.draw_counts(drawing.ends({PART_WORDS.get(self.name, self.name): self.counts()}), ax)
 
     def _check(self, what: str, count: int) -> None:
         """Raise an error unless the labels fit `count` pictures (`what`) and the classes."""
@@ -164,6 +173,10 @@ class FilePart(Part):
         """Open one of the pictures, in RGB and the right way up."""
         return picture_files.open_picture(self.files[index])
 
+    def plot_sizes(self, side: int = 224, ax: Axes | None = None) -> Axes:
+        """Draw width against height, a dot for each picture, and the `side` of the square that a network sees."""
+        return drawing.draw_sizes(drawing.Sizes.of(self.sizes, side), ax)
+
     @property
     def pixels(self) -> str:
         """The range of sizes in words, such as "from 120×160 to 320×500 pixels"."""
@@ -198,6 +211,7 @@ class ImageSet:
     skipped: for each file of a folder that is not used, by its path there, the reason.
     copies: how many pictures of a folder are copies of another one, pixel by pixel.
     remarks: what else should be known of it, sentences.
+    unlabelled: picture files without a label, from a folder `test` that holds no class folders: to ask about.
     """
 
     name: str
@@ -210,6 +224,12 @@ class ImageSet:
     skipped: Mapping[str, str] = field(default_factory=dict)
     copies: int = 0
     remarks: tuple[str, ...] = ()
+    unlabelled: tuple[Path, ...] = ()
+
+    def plot_counts(self, ax: Axes | None = None) -> Axes:
+        """Draw how many pictures each class has in each part; of more than 20 classes the largest and the smallest."""
+        parts = {PART_WORDS[name]: part.counts() for name, part in self.parts.items()}
+        return drawing.draw_counts(drawing.ends(parts), ax)
 
     @property
     def parts(self) -> dict[str, Part]:
@@ -228,6 +248,30 @@ class ImageSet:
 
     def __repr__(self) -> str:
         return f"<{self.describe()}>"
+
+
+def together(*parts: P | None, name: str = "train") -> P:
+    """Return parts of one set as a single one, such as training and validation for a last training.
+
+    Args:
+        parts: all of one kind, with the same classes; None is passed over.
+        name: of the new part.
+
+    Raises:
+        ValueError: when there is none, or their classes differ.
+        TypeError: when some are tensors and others files.
+    """
+    given = [part for part in parts if part is not None]
+    if not given or any(part.classes != given[0].classes for part in given):
+        raise ValueError("together joins one or more parts of the same set; their classes must be the same.")
+    if any(type(part) is not type(given[0]) for part in given):
+        raise TypeError("together joins parts of tensors or parts of files, not both.")
+    joined = {"labels": torch.cat([part.labels for part in given]), "name": name}
+    if isinstance(given[0], TensorPart):
+        joined["images"] = torch.cat([part.images for part in given])
+    else:
+        joined |= {key: tuple(chain(*(getattr(part, key) for part in given))) for key in ("files", "sizes")}
+    return replace(given[0], **joined)
 
 
 def announce(pictures: ImageSet) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import torch
 
 from course_utils.data import folders, samples, sources
 from course_utils.data.catalogue import KNOWN
-from course_utils.data.parts import ImageSet, Part, Source, TensorPart, announce, statistics
+from course_utils.data.parts import PART_WORDS, ImageSet, Part, Source, TensorPart, announce, statistics
 from course_utils.data.splits import split
 from course_utils.errors import DataError
 
@@ -64,30 +66,60 @@ def load(name: str, *, seed: int = 0, validation: float = 0.1, sample_ok: bool =
     return made
 
 
-def own_pictures(folder: str | Path = "", *, seed: int = 0, quiet: bool = False) -> ImageSet:
+def own_pictures(
+    folder: str | os.PathLike[str] = "",
+    *,
+    seed: int = 0,
+    pictures_used: int | None = None,
+    test_used: int | None = None,
+    quiet: bool = False,
+) -> ImageSet:
     """Return pictures to learn from, as files, and say in a line which they are.
 
     Args:
         folder: yours, with one sub-folder a class, or with `train/<class>/…` and so on; "" takes the first that there
             is: ants and bees (`hymenoptera_data`, the set of PyTorch's own transfer learning tutorial) in the data
             folder, else a stand-in, cut from the photographs that come with the course.
-        seed: of the split, where a folder has no parts.
-        quiet: do not print the line.
+        seed: of the split, where a folder has no parts, and of what is taken where a limit holds.
+        pictures_used: the most training pictures; one of each class at least, all if None.
+        test_used: the most validation pictures, and the most test pictures; likewise.
+        quiet: do not print the lines that say what they are, and what a limit leaves out.
 
     Raises:
         DataError: when the folder cannot be used; a sentence says why.
     """
-    if folder:
-        return folders.folder(folder, seed=seed, unreadable="skip", quiet=quiet)
+    if os.fspath(folder):
+        made = folders.folder(folder, seed=seed, unreadable="skip", quiet=True)
+    else:
+        place, source = _lessons_pictures()
+        made = folders.folder(place, seed=seed, source=source, quiet=True)
+    made = limited(made, pictures_used, test_used, seed)
+    if not quiet:
+        announce(made)
+    return made
+
+
+def limited(pictures: ImageSet, pictures_used: int | None, test_used: int | None, seed: int = 0) -> ImageSet:
+    """Return a set with at most so many pictures in its parts, and a remark for each part that a limit shortens."""
+    taken, told = {}, []
+    for name, part in pictures.parts.items():
+        setting, limit = ("pictures_used", pictures_used) if name == "train" else ("test_used", test_used)
+        taken[name] = part if limit is None else part.take(at_most=limit, seed=seed)
+        if len(taken[name]) < len(part):
+            told.append(f"{len(taken[name]):,} of {len(part):,} {PART_WORDS[name]} pictures are used ({setting}).")
+    return replace(pictures, **taken, remarks=(*pictures.remarks, *told))
+
+
+def _lessons_pictures() -> tuple[Path, Source]:
+    """Return the folder of ants and bees, or of the stand-in, and what is said of it."""
     top, kind = sources.data_folder()
     if (top / ANTS_AND_BEES / "train").is_dir():
         # Collected from the web, and no licence is stated: its pictures are not passed on.
         words = f"ants and bees from {'your data folder' if kind == 'folder' else 'the cache folder'}"
-        source = Source(kind, words, path=top / ANTS_AND_BEES, shareable=False)
-        return folders.folder(top / ANTS_AND_BEES, seed=seed, source=source, quiet=quiet)
+        return top / ANTS_AND_BEES, Source(kind, words, path=top / ANTS_AND_BEES, shareable=False)
     words = "a stand-in: parts of the course's own photographs, test parts from the other half of each"
     source = Source("sample", words, complete=False, stand_in=True, reason="no folder of pictures is at hand")
-    return folders.folder(samples.photo_parts(sources.cache_folder()), seed=seed, source=source, quiet=quiet)
+    return samples.photo_parts(sources.cache_folder()), source
 
 
 def held_out(pictures: ImageSet) -> Part:
@@ -98,7 +130,5 @@ def held_out(pictures: ImageSet) -> Part:
     """
     part = pictures.test or pictures.validation
     if part is None:
-        raise DataError(
-            f"{pictures.name} has only training pictures; add a folder val or test, or leave the folder train away."
-        )
+        raise DataError(f"{pictures.name} has only training pictures; add pictures, or a folder test, to test on.")
     return part

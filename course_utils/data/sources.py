@@ -7,7 +7,6 @@ that folder unless COURSE_OFFLINE is set, then the sample.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from course_utils.base.paths import named_data_folder
 from course_utils.data import decoding, downloads, formats, listing, samples
 from course_utils.data.catalogue import FASHION_MNIST_UNPACKED, KNOWN, KnownSet, known_set
 from course_utils.data.parts import Source
@@ -67,15 +67,8 @@ class Entry:
 
 def data_folder() -> tuple[Path, str]:
     """Return the folder where sets are looked for and downloaded to, and its kind: "folder" or "cache"."""
-    chosen = os.environ.get("COURSE_DATA_DIR", "").strip()
-    if not chosen:
-        return cache_folder(), "cache"
-    try:
-        folder = Path(chosen).expanduser()
-        folder.exists()
-    except (OSError, RuntimeError, ValueError) as error:  # an unknown user, a name that is too long, a NUL
-        raise DataError(f"COURSE_DATA_DIR is no usable folder ({error}); set it to a folder, or unset it.") from None
-    return folder, "folder"
+    chosen = named_data_folder()
+    return (cache_folder(), "cache") if chosen is None else (chosen, "folder")
 
 
 def cache_folder() -> Path:

@@ -64,9 +64,7 @@ def apportion(total: int, weights: Sequence[float], at_least: int = 0) -> list[i
     return counts
 
 
-def split_groups(
-    labels: Tensor, groups: np.ndarray, fractions: Sequence[float], seed: int, classes: Sequence[str]
-) -> tuple[Tensor, ...]:
+def split_groups(labels: Tensor, groups: np.ndarray, fractions: Sequence[float], seed: int) -> tuple[Tensor, ...]:
     """Divide pictures at random into parts, each class in proportion; a group is never divided.
 
     Args:
@@ -74,31 +72,30 @@ def split_groups(
         groups: the number of each picture's group, int64 (N,); a group belongs to the class of its first picture.
         fractions: the share of each part; they add up to 1.
         seed: the same seed gives the same parts.
-        classes: names, for messages.
 
     Returns:
         For each fraction the indices of its pictures, in increasing order. Without copies the number of a class in a
-        part differs by less than 1 from the exact share, where the class has enough pictures.
-
-    Raises:
-        DataError: when a class has fewer groups than there are parts.
+        part differs by less than 1 from the exact share, where the class has enough pictures. A class with fewer
+        groups than there are parts fills the first part, then the last one, then those between.
     """
     generator = torch.Generator().manual_seed(seed)
     members: dict[int, list[int]] = {}
     for i, group in enumerate(groups.tolist()):
         members.setdefault(group, []).append(i)
+    of_class: dict[int, list[list[int]]] = {label: [] for label in labels.unique().tolist()}
+    for pictures in members.values():
+        of_class[int(labels[pictures[0]])].append(pictures)
     parts: list[list[int]] = [[] for _ in fractions]
-    for label, name in enumerate(classes):
-        inside = [group for group, pictures in members.items() if int(labels[pictures[0]]) == label]
-        if len(inside) < len(fractions):
-            count = f"{len(inside)} different pictures"
-            raise DataError(f"The class {name!r} has {count}, too few for {len(fractions)} parts; add some.")
+    needed_first = [0, len(fractions) - 1, *range(1, len(fractions) - 1)]
+    for inside in of_class.values():
+        wanted = sorted(set(needed_first[: len(inside)]))
         shuffled = [inside[i] for i in torch.randperm(len(inside), generator=generator).tolist()]
-        shuffled.sort(key=lambda group: -len(members[group]))  # stable: the order among equals stays random
-        lacking = apportion(sum(len(members[group]) for group in inside), fractions, at_least=1)
-        first = sorted(range(len(lacking)), key=lambda part: -lacking[part])  # no part goes without: a group for each
+        shuffled.sort(key=len, reverse=True)  # stable: the order among equals stays random
+        shares = apportion(sum(map(len, inside)), [fractions[part] for part in wanted], at_least=1)
+        lacking = dict(zip(wanted, shares))
+        first = sorted(wanted, key=lambda part: -lacking[part])  # no part goes without: a group for each
         for group, due in zip_longest(shuffled, first):
-            part = lacking.index(max(lacking)) if due is None else due
-            parts[part] += members[group]
-            lacking[part] -= len(members[group])
+            part = max(wanted, key=lacking.__getitem__) if due is None else due
+            parts[part] += group
+            lacking[part] -= len(group)
     return tuple(torch.tensor(sorted(part), dtype=torch.int64) for part in parts)

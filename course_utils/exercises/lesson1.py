@@ -6,14 +6,15 @@ use only names that the lesson imports: a copy runs in its cell.
 
 import torch
 
-from course_utils.exercises.checking import call, exercise
+from course_utils.exercises.checking import Check, call, exercise
 from course_utils.exercises.quiz import read_quiz
 
 LESSON = "01"
 # Every pixel differs from its neighbours and none is 0 or 255, so that a wrong place or border cannot look right.
 PICTURE = (torch.arange(1, 127).reshape(3, 6, 7) * 2).to(torch.uint8)  # (C, H, W)
-BATCH = torch.arange(2 * 3 * 4 * 5, dtype=torch.uint8).reshape(2, 3, 4, 5)  # (N, C, H, W)
 FLOATS = torch.linspace(0, 1, 3 * 3 * 3 * 3).reshape(3, 3, 3, 3)  # as many pictures as channels: a wrong axis fits
+LIGHTS = torch.stack([0.2 + 0.5 * FLOATS[0], 0.9 - 0.3 * FLOATS[1]])  # two pictures, neither from 0 to 1
+FLAT = torch.full((1, 3, 3, 3), 0.25)
 
 
 @exercise(
@@ -56,17 +57,24 @@ def frame(image: torch.Tensor, thickness: int) -> torch.Tensor:
 
 
 @exercise(
-    question="Swap red and blue of a whole batch (N, 3, H, W), without a loop.",
-    checks=[call(BATCH), call(FLOATS), call(BATCH[:1])],
+    question="Stretch each picture of a float batch (N, C, H, W) to reach from 0 to 1; a plain one becomes all 0.",
+    checks=[
+        call(FLOATS),
+        call(LIGHTS),
+        call(LIGHTS[:1]),
+        call(torch.cat([LIGHTS, FLAT]), shown="<with a plain picture>"),
+    ],
     hints=[
-        "Which axis holds the channels? The first one counts pictures.",
-        "An axis can be indexed by a list: the result has those entries, in the list's order.",
-        "images[:, [2, 1, 0]] takes every picture, and its channels backwards.",
+        "images.amin(dim=(1, 2, 3), keepdim=True) is each picture's smallest number, (N, 1, 1, 1), and broadcasts.",
+        "Subtract the smallest number, then divide by what is left of the largest: largest − smallest.",
+        "Where largest = smallest this divides 0 by 0. Divide by 1 there: torch.where(spread == 0, 1, spread).",
     ],
 )
-def swap_red_and_blue(images: torch.Tensor) -> torch.Tensor:
-    """Return a batch (N, 3, H, W) with the channels in the order blue, green, red."""
-    return images[:, [2, 1, 0]]
+def stretch(images: torch.Tensor) -> torch.Tensor:
+    """Return a float batch (N, C, H, W) in which each picture reaches from 0 to 1; a plain one becomes all 0."""
+    darkest = images.amin(dim=(1, 2, 3), keepdim=True)  # (N, 1, 1, 1)
+    spread = images.amax(dim=(1, 2, 3), keepdim=True) - darkest
+    return (images - darkest) / torch.where(spread == 0, 1, spread)
 
 
 @exercise(
@@ -97,6 +105,36 @@ def dense_megabytes(width: int, height: int, outputs: int) -> float:
 def perfect_rate(a: float) -> float:
     """Return the learning rate that reaches the bottom of a·x² + b·x + c in one step."""
     return 1 / (2 * a)  # a step multiplies the distance by 1 − 2·a·rate
+
+
+def _filtered(red: float, green: float, blue: float, brightness: float) -> Check:
+    """Return a check on a small picture in [0, 1], darkest in blue, before and after a filter."""
+    waves = torch.linspace(0, 300, 3 * 7 * 7).sin().reshape(3, 7, 7)
+    before = torch.tensor([0.6, 0.45, 0.35]).view(3, 1, 1) + torch.tensor([0.39, 0.4, 0.34]).view(3, 1, 1) * waves
+    after = before * torch.tensor([red, green, blue]).view(3, 1, 1) + brightness
+    return call(before, after, shown=f"<filter {red:g}, {green:g}, {blue:g}, {brightness:g}>")
+
+
+@exercise(
+    question="Find by gradient descent the three gains and the brightness of a filter, rounded to two decimals.",
+    checks=[_filtered(0.5, 1.5, 1.5, 0.0), _filtered(1.2, 0.8, 0.4, 0.15), _filtered(0.9, 1.1, 1.7, -0.2)],
+    hints=[
+        "numbers = torch.tensor([1.0, 1.0, 1.0, 0.0], requires_grad=True) holds all four; one optimizer changes them.",
+        "predicted = before * numbers[:3].view(3, 1, 1) + numbers[3]; the other four lines are those of learn_gains.",
+        "The rate can go up to about 0.9 here. At 0.1 it takes well over a thousand steps, at 0.8 a few hundred.",
+    ],
+)
+def find_filter(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+    """Return the gains of red, green and blue and the brightness that turn `before` into `after`, float32 (4,)."""
+    numbers = torch.tensor([1.0, 1.0, 1.0, 0.0], requires_grad=True)
+    optimizer = torch.optim.SGD([numbers], lr=0.8)
+    for _ in range(500):
+        predicted = before * numbers[:3].view(3, 1, 1) + numbers[3]
+        loss = ((predicted - after) ** 2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return numbers.detach().round(decimals=2)
 
 
 quiz = read_quiz("lesson1")

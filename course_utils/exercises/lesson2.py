@@ -4,10 +4,15 @@ Each function is a reference solution, and `exercise` makes a question of it. Re
 use only names that the lesson imports: a copy runs in its cell.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch.nn import functional as F
 
-from course_utils.exercises.checking import call, exercise
+from course_utils import convolution, pictures
+from course_utils.exercises.checking import Check, attempted, call, exercise
+from course_utils.exercises.differences import described
 from course_utils.exercises.quiz import read_quiz
 
 LESSON = "02"
@@ -15,58 +20,43 @@ DRAW = torch.Generator().manual_seed(2)
 PICTURE = torch.randperm(7 * 8, generator=DRAW).reshape(7, 8).float()  # whole numbers, none twice
 DARK = PICTURE[:6, :6] - 60  # all below 0: a maximum that starts from 0 fails
 GREY = torch.rand(14, 17, generator=DRAW)
+KERNEL = torch.tensor([[1.0, 2, 3], [4, 5, 6], [7, 8, 9]])
+SECRET = torch.tensor([[0.5, 0, -1], [2, 0.5, 0], [0, -1.5, 0]])
+MOST_LEFT = 0.01  # of the variance of an effect
+Effect = Callable[[torch.Tensor], torch.Tensor]
 
 
 @exercise(
-    question="Return the padding that keeps the side of a picture, for odd k and dilation d, at stride 1.",
-    checks=[call(3), call(1), call(5), call(3, 2), call(7, 3)],
+    question="Return the weight (C, C, kh, kw) of a layer that applies one kernel to every channel by itself.",
+    checks=[call(KERNEL, 3), call(KERNEL, 1), call(KERNEL[:2], 4), call(KERNEL[:1, :1], 2)],
     hints=[
-        "Set the output's side n + 2p − d(k − 1) − 1 + 1 equal to n.",
-        "What is left is 2p = d(k − 1).",
-        "Padding is a whole number: divide with //.",
+        "weight[o, c] is the plane with which output channel o looks at input channel c.",
+        "Output channel 0 must see input channel 0 alone: all its other planes hold zeros.",
+        "Start from torch.zeros(channels, channels, *kernel.shape) and set weight[c, c] for each channel.",
     ],
 )
-def same_padding(k: int, d: int = 1) -> int:
-    """Return the padding that keeps a picture's side, for an odd kernel side and a dilation, at stride 1."""
-    return d * (k - 1) // 2
+def channel_by_channel(kernel: torch.Tensor, channels: int) -> torch.Tensor:
+    """Return the weight (C, C, kh, kw) of a layer that applies a kernel (kh, kw) to every channel by itself."""
+    weight = torch.zeros(channels, channels, *kernel.shape)
+    for channel in range(channels):
+        weight[channel, channel] = kernel
+    return weight
 
 
 @exercise(
-    question="Return the side of the final output, for layers given as tuples (kernel, stride, padding).",
-    checks=[
-        call(28, [(3, 1, 0), (3, 1, 0), (2, 2, 0)]),
-        call(28, []),
-        call(32, [(3, 1, 1)]),
-        call(15, [(2, 2, 0), (2, 2, 0)]),
-        call(224, [(7, 2, 3), (3, 2, 1), (3, 1, 1)]),
-    ],
-    hints=[
-        "The output of one layer is the input of the next: change n in a loop.",
-        "Without dilation, one layer leaves (n + 2·padding − kernel) / stride, rounded down, plus 1.",
-        "Rounding down is //: n = (n + 2 * padding - kernel) // stride + 1.",
-    ],
-)
-def final_side(n: int, layers: list[tuple[int, int, int]]) -> int:
-    """Return the side of the output after layers of (kernel, stride, padding)."""
-    for kernel, stride, padding in layers:
-        n = (n + 2 * padding - kernel) // stride + 1
-    return n
-
-
-@exercise(
-    question="Write max pooling for one picture (H, W), with windows of size×size side by side.",
+    question="Return the largest minus the smallest number of each size × size window, windows side by side.",
     checks=[call(PICTURE[:4, :6], 2), call(DARK, 2), call(PICTURE, 2), call(PICTURE, 3), call(PICTURE, 1)],
     hints=[
         "The output has H // size rows and W // size columns; cut off what fills no whole window.",
-        "With loops: out[i, j] is the maximum of picture[i * size : (i + 1) * size, j * size : (j + 1) * size].",
-        "Without loops: reshape to (rows, size, columns, size), then amax over the axes 1 and 3.",
+        "The smallest number is minus the largest of the negative picture, so max pooling can find both.",
+        "Or reshape to (rows, size, columns, size), then amax and amin over the axes 1 and 3.",
     ],
 )
-def max_pool(picture: torch.Tensor, size: int) -> torch.Tensor:
-    """Return the largest number of each size×size window of a picture (H, W), windows side by side."""
-    rows, columns = picture.shape[0] // size, picture.shape[1] // size
-    whole = picture[: rows * size, : columns * size]
-    return whole.reshape(rows, size, columns, size).amax(dim=(1, 3))
+def contrast_pool(picture: torch.Tensor, size: int) -> torch.Tensor:
+    """Return the largest minus the smallest number of each size × size window of a picture (H, W)."""
+    largest = F.max_pool2d(picture[None], size)[0]
+    smallest = -F.max_pool2d(-picture[None], size)[0]
+    return largest - smallest
 
 
 @exercise(
@@ -117,31 +107,109 @@ def find_pattern(picture: torch.Tensor, pattern: torch.Tensor) -> tuple[int, int
     return divmod(int(answers.argmax()), answers.shape[1])
 
 
+EFFECTS: tuple[Effect, ...] = (
+    lambda picture: _answers(picture, convolution.kernel("emboss")),
+    lambda picture: _answers(picture, convolution.kernel("sharpen")),
+    lambda picture: (picture[1:-1, 1:-1] * 4).floor() / 4,
+    lambda picture: _length(picture, "Sobel x", "Sobel y"),
+)
+
+
+def _answers(picture: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
+    return F.conv2d(picture[None, None], kernel[None, None])[0, 0]
+
+
+def _length(picture: torch.Tensor, *names: str) -> torch.Tensor:
+    return sum(_answers(picture, convolution.kernel(name)) ** 2 for name in names).sqrt()
+
+
+def _photograph(name: str, top: int = 0, left: int = 0, side: int | None = None) -> torch.Tensor:
+    """Return a photograph of the course, small and grey, or a square cut out of it: float32 (H, W)."""
+    grey = pictures.to_grey(pictures.to_float(pictures.to_tensor(pictures.photograph(name))))
+    small = F.avg_pool2d(grey, 4)[0]
+    return small if side is None else small[top : top + side, left : left + side]
+
+
+def unknown_effect(number: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a grey photograph (H, W) and what an effect made of it, (H − 2, W − 2), both float32.
+
+    Args:
+        number: of the effect, 0 to 3.
+
+    Raises:
+        ValueError: for another number.
+    """
+    if number not in range(len(EFFECTS)):
+        raise ValueError(f"There is no effect {number!r}; they are numbered from 0 to {len(EFFECTS) - 1}.")
+    before = _photograph("coffee")
+    return before, EFFECTS[number](before)
+
+
+def _pair(number: int, effect: Effect, enough: bool) -> Check:
+    """Return a check that shows an answer one pair, and measures its kernel on another photograph."""
+    name = f"learn_effect on pair {number}"
+
+    def check(answer: Callable[..., Any], reference: Callable[..., Any]) -> str | None:
+        before, other = _photograph("cat", 8, 24, 64), _photograph("raccoon", 8, 24, 64)
+        given = before.clone(), effect(before)
+        got, failure = attempted(answer, *given)
+        if failure:
+            return f"{name} {failure}"
+        if not isinstance(got, tuple) or len(got) != 2:
+            return f"{name}: got {described(got)}, expected a pair (kernel, enough)"
+        kernel, said = got
+        if not isinstance(kernel, torch.Tensor) or kernel.shape != (3, 3):
+            return f"{name}: the kernel is {described(kernel)}, expected a tensor of shape (3, 3)"
+        if not isinstance(said, bool):
+            return f"{name}: enough is {described(said)}, expected True or False"
+        if not (torch.equal(given[0], before) and torch.equal(given[1], effect(before))):
+            return f"{name}: the pair was changed; work on copies of it"
+        if said and not enough:
+            return f"{name}: it said True, but no nine numbers explain this effect; look at the loss that is left"
+        if enough and not said:
+            return f"{name}: it said False, but there are nine numbers that explain this effect; take more steps"
+        expected = effect(other)
+        left = F.mse_loss(_answers(other, kernel.detach().float()), expected).item() / expected.var().item()
+        if enough and not left <= MOST_LEFT:  # nan too
+            return (
+                f"{name}: on another photograph the kernel leaves {left:.1%} of the effect unexplained, and at most "
+                f"{MOST_LEFT:.0%} passes"
+            )
+        return None
+
+    return check
+
+
 @exercise(
-    question='Return "upright", "level" or "neither" for a 3×3 filter, from its outer columns and rows.',
+    question="Learn the 3×3 kernel of an effect from a photograph before and after, and say whether it is enough.",
     checks=[
-        call(torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])),
-        call(torch.tensor([[-1.0, -2, -1], [0, 0, 0], [1, 2, 1]])),
-        call(torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])),
-        call(torch.tensor([[1.0, 0, -1], [1, 0, -1], [1, 0, -1]])),
-        call(torch.tensor([[4.0, 1, 0], [1, 0, 0], [0, 0, -2]])),
-        call(torch.tensor([[4.0, 0, 0], [0, 0, 0], [1, 0, 0]])),
-        call(torch.tensor([[3.0, 0, 0], [0, 0, 0], [1, 0, 0]])),
-        call(torch.zeros(3, 3)),
+        _pair(1, lambda picture: _answers(picture, SECRET), enough=True),
+        _pair(2, EFFECTS[1], enough=True),
+        _pair(3, EFFECTS[2], enough=False),
+        _pair(4, EFFECTS[3], enough=False),
     ],
     hints=[
-        "kernel[:, 0].sum() is the left column's sum, kernel[0].sum() the top row's.",
-        "A difference may be negative: compare the absolute values, abs().",
-        'First ask whether across > 2 * down, then whether down > 2 * across; what is left is "neither".',
+        "Start from `recover`. Print the loss, divided by after.var(): how far down does it come, and when does it stay?",
+        "Subtract the photograph's mean and divide by its spread, learn one added number beside the kernel, and take 1,000 "
+        "steps at rate 0.1.",
+        "A kernel learned on picture / spread is too large by that spread: divide it. If more than 1 % of the effect is "
+        "left on the pair itself, nine numbers are not enough.",
     ],
 )
-def direction(kernel: torch.Tensor) -> str:
-    """Return which edge a 3×3 filter looks for: "upright", "level" or "neither"."""
-    across = (kernel[:, 0].sum() - kernel[:, 2].sum()).abs()
-    down = (kernel[0].sum() - kernel[2].sum()).abs()
-    if across > 2 * down:
-        return "upright"
-    return "level" if down > 2 * across else "neither"
+def learn_effect(before: torch.Tensor, after: torch.Tensor) -> tuple[torch.Tensor, bool]:
+    """Return the kernel (3, 3) learned from a pair, and whether its nine numbers explain the effect."""
+    spread = before.std()
+    picture = ((before - before.mean()) / spread)[None, None]
+    kernel = torch.zeros(1, 1, 3, 3, requires_grad=True)
+    shift = torch.zeros(1, requires_grad=True)  # makes up for the mean
+    for _ in range(1000):
+        loss = F.mse_loss(F.conv2d(picture, kernel, shift)[0, 0], after)
+        gradients = torch.autograd.grad(loss, (kernel, shift))
+        with torch.no_grad():
+            for numbers, gradient in zip((kernel, shift), gradients):
+                numbers -= 0.1 * gradient
+    enough = loss.item() < 0.01 * after.var().item()
+    return kernel.detach()[0, 0] / spread, enough
 
 
 quiz = read_quiz("lesson2")

@@ -7,33 +7,94 @@ use only names that the lesson imports: a copy runs in its cell.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from course_utils.exercises.checking import Check, attempted, call, exercise
-from course_utils.exercises.differences import first_difference
+from course_utils import data, training
+from course_utils.data import samples
+from course_utils.errors import CourseError
+from course_utils.exercises.checking import Check, Unanswered, attempted, call, exercise
+from course_utils.exercises.differences import described, first_difference
 from course_utils.exercises.quiz import read_quiz
+from course_utils.models.shapes import TraceRow, shape_trace
 
 LESSON = "03"
 
 
+PICTURES = torch.zeros(2, 1, 28, 28)
+
+
+def _built(make: Callable[..., Any]) -> tuple[nn.Module | None, str]:
+    """Return the network that `make` builds, and what is wrong with it in words, or an empty text."""
+    network, failure = attempted(make)
+    if failure:
+        return None, failure
+    if network is None or network is Ellipsis:
+        raise Unanswered
+    if not isinstance(network, nn.Module):
+        return None, f"gave {described(network)}, expected a network, an nn.Module"
+    scores, failure = attempted(network.eval(), PICTURES)
+    if failure:
+        return None, f"gave a network that {failure}"
+    if not isinstance(scores, torch.Tensor) or scores.shape != (2, 10):
+        return None, f"gave a network that answers {described(scores)} to pictures (2, 1, 28, 28), expected (2, 10)"
+    return network, ""
+
+
+def _answers(answer: Callable[..., Any], reference: Callable[..., Any]) -> str | None:
+    """Return what is wrong with the network as such."""
+    network, wrong = _built(answer)
+    return f"{reference.__name__}() {wrong}" if network is None else None
+
+
+def _layers(network: nn.Module) -> list[TraceRow]:
+    """Return the layers behind which the shape may change."""
+    return [row for row in shape_trace(network, (1, 1, 28, 28)).rows if row.kind not in ("Flatten", "ReLU")]
+
+
+def _same_layers(answer: Callable[..., Any], reference: Callable[..., Any]) -> str | None:
+    expected, got = _layers(reference()), _layers(answer())
+    for place, row in enumerate(expected):
+        if place == len(got):
+            return f"layer {place + 1} is missing, expected {row.kind} with output {row.shape[1:]}"
+        mine = got[place]
+        if (mine.kind, mine.shape, mine.parameters) != (row.kind, row.shape, row.parameters):
+            return (
+                f"layer {place + 1} is {mine.kind} with output {mine.shape[1:]} and {mine.parameters:,} numbers, "
+                f"expected {row.kind} with {row.shape[1:]} and {row.parameters:,}"
+            )
+    return f"there is a layer too many, {got[len(expected)].kind}" if len(got) > len(expected) else None
+
+
+def _same_relus(answer: Callable[..., Any], reference: Callable[..., Any]) -> str | None:
+    network = answer()
+    with torch.inference_mode():
+        for parameter in network.parameters():
+            parameter.fill_(-0.01)  # makes every value behind a layer negative: without a ReLU it stays so
+        scores = network(torch.ones(1, 1, 28, 28))
+    return None if torch.allclose(scores, torch.tensor(-0.01)) else "a ReLU is missing, or there is one too many"
+
+
 @exercise(
-    question="Return the number of values at the first dense layer, for conv 3, 3, pool, conv 5, 5, pool, 32 channels.",
-    checks=[call(28), call(32), call(29), call(40), call(43), call(96)],
+    question="Return a network for pictures (N, 1, 28, 28) with the layers of the table.",
+    checks=[_answers, _same_layers, _same_relus],
     hints=[
-        "A convolution of side k without padding takes k − 1 off the side; a pool halves it.",
-        "An odd side halves to the smaller whole number: use //, and use it at each pool.",
-        "After the second pool there are 32 channels of side × side values each.",
+        "nn.Sequential(...) takes the layers in order; nn.Conv2d(1, 6, 5, padding=2) is the first.",
+        "nn.Flatten() turns 16 maps of 5 × 5 into the numbers that the first dense layer takes: how many are they?",
+        "A ReLU follows every layer that learns, but not the last: logits may be negative.",
     ],
 )
-def flat_size(side: int) -> int:
-    """Return how many values arrive at the tutorial's first dense layer, for square pictures of any side."""
-    for kernel in (3, 5):  # conv, conv, pool: twice
-        side = (side - 2 * (kernel - 1)) // 2
-    return 32 * side**2
+def lenet() -> nn.Module:
+    """Return a network close to LeNet-5 (LeCun et al. 1998), for pictures (N, 1, 28, 28)."""
+    return nn.Sequential(
+        *(nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),  # (N, 6, 14, 14)
+        *(nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2)),  # (N, 16, 5, 5)
+        *(nn.Flatten(), nn.Linear(16 * 5 * 5, 120), nn.ReLU(), nn.Linear(120, 10)),
+    )
 
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.0, 0.0, 0.0], [-3.0, 1.5, 4.0], [1.0, 2.0, 3.0]])
@@ -77,22 +138,19 @@ def accuracy(batches: list[tuple[int, int]]) -> float:
 
 
 @exercise(
-    question="Return the precision of each class (K,) from a confusion matrix (K, K); 0 for a class never guessed.",
-    checks=[
-        call(torch.tensor([[8, 2], [4, 6]])),
-        call(torch.tensor([[5, 0, 0], [1, 3, 1], [2, 0, 3]])),
-        call(torch.tensor([[6, 0], [4, 0]])),
-    ],
+    question="Return the number of values at the first dense layer, for conv 3, 3, pool, conv 5, 5, pool, 32 channels.",
+    checks=[call(28), call(32), call(29), call(40), call(43), call(96)],
     hints=[
-        "All pictures called coats stand in the coats' column, whatever they are.",
-        "matrix.sum(dim=0) adds up each column, and matrix.diagonal() holds the right ones.",
-        "A class that was never guessed would be 0 / 0: clamp(min=1) makes the divisor 1.",
+        "A convolution of side k without padding takes k − 1 off the side; a pool halves it.",
+        "An odd side halves to the smaller whole number: use //, and use it at each pool.",
+        "After the second pool there are 32 channels of side × side values each.",
     ],
 )
-def precision(matrix: torch.Tensor) -> torch.Tensor:
-    """Return the precision of each class from a confusion matrix (rows: truth, columns: guess)."""
-    called = matrix.sum(dim=0)  # (K,) how often each class was guessed
-    return matrix.diagonal() / called.clamp(min=1)  # never guessed: 0 / 1
+def flat_size(side: int) -> int:
+    """Return how many values arrive at the tutorial's first dense layer, for square pictures of any side."""
+    for kernel in (3, 5):  # conv, conv, pool: twice
+        side = (side - 2 * (kernel - 1)) // 2
+    return 32 * side**2
 
 
 def _step(most: float, *, stale: bool = False) -> Check:
@@ -127,7 +185,7 @@ def _step(most: float, *, stale: bool = False) -> Check:
     question="Write a training step that scales all gradients down together when their norm is larger than `most`.",
     checks=[_step(0.5), _step(0.01), _step(1000.0), _step(0.5, stale=True)],
     hints=[
-        "Start from the five lines: predict, measure (F.cross_entropy), clear, slopes, step. Clip before the step.",
+        "Start from the five lines (predict, compare, clear, differentiate, step) and clip before the step.",
         "The norm of all gradients together is the root of the sum of all squares, over all parameters.",
         "If the norm is larger than `most`, multiply every parameter's .grad by most / norm; else leave them alone.",
     ],
@@ -145,6 +203,85 @@ def clipped_step(
         for gradient in gradients:
             gradient *= most / norm
     optimizer.step()
+
+
+@exercise(
+    question="Return the precision of each class (K,) from a confusion matrix (K, K); 0 for a class never guessed.",
+    checks=[
+        call(torch.tensor([[8, 2], [4, 6]])),
+        call(torch.tensor([[5, 0, 0], [1, 3, 1], [2, 0, 3]])),
+        call(torch.tensor([[6, 0], [4, 0]])),
+    ],
+    hints=[
+        "All pictures called coats stand in the coats' column, whatever they are.",
+        "matrix.sum(dim=0) adds up each column, and matrix.diagonal() holds the right ones.",
+        "A class that was never guessed would be 0 / 0: clamp(min=1) makes the divisor 1.",
+    ],
+)
+def precision(matrix: torch.Tensor) -> torch.Tensor:
+    """Return the precision of each class from a confusion matrix (rows: truth, columns: guess)."""
+    called = matrix.sum(dim=0)  # (K,) how often each class was guessed
+    return matrix.diagonal() / called.clamp(min=1)  # never guessed: 0 / 1
+
+
+MOST_NUMBERS, ENOUGH = 30_000, 0.45
+CLOTHES = tuple("0123456789")  # names are not asked for
+MEAN, STD = (0.286,), (0.353,)  # of the sample's training pictures
+
+
+def moved_accuracy(network: nn.Module) -> float:
+    """Return how often a network is right about clothes that have moved by six pixels, trained on unmoved ones.
+
+    Trains it on 5,000 pictures of the embedded sample: 2 epochs, batches of 64, AdamW, one-cycle up to 0.01.
+    """
+    train, test = (
+        data.TensorPart(torch.from_numpy(images.copy()), torch.from_numpy(labels.copy()), CLOTHES, name, MEAN, STD)
+        for name in ("train", "test")
+        for images, labels in [samples.fashion_mnist(name)]
+    )
+    torch.manual_seed(0)
+    batches = data.batches(train.take(5000), 64, shuffle=True)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.01, total_steps=2 * len(batches))
+    training.fit(network, batches, epochs=2, optimizer=optimizer, scheduler=schedule, progress=False)
+    asked = test.take(1000)
+    moved = replace(asked, images=F.pad(asked.images, (6, 0))[..., :28])
+    return training.evaluate(network, data.batches(moved, 500)).accuracy
+
+
+def _small_enough(answer: Callable[..., Any], reference: Callable[..., Any]) -> str | None:
+    numbers = sum(parameter.numel() for parameter in answer().parameters())
+    return (
+        None if 0 < numbers <= MOST_NUMBERS else f"it has {numbers:,} numbers to learn, expected 1 to {MOST_NUMBERS:,}"
+    )
+
+
+def _steady(answer: Callable[..., Any], reference: Callable[..., Any]) -> str | None:
+    torch.manual_seed(0)
+    try:
+        share = moved_accuracy(answer())
+    except (CourseError, RuntimeError) as error:
+        return f"it could not be trained: {str(error).splitlines()[0]}"
+    return None if share >= ENOUGH else f"it is right about {share:.1%} of the moved pictures, expected {ENOUGH:.0%}"
+
+
+@exercise(
+    question="Return a network with at most 30,000 numbers that still knows clothes moved by six pixels.",
+    checks=[_answers, _small_enough, _steady],
+    hints=[
+        "What a filter finds moves with the picture. It is the dense layer behind that asks where.",
+        "nn.AdaptiveAvgPool2d(1) averages each map over all its places: what is left says whether, not where.",
+        "Blocks of convolution, pooling, batch normalisation and ReLU, then that average, nn.Flatten() and nn.Linear.",
+    ],
+)
+def steady_network() -> nn.Module:
+    """Return a network whose answer hardly depends on where the clothes are: it averages over all places."""
+    return nn.Sequential(
+        *(nn.Conv2d(1, 8, 3, padding=1), nn.MaxPool2d(2), nn.BatchNorm2d(8), nn.ReLU()),  # (N, 8, 14, 14)
+        *(nn.Conv2d(8, 24, 3, padding=1), nn.MaxPool2d(2), nn.BatchNorm2d(24), nn.ReLU()),  # (N, 24, 7, 7)
+        *(nn.Conv2d(24, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU()),  # (N, 64, 7, 7)
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10)),  # (N, 10)
+    )
 
 
 quiz = read_quiz("lesson3")

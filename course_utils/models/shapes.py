@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from course_utils import figures
 from course_utils.base.modules import evaluating
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Layers that change no shape and have nothing to learn are left out of a drawing.
+UNDRAWN = ("ReLU", "Flatten", "Dropout", "BatchNorm2d", "Identity")
 
 
 def count_parameters(model: nn.Module, trainable_only: bool = False) -> int:
@@ -47,7 +56,7 @@ class ShapeTrace:
 
     def __str__(self) -> str:
         """Return the trace as a table in plain text."""
-        lines = [("layer", "kind", "output shape", "numbers per picture", "parameters")]
+        lines = [("layer", "kind", "output shape", "numbers", "parameters")]
         lines.append(("input", "", _axes(self.input_shape), f"{math.prod(self.input_shape[1:]):,}", ""))
         for row in self.rows:
             per_picture = f"{math.prod(row.shape[1:]):,}"
@@ -61,6 +70,47 @@ class ShapeTrace:
             for line in lines
         )
         return text if self.problem is None else f"{text}\n✗ {self.problem}"
+
+    def plot(self, ax: Axes | None = None) -> Figure:
+        """Draw the network from left to right: a stack of maps behind each layer, or a column of numbers.
+
+        Height and depth grow with the number of rows and of channels, less than in proportion, so that small maps and
+        long columns stay in sight. Layers that change no shape and learn nothing are left out.
+
+        Args:
+            ax: draw into these axes; None makes a figure.
+        """
+        from matplotlib.figure import Figure
+        from matplotlib.patches import Rectangle
+
+        steps = [("picture", self.input_shape)]
+        steps += [(row.kind, row.shape) for row in self.rows if row.kind not in UNDRAWN]
+        with figures.style():
+            if ax is None:
+                ax = Figure(figsize=(min(9.5, 0.92 * len(steps) + 0.6), 2.2)).subplots()
+            x, middles = 0.0, []
+            for kind, shape in steps:
+                is_maps = len(shape) == 4
+                tall = 0.5 * math.sqrt(shape[2] if is_maps else shape[1]) if is_maps else 0.16 * math.sqrt(shape[1])
+                wide = tall if is_maps else 0.22
+                layers = min(8, 1 + round(math.log2(shape[1]))) if is_maps else 1
+                for layer in reversed(range(layers)):
+                    corner = (x + 0.09 * layer, -tall / 2 + 0.09 * layer)
+                    colour = figures.PALE if kind == "picture" else figures.BLUE if is_maps else figures.ORANGE
+                    ax.add_patch(Rectangle(corner, wide, tall, facecolor=colour, edgecolor="white", linewidth=0.8))
+                right = x + wide + 0.09 * (layers - 1)
+                middles.append((x + right) / 2)
+                size = f"{shape[1]} × {shape[2]} × {shape[3]}" if is_maps else f"{shape[1]}"
+                ax.text(middles[-1], -1.75, f"{_drawn_as(kind)}\n{size}", ha="center", va="top", fontsize=9)
+                x = max(right, middles[-1] + 0.62) + 0.45
+            ax.set(xlim=(-0.3, x - 0.2), ylim=(-2.5, 1.8), aspect="equal")
+            ax.set_title("What comes out behind each layer: channels × rows × columns, or numbers")
+            ax.axis("off")
+        return ax.figure
+
+
+def _drawn_as(kind: str) -> str:
+    return {"Conv2d": "convolution", "MaxPool2d": "pooling", "Linear": "dense"}.get(kind, kind)
 
 
 def _axes(shape: tuple[int, ...]) -> str:

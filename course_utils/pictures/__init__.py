@@ -4,7 +4,7 @@ Lesson 1 builds each of these by hand. Everywhere in the course a picture is a t
 (N, C, H, W); channels are red, green, blue, or one channel of grey.
 """
 
-from course_utils.pictures.drawing import grid, pixels
+from course_utils.pictures.drawing import contact_sheet, grid, pixels
 from course_utils.pictures.files import (
     Upload,
     open_picture,
@@ -28,6 +28,7 @@ from course_utils.pictures.tensors import (
 __all__ = [
     "Upload",
     "clipped_fraction",
+    "contact_sheet",
     "grid",
     "mix",
     "normalise",

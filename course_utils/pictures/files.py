@@ -5,14 +5,16 @@ This is the only decoder of the course: folders, data sets, uploads and features
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import os
 import stat
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -29,9 +31,23 @@ except ImportError:  # before Pillow 11.3
 
 # Only formats that hold pixels: Pillow would hand some others (EPS) to an interpreter.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", *(("AVIF",) if _AVIF else ()))
+HEIC = importlib.util.find_spec("pillow_heif") is not None  # the extra `heic`; loaded with the first such picture
+HEIC_SUFFIXES = (".heic", ".heif", ".hif")
 # How the files of these formats are called, in folders and as uploads.
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
-SUFFIXES += (".avif",) if _AVIF else ()
+SUFFIXES += ((".avif",) if _AVIF else ()) + (HEIC_SUFFIXES if HEIC else ())
+NO_HEIC = "is in Apple's format HEIC: `pip install pillow-heif` lets the course read it, or save it as JPEG"
+# Why files with other endings are no pictures to learn from.
+OTHERS = {
+    NO_HEIC: ".heic .heif .hif",
+    "is a movie: save single frames of it as JPEG": ".mov .mp4 .m4v .avi .mkv .webm .3gp .mts .wmv",
+    "is a camera's raw file: export it as JPEG": ".dng .raw .cr2 .cr3 .nef .arw .orf .raf .rw2 .pef .srw",
+    "is in a format that is not read here: save it as JPEG or PNG": (
+        ".avif .svg .psd .xcf .jxl .jp2 .eps .ai .ico .tga .exr .hdr .dcm"
+    ),
+    "is a document: save its pictures as JPEG": ".pdf .doc .docx .odt .ppt .pptx .pages .key",
+    "is an archive: unpack it first": ".zip .tar .gz .tgz .7z .rar",
+}
 MAX_PIXELS = 64_000_000  # 192 MB as RGB; a small file can claim to be far larger than memory
 ORIENTATION = 0x0112  # EXIF's tag; how each of its values is undone:
 TURNS = {
@@ -44,6 +60,8 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 QUARTER_TURNS = [TURNS[orientation] for orientation in (5, 6, 7, 8)]
+MIRRORED_ACROSS = [TURNS[orientation] for orientation in (2, 3, 7, 8)]  # what lies right comes from the left
+MIRRORED_DOWN = [TURNS[orientation] for orientation in (3, 4, 6, 7)]
 UPLOAD_BYTES, UPLOAD_PIXELS = 20_000_000, 50_000_000
 LONGEST_NAME = 60
 ONE_AT_A_TIME = threading.Lock()
@@ -72,20 +90,62 @@ def open_picture(
     return _decoded(source, mode, max_pixels)[0]
 
 
-def thumbnail(source: str | os.PathLike[str] | BinaryIO, side: int) -> tuple[Image.Image, tuple[int, int]]:
-    """Return a picture as a grey square of `side` pixels, and the (width, height) it has when it is upright.
+@dataclass(frozen=True)
+class Cut:
+    """A part of a picture, and the size that it is brought to.
 
-    Sooner than `open_picture`, and like it to the end of the file: a JPEG file is decoded at a half, a quarter or an
-    eighth of its size, as long as that leaves four pixels for each of the square's, along and across.
+    box: left, upper, right and lower edge in whole pixels of the picture when it is upright.
+    size: (width, height) of the result.
+    resample: how pixels are averaged; Pillow always averages over all of them when it makes a picture smaller.
+    """
+
+    box: tuple[int, int, int, int]
+    size: tuple[int, int]
+    resample: Image.Resampling = Image.Resampling.BILINEAR
+
+
+def open_cut(
+    source: str | os.PathLike[str] | BinaryIO,
+    choose: Callable[[int, int], Cut],
+    mode: str = "RGB",
+    *,
+    detail: int = 1,
+    max_pixels: int = MAX_PIXELS,
+) -> tuple[Image.Image, tuple[int, int]]:
+    """Open a picture file like `open_picture`, but return only a part of it, resized; often much sooner.
+
+    A JPEG file is decoded at a half, a quarter or an eighth of its size where that leaves `detail` pixels or more for
+    each one of the result, along and across; the values then differ by a few levels from those of a full decoding.
+
+    Args:
+        source, mode, max_pixels: as for `open_picture`.
+        choose: called with width and height of the upright picture; returns what is wanted of it.
+        detail: see above.
+
+    Returns:
+        The part, and the (width, height) of the whole picture.
 
     Raises:
         DataError: as `open_picture`.
     """
-    return _decoded(source, "L", MAX_PIXELS, side)
+    return _decoded(source, mode, max_pixels, choose, detail)
+
+
+def thumbnail(source: str | os.PathLike[str] | BinaryIO, side: int) -> tuple[Image.Image, tuple[int, int]]:
+    """Return a picture as a grey square of `side` pixels, and the (width, height) it has when it is upright.
+
+    Raises:
+        DataError: as `open_picture`.
+    """
+    return open_cut(source, lambda width, height: Cut((0, 0, width, height), (side, side)), "L", detail=4)
 
 
 def _decoded(
-    source: str | os.PathLike[str] | BinaryIO, mode: str, max_pixels: int, side: int | None = None
+    source: str | os.PathLike[str] | BinaryIO,
+    mode: str,
+    max_pixels: int,
+    choose: Callable[[int, int], Cut] | None = None,
+    detail: int = 1,
 ) -> tuple[Image.Image, tuple[int, int]]:
     if mode not in ("RGB", "L"):
         raise ValueError(f'mode must be "RGB" or "L", not {mode!r}.')
@@ -99,23 +159,45 @@ def _decoded(
             size = f"{width:,} × {height:,} pixels"
             raise DataError(f"{name} has {size}, more than the limit of {max_pixels:,}; make it smaller first.")
         try:
-            if side is not None:
-                picture.draft("L", (4 * side, 4 * side))
-            picture.load()  # opening read the header only
-            image = _eight_bits(picture, mode, name)
-            if side is not None:
-                scale = round(width / image.width)  # the last row and column may stand for fewer pixels than the others
-                image = image.resize((side, side), Image.Resampling.BILINEAR, (0, 0, width / scale, height / scale))
+            if choose is None or picture.format != "JPEG":  # other formats may tell their orientation at the end
+                picture.load()  # opening read the header only
             turn = TURNS.get(_orientation(picture))
-            if turn is None:
-                return image, (width, height)
-            return image.transpose(turn), (height, width) if turn in QUARTER_TURNS else (width, height)
+            upright = (height, width) if turn in QUARTER_TURNS else (width, height)
+            if choose is None:
+                image = _eight_bits(picture, mode, name)
+            else:
+                image = _part(picture, mode, name, choose(*upright), turn, detail)
+            return image if turn is None else image.transpose(turn), upright
         except DataError:
             raise
         except MemoryError:
             raise DataError(f"{name} needs more memory than there is; make the picture smaller first.") from None
         except Exception as error:  # Pillow's readers raise anything on a damaged file
             raise DataError(f"{name} is damaged or incomplete ({_why(error)}); get a fresh copy of it.") from error
+
+
+def _part(
+    picture: Image.Image, mode: str, name: str, cut: Cut, turn: Image.Transpose | None, detail: int
+) -> Image.Image:
+    """Return a part of a picture as it lies in the file, not turned yet; so is its size."""
+    width, height = picture.size
+    (left, upper, right, lower), size = cut.box, cut.size
+    if turn in QUARTER_TURNS:
+        left, upper, right, lower, size = upper, left, lower, right, size[::-1]
+    if turn in MIRRORED_ACROSS:
+        left, right = width - right, width - left
+    if turn in MIRRORED_DOWN:
+        upper, lower = height - lower, height - upper
+    spare = min((right - left) / size[0], (lower - upper) / size[1]) / detail  # pixels of the file for one that counts
+    smaller = next(times for times in (8, 4, 2, 1) if spare >= times or times == 1)
+    if smaller > 1 and min(width, height) >= smaller:
+        picture.draft(mode, (width // smaller, height // smaller))  # does nothing but for JPEG
+    picture.load()
+    scale = round(width / picture.width)  # the last row and column may stand for fewer pixels than the others
+    whole = picture if picture.mode == mode and not picture.has_transparency_data else _eight_bits(picture, mode, name)
+    if scale == 1 and (left, upper, right, lower) != (0, 0, width, height):
+        return whole.crop((left, upper, right, lower)).resize(size, cut.resample)  # no pixel beyond the box counts
+    return whole.resize(size, cut.resample, (left / scale, upper / scale, right / scale, lower / scale))
 
 
 def _opened(source: Any, is_path: bool, name: str, max_pixels: int) -> Image.Image:
@@ -129,6 +211,8 @@ def _opened(source: Any, is_path: bool, name: str, max_pixels: int) -> Image.Ima
     except DataError:
         raise
     except UnidentifiedImageError:
+        if _looks_like_heic(source, is_path):
+            return _opened_heic(source, name)
         raise DataError(f"{name} is not a picture; expected one of {', '.join(FORMATS)}.") from None
     except Image.DecompressionBombError:
         raise DataError(f"{name} claims far more than {max_pixels:,} pixels; make it smaller first.") from None
@@ -136,6 +220,52 @@ def _opened(source: Any, is_path: bool, name: str, max_pixels: int) -> Image.Ima
         if isinstance(error, OSError) and error.errno is not None:  # the system's, not Pillow's
             raise DataError(f"{name} cannot be read ({error.strerror}); check the path.") from error
         raise DataError(f"{name} is damaged ({_why(error)}); get a fresh copy of the file.") from error
+
+
+def _looks_like_heic(source: Any, is_path: bool) -> bool:
+    """Return whether a file begins as HEIC does, whatever its name."""
+    try:
+        if is_path:
+            with Path(source).open("rb") as file:
+                head = file.read(12)
+        else:
+            source.seek(0)
+            head = source.read(12)
+            source.seek(0)
+    except (OSError, ValueError):
+        return False
+    return head[4:8] == b"ftyp" and head[8:] in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
+
+
+def _opened_heic(source: Any, name: str) -> Image.Image:
+    """Read the header of a HEIC file with pillow-heif, which also turns it upright; or say what to do without it."""
+    if not HEIC:
+        raise DataError(f"{name} {NO_HEIC}.")
+    try:
+        with ONE_AT_A_TIME:
+            _load_heif()
+        return Image.open(source, formats=("HEIF",))
+    except Exception as error:
+        raise DataError(f"{name} is damaged ({_why(error)}); get a fresh copy of the file.") from error
+
+
+@cache
+def _load_heif() -> None:
+    """Teach Pillow to read HEIC; the package takes a tenth of a second to load."""
+    import pillow_heif
+
+    pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
+
+
+def why_not(name: str) -> str:
+    """Return why a file of this name is not taken for a picture, in words that go on after it; "" if it is."""
+    stem, dot, _ = Path(name).name.rpartition(".")
+    ending = Path(name).suffix.lower()
+    if ending in SUFFIXES:
+        return ""
+    if not stem or not dot:
+        return f"has no ending, such as {SUFFIXES[0]}"
+    return next((why for why, endings in OTHERS.items() if ending in endings.split()), "is not a picture")
 
 
 def _orientation(picture: Image.Image) -> object:
@@ -214,10 +344,9 @@ def open_upload(upload: Upload, *, max_bytes: int = UPLOAD_BYTES, max_pixels: in
             f"{upload.name} has {size / 1e6:.0f} MB, more than the limit of {max_bytes / 1e6:.0f} MB; "
             "make the picture smaller first."
         )
-    if not upload.name.lower().endswith(SUFFIXES):
-        raise DataError(
-            f"{upload.name} is not a picture that can be read here; choose a {', '.join(SUFFIXES[:4])} … file."
-        )
+    why = why_not(upload.name)
+    if why:
+        raise DataError(f"{upload.name} {why}; choose a {', '.join(SUFFIXES[:4])} … file.")
     file = io.BytesIO(upload.content)
     file.name = upload.name  # for messages; nothing of that name is opened
     return open_picture(file, max_pixels=max_pixels)

@@ -10,9 +10,11 @@ from course_utils.training.evaluate import Metrics, Predictions, evaluate, predi
 from course_utils.training.fit import fit
 from course_utils.training.history import History
 from course_utils.training.snapshot import restored, seed_everything
+from course_utils.training.watch import LossCurve
 
 __all__ = [
     "History",
+    "LossCurve",
     "Metrics",
     "Predictions",
     "evaluate",

@@ -34,10 +34,9 @@ class History:
     def row(self, epoch: int) -> str:
         """Return one line about `epoch`, counted from 1."""
         i = epoch - 1
-        text = f"epoch {epoch:>2}  loss {self.train_loss[i]:.3f}  accuracy {self.train_accuracy[i]:6.2%}"
+        text = f"epoch {epoch:>2}  training loss {self.train_loss[i]:.3f}, {self.train_accuracy[i]:.2%} right"
         if i < len(self.validation_loss):
-            text += f"  | validation loss {self.validation_loss[i]:.3f}"
-            text += f"  accuracy {self.validation_accuracy[i]:6.2%}"
+            text += f"  validation {self.validation_loss[i]:.3f}, {self.validation_accuracy[i]:.2%}"
         return text
 
     def plot(self, axes: Sequence[Axes] | None = None) -> Figure:

@@ -6,5 +6,5 @@ first used.
 
 from course_utils.base.lazy import on_demand
 
-__all__ = ["lesson1", "lesson2", "lesson3", "lesson4", "lesson5", "lesson6", "lesson7"]
+__all__ = ["appendix_b", "lesson1", "lesson2", "lesson3", "lesson4", "lesson5", "lesson6", "lesson7"]
 __getattr__, __dir__ = on_demand(__name__, __all__)

@@ -11,7 +11,6 @@ import ipywidgets
 import torch
 from matplotlib.axes import Axes
 from torch import Tensor
-from torch.nn import functional as F
 
 from course_utils import convolution, figures, pictures
 from course_utils.convolution import worked
@@ -39,9 +38,8 @@ class Filtered:
 
 @lru_cache(maxsize=16)
 def grey_photograph(name: str) -> Tensor:
-    """Return one of the course's photographs, small and grey: float32 (H, W) in [0, 1]."""
-    picture = pictures.to_grey(pictures.to_float(pictures.to_tensor(pictures.photograph(name))))
-    return F.avg_pool2d(picture, 2)[0]
+    """Return one of the course's photographs in grey: float32 (H, W) in [0, 1]."""
+    return pictures.to_grey(pictures.to_float(pictures.to_tensor(pictures.photograph(name))))[0]
 
 
 def normalised(kernel: Tensor) -> Tensor:
@@ -79,6 +77,20 @@ def name_of(kernel: Tensor) -> str:
     return OWN
 
 
+def changed(**numbers: float) -> dict[str, float | bool]:
+    """Return the editor's settings for zeros everywhere but at some fields, n0 to n8, counted along the rows."""
+    return {**{f"n{i}": 0.0 for i in range(9)}, **numbers, "normalise": False}
+
+
+# What the lesson asks before the widget: the identity, a 2 in the middle, the 1 in a corner, a −1 beside it.
+ASKED = {
+    "identity": changed(n4=1),
+    "2 in the middle": changed(n4=2),
+    "1 in a corner": changed(n0=1),
+    "−1 beside the 1": changed(n4=1, n5=-1),
+}
+
+
 def kernel_editor(photograph: str = "cat") -> Exploration:
     """Return an exploration of all 3×3 kernels: nine numbers, presets, and a photograph to try them on."""
     first = "vertical edges"
@@ -108,13 +120,17 @@ def kernel_editor(photograph: str = "cat") -> Exploration:
         describe=sentence,
         arrangement=controls.row(beside, square),
         twin=Twin(
-            {name: _settings(name) for name in convolution.KERNELS if name != "box blur"},
+            {
+                **ASKED,
+                **{name: _settings(name) for name in convolution.KERNELS if name not in ("identity", "box blur")},
+            },
             draw=_draw_with_numbers,
-            size=(2.75, 2.45),
-            columns=3,
+            size=(1.78, 1.8),
+            columns=4,
             title="Nine numbers decide what a filter sees",
-            alt="Nine versions of a cat's face: unchanged, vertical and horizontal edges, Sobel in both directions, "
-            "all edges, blurred, sharpened and embossed; above each stand the nine numbers of its kernel.",
+            alt="Twelve versions of a cat's face: unchanged, twice as bright, moved by one pixel, and edges from a 1 and a "
+            "−1; then vertical and horizontal edges, Sobel in both directions, all edges, blurred, sharpened and embossed. "
+            "Above each stand the nine numbers of its kernel.",
         ),
         size=(7.6, 2.85),
         photograph=True,
@@ -137,7 +153,11 @@ def sentence(result: Filtered) -> str:
         return f"{result.name}: the numbers sum to {_signed(total)}; flat areas answer about 0, shown white."
     lost = pictures.clipped_fraction(result.after)
     rest = f"; {lost:.0%} of the answers leave the range from 0 to 1 and are cut off" if lost >= 0.005 else ""
-    flat = f"flat areas come out {_signed(total)} times as bright"
+    flat = (
+        "flat areas keep their brightness"
+        if round(total, 3) == 1
+        else f"flat areas come out {_signed(total)} times as bright"
+    )
     return f"{result.name}: the numbers sum to {_signed(total)}; {flat}{rest}."
 
 
@@ -166,7 +186,7 @@ def _draw_with_numbers(result: Filtered, figure: Canvas) -> None:
     axes = figure.subplots()
     _draw_answer(result, axes)
     rows = [" ".join(f"{Fraction(n).limit_denominator(99)!s:>4}" for n in row) for row in result.kernel.tolist()]
-    axes.set_title("\n".join(rows).replace("-", "−"), fontsize=8, fontweight="normal", family="monospace")
+    axes.set_title("\n".join(rows).replace("-", "−"), fontsize=7.5, fontweight="normal", family="monospace")
 
 
 OPERATIONS = ("convolution", "max pooling", "average pooling", "sum pooling")

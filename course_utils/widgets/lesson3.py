@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from matplotlib.axes import Axes
 from torch import Tensor, nn
 
 from course_utils import data, diagnosis, figures
@@ -19,7 +20,8 @@ __all__ = ["LiveTraining", "feature_maps", "mistakes_by_pair"]
 
 ANY = "any other"
 ROWS, COLUMNS = 2, 6  # of mistakes shown
-MOST_MAPS, MAP_COLUMNS = 32, 8
+MOST_MAPS, MAP_COLUMNS = 12, 6
+STRIP = 10  # maps in a row of the static picture
 LAYERS = ("features.0", "features.1", "features.2")
 
 
@@ -126,6 +128,7 @@ def feature_maps(
         most: pictures of each class to choose from.
     """
     device = device_of(model)
+    clearest = "Ankle boot" if "Ankle boot" in part.classes else part.classes[0]
 
     def compute(kind: str, which: int, layer: str) -> Seen:
         candidates = part.of_class(kind)
@@ -137,22 +140,22 @@ def feature_maps(
         compute,
         draw_maps,
         {
-            "kind": controls.choice("class", list(part.classes)),
+            "kind": controls.choice("class", list(part.classes), clearest),
             "which": controls.whole_slider("picture", 1, 1, most),
             "layer": controls.choice("layer", list(layers)),
         },
         describe=lambda seen: (
             f"{seen.maps.layer} gives {len(seen.maps.maps)} maps of {_size(seen.maps)} numbers; "
-            f"bright is a strong answer, and the first {min(MOST_MAPS, len(seen.maps.maps))} are shown."
+            f"bright is a strong answer, and the {min(MOST_MAPS, len(seen.maps.maps))} that vary most are shown."
         ),
         twin=Twin(
             [{"layer": layer} for layer in layers],
+            draw=draw_strip,
             columns=1,
-            title="From outlines to patches to a few numbers a map",
-            alt=f"A picture of class {part.classes[0]} beside the feature maps of {len(layers)} layers, from the first "
-            "to the last: outlines and shadings at first, then coarse bright and dark patches, then a few fields a "
-            "map.",
-            size=(7.6, 2.6),
+            title="One picture: outlines, then patches, then a few numbers a map",
+            alt=f"Three rows of maps for a picture of class {clearest}, from the first layer to the last: outlines and "
+            "shadings at first, then coarse bright and dark patches, then a few fields a map.",
+            size=(7.6, 1.15),
         ),
         size=(7.6, 2.9),
     )
@@ -164,13 +167,36 @@ def draw_maps(seen: Seen, figure: Canvas) -> None:
     left, right = figure.subplots(1, 2, gridspec_kw=margins)
     left.imshow(seen.image.permute(1, 2, 0).numpy(), vmin=0, vmax=255)
     left.set_title(seen.name)
-    maps = seen.maps.maps[:MOST_MAPS]
-    high = max(maps.flatten().quantile(0.995).item(), 1e-12)
-    sheet = tiled(maps, MAP_COLUMNS)
-    right.imshow(sheet.numpy(), cmap=figures.SEQUENTIAL, vmin=min(0.0, maps.min().item()), vmax=high, aspect="equal")
-    right.set_title(f"{seen.maps.layer}: {len(maps)} of {len(seen.maps.maps)} maps, each {_size(seen.maps)}")
+    _draw_sheet(seen, right, MOST_MAPS, MAP_COLUMNS)
+    right.set_title(f"{seen.maps.layer}: {_shown(seen, MOST_MAPS)}")
     left.axis("off")
     right.axis("off")
+
+
+def draw_strip(seen: Seen, figure: Canvas) -> None:
+    """Draw the picture and a row of the layer's maps."""
+    margins = {"left": 0.01, "right": 0.99, "top": 0.8, "bottom": 0.02, "wspace": 0.02, "width_ratios": (1, STRIP)}
+    left, right = figure.subplots(1, 2, gridspec_kw=margins)
+    left.imshow(seen.image.permute(1, 2, 0).numpy(), vmin=0, vmax=255)
+    _draw_sheet(seen, right, STRIP, STRIP)
+    right.set_title(f"{seen.maps.layer}: {_shown(seen, STRIP)}", fontsize=9)
+    left.axis("off")
+    right.axis("off")
+
+
+def _shown(seen: Seen, most: int) -> str:
+    count = len(seen.maps.maps)
+    return f"the {min(most, count)} liveliest of {count} maps, each {_size(seen.maps)}"
+
+
+def _draw_sheet(seen: Seen, ax: Axes, most: int, columns: int) -> None:
+    """Draw the maps that vary most over their places, all on one scale."""
+    maps = seen.maps.maps
+    liveliest = maps.flatten(1).std(dim=1).argsort(descending=True, stable=True)[:most]
+    maps = maps[liveliest.sort().values]
+    high = max(maps.flatten().quantile(0.995).item(), 1e-12)
+    low = min(0.0, maps.min().item())
+    ax.imshow(tiled(maps, columns).numpy(), cmap=figures.SEQUENTIAL, vmin=low, vmax=high, aspect="equal")
 
 
 def tiled(maps: Tensor, columns: int) -> Tensor:

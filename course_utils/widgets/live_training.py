@@ -114,7 +114,7 @@ def draw_record(record: Record, figure: Canvas) -> None:
     loss = figure.add_subplot(grid[:, 0])
     _draw_loss(record, loss)
     loss.set(xlim=(0, end), xlabel="step", ylabel="training loss")
-    loss.set_title("loss (pale: each batch)")
+    loss.set_title("loss (pale: each batch; dark: moving average)")
     accuracy = figure.add_subplot(grid[0, 1])
     accuracy.plot([s for s, _ in record.checks], [100 * a for _, a in record.checks], "o-", color=figures.GREEN, ms=3)
     accuracy.set(xlim=(0, end), ylim=(0, 100), ylabel="%", yticks=[0, 50, 100])
@@ -132,14 +132,16 @@ def draw_comparison(records: Mapping[float, Record]) -> Figure:
     for ax, (rate, record) in zip(axes, records.items()):
         _draw_loss(record, ax)
         ax.set(xlabel="step")
-        end = "no longer a number" if record.broken else f"loss {record.smoothed()[-1]:.2f} at the end"
+        end = "no longer a number" if record.broken else f"about {record.smoothed()[-1]:.2f} at the end"
         ax.set_title(f"rate {rate:g}: {end}", fontsize=10)
     axes[0].set(ylabel="training loss")
+    axes[0].legend(loc="lower left", fontsize=8)
     figure.suptitle("The same network, the same pictures, three learning rates", x=0.01, ha="left", weight="bold")
     return figure
 
 
 def _draw_loss(record: Record, axes: Axes) -> None:
-    axes.plot(range(1, len(record.losses) + 1), record.losses, color=figures.SKY, linewidth=0.8, alpha=0.6)
-    axes.plot(range(1, len(record.losses) + 1), record.smoothed(), color=figures.BLUE)
+    steps = range(1, len(record.losses) + 1)
+    axes.plot(steps, record.losses, color=figures.SKY, linewidth=0.8, alpha=0.6, label="each batch")
+    axes.plot(steps, record.smoothed(), color=figures.BLUE, label="moving average")
     axes.set(ylim=(0, CEILING))

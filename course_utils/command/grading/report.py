@@ -31,7 +31,7 @@ def to_csv(rows: list[Result]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows([_harmless(getattr(row, column)) for column in COLUMNS] for row in rows)
+    writer.writerows([harmless(getattr(row, column)) for column in COLUMNS] for row in rows)
     return text.getvalue()
 
 
@@ -119,6 +119,7 @@ def _table(names: list[str], rows: list[Result]) -> object:
     return table
 
 
-def _harmless(text: str) -> str:
+def harmless(text: str) -> str:
+    """Return `text` on one line as a cell of a CSV that no spreadsheet takes for a formula."""
     text = plain(text)
     return f"'{text}" if text.lstrip().startswith(FORMULA) else text

@@ -149,7 +149,7 @@ def _lesson(notebook: Mapping[str, Any], cells: Iterable[tuple[int, str]], lesso
         if number in lessons:
             return number
     code = "\n".join(source for _, source in cells)
-    modules = {"appendix" if lesson == "A" else f"lesson{lesson.lstrip('0')}": lesson for lesson in lessons}
+    modules = {_module(lesson): lesson for lesson in lessons}
     asked = Counter(modules[found] for found in re.findall(r"\bexercises\.(\w+)\.", code) if found in modules)
     defined = Counter()
     for lesson, names in lessons.items():
@@ -161,6 +161,13 @@ def _lesson(notebook: Mapping[str, Any], cells: Iterable[tuple[int, str]], lesso
     raise _UnreadableError(
         "This is not a lesson of this course; it names no lesson and contains none of the exercises."
     )
+
+
+def _module(lesson: str) -> str:
+    """Return which module of `course_utils.exercises` holds the exercises of a lesson."""
+    if lesson.isdigit():
+        return f"lesson{int(lesson)}"
+    return "appendix" if lesson == "A" else f"appendix_{lesson.lower()}"
 
 
 def _first_line(error: BaseException) -> str:

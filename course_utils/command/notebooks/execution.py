@@ -23,6 +23,7 @@ from typing import Any
 import psutil
 
 from course_utils.base.notes import FIGURES, MARK, SETTINGS, SOURCE
+from course_utils.base.paths import absolute
 
 ERROR_CLASS = "course-error"  # the widgets' name for it; importing them would need theirs
 TAG = re.compile(r"<[^>]*>")
@@ -173,8 +174,8 @@ def _environment(work: Path, marker: str, more: Mapping[str, str]) -> dict[str, 
     inherited = {key: value for key, value in os.environ.items() if key not in dropped}
     for name in ("COURSE_DATA_DIR", "TORCH_HOME"):  # the kernel runs in another folder than the command
         if inherited.get(name, "").strip():
-            with contextlib.suppress(RuntimeError):  # an unknown user: the lesson will say so
-                inherited[name] = str(Path(inherited[name].strip()).expanduser().absolute())
+            with contextlib.suppress(ValueError):  # an unknown user: the lesson will say so
+                inherited[name] = str(absolute(inherited[name].strip()))
     (work / "tmp").mkdir()
     own = {
         MARK: marker,

@@ -127,7 +127,8 @@ def smaller_png(data: bytes) -> bytes:
 
     with Image.open(io.BytesIO(data)) as opened:
         opened.load()
-        if opened.mode not in ("RGB", "RGBA", "L", "P"):
+        # A picture that moves is left alone: only its first frame would be written.
+        if opened.mode not in ("RGB", "RGBA", "L", "P") or getattr(opened, "is_animated", False):
             return data
         picture = opened
     if picture.mode == "RGBA" and picture.getchannel("A").getextrema() == (255, 255):

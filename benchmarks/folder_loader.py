@@ -1,0 +1,135 @@
+"""Pictures a second from folders of JPEG files: `data.loader` against torchvision's ImageFolder and a DataLoader.
+
+python benchmarks/folder_loader.py                            2,000 files, two workers
+python benchmarks/folder_loader.py --files 20000 --record     as results/benchmark_folder_loader.json has it
+
+Both sides read the same made-up files of 500 × 375 pixels through the same transform (random crop, mirrored by chance,
+normalised) with the same workers, by turns; the middle of their times counts, and their pixels are compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import v2
+
+from course_utils import data, pictures
+from course_utils.base.files import replace_file
+from course_utils.base.machine import describe_machine, versions
+
+WIDTH, HEIGHT, CLASSES, DIFFERENT = 500, 375, 10, 2000
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+RECORD = Path(__file__).resolve().parent.parent / "results" / "benchmark_folder_loader.json"
+
+
+def make_files(folder, count):
+    """Write so many JPEG files, parts of photographs, which compress like any: `DIFFERENT` ones and copies of them."""
+    chance = np.random.default_rng(0)
+    photographs = [pictures.photograph(name) for name in pictures.photographs()]
+
+    def place(i):
+        inside = folder / f"class{i % CLASSES}"
+        inside.mkdir(exist_ok=True)
+        return inside / f"{i:05d}.jpg"
+
+    for i in range(min(count, DIFFERENT)):
+        whole = photographs[i % len(photographs)]
+        scale = chance.uniform(0.6, 1.0) * min(whole.width / WIDTH, whole.height / HEIGHT)
+        wide, tall = WIDTH * scale, HEIGHT * scale
+        left, top = chance.uniform(0, whole.width - wide), chance.uniform(0, whole.height - tall)
+        picture = whole.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC, (left, top, left + wide, top + tall))
+        picture.save(place(i), quality=88)
+    for i in range(DIFFERENT, count):
+        shutil.copy(place(i % DIFFERENT), place(i))
+
+
+def views(side):
+    """Return the usual transform of a training."""
+    return v2.Compose([
+        v2.RandomResizedCrop(side), v2.RandomHorizontalFlip(), v2.ToImage(), v2.ToDtype(torch.float32, scale=True),
+        v2.Normalize(MEAN, STD),
+    ])  # fmt: skip
+
+
+def seconds(loader):
+    """Return how long one pass takes."""
+    started = time.perf_counter()
+    count = sum(len(labels) for _, labels in loader)
+    assert count == len(loader.dataset)
+    return time.perf_counter() - started
+
+
+def apart(folder, files, transform):
+    """Return the files as a part, and for some how far the two sides' pixels are apart, in levels of 0 to 255."""
+    theirs, levels = ImageFolder(folder, transform), []
+    part = data.FilePart(
+        tuple(Path(path) for path, _ in theirs.samples), torch.tensor(theirs.targets), tuple(theirs.classes), "train",
+        ((WIDTH, HEIGHT),) * len(theirs.samples),
+    )  # fmt: skip
+    chosen = torch.randperm(len(part), generator=torch.Generator().manual_seed(0))[:files].tolist()
+    for i in chosen:
+        torch.manual_seed(i)
+        one = theirs[i][0]
+        torch.manual_seed(i)
+        other = next(iter(data.loader(part.select([i]), 1, transform=transform, seed=i)))[0][0]
+        levels.append(255 * ((one - other).abs() * torch.tensor(STD)[:, None, None]).mean().item())
+    return part, levels
+
+
+def main():
+    """Measure, print, and record if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", type=int, default=2000)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--sides", type=int, nargs="+", default=[96, 224])
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--record", action="store_true")
+    options = parser.parse_args()
+    rows = {}
+    with tempfile.TemporaryDirectory() as name:
+        make_files(Path(name), options.files)
+        for side in options.sides:
+            transform = views(side)
+            part, levels = apart(name, 100, transform)
+            ours = data.loader(part, options.batch, transform=transform, shuffle=True, workers=options.workers)
+            theirs = DataLoader(ImageFolder(name, transform), options.batch, shuffle=True, num_workers=options.workers)
+            times = {"ours": [], "theirs": []}
+            for _ in range(options.rounds):
+                times["theirs"].append(seconds(theirs))
+                times["ours"].append(seconds(ours))
+            rate = {key: options.files / statistics.median(values) for key, values in times.items()}
+            rows[str(side)] = {
+                "loader": rate["ours"],
+                "image_folder": rate["theirs"],
+                "ratio": rate["ours"] / rate["theirs"],
+                "levels_apart_mean": statistics.mean(levels),
+                "levels_apart_most": max(levels),
+            }
+            print(
+                f"to {side} pixels: data.loader {rate['ours']:,.0f} pictures a second, ImageFolder "
+                f"{rate['theirs']:,.0f}: {rate['ours'] / rate['theirs']:.2f} times as many; pixels "
+                f"{statistics.mean(levels):.2f} levels apart, {max(levels):.2f} at most"
+            )
+    if options.record:
+        record = {
+            "files": options.files, "size": [WIDTH, HEIGHT], "batch": options.batch, "workers": options.workers,
+            "rounds": options.rounds, "sides": rows, "hardware": describe_machine(),
+            "versions": versions("torch", "torchvision", "pillow"), "date": time.strftime("%Y-%m-%d"),
+        }  # fmt: skip
+        replace_file(RECORD, json.dumps(record, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

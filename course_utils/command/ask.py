@@ -1,0 +1,182 @@
+"""What a saved classifier says of pictures and of folders of pictures: `course ask`.
+
+Nothing that is given is run or unpacked: a classifier is a file of `transfer.save_network`, which holds no code, and
+pictures are read by the course's own decoder.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from course_utils.base.files import replace_file
+from course_utils.base.words import percent
+from course_utils.command.grading.report import harmless, plain
+from course_utils.errors import CourseError, DataError, SettingError
+
+if TYPE_CHECKING:
+    from course_utils.transfer import Guess, Network
+
+NOTHING_FITS = ("something else", "anything else", "other", "others", "none", "none of these", "background", "unknown")
+COLUMNS = ("picture", "place", "class", "share", "error")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A file to ask about: how it is shown, where it is, whether it was named itself or found in a folder."""
+
+    shown: str
+    path: Path
+    named: bool
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the classifier says of one picture, the likeliest class first; or, in `error`, why it was not asked."""
+
+    asked: Asked
+    guesses: tuple[Guess, ...] = ()
+    error: str = ""
+
+    def __str__(self) -> str:
+        return ", ".join(f"{guess.name} {percent(guess.probability)}" for guess in self.guesses)
+
+
+def load(classifier: Path) -> Network:
+    """Return the classifier in a file.
+
+    Raises:
+        SettingError: when the file is none; the sentence says what it is.
+    """
+    from course_utils.transfer import load_network
+
+    if classifier.is_dir():
+        raise SettingError(f"{classifier} is a folder; name the file of a saved classifier first, then pictures.")
+    try:
+        return load_network(classifier)
+    except DataError as error:
+        raise SettingError(str(error)) from error
+
+
+def find(pictures: Sequence[Path]) -> tuple[list[Asked], list[str]]:
+    """Return the files to ask about, named ones and those in named folders, and what else lies in these folders.
+
+    Folders are gone through to their ends, in alphabetical order; hidden files and what systems leave behind are
+    passed over, and links to folders are not followed.
+
+    Raises:
+        SettingError: when there is nothing to ask about.
+    """
+    asked: list[Asked] = []
+    others: list[str] = []
+    for place in pictures:
+        if not place.is_dir():
+            asked.append(Asked(plain(place.name), place, named=True))
+            continue
+        inside = [Asked(plain(path.relative_to(place).as_posix()), path, named=False) for path in _files(place)]
+        found = [each for each in inside if _may_be_a_picture(each.path)]
+        if not found:
+            raise SettingError(f"{place} holds no pictures; name a folder that does, or a picture.")
+        asked += found
+        others += [each.shown for each in inside if not _may_be_a_picture(each.path)]
+    return asked, others
+
+
+def answers(net: Network, asked: Iterable[Asked], top: int) -> Iterator[Answer]:
+    """Yield what `net` says of each file, one at a time, so that a long list takes no more memory than a short one."""
+    from course_utils.pictures import open_picture
+
+    for each in asked:
+        try:
+            picture = open_picture(each.path)
+        except DataError as error:
+            yield Answer(each, error=str(error).replace(str(each.path), each.shown))
+        else:
+            yield Answer(each, tuple(net.predict(picture, top)))
+
+
+def closing(net: Network) -> str:
+    """Return a sentence for classifiers that have no class for anything else, or an empty text."""
+    if any(name.casefold() in NOTHING_FITS for name in net.classes):
+        return ""
+    return (
+        f"This classifier knows {len(net.classes)} classes and has none for anything else: "
+        "a picture of another thing gets one of these names too."
+    )
+
+
+def to_json(net: Network, given: Sequence[Answer], others: Sequence[str]) -> str:
+    """Return the answers as JSON: "network", "classes", "pictures" (each with its "guesses" and "error"), "passed"."""
+    pictures = [
+        {
+            "picture": answer.asked.shown,
+            "guesses": [{"class": guess.name, "share": guess.probability} for guess in answer.guesses],
+            "error": answer.error or None,
+        }
+        for answer in given
+    ]
+    whole = {"network": net.name, "classes": list(net.classes), "pictures": pictures, "passed": list(others)}
+    return json.dumps(whole, indent=2, ensure_ascii=False)
+
+
+def to_csv(given: Sequence[Answer]) -> str:
+    """Return the answers as CSV, a line for each guess, and one for each picture that could not be read."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for answer in given:
+        name = harmless(answer.asked.shown)
+        for place, guess in enumerate(answer.guesses, start=1):
+            writer.writerow((name, place, harmless(guess.name), f"{guess.probability:.6f}", ""))
+        if answer.error:
+            writer.writerow((name, "", "", "", harmless(answer.error)))
+    return text.getvalue()
+
+
+def save_csv(given: Sequence[Answer], path: Path) -> None:
+    """Write the CSV in one step.
+
+    Raises:
+        CourseError: when it cannot be written.
+    """
+    try:
+        replace_file(path, to_csv(given))
+    except OSError as error:
+        raise CourseError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+
+def check_csv(path: Path, classifier: Path, asked: Sequence[Asked]) -> None:
+    """See beforehand that the CSV would not overwrite what is read.
+
+    Raises:
+        SettingError: when it would.
+    """
+    read = [other for other in (classifier, *(each.path for each in asked)) if other.exists()]
+    if path.exists() and any(path.samefile(other) for other in read):
+        raise SettingError(f"--csv would overwrite {path}, which is read; choose another file name.")
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    from course_utils.data.listing import DEBRIS
+
+    def fails(error: OSError) -> None:
+        raise SettingError(f"{error.filename} cannot be read ({error.strerror}); check its permissions.")
+
+    for place, folders, files in os.walk(folder, onerror=fails):
+        kept = sorted(name for name in folders if name[0] != "." and name.casefold() not in DEBRIS)
+        folders[:] = kept
+        for name in sorted(files):
+            if name[0] != "." and name.casefold() not in DEBRIS:
+                yield Path(place, name)
+
+
+def _may_be_a_picture(path: Path) -> bool:
+    from course_utils.pictures.files import SUFFIXES
+
+    return path.suffix.lower() in (*SUFFIXES, ".heic", ".heif")

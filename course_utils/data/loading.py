@@ -1,0 +1,187 @@
+"""Batches of picture files, read one after another: for pictures that do not fit in memory.
+
+PyTorch's DataLoader, with two savings. A transform that begins with a crop or a resize needs few of a file's pixels, so
+a JPEG file is decoded at a half, a quarter or an eighth of its size where that is enough. And what ends a transform and
+treats every pixel alike (to floats, normalise) is done for several pictures at a time, in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, default_collate
+from torchvision import transforms as v1
+from torchvision.transforms import InterpolationMode, v2
+
+from course_utils.data.parts import FilePart
+from course_utils.pictures import files as picture_files
+from course_utils.pictures.files import Cut
+
+# Transforms that treat every pixel alike, so that a batch (N, C, H, W) can take them as a picture does.
+ALIKE = (v1.Normalize, v2.Normalize, v1.ConvertImageDtype, v2.ConvertImageDtype, v2.ToDtype)
+TOGETHER = 8  # pictures that take the ending of a transform at once: few enough to stay in the processor's cache
+Step = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A transform in three pieces that, one after the other, do what it does.
+
+    choose: the crop or resize it begins with, as what to take of a picture of a given width and height; None where it
+        begins with anything else.
+    middle: what follows, for one picture at a time.
+    ending: what then treats every pixel alike, for several pictures at a time.
+    """
+
+    choose: Chooser | None
+    middle: tuple[Step, ...]
+    ending: tuple[Step, ...]
+
+
+def planned(transform: Step) -> Plan:
+    """Return a transform, one of torchvision's or any other, in the three pieces of a `Plan`."""
+    steps = _steps(transform)
+    choose = _chooser(steps[0])
+    middle, ending = steps[choose is not None :], []
+    while middle and isinstance(middle[-1], ALIKE):
+        step = middle.pop()
+        own = isinstance(step, (v1.Normalize, v2.Normalize))  # what it is given will be a tensor of the loader's own
+        ending.insert(0, v2.Normalize(step.mean, step.std, inplace=True) if own else step)
+    if middle and isinstance(middle[-1], v1.ToTensor):  # to bytes for one, to floats for all
+        middle[-1:], ending = [v1.PILToTensor()], [v1.ConvertImageDtype(torch.float32), *ending]
+    return Plan(choose, tuple(middle), tuple(ending))
+
+
+def _steps(transform: Step) -> list[Step]:
+    """Return the single steps of a composed transform."""
+    if isinstance(transform, (v1.Compose, v2.Compose)):
+        inside = transform.transforms
+    elif type(transform) is nn.Sequential:
+        inside = list(transform)
+    else:
+        return [transform]
+    return [step for part in inside for step in _steps(part)] or [v2.Identity()]
+
+
+def _chooser(step: Step) -> Chooser | None:
+    """Return what a first step takes of a picture; None if it is no crop or resize that is known."""
+    try:
+        mode = InterpolationMode(getattr(step, "interpolation", None))  # some versions keep its name only
+        resample = Image.Resampling[mode.name]
+    except (ValueError, KeyError):
+        return None
+    resizes = type(step) in (v1.Resize, v2.Resize) and step.max_size is None and step.size is not None
+    crops = type(step) in (v1.RandomResizedCrop, v2.RandomResizedCrop)
+    return Chooser(step, resample) if resizes or crops else None
+
+
+@dataclass(frozen=True)
+class Chooser:
+    """What a crop or resize of torchvision's takes of a picture, with the random numbers that it would draw itself."""
+
+    step: Any
+    resample: Image.Resampling
+
+    def __call__(self, width: int, height: int) -> Cut:
+        """Return the cut for a picture of this size."""
+        step = self.step
+        if isinstance(step, (v1.Resize, v2.Resize)):
+            return Cut((0, 0, width, height), _resized(step.size, width, height), self.resample)
+        shape = torch.empty((3, height, width), device="meta")  # a picture without pixels
+        if isinstance(step, v2.RandomResizedCrop):
+            found = step.make_params([shape])
+            top, left, tall, wide = (found[side] for side in ("top", "left", "height", "width"))
+        else:
+            top, left, tall, wide = step.get_params(shape, step.scale, step.ratio)
+        return Cut((left, top, left + wide, top + tall), (step.size[1], step.size[0]), self.resample)
+
+
+def _resized(size: int | Sequence[int], width: int, height: int) -> tuple[int, int]:
+    """Return the (width, height) that torchvision's Resize makes of a picture."""
+    if not isinstance(size, int) and len(size) == 2:
+        return size[1], size[0]
+    shorter = size if isinstance(size, int) else size[0]
+    if width <= height:
+        return shorter, int(shorter * height / width)
+    return int(shorter * width / height), shorter
+
+
+@dataclass(frozen=True)
+class PictureDataset(Dataset):
+    """Pairs of a picture, as all of `plan` but its ending returns it, and its label, read when they are asked for."""
+
+    part: FilePart
+    plan: Plan
+
+    def __len__(self) -> int:
+        return len(self.part)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        if self.plan.choose is None:
+            picture = self.part.picture(index)
+        else:
+            picture, _ = picture_files.open_cut(self.part.files[index], self.plan.choose)
+        for step in self.plan.middle:
+            picture = step(picture)
+        return picture, int(self.part.labels[index])
+
+    def batch(self, pairs: Sequence[tuple[Any, int]]) -> tuple[Any, Tensor]:
+        """Return pairs as one batch, after the plan's ending."""
+        pictures, labels = zip(*pairs)
+        if self.plan.ending:
+            pictures = [
+                picture
+                for i in range(0, len(pictures), TOGETHER)
+                for picture in self._ended(pictures[i : i + TOGETHER])
+            ]
+        return default_collate(list(zip(pictures, labels)))
+
+    def _ended(self, pictures: Sequence[Tensor]) -> Tensor:
+        images = torch.stack(pictures)
+        for step in self.plan.ending:
+            images = step(images)
+        return images
+
+
+def loader(
+    part: FilePart,
+    size: int = 32,
+    *,
+    transform: Step,
+    shuffle: bool = False,
+    workers: int = 0,
+    seed: int = 0,
+    drop_last: bool = False,
+) -> DataLoader:
+    """Return PyTorch's DataLoader over picture files, with a seeded order.
+
+    Args:
+        part: from `data.folder`.
+        size: pictures in a batch.
+        transform: what makes a tensor, the same size for all, of a picture (Pillow, RGB): one of torchvision's
+            transforms, say. With `workers` it must be possible to pickle it. Quickest where it begins with
+            RandomResizedCrop or Resize and ends with ToDtype and Normalize; the batches are the same as one by one,
+            but for the few levels by which a JPEG file decoded at a smaller size differs.
+        shuffle: a new order in every pass, the same for the same seed.
+        workers: processes that read ahead. 0 reads in this process, which is the safe choice in notebooks.
+        seed: of the order.
+        drop_last: leave out a last batch that is smaller.
+
+    Yields:
+        Pictures, mostly float32 (B, C, H, W), and labels int64 (B,).
+    """
+    dataset = PictureDataset(part, planned(transform))
+    return DataLoader(
+        dataset,
+        size,
+        shuffle=shuffle,
+        num_workers=workers,
+        collate_fn=dataset.batch,
+        drop_last=drop_last,
+        generator=torch.Generator().manual_seed(seed),
+    )

@@ -1,0 +1,86 @@
+"""Explorations of appendix B: limits for bad pictures, and answers looked at one by one; contact sheets."""
+
+import pytest
+import torch
+from matplotlib import pyplot as plt
+from panels import figures_in_memory, operate_everything
+from PIL import Image
+
+from course_utils import pictures
+from course_utils.widgets import appendix_b
+from course_utils.widgets.panel import VIEW
+
+IMAGES = [Image.new("RGB", (40 + i, 30), (20 * i, 90, 200)) for i in range(8)]
+BRIGHTNESS = torch.tensor([10.0, 90, 100, 110, 120, 130, 140, 150])
+SHARPNESS = torch.tensor([500.0, 2, 300, 400, 500, 600, 700, 800])
+CLASSES = ("mug", "key", "plant")
+LABELS = torch.tensor([0, 0, 1, 1, 2, 2, 0, 1])
+SHARES = torch.tensor(
+    [
+        [0.9, 0.05, 0.05],
+        [0.1, 0.8, 0.1],  # wrong and surest
+        [0.3, 0.4, 0.3],
+        [0.0, 1.0, 0.0],  # right and surest
+        [0.5, 0.1, 0.4],  # wrong
+        [0.1, 0.1, 0.8],
+        [0.36, 0.34, 0.3],  # least sure
+        [0.2, 0.7, 0.1],
+    ]
+)
+
+
+@pytest.fixture(params=["sorting_out", "one_by_one"])
+def panel(request):
+    if request.param == "sorting_out":
+        return appendix_b.sorting_out(IMAGES, BRIGHTNESS, SHARPNESS)
+    return appendix_b.one_by_one(IMAGES, SHARES, LABELS, CLASSES)
+
+
+def test_every_control_takes_its_values_and_no_figure_stays(panel):
+    before = figures_in_memory()
+    assert operate_everything(panel) > 4
+    assert figures_in_memory() <= before and plt.get_fignums() == []
+    data, metadata = panel._repr_mimebundle_()
+    (kind,) = [kind for kind in metadata if kind.startswith("image/")]
+    assert VIEW in data and len(metadata[kind]["alt"]) > 60
+
+
+def test_the_limits_throw_out_what_is_darker_or_less_sharp():
+    panel = appendix_b.sorting_out(IMAGES, BRIGHTNESS, SHARPNESS)
+    assert panel.compute(40, 30).out == (0, 1)
+    assert panel.sentence == "2 of 8 pictures are darker than 40 or less sharp than 30."
+    assert panel.compute(0, 1).out == ()
+    assert panel.compute(200, 1).out == tuple(range(8))
+
+
+def test_answers_come_in_the_order_that_is_asked_for():
+    panel = appendix_b.one_by_one(IMAGES, SHARES, LABELS, CLASSES)
+    wrong, unsure, right = appendix_b.ORDERS
+    assert panel.compute(wrong, 1).image is IMAGES[1] and not panel.compute(wrong, 1).right
+    assert panel.compute(wrong, 2).image is IMAGES[4]
+    assert panel.compute(wrong, 3).image is IMAGES[3]  # then the right ones, the surest first
+    assert panel.compute(unsure, 1).image is IMAGES[6]
+    assert panel.compute(right, 1).image is IMAGES[3] and panel.compute(right, 1).right
+    found = panel.compute(wrong, 1)
+    assert found.truth == "mug" and found.bars == (
+        ("key", pytest.approx(0.8), False),
+        ("mug", pytest.approx(0.1), True),
+        ("plant", pytest.approx(0.1), False),
+    )
+    assert panel.sentence == "Wrong: a picture of mug is called key, 80 % sure."
+
+
+def test_a_contact_sheet_holds_every_picture_in_the_row_of_its_group():
+    names = ["b", "a", "b", "a", "b"]
+    images = [Image.new("RGB", (50, 50), (40 * i + 30, 0, 0)) for i in range(5)]
+    figure = pictures.contact_sheet(images, names, columns=2, side=20, marked=[3], title="Five")
+    (axes,) = figure.axes
+    sheet = axes.images[0].get_array()
+    assert sheet.shape[:2] == (60, 40)  # b takes two rows, a one
+    reds = {(row, column): int(sheet[20 * row + 10, 20 * column + 4, 0]) for row in range(3) for column in range(2)}
+    assert reds == {(0, 0): 30, (0, 1): 110, (1, 0): 190, (1, 1): 255, (2, 0): 70, (2, 1): 150}
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["b", "a"]
+    assert tuple(sheet[41, 30]) == (213, 94, 0)  # the frame of the one that is marked
+    plt.close(figure)
+    with pytest.raises(ValueError, match="a group for each, not 5 and 4"):
+        pictures.contact_sheet(images, names[:4])
