@@ -1,6 +1,7 @@
 """Explorations of lesson 5: uploads of any kind, rare classes, and where a network looks."""
 
 import io
+from dataclasses import replace
 
 import pytest
 import torch
@@ -158,6 +159,14 @@ def test_attention_works_in_frozen_networks_of_several_families_and_changes_noth
         assert second.probability == pytest.approx(expected, rel=1e-3)
         assert all(torch.equal(before[key], value) for key, value in net.model.state_dict().items())
         assert all(parameter.grad is None for parameter in net.model.parameters())
+
+
+def test_small_pictures_are_looked_at_where_a_layer_still_has_places(lite):
+    assert lesson5.attention(lite, pictures.photograph("cat")).heat.shape == (7, 7)
+    small = replace(lite, preprocess=replace(lite.preprocess, resize=96, crop=96))
+    assert lesson5.attention(small, pictures.photograph("cat")).heat.shape == (6, 6)
+    tiny = replace(lite, preprocess=replace(lite.preprocess, resize=8, crop=8))
+    assert lesson5.attention(tiny, pictures.photograph("cat")).heat.shape == (2, 2)
 
 
 def test_a_network_without_maps_and_a_rank_that_is_not_there_are_refused(lite):

@@ -258,14 +258,18 @@ def attention(net: Network, picture: Image.Image | Tensor, rank: int = 1, layer:
     return Attention(net.preprocess.cut(picture), found.heat, net.classes[best], found.probability)
 
 
-def last_maps(net: Network, images: Tensor) -> str:
-    """Return the name of the last layer below the head that gives maps larger than one pixel."""
-    found: list[str] = []
+def last_maps(net: Network, images: Tensor, least: int = 5) -> str:
+    """Return the name of the last layer below the head that gives maps of at least `least` × `least` places.
+
+    Where no layer does, of the last one that gives maps larger than one place. Small pictures leave few places to the
+    last layers, and a map of 3 × 3 shows hardly where anything is.
+    """
+    found: dict[str, int] = {}
 
     def note(name: str) -> Any:
         def hook(_: object, __: object, output: object) -> None:
             if isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[2:]) > 1:
-                found.append(name)
+                found[name] = min(output.shape[2:])
 
         return hook
 
@@ -279,7 +283,8 @@ def last_maps(net: Network, images: Tensor) -> str:
             hook.remove()
     if not found:
         raise ValueError(f"No layer of {net.name} gives maps; choose a network of convolutions.")
-    return found[-1]
+    large = [name for name, side in found.items() if side >= least]
+    return (large or list(found))[-1]
 
 
 def where_it_looks(net: Network, photographs: Sequence[str] = ("cat", "coffee", "raccoon")) -> Exploration:
