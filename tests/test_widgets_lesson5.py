@@ -1,6 +1,7 @@
-"""Explorations of lesson 5: uploads of any kind, weights for rare classes, and where a network looks."""
+"""Explorations of lesson 5: uploads of any kind, rare classes, and where a network looks."""
 
 import io
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,10 +14,11 @@ from course_utils.errors import DataError
 from course_utils.widgets import lesson5
 from course_utils.widgets.panel import VIEW
 
-UNEQUAL = lesson5.Unequal(
-    (40, 20, 10, 5, 3, 2),
-    {0.0: torch.tensor([0.9, 0.9, 0.8, 0.7, 0.5, 0.3]), 1.0: torch.tensor([0.88, 0.88, 0.8, 0.7, 0.6, 0.5])},
-)
+COUNTS = (40, 20, 10, 5, 3, 2)
+ACCURACY = {
+    "nothing done": torch.tensor([0.9, 0.9, 0.8, 0.7, 0.5, 0.3]),
+    "adjusted logits": torch.tensor([0.88, 0.88, 0.8, 0.7, 0.6, 0.5]),
+}
 
 
 @pytest.fixture(scope="module")
@@ -115,23 +117,24 @@ def test_a_bad_upload_is_refused_with_a_sentence_and_the_next_good_one_is_taken(
     assert classifier.error is None and classifier.sentence.startswith("good.jpg: most likely espresso")
 
 
-def test_class_weights_are_shown_as_they_were_measured():
-    panel = lesson5.class_weights(UNEQUAL)
+def test_remedies_for_unequal_classes_are_shown_as_they_were_measured():
+    panel = lesson5.unequal_classes(COUNTS, ACCURACY)
     before = figures_in_memory()
     assert operate_everything(panel) >= 2
     assert figures_in_memory() <= before
-    panel.set(power=1.0)
+    panel.set(remedy="adjusted logits")
     assert panel.sentence == (
-        "Power 1: 72.7 % right, averaged over the classes; the rarest third +15.0 points, the commonest third -2.0."
+        "Adjusted logits: 72.7 % right, averaged over the classes; the rarest third +15.0 points, the commonest third "
+        "-2.0."
     )
-    panel.set(power=0.0)
-    assert panel.sentence == "Without weights: 68.3 % right, averaged over the classes."
+    panel.set(remedy="nothing done")
+    assert panel.sentence == "Nothing done: 68.3 % right, averaged over the classes."
     data, metadata = panel._repr_mimebundle_()
     (kind,) = metadata
     assert VIEW in data and "the rarest third +15.0 points" in metadata[kind]["alt"]
-    for powers in ({0.0: torch.ones(6)}, {0.5: torch.ones(6), 1.0: torch.ones(6)}):
-        with pytest.raises(ValueError, match="trainings with the power 0 and with others"):
-            lesson5.class_weights(lesson5.Unequal(UNEQUAL.counts, powers))
+    for counts, accuracy in ((COUNTS, {"nothing done": ACCURACY["nothing done"]}), (COUNTS[1:], ACCURACY)):
+        with pytest.raises(ValueError, match="two trainings or more, each with"):
+            lesson5.unequal_classes(counts, accuracy)
 
 
 def test_the_evidence_for_a_cat_lies_on_the_cat(lite):
@@ -156,6 +159,14 @@ def test_attention_works_in_frozen_networks_of_several_families_and_changes_noth
         assert second.probability == pytest.approx(expected, rel=1e-3)
         assert all(torch.equal(before[key], value) for key, value in net.model.state_dict().items())
         assert all(parameter.grad is None for parameter in net.model.parameters())
+
+
+def test_small_pictures_are_looked_at_where_a_layer_still_has_places(lite):
+    assert lesson5.attention(lite, pictures.photograph("cat")).heat.shape == (7, 7)
+    small = replace(lite, preprocess=replace(lite.preprocess, resize=96, crop=96))
+    assert lesson5.attention(small, pictures.photograph("cat")).heat.shape == (6, 6)
+    tiny = replace(lite, preprocess=replace(lite.preprocess, resize=8, crop=8))
+    assert lesson5.attention(tiny, pictures.photograph("cat")).heat.shape == (2, 2)
 
 
 def test_a_network_without_maps_and_a_rank_that_is_not_there_are_refused(lite):

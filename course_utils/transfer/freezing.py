@@ -155,7 +155,7 @@ def summary(model: nn.Module) -> str:
     )
 
 
-def param_groups(model: nn.Module, rate: float, factor: float = 0.3) -> list[dict[str, Any]]:
+def param_groups(model: nn.Module, rate: float, factor: float = 0.8) -> list[dict[str, Any]]:
     """Return groups for an optimizer: `rate` for the last stage that learns, times `factor` for each stage below.
 
     The lower a layer, the more general what it sees (Yosinski and others 2014, arXiv:1411.1792), and the less it should
@@ -164,7 +164,7 @@ def param_groups(model: nn.Module, rate: float, factor: float = 0.3) -> list[dic
     Args:
         model: a network of which some parameters learn.
         rate: learning rate of the last stage, above 0.
-        factor: from above 0 to 1.
+        factor: from above 0 to 1. Networks have many stages here: 0.3 for each of ten would leave the lowest nothing.
 
     Returns:
         From the head down, a dict for each stage: "name", "lr" and "params"; each learning parameter is in one of them.

@@ -1,10 +1,10 @@
-"""Explorations of lesson 5: classify your own picture, weights for rare classes, and where a network looks."""
+"""Explorations of lesson 5: classify your own picture, rare classes, and where a network looks."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from course_utils.transfer import Network
 from course_utils.widgets import controls
 from course_utils.widgets.exploration import Canvas, Exploration, Twin
 
-__all__ = ["Attention", "Classified", "Unequal", "attention", "class_weights", "own_picture", "where_it_looks"]
+__all__ = ["Attention", "Classified", "Unequal", "attention", "own_picture", "unequal_classes", "where_it_looks"]
 
 SHOWN = 5  # guesses
 UPLOADED = "the uploaded one"
@@ -138,80 +138,87 @@ def short(text: str, most: int = 22) -> str:
 
 @dataclass(frozen=True)
 class Unequal:
-    """What became of classes with unequal numbers of training pictures, under weights of several powers.
+    """What became of classes with unequal numbers of training pictures, with several remedies.
 
     counts: training pictures of a class, the largest first.
-    accuracy: for each power, the share of right answers in classes with so many pictures, float (counts,).
-    power: the chosen one; 0 is a loss without weights, 1 makes a class count the same however few its pictures are.
+    accuracy: for each remedy the share of right answers in classes with so many pictures, float (counts,); the first
+        is that of nothing done.
+    remedy: the chosen one.
     """
 
     counts: tuple[int, ...]
-    accuracy: Mapping[float, Tensor]
-    power: float = 0.0
+    accuracy: Mapping[str, Tensor]
+    remedy: str
+
+    @property
+    def nothing(self) -> str:
+        """The name of nothing done."""
+        return next(iter(self.accuracy))
 
     @property
     def gains(self) -> tuple[float, float]:
-        """What the chosen power changes in the rarest third of the classes, and in the commonest, in points."""
+        """What the remedy changes in the rarest third of the classes, and in the commonest, in points."""
         third = max(1, len(self.counts) // 3)
-        change = 100 * (self.accuracy[self.power] - self.accuracy[0.0])
+        change = 100 * (self.accuracy[self.remedy] - self.accuracy[self.nothing])
         return change[-third:].mean().item(), change[:third].mean().item()
 
 
-def class_weights(found: Unequal) -> Exploration:
-    """Return an exploration of what class weights of several powers do to rare and to common classes.
+def unequal_classes(counts: Sequence[int], accuracy: Mapping[str, Tensor]) -> Exploration:
+    """Return an exploration of what remedies do to rare and to common classes.
 
     Args:
-        found: trainings that were done before, one of them with the power 0.
+        counts, accuracy: see `Unequal`.
 
     Raises:
-        ValueError: when there is no training without weights, or no other one.
+        ValueError: when there are fewer than two trainings, or other than one accuracy for each count.
     """
-    powers = sorted(found.accuracy)
-    if len(powers) < 2 or powers[0] != 0:
-        raise ValueError(f"There must be trainings with the power 0 and with others, not {powers}.")
+    if len(accuracy) < 2 or any(len(values) != len(counts) for values in accuracy.values()):
+        raise ValueError(f"There must be two trainings or more, each with {len(counts)} accuracies.")
+    remedies = list(accuracy)
+    every = [Unequal(tuple(counts), accuracy, remedy) for remedy in remedies]
     return Exploration(
-        lambda power: replace(found, power=power),
+        lambda remedy: every[remedies.index(remedy)],
         draw_unequal,
-        {"power": controls.choice("power", [(f"{power:g}", power) for power in powers], powers[-1])},
+        {"remedy": controls.choice("remedy", remedies, remedies[-1])},
         describe=described_unequal,
         twin=Twin(
-            [{"power": power} for power in (powers[len(powers) // 2], powers[-1])],
+            [{"remedy": remedy} for remedy in remedies[1:]],
             columns=2,
             size=(4.4, 2.9),
-            title="Accuracy of rare and of common classes, without class weights and with them",
-            alt="Two charts of accuracy against a class's number of training pictures, without weights and with them. "
-            + " ".join(described_unequal(replace(found, power=power)) for power in powers[1:]),
+            title="Accuracy of rare and of common classes, with nothing done and with a remedy",
+            alt="Charts of accuracy against a class's number of training pictures, one for each remedy. "
+            + " ".join(map(described_unequal, every)),
         ),
         size=(6.4, 3.1),
     )
 
 
 def described_unequal(found: Unequal) -> str:
-    """Return in a sentence what the chosen power does."""
-    mean = 100 * found.accuracy[found.power].mean().item()
-    if found.power == 0:
-        return f"Without weights: {mean:.1f} % right, averaged over the classes."
+    """Return in a sentence what the chosen remedy does."""
+    mean = 100 * found.accuracy[found.remedy].mean().item()
+    if found.remedy == found.nothing:
+        return f"{found.remedy.capitalize()}: {mean:.1f} % right, averaged over the classes."
     rare, common = found.gains
     return (
-        f"Power {found.power:g}: {mean:.1f} % right, averaged over the classes; the rarest third {rare:+.1f} points, "
-        f"the commonest third {common:+.1f}."
+        f"{found.remedy.capitalize()}: {mean:.1f} % right, averaged over the classes; the rarest third {rare:+.1f} "
+        f"points, the commonest third {common:+.1f}."
     )
 
 
 def draw_unequal(found: Unequal, figure: Canvas) -> None:
-    """Draw accuracy against the number of training pictures, without weights and with those of the chosen power."""
+    """Draw accuracy against the number of training pictures, with nothing done and with the chosen remedy."""
     axes = figure.subplots(gridspec_kw={"left": 0.13, "right": 0.97, "top": 0.88, "bottom": 0.19})
-    axes.plot(found.counts, 100 * found.accuracy[0.0], "o--", color=figures.GREY, label="without weights")
-    if found.power:
-        values = 100 * found.accuracy[found.power]
-        axes.plot(found.counts, values, "s-", color=figures.BLUE, label=f"weights, power {found.power:g}")
+    plain = 100 * found.accuracy[found.nothing]
+    axes.plot(found.counts, plain, "o--", color=figures.GREY, label=found.nothing)
+    if found.remedy != found.nothing:
+        axes.plot(found.counts, 100 * found.accuracy[found.remedy], "s-", color=figures.BLUE, label=found.remedy)
     axes.set(xscale="log", ylim=(0, 102), xlabel="training pictures of the class", ylabel="right answers in %")
     ticks = sorted({found.counts[0], found.counts[len(found.counts) // 2], found.counts[-1]})
     axes.set_xticks(ticks, [str(count) for count in ticks])
     axes.set_xticks([], minor=True)
     rare, common = found.gains
-    title = f"Rarest third {rare:+.1f} points, commonest {common:+.1f}" if found.power else "Without weights"
-    axes.set_title(title, fontsize=10)
+    changed = found.remedy != found.nothing
+    axes.set_title(f"Rarest third {rare:+.1f} points, commonest {common:+.1f}" if changed else "", fontsize=10)
     axes.legend(loc="lower right", fontsize=9)
 
 
@@ -251,14 +258,18 @@ def attention(net: Network, picture: Image.Image | Tensor, rank: int = 1, layer:
     return Attention(net.preprocess.cut(picture), found.heat, net.classes[best], found.probability)
 
 
-def last_maps(net: Network, images: Tensor) -> str:
-    """Return the name of the last layer below the head that gives maps larger than one pixel."""
-    found: list[str] = []
+def last_maps(net: Network, images: Tensor, least: int = 5) -> str:
+    """Return the name of the last layer below the head that gives maps of at least `least` × `least` places.
+
+    Where no layer does, of the last one that gives maps larger than one place. Small pictures leave few places to the
+    last layers, and a map of 3 × 3 shows hardly where anything is.
+    """
+    found: dict[str, int] = {}
 
     def note(name: str) -> Any:
         def hook(_: object, __: object, output: object) -> None:
             if isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[2:]) > 1:
-                found.append(name)
+                found[name] = min(output.shape[2:])
 
         return hook
 
@@ -272,7 +283,8 @@ def last_maps(net: Network, images: Tensor) -> str:
             hook.remove()
     if not found:
         raise ValueError(f"No layer of {net.name} gives maps; choose a network of convolutions.")
-    return found[-1]
+    large = [name for name, side in found.items() if side >= least]
+    return (large or list(found))[-1]
 
 
 def where_it_looks(net: Network, photographs: Sequence[str] = ("cat", "coffee", "raccoon")) -> Exploration:

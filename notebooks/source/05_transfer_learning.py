@@ -90,6 +90,7 @@ environment.prepare()  # installs what else is missing, and says so
 import copy
 import math
 import tempfile
+import textwrap
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -173,28 +174,19 @@ device = "cuda" if torch.cuda.is_available() else "cpu"
 network = transfer.backbone(settings.backbone)
 network.model.to(device)
 examples = ("cat", "astronaut", "coffee", "raccoon")
-widgets.lesson5.own_picture({"ImageNet": network}, examples)
+classifying = widgets.lesson5.own_picture({"ImageNet": network}, examples)
+classifying
 
 # %% tags=["hide-input"]
 if network.name == "efficientnet_lite0":
-    guessed = {
-        name: network.predict(photograph(name)) for name in ("cat", "astronaut")
-    }
-    feline = {
-        "tabby",
-        "tiger cat",
-        "Persian cat",
-        "Siamese cat",
-        "Egyptian cat",
-        "lynx",
-    }
-    assert guessed["cat"][0].name in feline, (
-        "the network should see a cat; is the file of weights damaged?"
+    feline = {"tabby", "tiger cat", "Persian cat", "Egyptian cat", "lynx"}
+    cats, suits = (
+        classifying.compute(network="ImageNet", picture=name, file=()).guesses
+        for name in ("cat", "astronaut")
     )
-    assert (
-        guessed["astronaut"][0].probability
-        < guessed["cat"][0].probability + 0.5
-    )
+    felines = sum(each.probability for each in cats if each.name in feline)
+    assert felines > 0.6, "the network should see a cat; are its weights whole?"
+    assert suits[0].probability < 0.5, "no category fits an astronaut"
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -275,22 +267,17 @@ for name in families.split():
 # %% tags=["hide-input"]
 with figures.style():
     fig, ax = plt.subplots(figsize=(7, 3.3))
+    sides = {
+        "efficientnet_v2_s": "right",
+        "resnet50": "right",
+        "vgg16": "right",
+    }
     for name, (accuracy, size, work) in facts.items():
-        ax.scatter(
-            size,
-            accuracy,
-            s=12 + 22 * work,
-            color=figures.SKY,
-            edgecolor=figures.BLUE,
-        )
-        ax.annotate(
-            name,
-            (size, accuracy),
-            (0, -11 - 1.5 * work**0.5),
-            textcoords="offset points",
-            ha="center",
-            fontsize=8,
-        )
+        ax.scatter(size, accuracy, s=12 + 14 * work, color=figures.SKY)
+        side = sides.get(name, "left")
+        shift = (-9, -3) if side == "right" else (9, -3)
+        style = {"textcoords": "offset points", "ha": side, "fontsize": 9}
+        ax.annotate(name, (size, accuracy), shift, **style)
     ax.set(
         xscale="log",
         xlim=(0.8, 250),
@@ -563,7 +550,8 @@ source = None if settings.pictures else clothes_source
 own = data.folder(place, seed=settings.seed, unreadable="skip", source=source)
 classes = own.classes
 train, validation, test = own.train, own.validation, data.held_out(own)
-print(network.warning(classes) or "ImageNet has no category of these names.")
+said = network.warning(classes) or "ImageNet knows none of these names."
+print(textwrap.fill(said, 72))
 
 # %% tags=["hide-input"]
 if (
@@ -595,9 +583,9 @@ results.record(
 )
 
 # %% [markdown]
-# That warning is about [a leak](#Does-ImageNet-know-your-classes-already?) which Part 3 measures. Now counts and
-# sizes. A class with a tenth of the pictures of the others will be the weak one; and a network that is given squares
-# of 96 pixels sees nothing that is smaller in them than a pixel.
+# What the last line warns of is [a leak](#Does-ImageNet-know-your-classes-already?) that Part 3 measures. Now counts
+# and sizes. A class with far fewer pictures than the others will be the weak one, and whatever is smaller than a pixel
+# after resizing is lost to the network.
 
 # %% tags=["hide-input"]
 with figures.style():
@@ -692,18 +680,19 @@ for index in range(0, len(ours), 37):
 print(f"{len(ours)} pictures, each {tuple(ours[0][0].shape)}")
 
 # %% [markdown]
-# `view` is the network's own preprocessing at {{side}} × {{side}} pixels without loss at the edges: a network of
-# convolutions ends in an average over all places, so it takes other sizes, and small ones are quick.
+# `view` is the network's own preprocessing at {{side}} × {{side}} pixels, with nothing lost at the edges of square
+# pictures. A network of convolutions ends in an average over all places, so it takes any size, and small ones are
+# quick. For photographs 224 is better: set `side`.
 #
 # ### Random crops
 #
 # For *training* through the network the centre crop gives way to chance: a random part of the picture, perhaps
-# mirrored, with its colours changed a little. Twenty epochs then show twenty versions of each picture. The end of the
+# mirrored, a little lighter or darker. Twenty epochs then show twenty versions of each picture. The end of the
 # pipeline stays the same.
 
 # %%
 by_chance = [
-    v2.RandomResizedCrop(settings.side, scale=(0.7, 1.0)),
+    v2.RandomResizedCrop(settings.side, scale=(0.8, 1.0)),
     v2.RandomHorizontalFlip(),
     v2.ColorJitter(brightness=0.2, contrast=0.2),
 ]
@@ -970,8 +959,9 @@ if recorded:
 # ### More layers, smaller rates
 #
 # Then **fine-tuning**: upper layers learn too. The lower a layer, the more general what it sees (Yosinski and others
-# 2014, arXiv:1411.1792), so it should move less. Each stage gets half the rate of the one above, **discriminative
-# learning rates** (Howard and Ruder 2018, arXiv:1801.06146). Names of stages come from the network:
+# 2014, arXiv:1411.1792), so it should move less. Each stage gets 0.8 times the rate of the one above, **discriminative
+# learning rates** (Howard and Ruder 2018, arXiv:1801.06146). Half at each of seven stages would leave the lowest one a
+# hundredth, which all but freezes it. Names of stages come from the network:
 
 # %%
 stages = [stage.name for stage in transfer.stages(whole.model)]
@@ -982,11 +972,11 @@ for depth, name in enumerate(reversed(stages)):
     layer = whole.model.get_submodule(name)
     parameters = [each for each in layer.parameters() if each.requires_grad]
     if parameters:
-        groups.append({"params": parameters, "lr": rate / 3 * 0.5**depth})
+        groups.append({"params": parameters, "lr": rate * 0.8**depth})
         print(f"{name:<14}{groups[-1]['lr']:.6f}")
 
 # %% tags=["hide-input"]
-helper = transfer.param_groups(whole.model, rate / 3, 0.5)
+helper = transfer.param_groups(whole.model, rate, 0.8)
 assert [group["lr"] for group in helper] == [group["lr"] for group in groups]
 assert [len(group["params"]) for group in helper] == [
     len(group["params"]) for group in groups
@@ -1078,15 +1068,25 @@ print(
 tuning = results.benchmark("fine_tuning")
 for title, case in (tuning or {"cases": {}})["cases"].items():
     frozen, tuned = case["frozen"], case["fine_tuned"]
+    error = math.hypot(frozen["sampling_error"], tuned["sampling_error"])
+    verdict = "fine-tuning wins" if case["gain"] > 2 * error else "no winner"
+    verdict = "frozen wins" if case["gain"] < -2 * error else verdict
+    print(f"{title}: {verdict}")
     print(
-        f"{title}: frozen {figures.percent(frozen['mean'])}, fine-tuned {figures.percent(tuned['mean'])}"
+        f"    frozen {figures.percent(frozen['mean'])}, fine-tuned"
+        f" {figures.percent(tuned['mean'])}, sampling error of the"
+        f" difference {figures.percent(error)}"
     )
-    print(
-        f"    gain {100 * case['gain']:+.1f} points; sampling error {figures.percent(frozen['sampling_error'])} each"
-    )
+    if title.startswith("clothes, 100"):
+        assert verdict == "fine-tuning wins", "the text below says so"
+    if title.startswith("ants"):
+        assert verdict != "fine-tuning wins", "the text below says so"
 
 # %% [markdown]
-# FINDINGS
+# Fine-tuning has something to win where pictures are unlike ImageNet's *and* there are enough of them: grey clothes,
+# a hundred of each. It has nothing to win on ants and bees: the body was trained on these very categories, as
+# [Part 3](#Does-ImageNet-know-your-classes-already?) shows. With few pictures, begin with the frozen body: it takes
+# seconds.
 #
 # ### Exercise: A fair split
 #
@@ -1148,10 +1148,9 @@ if leak:
 # <details><summary>Answer</summary>
 #
 # {{untouched_accuracy:.1%}} of {{leak_pictures}}, with a sampling error of {{untouched_error:.1%}}; the trained head
-# {{trained_accuracy:.1%}}. Training has added
-# nothing. It is a **leak**: what the result should prove was put in beforehand. No check for equal files finds it,
-# since the pictures went into the weights. Every figure on ants and bees, in whatever tutorial, says how well ImageNet
-# was learned, and nothing about learning from few pictures.
+# {{trained_accuracy:.1%}}. Training has added nothing. This is a **leak**: what the result should prove was put in
+# beforehand. No check for equal files finds it, since the pictures went into the weights. Every figure on ants and
+# bees, in whatever tutorial, says how well ImageNet was learned, and nothing about learning from few pictures.
 #
 # </details>
 #
@@ -1358,8 +1357,8 @@ def unequal_labels(labels, rotation):
 
 
 # %% [markdown]
-# The fix is a **weighted loss**: a picture of a class with n pictures counts 1/n, so that every class pulls equally.
-# By hand, and as PyTorch has it:
+# Two fixes are common. A **weighted loss** lets a picture of a class with n pictures count 1/n, so that every class
+# pulls equally. By hand, and as PyTorch has it:
 
 # %%
 picked = unequal_labels(shop_train.labels, 0)
@@ -1371,15 +1370,23 @@ by_hand = (weight[labels] * losses).sum() / weight[labels].sum()
 assert_close(by_hand, F.cross_entropy(logits, labels, weight=weight))
 print("weights:", [round(each, 3) for each in weight.tolist()])
 
+# %% [markdown]
+# **Adjusted logits** work before the loss: in training only, the logarithm of a class's number of pictures is added to
+# its logit (Menon and others 2020, arXiv:2007.07314). A common class then gets these points for nothing, and the head
+# need not learn to prefer it.
+
 
 # %%
-def weighted_head(values, labels, power):
+def unequal_head(values, labels, remedy):
     torch.manual_seed(0)
     head = nn.Sequential(nn.Flatten(), nn.Linear(values[0].numel(), places))
     optimizer = torch.optim.AdamW(head.parameters(), lr=0.003)
-    weight = labels.bincount().float() ** -power  # 0: none, 1: as above
+    count = labels.bincount().float()
+    weight = 1 / count if remedy == "class weights" else None
+    extra = count.log() if remedy == "adjusted logits" else 0
     for _ in range(60):
-        loss = F.cross_entropy(head(values), labels, weight=weight)
+        logits = head(values) + extra
+        loss = F.cross_entropy(logits, labels, weight=weight)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -1387,42 +1394,53 @@ def weighted_head(values, labels, power):
 
 
 # %% [markdown]
-# **Predict first.** What will the weights do to the rare classes, and what to the common ones?
+# **Predict first.** Which of the two helps rare classes more, and what do common ones pay?
 
 # %%
 values, truth = shop_train.values, shop_train.labels
-right = {power: torch.zeros(places) for power in (0.0, 0.5, 1.0, 1.5)}
+remedies = ("nothing done", "class weights", "adjusted logits")
+right = {remedy: torch.zeros(places) for remedy in remedies}
 for rotation in range(places):
     picked = unequal_labels(truth, rotation)
-    for power in right:
-        weighted = weighted_head(values[picked], truth[picked], power)
+    for remedy in remedies:
+        trained = unequal_head(values[picked], truth[picked], remedy)
         with torch.inference_mode():
-            guesses = weighted(shop_checked.values).argmax(dim=1)
+            guesses = trained(shop_checked.values).argmax(dim=1)
         for label in range(places):
             members = shop_checked.labels == label
             share = (guesses[members] == label).float().mean()
-            right[power][(label + rotation) % places] += share / places
-unequal_result = widgets.lesson5.Unequal(tuple(unequal), right)
-widgets.lesson5.class_weights(unequal_result)
+            right[remedy][(label + rotation) % places] += share / places
+widgets.lesson5.unequal_classes(unequal, right)
 
 # %% tags=["hide-input"]
-rare, common = replace(unequal_result, power=1.0).gains
+gains = {
+    remedy: widgets.lesson5.Unequal(tuple(unequal), right, remedy).gains
+    for remedy in remedies[1:]
+}
 results.record(
-    ".1f",
-    rare_gain=rare,
-    common_gain=common,
-    unequal_correlation=torch.corrcoef(
-        torch.stack([torch.tensor(unequal).log(), right[0.0]])
-    )[0, 1].item(),
+    "+.1f",
+    weights_rare=gains["class weights"][0],
+    weights_common=gains["class weights"][1],
+    adjusted_rare=gains["adjusted logits"][0],
+    adjusted_common=gains["adjusted logits"][1],
+)
+results.record(
+    ".0%",
+    rarest_right=right["nothing done"][-1].item(),
+    commonest_right=right["nothing done"][0].item(),
 )
 
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# In the run shown on this page the rarest third gains {{rare_gain:.1f}} points and the commonest third changes by
-# {{common_gain:.1f}}. Weights move the borders between classes; they make no new pictures. Whether that is worth it
-# depends on what a mistake in a rare class costs you. If it costs much, photograph more of that class. (The other
-# common fix, a `WeightedRandomSampler`, draws rare pictures more often; an exercise below makes its weights.)
+# In the run shown on this page the commonest class has {{commonest_right:.0%}} right and the rarest
+# {{rarest_right:.0%}}, whichever class takes these places. Weights change the rarest third by {{weights_rare:+.1f}}
+# points, adjusted logits by {{adjusted_rare:+.1f}}; the commonest third pays {{adjusted_common:+.1f}} for the latter.
+# Why do weights do so little? A head with 1,280 inputs soon fits every training picture, and then the losses are near
+# 0 whatever their weights (Byrd and Lipton 2019, arXiv:1812.03372).
+#
+# Neither fix makes new pictures. Whether to shift the balance depends on what a mistake in a rare class costs you. If
+# it costs much, photograph more of that class.
 #
 # </details>
 #
@@ -1449,9 +1467,9 @@ for words, found in looks:
         found.heat[None, None], size=found.image.shape[1:], mode="bilinear"
     )[0, 0].clamp(0, 1)
     panels.append(diagnosis.overlay(found.image, heat))
-    captions.append(
-        f"{words}: {found.name}\n{figures.percent(found.probability, 0)}"
-    )
+    sure = figures.percent(found.probability, 0)
+    none = "" if found.heat.max() > 0 else ", no evidence"
+    captions.append(f"{words}: {found.name}\n{sure}{none}")
 if not looks:
     print("There is no mistake among these pictures.")
 else:
@@ -1578,11 +1596,11 @@ exercises.lesson5.doubts.check(doubts)
 # %% [markdown]
 # ### Exercise: An experiment with rare classes
 #
-# You get features (N, 1280) and labels (N,) of very unequal classes: 40 pictures of the commonest, 2 of the rarest.
-# Train a head in any way you like and return it. It passes when its accuracy, averaged over the ten classes, is at
-# least 62 % on pictures that you do not get, and at least 40 % in the three rarest. A plain cross-entropy loss is not
-# enough. Ideas: class weights of other powers, a sampler, weight decay, features of unit length, more or fewer steps,
-# the logarithm of each class's share added to its logits in training.
+# You get features (N, 1280) and labels (N,) of the clothes, with 60 pictures of one class and 2 of another. Train a
+# head in any way you like and return it. It passes when at least 68 % of pictures that you do not get are right, as
+# many of each class, and 45 % in the four classes with five pictures or fewer. A plain cross-entropy loss is not
+# enough. Ideas: the fixes above, alone or together and of other strengths, a sampler, weight decay, features of unit
+# length, more or fewer steps.
 
 
 # %%
