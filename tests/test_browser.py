@@ -27,9 +27,9 @@ WRONG = {
         "from_hex('#000000'): at [0], got 102, expected 0",
     ),
     "02": (
-        "same_padding",
-        "def same_padding(kernel, dilation=1): return kernel // 2",
-        "same_padding(3, 2): got 1, expected 2",
+        "contrast_pool",
+        "def contrast_pool(picture, size): return picture",
+        "contrast_pool(<float32 tensor, shape (4, 6)>, 2): got a tensor of shape (4, 6), expected shape (2, 3)",
     ),
     "03": ("flat_size", "def flat_size(side): return 800", "flat_size(28): got 800, expected 128"),
     "04": (
