@@ -70,13 +70,14 @@
 # %% tags=["hide-input"]
 try:
     from course_utils import environment
-except ImportError:  # on Colab, for example: install the course, and replace nothing
+except ImportError:  # as on Colab: install the course, and replace nothing
     import importlib
     import subprocess
     import sys
 
     course = "git+https://github.com/pixels-to-predictions/pixels-to-predictions"
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", course], check=True)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+    subprocess.run([*pip, course], check=True)
     importlib.invalidate_caches()
     from course_utils import environment
 environment.prepare()  # installs what else is missing, and says so
@@ -106,7 +107,7 @@ COLOURS = (figures.ORANGE, figures.BLUE, figures.GREEN, figures.PURPLE)
 
 
 def panels(shown, titles, headline, limit=None, width=WIDTH):
-    """Draw tensors (H, W): grey from 0 to 1, or blue-white-red from −limit to limit."""
+    """Draw tensors (H, W): grey from 0 to 1, or coloured up to ± limit."""
     look = {"vmin": 0, "vmax": 1}
     if limit is not None:
         look = {"vmin": -limit, "vmax": limit, "cmap": figures.DIVERGING}
@@ -192,11 +193,17 @@ def digit(number):
 
 one, two = digit(0), digit(1)
 assert one.shape == two.shape == (10, 10)
-fig = panels([one, two], ["one", "two"], "A one stands upright, a two slants and bends", width=4.6)
+fig = panels(
+    [one, two],
+    ["one", "two"],
+    "A one stands upright, a two slants and bends",
+    width=4.6,
+)
 figures.show(
     fig,
-    alt="A one and a two in white on black, ten by ten pixels each. The one is a straight upright stroke "
-    "on a short foot; the two has a curved top, a long diagonal and a flat foot.",
+    alt="A one and a two in white on black, ten by ten pixels each. The one"
+    " is a straight upright stroke on a short foot; the two has a "
+    "curved top, a long diagonal and a flat foot.",
 )
 
 # %% [markdown]
@@ -258,12 +265,21 @@ piece = one[:6, 1:8]
 figures.show_moving(
     convolution.sliding_window(piece, vertical),
     seconds=0.5,
-    alt="A window of three by three pixels slides over the upper part of the one, cell by cell, and fills an output "
-    "of four rows and five columns. At the end the output is 1, 2, 1, −2, −2 in its first row, 1, 3, 2, −3, −3 and "
-    "again 1, 3, 2, −3, −3 below it, then 0, 3, 3, −3, −3: positive left of the stroke, negative right of it.",
+    alt="A window of three by three pixels slides over the upper part of "
+    "the one, cell by cell, and fills an output of four rows and five "
+    "columns. At the end the output is 1, 2, 1, −2, −2 in its first "
+    "row, 1, 3, 2, −3, −3 and again 1, 3, 2, −3, −3 below it, then 0, "
+    "3, 3, −3, −3: positive left of the stroke, negative right of it.",
 )
+
+
+def correlate_rows(picture, kernel):
+    """Return the library's answers as lists."""
+    return F.conv2d(picture[None, None], kernel[None, None])[0, 0].tolist()
+
+
 shown_rows = [[1, 2, 1, -2, -2], [1, 3, 2, -3, -3], [1, 3, 2, -3, -3]]
-assert F.conv2d(piece[None, None], vertical[None, None])[0, 0, :3].tolist() == shown_rows
+assert correlate_rows(piece, vertical)[:3] == shown_rows
 
 # %% [markdown]
 # A 3 × 3 window fits into 10 columns at 8 places, so 10 × 10 pixels give 8 × 8 cells. Written as loops, this is the
@@ -322,8 +338,9 @@ maps = {
 headline = "The one is nearly all upright edges, the two has both kinds"
 figures.show(
     panels(list(maps.values()), list(maps), headline, limit=3),
-    alt="Four maps of eight by eight cells. The one has a strong red and a strong blue column for "
-    "vertical edges and almost nothing for horizontal ones; the two shows both kinds of edges.",
+    alt="Four maps of eight by eight cells. The one has a strong red and a "
+    "strong blue column for vertical edges and almost nothing for "
+    "horizontal ones; the two shows both kinds of edges.",
 )
 
 # %% [markdown]
@@ -343,8 +360,8 @@ for name in digits:
     print(f"{name}: {upright:.0f} to {level:.0f}, ratio {ratio:.1f}")
 
 # %% tags=["hide-input"]
-ratios = {name: loud[f"{name}: vertical"] / loud[f"{name}: horizontal"] for name in digits}
-assert ratios["one"] > 3.6 and ratios["two"] < 1
+assert loud["one: vertical"] > 3.6 * loud["one: horizontal"]
+assert loud["two: vertical"] < loud["two: horizontal"]
 
 # %% [markdown]
 # One rule, "a ratio above 2 means 1", tells these two apart. That is a classifier: filters, a summary of their answers,
@@ -379,22 +396,30 @@ sobel_x = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])
 sobel_y = sobel_x.T
 
 # %% tags=["hide-input"]
-classics = {"blur, in sixteenths": 16 * blur, "sharpen": sharpen, "Sobel x": sobel_x, "Sobel y": sobel_y}
+classics = {
+    "blur, in sixteenths": 16 * blur,
+    "sharpen": sharpen,
+    "Sobel x": sobel_x,
+    "Sobel y": sobel_y,
+}
 with figures.style():
     fig, axes = plt.subplots(1, 4, figsize=(WIDTH, 1.9))
     for ax, (name, table) in zip(axes, classics.items()):
-        positive = {(r, c) for r, c in product(range(3), range(3)) if table[r, c] > 0}
+        positive = set(map(tuple, (table > 0).nonzero().tolist()))
         convolution.number_grid(ax, table, positive)
         ax.set_xlabel(name)
     headline = "Blur and sharpen sum to 1, the two Sobel kernels to 0"
     headed(fig, headline)
 figures.show(
     fig,
-    alt="Four tables of nine numbers. Blur in sixteenths: 1 2 1, 2 4 2, 1 2 1. Sharpen: 0 −1 0, −1 5 −1, 0 −1 0. Sobel "
-    "x: −1 0 1, −2 0 2, −1 0 1. Sobel y: −1 −2 −1, 0 0 0, 1 2 1. Positive numbers are marked.",
+    alt="Four tables of nine numbers. Blur in sixteenths: 1 2 1, 2 4 2, 1 2"
+    " 1. Sharpen: 0 −1 0, −1 5 −1, 0 −1 0. Sobel x: −1 0 1, −2 0 2, −1 "
+    "0 1. Sobel y: −1 −2 −1, 0 0 0, 1 2 1. Positive numbers are marked.",
 )
-for name, table in zip(("Gaussian blur", "sharpen", "Sobel x", "Sobel y"), (blur, sharpen, sobel_x, sobel_y)):
+for name, table in zip(("sharpen", "Sobel x"), (sharpen, sobel_x)):
     assert torch.equal(table, convolution.kernel(name)), name
+assert torch.equal(blur, convolution.kernel("Gaussian blur"))
+assert torch.equal(sobel_y, convolution.kernel("Sobel y"))
 assert blur.sum() == sharpen.sum() == 1 and sobel_x.sum() == sobel_y.sum() == 0
 
 # %% [markdown]
@@ -416,8 +441,8 @@ figures.show(
         ["original", "blurred ten times", "sharpened"],
         "A blur averages detail away, sharpening exaggerates it",
     ),
-    alt="The face of a cat three times: as it is, soft with the fine hairs gone, and with every hair and "
-    "some grain standing out.",
+    alt="The face of a cat three times: as it is, soft with the fine hairs "
+    "gone, and with every hair and some grain standing out.",
 )
 
 # %% [markdown]
@@ -443,16 +468,18 @@ with figures.style():
         ("Sobel y: red where it gets brighter below", down, None),
     )
     for ax, (title, shown, look) in zip(axes.flat, looks):
-        ax.imshow(shown, **(look or {"vmin": -2, "vmax": 2, "cmap": figures.DIVERGING}))
+        signed = {"vmin": -2, "vmax": 2, "cmap": figures.DIVERGING}
+        ax.imshow(shown, **(look or signed))
         ax.set_title(title, fontsize=9.5, fontweight="normal")
         ax.axis("off")
-    headline = "Each Sobel kernel sees one direction, both together draw the outline"
-    headed(fig, headline)
+    headed(fig, "Each Sobel kernel sees one direction, both the outline")
 figures.show(
     fig,
-    alt="A grey photograph of a cup of coffee; its edge strength, with bright outlines of cup, saucer, spoon and "
-    "coffee on black; Sobel x, which draws the upright sides in red and blue and leaves out level edges; Sobel y, "
-    "which draws the level edges and leaves out upright ones.",
+    alt="A grey photograph of a cup of coffee; its edge strength, with "
+    "bright outlines of cup, saucer, spoon and coffee on black; Sobel "
+    "x, which draws the upright sides in red and blue and leaves out "
+    "level edges; Sobel y, which draws the level edges and leaves out "
+    "upright ones.",
 )
 
 # %% [markdown]
@@ -517,15 +544,19 @@ exercises.lesson2.find_pattern.check(find_pattern)
 # right part is green.
 
 # %% tags=["hide-input"]
-grey_then_green = torch.tensor([[[1.0, 1, 1, 0, 0]] * 4, [[1, 1, 1, 2, 2]] * 4, [[1, 1, 1, 0, 0]] * 4])
-green_planes = torch.stack([-torch.ones(3, 3), 2 * torch.ones(3, 3), -torch.ones(3, 3)])
+grey, green = [[1.0, 1, 1, 0, 0]] * 4, [[1.0, 1, 1, 2, 2]] * 4
+grey_then_green = torch.tensor([grey, green, grey])
+ones = torch.ones(3, 3)
+green_planes = torch.stack([-ones, 2 * ones, -ones])
 figures.show(
     convolution.draw_channels(grey_then_green, green_planes, 0, 1),
-    alt="Three channels, red, green and blue, each with the same three by three window marked; a plane of the filter "
-    "beside each, full of −1, of 2 and of −1; the three sums −6, 24 and −6; and their sum, 12, as one cell of the "
-    "output, whose rows are 0, 12, 24.",
+    alt="Three channels, red, green and blue, each with the same three by "
+    "three window marked; a plane of the filter beside each, full of "
+    "−1, of 2 and of −1; the three sums −6, 24 and −6; and their sum, "
+    "12, as one cell of the output, whose rows are 0, 12, 24.",
 )
-assert F.conv2d(grey_then_green[None], green_planes[None])[0, 0].tolist() == [[0, 12, 24]] * 2
+answer = F.conv2d(grey_then_green[None], green_planes[None])[0, 0]
+assert answer.tolist() == [[0, 12, 24]] * 2
 
 # %% [markdown]
 # On grey the three sums cancel, and the answer is 0. The more green, the larger it gets. No kernel on a single channel
@@ -562,14 +593,18 @@ for tensor in (raccoon, weight, responses):
 
 # %% tags=["hide-input"]
 torch.testing.assert_close(responses, F.conv2d(raccoon[None], weight)[0])
-torch.testing.assert_close(responses, convolution.corr2d_unfold(raccoon[None], weight)[0])
+torch.testing.assert_close(
+    responses,
+    convolution.corr2d_unfold(raccoon[None], weight)[0],
+)
 with figures.style():
     fig, axes = plt.subplots(2, 2, figsize=(WIDTH, 5.6))
+    signed = {"cmap": figures.DIVERGING, "vmin": -1, "vmax": 1}
     looks = (
         ("input: 3 channels", raccoon.permute(1, 2, 0), {}),
-        ("output channel 0: green finder", responses[0], {"cmap": figures.DIVERGING, "vmin": -0.4, "vmax": 0.4}),
-        ("output channel 1: brightness", responses[1], {"vmin": 0, "vmax": 1}),
-        ("output channel 2: vertical edges", responses[2], {"cmap": figures.DIVERGING, "vmin": -0.7, "vmax": 0.7}),
+        ("channel 0: green finder", responses[0] / 0.4, signed),
+        ("channel 1: brightness", responses[1], {"vmin": 0, "vmax": 1}),
+        ("channel 2: vertical edges", responses[2] / 0.7, signed),
     )
     for ax, (title, shown, look) in zip(axes.flat, looks):
         ax.imshow(shown, **look)
@@ -579,8 +614,9 @@ with figures.style():
     headed(fig, headline)
 figures.show(
     fig,
-    alt="A raccoon among green leaves and three feature maps of it: the green finder is red on the leaves "
-    "and pale on the grey animal; the brightness map is a soft grey picture; the edge map shows fur, "
+    alt="A raccoon among green leaves and three feature maps of it: the "
+    "green finder is red on the leaves and pale on the grey animal; the"
+    " brightness map is a soft grey picture; the edge map shows fur, "
     "leaves and the stripes of the face in red and blue.",
 )
 
@@ -702,13 +738,19 @@ print(output_size(28, 5, stride=2))
 # </details>
 
 # %% tags=["hide-input"]
-grid = list(product((5, 8, 13, 28), (1, 2, 3, 5), (1, 2, 3), (0, 1, 2), (1, 2, 3)))
-fitting = [(n, k, s, p, d) for n, k, s, p, d in grid if d * (k - 1) + 1 <= n + 2 * p]
-for n, k, s, p, d in fitting:
-    found = F.conv2d(torch.zeros(1, 1, n, n), torch.zeros(1, 1, k, k), stride=s, padding=p, dilation=d).shape[-1]
-    assert output_size(n, k, s, p, d) == found == convolution.output_size(n, k, s, p, d), (n, k, s, p, d)
+tried = fitted = 0
+choices = (5, 8, 13, 28), (1, 2, 3, 5), (1, 2, 3), (0, 1, 2), (1, 2, 3)
+for n, k, s, p, d in product(*choices):
+    tried += 1
+    if d * (k - 1) + 1 > n + 2 * p:
+        continue
+    fitted += 1
+    layer = nn.Conv2d(1, 1, k, stride=s, padding=p, dilation=d)
+    found = layer(torch.zeros(1, 1, n, n)).shape[-1]
+    assert output_size(n, k, s, p, d) == found, (n, k, s, p, d)
+    assert convolution.output_size(n, k, s, p, d) == found, (n, k, s, p, d)
 assert output_size(28, 5, stride=2) == 12
-print(f"The formula agrees with PyTorch in all {len(fitting)} of {len(grid)} settings in which the kernel fits.")
+print(f"{fitted} of {tried} settings fit; formula and PyTorch agree on each.")
 
 # %% [markdown]
 # One case deserves a name: stride 1 and *p* = *d*(*k* − 1)/2 gives back *n*. That is **same** padding, 1 for a 3 × 3
@@ -775,8 +817,9 @@ figures.show(
         ["relu of Sobel x", "relu of −Sobel x"],
         "ReLU splits an edge map in two",
     ),
-    alt="Two maps of the cup on black: in the first only the edges that are brighter on the right shine, "
-    "in the second only those that are brighter on the left.",
+    alt="Two maps of the cup on black: in the first only the edges that are"
+    " brighter on the right shine, in the second only those that are "
+    "brighter on the left.",
 )
 
 # %% [markdown]
@@ -839,25 +882,41 @@ print("maximum", corners.amax(0).tolist())  # over the four pixels of a window
 print("average", corners.mean(0).tolist())
 
 # %% tags=["hide-input"]
-summaries = {"max": corners.amax(0), "average": corners.mean(0), "sum": corners.sum(0)}
+summaries = {
+    "max": corners.amax(0),
+    "average": corners.mean(0),
+    "sum": corners.sum(0),
+}
+one_table = table[None, None]
 for kind, by_hand in summaries.items():
-    torch.testing.assert_close(by_hand, convolution.pool2d(table[None, None], 2, kind=kind)[0, 0])
-torch.testing.assert_close(corners.amax(0), F.max_pool2d(table[None, None], 2)[0, 0])
+    pooled = convolution.pool2d(one_table, 2, kind=kind)[0, 0]
+    torch.testing.assert_close(by_hand, pooled)
+assert torch.equal(corners.amax(0), F.max_pool2d(one_table, 2)[0, 0])
 quarter = torch.full((1, 1, 2, 2), 1 / 4)
-torch.testing.assert_close(corners.mean(0), F.avg_pool2d(table[None, None], 2)[0, 0])
-torch.testing.assert_close(corners.mean(0), F.conv2d(table[None, None], quarter, stride=2)[0, 0])
-windows = [{(r, c): COLOURS[2 * (r // 2) + c // 2] for r, c in product(range(4), range(4))}]
-windows += [{(r, c): COLOURS[2 * r + c] for r, c in product(range(2), range(2))}] * 3
+averaged = F.conv2d(one_table, quarter, stride=2)[0, 0]
+torch.testing.assert_close(corners.mean(0), averaged)
+torch.testing.assert_close(F.avg_pool2d(one_table, 2)[0, 0], averaged)
+small = dict(zip(product(range(2), range(2)), COLOURS))
+large = {(r, c): small[r // 2, c // 2] for r, c in product(range(4), range(4))}
+shown_tables = {"picture": table, **summaries}
 with figures.style():
-    fig, axes = plt.subplots(1, 4, figsize=(WIDTH, 2.1), width_ratios=(4, 2.6, 2.6, 2.6))
-    for ax, (name, values), colours in zip(axes, {"picture": table, **summaries}.items(), windows):
+    fig, axes = plt.subplots(
+        1,
+        4,
+        figsize=(WIDTH, 2.1),
+        width_ratios=(4, 2.6, 2.6, 2.6),
+    )
+    for ax, (name, values) in zip(axes, shown_tables.items()):
+        colours = large if name == "picture" else small
         convolution.number_grid(ax, values, colours, tall=4)
         ax.set_xlabel(name)
-    fig.suptitle("Pooling: one summary per window", x=0.01, ha="left", fontsize=11, fontweight="bold")
+    headed(fig, "Pooling: one summary per window")
 figures.show(
     fig,
-    alt="A picture of four by four numbers whose four windows of two by two have four colours, and three tables of two "
-    "by two in the same colours: the maximum 3, 4, 6, 3, the average 1.5, 1.75, 3.5, 1 and the sum 6, 7, 14, 4.",
+    alt="A picture of four by four numbers whose four windows of two by two"
+    " have four colours, and three tables of two by two in the same "
+    "colours: the maximum 3, 4, 6, 3, the average 1.5, 1.75, 3.5, 1 and"
+    " the sum 6, 7, 14, 4.",
 )
 
 # %% [markdown]
@@ -883,8 +942,9 @@ figures.show(
         "The maximum keeps the thin line, the average fades it",
         width=6,
     ),
-    alt="A thin white diagonal on black; after three max poolings a full white diagonal of four cells; "
-    "after three average poolings a diagonal so dark that it hardly shows.",
+    alt="A thin white diagonal on black; after three max poolings a full "
+    "white diagonal of four cells; after three average poolings a "
+    "diagonal so dark that it hardly shows.",
 )
 
 # %% [markdown]
@@ -958,15 +1018,24 @@ print("rows that matter:", (influence.sum(dim=1) > 0).sum().item())
 
 # %% tags=["hide-input"]
 field = convolution.receptive_field(net)
-assert field_sizes(stack) == list(field.sizes) == [3, 5, 6, 14, 22, 24] and field_sizes([(3, 1)] * 3) == [3, 5, 7]
+assert field_sizes(stack) == list(field.sizes) == [3, 5, 6, 14, 22, 24]
+assert field_sizes([(3, 1)] * 3) == [3, 5, 7]
 assert ((influence > 0).sum(0).max(), (influence > 0).sum(1).max()) == (24, 24)
 assert influence[12, 12] > 50 * influence[0, 0]
 with figures.style():
-    fig, (left, right_side) = plt.subplots(1, 2, figsize=(WIDTH, 2.9), width_ratios=(1.25, 1))
+    fig, (left, right_side) = plt.subplots(
+        1,
+        2,
+        figsize=(WIDTH, 2.9),
+        width_ratios=(1.25, 1),
+    )
     field.plot(left)
     left.set_title("computed", fontsize=9.5, fontweight="normal")
     left.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7.5)
-    drawn = right_side.imshow(influence.where(influence > 0, torch.nan) / influence.max(), cmap=figures.SEQUENTIAL)
+    drawn = right_side.imshow(
+        influence.where(influence > 0, torch.nan) / influence.max(),
+        cmap=figures.SEQUENTIAL,
+    )
     right_side.set(xlabel="column of the picture", ylabel="row of the picture")
     right_side.grid(visible=False)
     right_side.set_title("measured", fontsize=9.5, fontweight="normal")
@@ -974,9 +1043,11 @@ with figures.style():
     headed(fig, "Both see 24 × 24 pixels; the middle counts most")
 figures.show(
     fig,
-    alt="Left: squares of 3, 5, 6, 14, 22 and 24 pixels, one inside the other, around one pixel. Right: "
-    "the measured influence of each pixel of a 28 by 28 picture on the first output cell: a square of "
-    "24 by 24 pixels, bright in its middle and dark towards its rim; outside it is blank.",
+    alt="Left: squares of 3, 5, 6, 14, 22 and 24 pixels, one inside the "
+    "other, around one pixel. Right: the measured influence of each "
+    "pixel of a 28 by 28 picture on the first output cell: a square of "
+    "24 by 24 pixels, bright in its middle and dark towards its rim; "
+    "outside it is blank.",
 )
 
 # %% [markdown]
@@ -1082,17 +1153,19 @@ print(torch.equal(corr2d_slices(two, vertical), corr2d_loops(two, vertical)))
 # whose pixels are simply numbered. Follow one colour.
 
 # %% tags=["hide-input"]
-assert (512 - 2) * (341 - 2) == 172_890  # places for a 3×3 window in a photograph of that size
+assert (512 - 2) * (341 - 2) == 172_890  # windows in such a photograph
 helper = convolution.corr2d_slices(two[None, None], vertical[None, None])[0, 0]
 torch.testing.assert_close(corr2d_slices(two, vertical), helper)
 numbered = torch.arange(1.0, 17.0).view(4, 4)
 figures.show(
     convolution.draw_columns(numbered, vertical),
-    alt="A four by four picture with its four windows framed in four colours; the kernel as one row of nine "
-    "numbers; a table of nine rows whose four columns hold the windows in the same colours; and the row of four "
-    "results, each 6, in the same colours.",
+    alt="A four by four picture with its four windows framed in four "
+    "colours; the kernel as one row of nine numbers; a table of nine "
+    "rows whose four columns hold the windows in the same colours; and "
+    "the row of four results, each 6, in the same colours.",
 )
-assert F.unfold(numbered[None, None], 3)[0, :, 1].tolist() == [2, 3, 4, 6, 7, 8, 10, 11, 12]
+second = F.unfold(numbered[None, None], 3)[0, :, 1].tolist()
+assert second == [2, 3, 4, 6, 7, 8, 10, 11, 12]
 
 # %% [markdown]
 # The blue window (2, 3, 4, 6, 7, 8, 10, 11, 12) is the second column, and gives the second cell of the output. All four
@@ -1161,21 +1234,41 @@ deep = {
     "unfold": convolution.corr2d_unfold,
     "F.conv2d": F.conv2d,
 }
-typical_deep = {name: typical_ms(version, stacked, sixteen, rounds=5 * rounds) for name, version in deep.items()}
+typical_deep = {}
+for name, version in deep.items():
+    ms = typical_ms(version, stacked, sixteen, rounds=5 * rounds)
+    typical_deep[name] = ms
 speedup = {name: typical["loops"] / value for name, value in typical.items()}
-ahead = typical["F.conv2d"] / typical["slices"]  # above 1: the slices are faster
-ahead_deep = typical_deep["slices"] / typical_deep["F.conv2d"]  # above 1: the library is
+# above 1 the slices are ahead of the library, and below it the library
+ahead = typical["F.conv2d"] / typical["slices"]
+ahead_deep = typical_deep["slices"] / typical_deep["F.conv2d"]
 with figures.style():
-    fig, axes = plt.subplots(2, 1, figsize=(WIDTH, 3.3), sharex=True, height_ratios=(4, 3))
+    fig, axes = plt.subplots(
+        2,
+        1,
+        figsize=(WIDTH, 3.3),
+        sharex=True,
+        height_ratios=(4, 3),
+    )
     rows = (("one channel", typical), ("16 channels in, 16 out", typical_deep))
     for ax, (name, times) in zip(axes, rows):
         ax.plot(list(times.values()), list(times), "o", markersize=8)
         for version, value in times.items():
             note = f"   {value:.2g} ms" if value < 10 else f"   {value:,.0f} ms"
             ax.text(value, version, note, va="center")
-        ax.set(xscale="log", ylim=(len(times) - 0.5, -0.5), xlim=(None, typical["loops"] * 4))
-        ax.text(1.01, 0.5, name.replace(", ", ",\n"), transform=ax.transAxes, va="center")
-    axes[1].set_xlabel("milliseconds, median; each line is ten times the one before")
+        ax.set(
+            xscale="log",
+            ylim=(len(times) - 0.5, -0.5),
+            xlim=(None, typical["loops"] * 4),
+        )
+        ax.text(
+            1.01,
+            0.5,
+            name.replace(", ", ",\n"),
+            transform=ax.transAxes,
+            va="center",
+        )
+    axes[1].set_xlabel("milliseconds, median, on a logarithmic axis")
     headed(fig, f"Same answer, {speedup['F.conv2d']:,.0f} times sooner")
 figures.show(
     fig,
@@ -1197,12 +1290,12 @@ results.record(
     slices_ahead=ahead,
     library_ahead_deep=ahead_deep,
 )
-if ahead > 1:
-    print(f"One channel: your slices take {1 / ahead:.0%} of the library's time.")
-else:
-    print(f"One channel: your slices take {1 / ahead:.1f} times as long as the library.")
-behind = "longer than" if ahead_deep > 1 else "less time than"
-print(f"Sixteen channels: slices take {behind} the library, {ahead_deep:.1f} to 1.")
+first = "your slices" if ahead > 1 else "the library"
+ratio = max(ahead, 1 / ahead)
+print(f"One channel: {first} came in first, {ratio:.1f} times as fast.")
+first = "the library" if ahead_deep > 1 else "the slices"
+ratio = max(ahead_deep, 1 / ahead_deep)
+print(f"Sixteen channels: {first} came in first, {ratio:.1f} times as fast.")
 
 # %% [markdown]
 # In the run shown on this page the library is {{library_speedup:,.0f}} times as fast as the loops. How can that be,
@@ -1218,13 +1311,16 @@ print(f"Sixteen channels: slices take {behind} the library, {ahead_deep:.1f} to 
 #
 # ### Go deeper: Convolution or correlation
 #
-# A true convolution turns the kernel by 180 degrees before the window slides. NumPy's `convolve` does; PyTorch's `conv1d` and `conv2d` do not.
+# A true convolution turns the kernel by 180 degrees before the window slides. NumPy's `convolve` does; PyTorch's
+# `conv1d` and `conv2d` do not.
 
 # %% tags=["nbval-check-output"]
 signal, weights = torch.tensor([1.0, 2, 3, 4]), torch.tensor([1.0, 0, -1])
-print("NumPy's convolve: ", np.convolve(signal, weights, mode="valid"))
-print("PyTorch's conv1d: ", F.conv1d(signal[None], weights[None, None])[0].numpy())
-print("conv1d, flipped:  ", F.conv1d(signal[None], weights.flip(0)[None, None])[0].numpy())
+mathematics = np.convolve(signal, weights, mode="valid")
+pytorch = F.conv1d(signal[None], weights[None, None])[0]
+flipped = F.conv1d(signal[None], weights.flip(0)[None, None])[0]
+print("NumPy's convolve:", mathematics)
+print("PyTorch's conv1d:", pytorch.numpy(), "flipped:", flipped.numpy())
 
 # %% [markdown]
 # **Predict first.** Slide a kernel with the numbers 1 to 9 over a picture with a single white pixel. What does the
@@ -1238,19 +1334,32 @@ correlated = correlate(dot, counted_up)
 convolved = correlate(dot, counted_up.flip(0, 1))
 
 # %% tags=["hide-input"]
-assert torch.equal(correlated, counted_up.flip(0, 1)) and torch.equal(convolved, counted_up)
+assert torch.equal(correlated, counted_up.flip(0, 1))
+assert torch.equal(convolved, counted_up)
 with figures.style():
-    fig, axes = plt.subplots(1, 4, figsize=(WIDTH, 2.3), width_ratios=(5, 3.4, 3.4, 3.4))
-    tables = {"picture": dot, "kernel": counted_up, "correlation": correlated, "true convolution": convolved}
+    fig, axes = plt.subplots(
+        1,
+        4,
+        figsize=(WIDTH, 2.3),
+        width_ratios=(5, 3.4, 3.4, 3.4),
+    )
+    tables = {
+        "picture": dot,
+        "kernel": counted_up,
+        "correlation": correlated,
+        "true convolution": convolved,
+    }
     for ax, (name, values) in zip(axes, tables.items()):
-        convolution.number_grid(ax, values, {(2, 2)} if name == "picture" else set(), tall=5)
+        marked = {(2, 2)} if name == "picture" else set()
+        convolution.number_grid(ax, values, marked, tall=5)
         ax.set_xlabel(name)
     headline = "Correlation turns a dot into the kernel, rotated by half a turn"
     headed(fig, headline)
 figures.show(
     fig,
-    alt="A picture with one marked pixel, a kernel with the numbers one to nine, the correlation with the "
-    "numbers nine to one, and the true convolution with the numbers one to nine.",
+    alt="A picture with one marked pixel, a kernel with the numbers one to "
+    "nine, the correlation with the numbers nine to one, and the true "
+    "convolution with the numbers one to nine.",
 )
 
 # %% [markdown]
@@ -1329,7 +1438,12 @@ losses, kernels = recover(examples, targets, rate=0.2, steps=30)
 # %% tags=["hide-input"]
 distance = (kernels[-1] - secret).abs().max().item()
 assert distance < 1e-3
-results.record(first_loss=losses[0], last_loss=losses[-1], shrink=losses[1] / losses[0], kernel_error=distance)
+results.record(
+    first_loss=losses[0],
+    last_loss=losses[-1],
+    shrink=losses[1] / losses[0],
+    kernel_error=distance,
+)
 
 # %% [markdown]
 # **Predict first.** The kernel started as nine zeros. Will all its numbers grow at the same pace? Which are there
@@ -1339,17 +1453,29 @@ results.record(first_loss=losses[0], last_loss=losses[-1], shrink=losses[1] / lo
 taken = (0, 1, 2, 4, 30)
 walk = [kernels[step][0, 0] for step in taken] + [secret[0, 0]]
 captions = [f"step {step}" for step in taken] + ["the secret"]
-fig = panels(walk, captions, "Nine numbers walk to the secret kernel", limit=2.5)
+fig = panels(
+    walk,
+    captions,
+    "Nine numbers walk to the secret kernel",
+    limit=2.5,
+)
 for ax, values in zip(fig.axes, walk):
     for (row, column), value in np.ndenumerate(values.numpy()):
         text = f"{round(float(value), 1) + 0.0:.1f}".replace("-", "−")
         ax.text(
-            column, row, text, ha="center", va="center", fontsize=8, color="white" if abs(value) > 1.5 else figures.INK
+            column,
+            row,
+            text,
+            ha="center",
+            va="center",
+            fontsize=8,
+            color="white" if abs(value) > 1.5 else figures.INK,
         )
 figures.show(
     fig,
-    alt="The learned kernel after 0, 1, 2, 4 and 30 steps beside the secret one: nine zeros at first, "
-    "then a blue left and a red right column that deepen until the kernel equals the secret.",
+    alt="The learned kernel after 0, 1, 2, 4 and 30 steps beside the secret"
+    " one: nine zeros at first, then a blue left and a red right column"
+    " that deepen until the kernel equals the secret.",
 )
 with figures.style():
     fig, ax = plt.subplots(figsize=(6.4, 2.8))
@@ -1358,8 +1484,8 @@ with figures.style():
     ax.set_title("On a logarithmic axis the loss falls in a straight line")
 figures.show(
     fig,
-    alt="The loss over thirty steps on a logarithmic axis: a straight line downwards, from more than ten "
-    "to less than a thousand-millionth.",
+    alt="The loss over thirty steps on a logarithmic axis: a straight line "
+    "downwards, from more than ten to less than a thousand-millionth.",
 )
 
 # %% [markdown]
@@ -1401,7 +1527,8 @@ print((real_kernels[-1][0, 0] * 10).round() / 10 + 0.0)
 # %% tags=["hide-input"]
 real_distance = (real_kernels[-1] - secret).abs().max().item()
 left_over = real_losses[-1] / real_losses[0]
-assert recover(real, real_answers, rate=0.2, steps=30)[0][-1] > real_losses[0]  # twice the rate: it leaps out
+leapt, _ = recover(real, real_answers, rate=0.2, steps=30)
+assert leapt[-1] > real_losses[0]  # with twice the rate
 assert left_over < 0.1 and real_distance > 0.4
 results.record(photo_loss_share=left_over, photo_kernel_error=real_distance)
 
@@ -1428,15 +1555,17 @@ before, after = exercises.lesson2.unknown_effect(0)
 print(tuple(before.shape), tuple(after.shape))
 
 # %% tags=["hide-input"]
-pairs_shown = [exercises.lesson2.unknown_effect(number)[1] for number in range(4)]
+unknown_effect = exercises.lesson2.unknown_effect
+pairs_shown = [unknown_effect(number)[1] for number in range(4)]
 figures.show(
     panels(
         [before[1:-1, 1:-1], *(shown.clamp(0, 1) for shown in pairs_shown)],
         ["before", *(f"effect {number}" for number in range(4))],
         "Four unknown effects on one photograph",
     ),
-    alt="A small grey photograph of a cup, and the same after four effects: lit from one corner, with hard "
-    "edges, in a few flat shades of grey, and as bright outlines on black.",
+    alt="A small grey photograph of a cup, and the same after four effects:"
+    " lit from one corner, with hard edges, in a few flat shades of "
+    "grey, and as bright outlines on black.",
 )
 
 # %% [markdown]
@@ -1480,8 +1609,9 @@ def noisy_digits(count, seed, noise=0.4):
     labels = torch.randint(0, 2, (count,), generator=dice)
     shifts = torch.randint(-2, 3, (count, 2), generator=dice).tolist()
     clean = [F.pad(digit, (2, 2, 2, 2)) for digit in (one, two)]
-    shifted = [torch.roll(clean[label], shift, dims=(0, 1)) for label, shift in zip(labels.tolist(), shifts)]
-    images = torch.stack(shifted)[:, None]
+    pictures = [clean[label] for label in labels.tolist()]
+    shifted = map(torch.roll, pictures, shifts, [(0, 1)] * count)
+    images = torch.stack(list(shifted))[:, None]
     return images + noise * torch.randn(images.shape, generator=dice), labels
 
 
@@ -1493,7 +1623,7 @@ figures.show(
         [("one", "two")[label] for label in train_labels[:6]],
         "Six of the 200 pictures to learn from",
     ),
-    alt="Six grainy pictures of ones and twos, each a little shifted, the strokes still readable.",
+    alt="Six grainy, shifted pictures of ones and twos, still readable.",
 )
 
 # %% [markdown]
@@ -1540,7 +1670,12 @@ print(f"before {share_right(start):.1%}, after {share_right(learned):.1%}")
 
 # %% tags=["hide-input"]
 results.record(
-    ".1%", accuracy_before=share_right(start), accuracy_after=share_right(learned), test_pictures=len(test_labels)
+    ".1%",
+    accuracy_before=share_right(start),
+    accuracy_after=share_right(learned),
+    test_pictures=len(
+        test_labels,
+    ),
 )
 
 # %% [markdown]
@@ -1550,24 +1685,29 @@ results.record(
 clean = [F.pad(digit, (2, 2, 2, 2))[None, None] for digit in (one, two)]
 with figures.style():
     fig, axes = plt.subplots(2, 4, figsize=(WIDTH, 4.1))
-    for row, (name, kernel, first) in enumerate(zip(("one", "two"), learned, start)):
-        shows = [(first[0] / first.abs().max(), f"start: {name}"), (kernel[0] / kernel.abs().max(), f"learned: {name}")]
-        for ax, (table, title) in zip(axes[row], shows):
-            ax.imshow(table, vmin=-1, vmax=1, cmap=figures.DIVERGING)
-            ax.set_title(title, fontsize=9.5, fontweight="normal")
-        answers = [F.relu(F.conv2d(digit, kernel[None]))[0, 0] for digit in clean]
-        most = max(answer.max() for answer in answers)
+    for row, name in enumerate(("one", "two")):
+        kernel = learned[row]
+        answers = [F.relu(F.conv2d(d, kernel[None]))[0, 0] for d in clean]
+        brightest = max(answer.max() for answer in answers)
+        tables = {"start": start[row, 0], "learned": kernel[0]}
+        for ax, (when, table) in zip(axes[row], tables.items()):
+            look = {"vmin": -1, "vmax": 1, "cmap": figures.DIVERGING}
+            ax.imshow(table / table.abs().max(), **look)
+            ax.set_title(f"{when}: {name}", fontsize=9.5, fontweight="normal")
         for ax, answer, shown in zip(axes[row, 2:], answers, ("one", "two")):
-            ax.imshow(answer / most, vmin=0, vmax=1)
-            ax.set_title(f"on a {shown}: mean {answer.mean():.2f}", fontsize=9.5, fontweight="normal")
+            ax.imshow(answer / brightest, vmin=0, vmax=1)
+            title = f"on a {shown}: mean {answer.mean():.2f}"
+            ax.set_title(title, fontsize=9.5, fontweight="normal")
     for ax in axes.flat:
         ax.axis("off")
     headed(fig, "Two learned filters, and what each answers")
 figures.show(
     fig,
-    alt="For each of the two logits a row: the random filter it started from, the learned filter in blue and red, and "
-    "its answers after ReLU to a clean one and a clean two. In the run shown on this page the filter for the one has "
-    "opposite colours left and right, the filter for the two opposite colours above and below.",
+    alt="For each of the two logits a row: the random filter it started "
+    "from, the learned filter in blue and red, and its answers after "
+    "ReLU to a clean one and a clean two. In the run shown on this page"
+    " the filter for the one has opposite colours left and right, the "
+    "filter for the two opposite colours above and below.",
 )
 
 
@@ -1615,8 +1755,10 @@ def train_pairs(images, labels, starts, steps=300, rate=5.0):
     return pairs.detach()
 
 
-few = 0.3 * torch.randn(3, 2, 1, 3, 3, generator=torch.Generator().manual_seed(1))
-for together, alone in zip(train_pairs(train_images, train_labels, few, 5), few):
+dice = torch.Generator().manual_seed(1)
+few = 0.3 * torch.randn(3, 2, 1, 3, 3, generator=dice)
+many = train_pairs(train_images, train_labels, few, 5)
+for together, alone in zip(many, few):
     torch.testing.assert_close(
         together,
         train_pair(train_images, train_labels, alone, 5),
@@ -1649,13 +1791,21 @@ with figures.style():
         ax.grid(visible=False)
         ax.spines[:].set(visible=True, color=colour, linewidth=width)
         text = f"{100 * share:.1f} %"
-        ax.set_title(text, fontsize=8.5, fontweight="normal", loc="center", pad=3)
+        ax.set_title(
+            text,
+            fontsize=8.5,
+            fontweight="normal",
+            loc="center",
+            pad=3,
+        )
     headed(fig, f"{same} of 30 starts end at the same two edges")
 figures.show(
     fig,
-    alt="Thirty pairs of learned filters in blue and red, with the share of new pictures that each gets right. In "
-    f"{same} of them the left filter, for the one, has opposite colours left and right, and the right filter, for the "
-    "two, opposite colours above and below. The others have a thick orange frame.",
+    alt="Thirty pairs of learned filters in blue and red, with the share of"
+    f" new pictures that each gets right. In {same} of them the left "
+    "filter, for the one, has opposite colours left and right, and the "
+    "right filter, for the two, opposite colours above and below. The "
+    "others have a thick orange frame.",
 )
 
 # %% [markdown]
@@ -1673,12 +1823,18 @@ figures.show(
 # *Answers* below each question.)
 
 # %% tags=["hide-input"]
-fig = panels([cup[1:-1, 1:-1] * 2 - 1, down / 2], ["photograph", "feature map"], "Which kernel made this map?", limit=1)
+fig = panels(
+    [cup[1:-1, 1:-1] * 2 - 1, down / 2],
+    ["photograph", "feature map"],
+    "Which kernel made this map?",
+    limit=1,
+)
 fig.axes[0].images[0].set_cmap("gray")
 figures.show(
     fig,
-    alt="A grey photograph of a cup on a saucer and its feature map: red and blue along the level parts of the rims, "
-    "red where it gets brighter from above to below, and nothing along the upright parts.",
+    alt="A grey photograph of a cup on a saucer and its feature map: red "
+    "and blue along the level parts of the rims, red where it gets "
+    "brighter from above to below, and nothing along the upright parts.",
 )
 
 # %%
