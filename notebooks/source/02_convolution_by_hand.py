@@ -1609,8 +1609,8 @@ def noisy_digits(count, seed, noise=0.4):
     labels = torch.randint(0, 2, (count,), generator=dice)
     shifts = torch.randint(-2, 3, (count, 2), generator=dice).tolist()
     clean = [F.pad(digit, (2, 2, 2, 2)) for digit in (one, two)]
-    pictures = [clean[label] for label in labels.tolist()]
-    shifted = map(torch.roll, pictures, shifts, [(0, 1)] * count)
+    drawn = [clean[label] for label in labels.tolist()]
+    shifted = map(torch.roll, drawn, shifts, [(0, 1)] * count)
     images = torch.stack(list(shifted))[:, None]
     return images + noise * torch.randn(images.shape, generator=dice), labels
 
