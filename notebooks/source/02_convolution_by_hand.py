@@ -640,8 +640,7 @@ grey_weight = torch.ones(4, 1, 3, 3)  # four filters for one input channel
 try:
     F.conv2d(torch.rand(1, 3, 28, 28), grey_weight)
 except RuntimeError as error:
-    message, got = str(error).split(", but got ")
-    print(f"RuntimeError: {message},\nbut got {got}")
+    print("RuntimeError:", *str(error).split(", "), sep="\n  ")
 
 # %% [markdown]
 # Read it slowly. It names the weight's shape, the number of channels it expected (the weight's second axis) and the
@@ -1222,7 +1221,8 @@ rounds = settings.timing_rounds
 typical = {"loops": typical_ms(corr2d_loops, track, flat, rounds=rounds)}
 for name in ("slices", "unfold", "F.conv2d"):
     typical[name] = typical_ms(versions[name], track, flat, rounds=20 * rounds)
-print({name: f"{value:.3g} ms" for name, value in typical.items()})
+for name, value in typical.items():
+    print(f"{name:9} {value:.3g} ms")
 
 # %% [markdown]
 # And the same race with 16 channels in and 16 out. There the package's versions run, which do all channels at once.
