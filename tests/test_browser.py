@@ -24,9 +24,9 @@ MODULES = {module.LESSON: module for module in (getattr(exercises, name) for nam
 WRONG = {
     "01": ("perfect_rate", "def perfect_rate(a): return 0.5", "perfect_rate(2): got 0.5, expected 0.25"),
     "02": (
-        "same_padding",
-        "def same_padding(kernel, dilation=1): return kernel // 2",
-        "same_padding(3, 2): got 1, expected 2",
+        "contrast_pool",
+        "def contrast_pool(picture, size): return picture",
+        "contrast_pool(<float32 tensor, shape (4, 6)>, 2): got a tensor of shape (4, 6), expected shape (2, 3)",
     ),
     "03": ("flat_size", "def flat_size(side): return 800", "flat_size(28): got 800, expected 128"),
     "04": (
