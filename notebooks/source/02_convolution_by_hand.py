@@ -75,9 +75,9 @@ except ImportError:  # as on Colab: install the course, and replace nothing
     import subprocess
     import sys
 
-    course = "git+https://github.com/pixels-to-predictions/pixels-to-predictions"
+    url = "git+https://github.com/pixels-to-predictions/pixels-to-predictions"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-    subprocess.run([*pip, course], check=True)
+    subprocess.run([*pip, url], check=True)
     importlib.invalidate_caches()
     from course_utils import environment
 environment.prepare()  # installs what else is missing, and says so
