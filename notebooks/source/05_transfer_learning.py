@@ -215,7 +215,7 @@ steps = [
 by_hand = v2.Compose(steps)
 cat = photograph("cat")
 assert_close(by_hand(cat), network.preprocess(cat))
-print(network.name, "wants:", look.describe(), sep="\n")
+print(textwrap.fill(f"{network.name} wants: {look.describe()}", 72))
 
 # %% [markdown]
 # **Predict first.** What happens when the last step is forgotten, or the last two? Is there an error?
