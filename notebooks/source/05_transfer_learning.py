@@ -1061,8 +1061,8 @@ print(
 #
 # </details>
 #
-# A finding takes several seeds and many test pictures. These were measured with the recipe of this lesson, from three
-# seeds each:
+# A finding takes several seeds and many test pictures. `benchmarks/fine_tuning.py` took three seeds each, with nearly
+# this recipe: batches of 32 pictures, and statistics of batch normalisation that move.
 
 # %% tags=["hide-input"]
 tuning = results.benchmark("fine_tuning")
