@@ -34,7 +34,7 @@ quick: $(VENV)/.test
 processes lessons browser: $(VENV)/.test
 	$(PYTEST) -m $@
 
-# `make test` with the lines that the tests must reach; to note them takes a Python before 3.12 half as long again.
+# `make test` with the lines that the tests must reach; to note them slows down a Python before 3.12.
 coverage: $(VENV)/.test lint
 	COVERAGE_CORE=sysmon $(PYTEST) --cov --cov-report=term --cov-fail-under=90
 

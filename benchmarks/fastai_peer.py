@@ -43,7 +43,6 @@ import torch
 from course_utils import data, training, transfer
 
 SIDES = ("fastai", "ours")
-BATCH = 64  # fastai's own choice
 AT_MOST = 0.5  # of fastai's seconds to an accuracy that is at least fastai's
 
 
@@ -67,7 +66,7 @@ class Clock:
         self.rows.append([round(self.seconds, 2), training.predict(model, self.test).accuracy])
 
 
-def fastai_side(own: data.ImageSet, epochs: int, seed: int) -> list[list[float]]:
+def fastai_side(own: data.ImageSet, options: argparse.Namespace) -> list[list[float]]:
     """Return (seconds so far, test accuracy) after each of the epochs, the frozen one first."""
     warnings.filterwarnings("ignore")
     from fastai.vision.all import Callback, ImageDataLoaders, aug_transforms, set_seed, vision_learner
@@ -88,16 +87,16 @@ def fastai_side(own: data.ImageSet, epochs: int, seed: int) -> list[list[float]]
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "efficientnet_lite0.pth"  # with timm's names
         torch.save(net.model.state_dict(), weights)
-        set_seed(seed)
+        set_seed(options.first)
         clock.go_on()
         loaders = ImageDataLoaders.from_folder(
-            own.source.path, valid="validation", batch_tfms=aug_transforms(), bs=BATCH, num_workers=2
+            own.source.path, valid="validation", batch_tfms=aug_transforms(), bs=options.batch, num_workers=2
         )
         learner = vision_learner(
             loaders, "tf_efficientnet_lite0", pretrained_cfg_overlay={"file": str(weights)}, cbs=Watch()
         )
         with learner.no_bar(), learner.no_logging():
-            learner.fine_tune(epochs)
+            learner.fine_tune(options.epochs, options.rate)
         clock.stop()
     return clock.rows
 
@@ -118,7 +117,8 @@ def our_side(own: data.ImageSet, epochs: int, seed: int) -> list[list[float]]:
 def in_its_own_process(side: str, folder: Path, options: argparse.Namespace, seed: int) -> list[list[float]]:
     """Return what `--side` prints: fastai changes Pillow and PyTorch, and shall not change ours."""
     command = [sys.executable, __file__, "--side", side, "--folder", str(folder), "--first", str(seed)]
-    command += ["--epochs", str(options.epochs), "--our-epochs", str(options.our_epochs)]
+    for name in ("epochs", "batch", "rate", "our_epochs"):
+        command += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -132,8 +132,10 @@ def main() -> None:
     """Measure both sides in turn, print them, and record them if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--per-class", type=int, default=100, help="training pictures")
-    parser.add_argument("--test", type=int, default=400, help="test pictures a class")
+    parser.add_argument("--test", type=int, default=200, help="test pictures a class")
     parser.add_argument("--epochs", type=int, default=5, help="of fastai's fine_tune, after its frozen one")
+    parser.add_argument("--batch", type=int, default=16, help="fastai's pictures in a batch")
+    parser.add_argument("--rate", type=float, default=2e-3, help="fastai's base_lr")
     parser.add_argument("--our-epochs", type=int, default=recipe.EPOCHS)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
@@ -150,9 +152,7 @@ def main() -> None:
         own = data.folder(options.folder, quiet=True)
         own = replace(own, source=data.Source("folder", "", path=options.folder))
         run = (
-            fastai_side(own, options.epochs, options.first)
-            if options.side == "fastai"
-            else our_side(own, options.our_epochs, options.first)
+            fastai_side(own, options) if options.side == "fastai" else our_side(own, options.our_epochs, options.first)
         )
         print(json.dumps(run))
         return
@@ -181,7 +181,7 @@ def main() -> None:
             "data": own.source.description,
             "per_class": options.per_class,
             "test_pictures": count,
-            "fine_tune_epochs": options.epochs,
+            "fine_tune": {"epochs": options.epochs, "base_lr": options.rate, "batch": options.batch},
             "runs": runs,
             "ends": ends,
             "share_of_time": [s and round(s, 3) for s in shares],

@@ -33,7 +33,10 @@ def measure(own: data.ImageSet, view: transfer.Preprocess, cache: Path, seed: in
     test = data.loader(final, 50, transform=view, workers=2)
     start = time.perf_counter()
     recipe.train_head(net, own.train, view, cache, seed)
-    found = {"frozen_seconds": time.perf_counter() - start, "frozen": training.predict(net.model, test).accuracy}
+    found = {"frozen_seconds": time.perf_counter() - start}
+    asked = transfer.cached_features(net, final, view, cache=cache, batch=32, progress=False)
+    found["frozen"] = training.predict(net.head_layer, asked.batches(500)).accuracy
+    del asked  # Windows removes no folder with a file that is mapped
     start = time.perf_counter()
     recipe.train_upper_stages(net, own.train, seed, side=view.crop, epochs=epochs)
     found["fine_tuned_seconds"] = time.perf_counter() - start
@@ -68,6 +71,13 @@ def case(title: str, sets: list[data.ImageSet], view: transfer.Preprocess, cache
     return found
 
 
+def note(cases: dict[str, dict], options: argparse.Namespace) -> None:
+    """Record the cases measured so far, if asked."""
+    if options.record:
+        data_used = "; ".join(dict.fromkeys(found["data"] for found in cases.values()))
+        clothes.record("fine_tuning", {"data": data_used, "epochs": options.epochs, "cases": cases})
+
+
 def main() -> None:
     """Measure all sets, print them, and record them if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -84,12 +94,12 @@ def main() -> None:
             sets = [clothes.clothes(root, count, seed, test=options.test) for seed in range(options.seeds)]
             title = f"clothes, {count} a class"
             cases[title] = case(title, sets, clothes.plain(net), root / "features", options.epochs)
+            note(cases, options)
         own = data.own_pictures(quiet=True)
         if not own.source.stand_in:
             title = "ants and bees"
             cases[title] = case(title, [own] * options.seeds, net.preprocess, root / "features", options.epochs)
-    if options.record:
-        clothes.record("fine_tuning", {"data": "the sets named in each case", "cases": cases})
+            note(cases, options)
 
 
 if __name__ == "__main__":

@@ -294,9 +294,9 @@ def to_moving_image(pictures: Sequence[bytes], seconds: float, rest: float, play
     if len({each.size for each in opened}) > 1:
         raise ValueError("The figures of a moving picture must have one size; give each the same figsize.")
     palette = opened[len(opened) // 2].quantize(64, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    white = Image.new("RGB", (1, 1), "white").quantize(palette=palette, dither=Image.Dither.NONE).getpixel((0, 0))
     colours = palette.getpalette() or []
-    brightest = max(range(0, len(colours), 3), key=lambda i: sum(colours[i : i + 3]))
-    palette.putpalette([*colours[:brightest], 255, 255, 255, *colours[brightest + 3 :]])  # the page's own white
+    palette.putpalette([*colours[: 3 * white], 255, 255, 255, *colours[3 * white + 3 :]])  # the page's own white
     first, *others = (each.quantize(palette=palette, dither=Image.Dither.NONE) for each in opened)
     shown = [round(1000 * seconds)] * len(others) + [round(1000 * rest)]
     buffer = io.BytesIO()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 import os
-import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +14,13 @@ from course_utils.base.lessons import lesson_number
 from course_utils.base.notes import SETTINGS, makes_the_page, show_note
 from course_utils.base.paths import find_folder
 from course_utils.base.recorded import on_the_page
-from course_utils.base.words import closest
-from course_utils.errors import SettingError
+from course_utils.base.words import closest, fitted
+from course_utils.errors import WIDTH, SettingError
 
 FILE = Path(__file__).with_name("profiles.yaml")
 PROFILES = ("quick", "full")
 TYPES = {"int": int, "float": float, "bool": bool, "str": str, "path": str}
 WORDS = {"int": "a whole number", "float": "a number", "bool": "True or False", "str": "a text", "path": "a folder"}
-WIDTH = 72  # characters in a line of text under a cell
 Value = int | float | bool | str | list
 
 
@@ -143,7 +141,7 @@ class Settings(Mapping[str, Value]):
                 lines[-1] = longer
             else:
                 lines.append(part)
-        lines = [*textwrap.wrap(said, WIDTH), *lines]
+        lines = [fitted(said), *lines]
         return "\n".join(lines)
 
 

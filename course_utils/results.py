@@ -19,15 +19,14 @@ from typing import Any
 
 from course_utils.base import notes, recorded
 from course_utils.base.lessons import find_root, lesson_number
-from course_utils.base.words import in_form
-from course_utils.errors import RunError
+from course_utils.base.words import fitted, in_form
+from course_utils.errors import WIDTH, RunError
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 # What every recorded run holds beside the lesson's own figures; a lesson cannot use these names itself.
 RUN_FIGURES = ("seconds", "minutes", "peak_memory_mb", "cores", "processor", "gpu", "torch", "date")
 STUDY_MINUTES = "study_minutes"  # what a build knows of the lesson itself
 LONGEST_TEXT = 120
-WIDTH = 72  # characters in a line of text under a cell, so that the site cuts off none
 
 
 def record(form: str = "", /, **figures: float | int | str) -> None:
@@ -126,7 +125,7 @@ def benchmark(name: str, root: Path | None = None) -> dict[str, Any] | None:
         f"Recorded by benchmarks/{name}.py on {run['date']}, not in this run: {hardware['processor']}, "
         f"{hardware['cores']} cores, on {run['data']}."
     )
-    print(textwrap.fill(said, WIDTH, break_on_hyphens=False))
+    print(fitted(said))
     return run
 
 

@@ -22,15 +22,11 @@ WIDE, NARROW = 1400, 600
 MODULES = {module.LESSON: module for module in (getattr(exercises, name) for name in exercises.__all__)}
 # In each lesson one exercise, a wrong answer to it, and what the check says to that.
 WRONG = {
-    "01": (
-        "from_hex",
-        "def from_hex(text): return (102, 255, 102)",
-        "from_hex('#000000'): at [0], got 102, expected 0",
-    ),
+    "01": ("perfect_rate", "def perfect_rate(a): return 0.5", "perfect_rate(2): got 0.5, expected 0.25"),
     "02": (
-        "same_padding",
-        "def same_padding(kernel, dilation=1): return kernel // 2",
-        "same_padding(3, 2): got 1, expected 2",
+        "contrast_pool",
+        "def contrast_pool(picture, size): return picture",
+        "contrast_pool(<float32 tensor, shape (4, 6)>, 2): got a tensor of shape (4, 6), expected shape (2, 3)",
     ),
     "03": ("flat_size", "def flat_size(side): return 800", "flat_size(28): got 800, expected 128"),
     "04": (
@@ -158,7 +154,7 @@ class Tour:
 
     def __init__(self, panel):
         self.panel, self.without_effect = panel, []
-        self.slid = False  # whether a slider has had all its keys; for the others a few do
+        self.worked = set()  # kinds of which one has had all its keys; for others of a kind a few do
         controls = panel.controls()
         self.left_out = [control for control in controls if not control.enabled]
         for control in controls:
@@ -176,9 +172,8 @@ class Tour:
 
     def changes(self, control):
         pictures = {self.panel.picture()}
-        moves = MOVES[control.kind]
-        if control.kind == "slider":
-            moves, self.slid = (partial(slide, keys=("ArrowLeft", "Home", "End")) if self.slid else slide), True
+        moves = (FEWER if control.kind in self.worked else MOVES).get(control.kind, MOVES[control.kind])
+        self.worked.add(control.kind)
         for picture in moves(control):
             pictures.add(picture)
             assert self.panel.error == "", f"{control.label} at {control.value}: {self.panel.error}"
@@ -209,11 +204,11 @@ def tick(control):
         yield set_to(control, expected, control.press("Space"))
 
 
-def type_numbers(control):
+def type_numbers(control, keys=("ArrowUp", "ArrowDown"), numbers=("2.5", "-1000")):
     before = control.value
-    for key in ("ArrowUp", "ArrowDown"):
+    for key in keys:
         yield control.press(key)
-    for number in ("2.5", "-1000", before):
+    for number in (*numbers, before):
         yield set_to(control, number, control.type(number))
 
 
@@ -243,6 +238,10 @@ MOVES = {
     "box": tick,
     "button": push,
     "upload": send_files,
+}
+FEWER = {
+    "slider": partial(slide, keys=("ArrowLeft", "Home", "End")),
+    "field": partial(type_numbers, keys=("ArrowUp",), numbers=()),
 }
 
 

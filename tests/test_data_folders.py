@@ -505,29 +505,52 @@ def test_odd_pictures_are_read_and_monsters_are_refused(tmp_path):
 # --- one decoder for all doors
 
 
-def test_a_picture_has_the_same_pixels_through_every_door(tmp_path, monkeypatch):
+def zoo(folder, swapped):
+    """Write pictures of 64 × 48 pixels that readers differ on; `swapped` gives other pixels."""
+    folder.mkdir(parents=True)
     ramp = np.linspace(0, 65535, 48 * 64).reshape(48, 64).astype(np.uint16)
     clear = np.zeros((48, 64, 4), np.uint8)
     clear[:, :32] = (200, 30, 30, 255)
+    if swapped:
+        ramp, clear = ramp[::-1].copy(), clear[:, ::-1].copy()
+    thing = little(int(swapped), (64, 48))
     exif = Image.Exif()
     exif[0x0112] = 6
+    Image.fromarray(ramp).save(folder / "grey16.png")
+    Image.fromarray(clear).save(folder / "clear.png")
+    Image.fromarray(clear).convert("LA").save(folder / "clear grey.png")
+    Image.fromarray(clear).save(folder / "clear.webp", lossless=True)
+    thing.convert("P").save(folder / "palette.gif")
+    thing.convert("1").save(folder / "bits.png")
+    thing.convert("CMYK").save(folder / "print.jpg")
+    thing.convert("L").save(folder / "grey.jpg")
+    thing.save(folder / "moving.gif", save_all=True, append_images=[thing.rotate(180)])
+    thing.save(folder / "really a png.jpg", "PNG")
+    for suffix in ("jpg", "png", "webp", "tif"):
+        thing.save(folder / f"turned.{suffix}", exif=exif)
+    thing.save(folder / "odd tag.jpg", exif=b"Exif\0\0MM\0*no tags at all")
+    thing.save(folder / "xmp.jpg", xmp=b"<x>\xff no UTF-8 </x>")
+
+
+def test_a_picture_has_the_same_pixels_through_every_door(tmp_path):
     for name in ("a", "b"):
-        (tmp_path / "own" / name).mkdir(parents=True)
-        Image.fromarray(ramp if name == "a" else ramp[::-1].copy()).save(tmp_path / "own" / name / "grey16.png")
-        Image.fromarray(clear if name == "a" else clear[:, ::-1].copy()).save(tmp_path / "own" / name / "clear.png")
-        little(ord(name), (64, 48)).save(tmp_path / "own" / name / "turned.jpg", exif=exif)
+        zoo(tmp_path / "own" / name, name == "b")
     as_files = data.folder(tmp_path / "own", fractions=(1, 0, 0), quiet=True).train
     as_tensors = data.folder(tmp_path / "own", size=(48, 48), fractions=(1, 0, 0), quiet=True).train
-    (batch, _) = next(iter(data.loader(as_files, 6, transform=v2.Compose([v2.CenterCrop(48), v2.PILToTensor()]))))
-    for i, file in enumerate(as_files.files):
+    assert len(as_files) == 32
+    middle = v2.Compose([v2.CenterCrop(48), v2.PILToTensor()])
+    ((batch, _),) = data.loader(as_files, 32, transform=middle)
+    ((resized, _),) = data.loader(as_files, 32, transform=v2.Compose([v2.Resize(48), *middle.transforms]))
+    for i, (file, size) in enumerate(zip(as_files.files, as_files.sizes)):
         alone = pictures.open_picture(file)
         upload = pictures.open_upload(pictures.Upload(file.name, file.read_bytes()))
-        assert alone.tobytes() == upload.tobytes() == as_files.picture(i).tobytes()
-        x, y = (alone.width - 48) // 2, (alone.height - 48) // 2
-        middle = pictures.to_tensor(alone.crop((x, y, x + 48, y + 48)))
-        assert torch.equal(as_tensors.images[i], middle) and torch.equal(batch[i], middle)
-    grey = as_tensors.images[1].float().mean()
-    assert as_files.files[1].name == "grey16.png" and 126 < grey < 129  # not cut off at 255
+        assert alone.tobytes() == upload.tobytes() == as_files.picture(i).tobytes(), file.name
+        assert alone.size == size == ((48, 64) if "turned" in file.name else (64, 48)), file.name
+        expected = middle(alone)
+        assert all(torch.equal(images[i], expected) for images in (as_tensors.images, batch, resized)), file.name
+    means = dict(zip((file.name for file in as_files.files[:16]), as_tensors.images.float().mean((1, 2, 3)).tolist()))
+    assert 126 < means["grey16.png"] < 129  # not cut off at 255
+    assert means["clear.png"] == means["clear.webp"] and 150 < means["clear.png"] < 185  # white where it is transparent
 
 
 # --- as tensors, and one after another

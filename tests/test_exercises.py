@@ -125,12 +125,6 @@ def pool_from_zero(picture, size):
     return result
 
 
-def side_rounded_to_the_nearest(n, layers):
-    for kernel, stride, padding in layers:
-        n = round((n + 2 * padding - kernel) / stride + 1)
-    return n
-
-
 def find_with_brightness(picture, pattern):
     answers = F.conv2d(picture[None, None], pattern[None, None])[0, 0]
     return divmod(int(answers.argmax()), answers.shape[1])
@@ -141,14 +135,29 @@ def find_column_first(picture, pattern):
     return column, row
 
 
-def direction_with_sign(kernel):
-    across, down = kernel[:, 2].sum() - kernel[:, 0].sum(), kernel[2].sum() - kernel[0].sum()
-    return "upright" if across > 2 * down else "level" if down > 2 * across else "neither"
+def spread_over_all_channels(kernel, channels):
+    return kernel.expand(channels, channels, *kernel.shape).clone()
 
 
-def direction_by_the_larger(kernel):
-    across, down = (kernel[:, 2] - kernel[:, 0]).sum().abs(), (kernel[2] - kernel[0]).sum().abs()
-    return "upright" if across > down else "level" if down > across else "neither"
+def contrast_from_zero(picture, size):
+    largest = F.max_pool2d(picture[None].clamp(min=0), size)[0]
+    return largest + F.max_pool2d(-picture[None], size)[0]
+
+
+def one_less_number(before, after):
+    kernel, enough = ALL["learn_effect"].reference(before, after)
+    kernel[1, 1] = 0
+    return kernel, enough
+
+
+def thirty_plain_steps(before, after):
+    kernel = torch.zeros(1, 1, 3, 3, requires_grad=True)
+    for _ in range(30):
+        loss = F.mse_loss(F.conv2d(before[None, None], kernel)[0, 0], after)
+        (gradient,) = torch.autograd.grad(loss, kernel)
+        with torch.no_grad():
+            kernel -= 0.2 * gradient
+    return kernel[0, 0], loss.item() < 0.01
 
 
 # --- lesson 3
@@ -541,14 +550,17 @@ WRONG = [
     ("find_filter", filter_found(rate=1.2, steps=600), "find_filter(<filter 0.5, 1.5, 1.5, 0>): at [0], got"),
     ("find_filter", filter_found(rate=0.8, steps=600, brightness=False), "find_filter(<filter 1.2, 0.8, 0.4, 0.15>): "),
     ("find_filter", lambda before, after: after / before, "got a tensor of shape (3, 7, 7), expected shape (4,)"),
-    ("same_padding", lambda k, d=1: k // 2, "same_padding(3, 2): got 1, expected 2"),
-    ("same_padding", lambda k, d=1: d * (k - 1) / 2, "got 1, which is a float, expected 1, an int"),
-    ("same_padding", lambda k, d: d * (k - 1) // 2, "raised TypeError"),
-    ("final_side", side_rounded_to_the_nearest, "final_side(15, [(2, 2, 0), (2, 2, 0)]): got 4, expected 3"),
-    ("final_side", lambda n, layers: n, "got 28, expected 12"),
-    ("max_pool", pool_from_zero, "max_pool(<float32 tensor, shape (6, 6)>, 2): at [0, 0], got 0, expected -"),
-    ("max_pool", lambda x, n: F.avg_pool2d(x[None], n)[0], "at [0, 0], got "),
-    ("max_pool", lambda x, n: F.max_pool2d(x[None], n, ceil_mode=True)[0], "got a tensor of shape (4, 4), expected"),
+    ("channel_by_channel", spread_over_all_channels, "at [0, 1, 0, 0], got 1, expected 0"),
+    ("channel_by_channel", lambda kernel, channels: kernel[None, None], "got a tensor of shape (1, 1, 3, 3), expected"),
+    ("contrast_pool", contrast_from_zero, "contrast_pool(<float32 tensor, shape (6, 6)>, 2): at [0, 0], got "),
+    ("contrast_pool", lambda x, n: F.max_pool2d(x[None], n)[0], "at [0, 1], got 37, expected 33"),
+    ("contrast_pool", lambda x, n: x, "got a tensor of shape (4, 6), expected"),
+    ("learn_effect", one_less_number, "learn_effect on pair 1: on another photograph the kernel leaves "),
+    ("learn_effect", thirty_plain_steps, "learn_effect on pair 1: "),
+    ("learn_effect", lambda b, a: (torch.zeros(3, 3), False), "it said False, but there are nine numbers that explain"),
+    ("learn_effect", lambda b, a: torch.zeros(3, 3), "expected a pair (kernel, enough)"),
+    ("learn_effect", lambda b, a: (torch.zeros(1, 1, 3, 3), True), "expected a tensor of shape (3, 3)"),
+    ("learn_effect", lambda b, a: (torch.zeros(3, 3), 1), "enough is 1, expected True or False"),
     ("box_blur_in_two_steps", lambda x, side=9: x.unfold(0, side, 1).unfold(1, side, 1).sum((2, 3)), "at [0, 0], got"),
     (
         "box_blur_in_two_steps",
@@ -557,13 +569,6 @@ WRONG = [
     ),
     ("find_pattern", find_with_brightness, "a picture with a bright patch, the pattern): at [0], got 5, expected 1"),
     ("find_pattern", find_column_first, "at [0], got 2, expected 1"),
-    (
-        "direction",
-        direction_with_sign,
-        "direction(tensor([[1, 0, -1], [1, 0, -1], [1, 0, -1]])): got 'level', expected",
-    ),
-    ("direction", direction_by_the_larger, "got 'upright', expected 'neither'"),
-    ("direction", lambda kernel: True, "got True, which is a bool, expected 'upright', a str"),
     ("flat_size", lambda side: 800, "flat_size(28): got 800, expected 128"),
     ("flat_size", lambda side: 32 * ((side - 4) / 4 - 2) ** 2, "got 512, which is a float, expected 128, an int"),
     ("cross_entropy", entropy_that_overflows, "(logits up to 2000, labels): got nan, expected"),
@@ -718,8 +723,8 @@ RIGHT = [
     ("find_filter", filter_found(rate=0.9, steps=1000)),
     ("find_filter", filter_by_normalising),
     ("perfect_rate", lambda a: torch.tensor(0.5) / a),
-    ("same_padding", lambda k, d=1: torch.tensor(d * (k // 2))),
-    ("max_pool", lambda picture, size: F.max_pool2d(picture[None], size)[0]),
+    ("channel_by_channel", lambda kernel, c: torch.eye(c).view(c, c, 1, 1) * kernel),
+    ("contrast_pool", lambda x, n: (w := x.unfold(0, n, n).unfold(1, n, n)).amax((2, 3)) - w.amin((2, 3))),
     ("box_blur_in_two_steps", lambda picture, side=9: F.avg_pool2d(picture[None], side, 1)[0]),
     ("find_pattern", lambda *both: tuple(np.array(ALL["find_pattern"].reference(*both)))),
     ("cross_entropy", F.cross_entropy),
@@ -857,7 +862,7 @@ def test_an_answer_that_spoils_its_inputs_fools_no_check_and_harms_no_later_one(
         return result
 
     plain = {  # answers whose arguments are numbers, texts and other things that cannot be spoiled
-        "from_hex", "dense_megabytes", "perfect_rate", "same_padding", "flat_size", "prepare",
+        "from_hex", "dense_megabytes", "perfect_rate", "flat_size", "prepare",
         "rate_ladder", "cycle_steps", "one_cycle_rate", "amdahl", "batch_bytes", "slices", "keras_count",
         "lenet", "steady_network", "floors",
     }  # fmt: skip

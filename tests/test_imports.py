@@ -42,7 +42,7 @@ def modules_loaded_by(*codes):
 def imports_of(number):
     """Return the import lines of a lesson's first cell, and a line for each module that bears the lesson's name."""
     source = SOURCES[number].read_text(encoding="utf-8")
-    first = source.partition('# %% tags=["parameters"]')[0]
+    first = source.partition('# %% tags=["parameters"')[0]
     lines = [ast.unparse(node) for node in ast.parse(first).body if isinstance(node, (ast.Import, ast.ImportFrom))]
     return "\n".join([*lines, *used_by(number)])
 

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ def limited():
     resource.setrlimit(resource.RLIMIT_DATA, (LIMIT, LIMIT))
 
 
+@cache
 def mapped_from_disk():
     """Return the MB of library files that a process with the lessons' libraries has in memory at once.
 

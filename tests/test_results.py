@@ -8,7 +8,7 @@ import torch
 from course_utils import profiles, results
 from course_utils.base import lessons, notes, recorded
 from course_utils.command.notebooks import prose
-from course_utils.errors import RunError, SettingError
+from course_utils.errors import RunError, SettingError, told
 
 
 @pytest.fixture
@@ -228,3 +228,13 @@ def test_a_recorded_benchmark_says_when_and_on_what_it_was_measured(tmp_path, ca
 def test_a_lesson_goes_on_without_the_recorded_benchmark(tmp_path, capsys):
     assert results.benchmark("race", tmp_path) is None
     assert "'race' is not here" in capsys.readouterr().out
+
+
+def test_an_error_is_told_in_lines_that_fit_on_the_page():
+    try:
+        torch.zeros(2, 3) @ torch.zeros(2, 3)
+    except RuntimeError as error:
+        said = told(error)
+    assert said.startswith("RuntimeError: mat1 and mat2") and max(map(len, said.split("\n"))) <= results.WIDTH
+    assert told(ValueError("a\nb")) == "ValueError: a b"
+    assert told(ValueError("a\nb"), first_line=True) == "ValueError: a"

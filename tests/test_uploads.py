@@ -70,7 +70,8 @@ def test_a_name_is_shown_without_folders_and_hidden_characters(name, shown):
     ("name", "content", "words"),
     [
         ("empty.jpg", b"", "empty.jpg is empty"),
-        ("notes.txt", b"hello", r"notes.txt is not a picture that can be read here; choose a \.jpg"),
+        ("notes.txt", b"hello", r"notes.txt is not a picture; choose a \.jpg"),
+        ("clip.MOV", b"hello", r"clip.MOV is a movie: save single frames of it as JPEG; choose a \.jpg"),
         ("notes.jpg", b"hello, this is text", "notes.jpg is not a picture"),
         ("cut.jpg", PHOTO[: len(PHOTO) // 2], "cut.jpg is damaged or incomplete"),
         ("page.png", b"<html><script>alert(1)</script></html>", "page.png is not a picture"),

@@ -27,6 +27,7 @@ from course_utils.command.notebooks.parameters import parameters_of
 from course_utils.errors import CourseError
 from course_utils.profiles import lesson_profile
 
+COMPARED = "nbval-check-output"  # nbval's tag
 LARGEST = 3_000_000  # bytes; larger ones are slow to open and GitHub does not show them well
 SHORTEST_ALT = 15  # characters; as figures.show demands
 PICTURES = ("image/png", "image/jpeg", "image/svg+xml")
@@ -104,7 +105,12 @@ def check_outputs(notebook: Mapping[str, Any]) -> list[str]:
         expected += 1
         if cell["execution_count"] != expected:
             problems.append(f"Cell {number} has execution count {cell['execution_count']} instead of {expected}.")
+        compared = COMPARED in cell["metadata"].get("tags", ())
         for output in cell["outputs"]:
+            if compared and notes.FIGURES in output.get("data", {}):
+                problems.append(
+                    f"Cell {number} is compared by nbval, but shows a learner another figure than the page."
+                )
             if output["output_type"] == "error":
                 problems.append(f"Cell {number} ends in an error: {output['ename']}: {output['evalue']}")
             for kind, text in _texts(output):

@@ -21,8 +21,8 @@
 #
 # - do one thing, and then another.
 #
-# **You need** lesson BEFORE. **Time:** on {{cores}} processor cores the run shown here took
-# {{seconds:.0f}} seconds.
+# **You need** lesson BEFORE. **Time:** about {{study_minutes}} minutes to study. On {{cores}} processor cores the run
+# shown here took {{seconds:.0f}} seconds.
 #
 # ### Contents
 #
@@ -50,16 +50,27 @@ settings = profiles.load("NUMBER", profile, seed=seed)
 #
 # One thought a cell, by hand before any helper.
 #
-# **Predict first.** Ask for a guess, run the cell, and answer below it.
+# **Predict first.** Ask for a guess, and run the cell.
 
 # %%
 generator = torch.Generator().manual_seed(settings.seed)
 numbers = torch.randn(1000, generator=generator)
+print(f"mean {numbers.mean():.3f}")
+
+# %% tags=["hide-input"]
 assert numbers.shape == (1000,)
 results.record(mean=numbers.mean())
 
 # %% [markdown]
-# The mean of these numbers is {{mean:.3f}}: a figure in the text comes from the run, and is never typed.
+# <details><summary>Answer</summary>
+#
+# The mean of these numbers is {{mean:.3f}} in the run shown on this page: such a figure is never typed.
+#
+# </details>
+#
+# ### Go deeper: What not everybody needs
+#
+# A fold, up to the next heading.
 #
 # ## What you learned
 #

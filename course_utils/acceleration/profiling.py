@@ -70,7 +70,7 @@ class Profile:
     def __str__(self) -> str:
         lines = [f"{'work':<32}{'calls':>7}{'ms':>9}{'share':>8}"]
         lines += [
-            f"{row.name:<32}{row.calls:>7.0f}{row.milliseconds:>9.2f}{row.milliseconds / self.milliseconds:>8.1%}"
+            f"{row.name:<32}{row.calls:>7.0f}{row.milliseconds:>9.2f}{percent(row.milliseconds / self.milliseconds):>8}"
             for row in self.rows
         ]
         return "\n".join(lines)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from course_utils import figures
 from course_utils.base.files import replace_file
 from course_utils.base.lessons import find_root
-from course_utils.base.words import percent
+from course_utils.base.words import fitted, percent
 from course_utils.errors import CourseError, DataError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Rung:
 
 
 RUNGS = (
-    Rung("CPU loop", "pictures one by one from a DataLoader, everything on the CPU"),
+    Rung("CPU loop", "pictures one by one from a DataLoader"),
     Rung("CPU: workers", "two more processes prepare the pictures", loading="workers"),
     Rung("CPU: resident", "whole batches, cut from a tensor in memory", loading="resident"),
     Rung("CPU: channels_last", "the channels of a pixel side by side", loading="resident", channels_last=True),
@@ -85,9 +85,9 @@ class Measured:
 
     def __str__(self) -> str:
         if self.missing:
-            return f"{self.rung:<22}{self.missing}"
+            return f"{self.rung:<21}{self.missing}"
         return (
-            f"{self.rung:<22}{self.pictures_per_second:>11,.0f}{self.accuracy:>10.1%}{self.cold_seconds:>8.2f}"
+            f"{self.rung:<21}{self.pictures_per_second:>11,.0f}{percent(self.accuracy):>10}{self.cold_seconds:>8.2f}"
             f"{self.warm_seconds:>8.2f}{self.memory_mb:>7.1f}"
         )
 
@@ -113,10 +113,11 @@ class Ladder:
         return next((row for row in self.measured if row.rung == name), None)
 
     def __str__(self) -> str:
-        head = f"{'rung':<22}{'pictures/s':>11}{'accuracy':>10}{'cold s':>8}{'warm s':>8}{'MB':>7}"
+        head = f"{'rung':<21}{'pictures/s':>11}{'accuracy':>10}{'cold s':>8}{'warm s':>8}{'MB':>7}"
         lines = [head, *map(str, self.rows)]
         devices = ", ".join(sorted({row.device for row in self.measured}))
-        return "\n".join([*lines, f"measured on {devices}, {self.date}" + (f"; {self.data}" if self.data else "")])
+        about = f"measured on {devices}, {self.date}" + (f"; {self.data}" if self.data else "")
+        return "\n".join([*lines, fitted(about)])
 
     def save(self, path: Path) -> None:
         """Write the ladder as JSON, all of it or nothing."""

@@ -24,15 +24,15 @@ from course_utils.models.sprint import SprintNet
 from course_utils.training import seed_everything
 
 TRICKS = {
-    "whitening": "the first filters are computed from the pictures, not learned",
+    "whitening": "the first filters are computed, not learned",
     "identity start": "convolutions begin by passing their inputs on",
-    "alternating flip": "each picture is mirrored in every second epoch, not by chance",
+    "alternating flip": "each picture is mirrored in every second epoch",
     "shifts": "each picture is moved by up to two pixels",
-    "label smoothing": "80 % of the target for the true class, the rest shared among all classes",
+    "label smoothing": "the true class gets 80 %, all share the rest",
     "triangular schedule": "the rates rise for a moment, then fall to zero",
-    "muon": "filters take orthogonalised steps; without it, Nesterov momentum",
+    "muon": "filters take orthogonalised steps (else Nesterov's)",
     "lookahead": "slow weights follow the fast ones and replace them",
-    "views": "test pictures are looked at six times: mirrored and shifted",
+    "views": "test pictures are looked at six times",
     "channels_last": "the channels of a pixel lie side by side in memory",
     "half precision": "weights and pictures have 16 bits (on a GPU)",
 }

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import textwrap
 from collections.abc import Iterable
 from typing import Any
+
+from course_utils.errors import WIDTH
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
@@ -34,3 +37,8 @@ def in_form(value: Any, form: str, space: str = " ") -> str:
     """
     text = format(value, form)
     return f"{text[:-1]}{space}%" if form.endswith("%") else text
+
+
+def fitted(text: str) -> str:
+    """Return `text` in lines that fit on the page."""
+    return "\n".join(textwrap.fill(line, WIDTH, break_on_hyphens=False) for line in text.split("\n"))

@@ -179,4 +179,4 @@ def _files(folder: Path) -> Iterator[Path]:
 def _may_be_a_picture(path: Path) -> bool:
     from course_utils.pictures.files import SUFFIXES
 
-    return path.suffix.lower() in (*SUFFIXES, ".heic", ".heif")
+    return path.suffix.lower() in (*SUFFIXES, ".heic", ".heif", ".hif")

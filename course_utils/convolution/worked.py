@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Cell = tuple[int, int]
-FIGSIZE = (9.2, 2.6)  # of one worked cell; n of them below each other are n times as high
-WIDTHS = (7, 4, 5.5, 8)  # input, kernel, output, arithmetic
+FIGSIZE = (7.1, 2.15)  # of one worked cell; n of them below each other are n times as high
+WIDTHS = (7, 3.6, 5.2, 7.2)  # input, kernel, output, arithmetic
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class WorkedCell:
             number_grid(after, self.output, {(self.row, self.column)}, figures.BLUE, tall=tall)
             after.set_xlabel("output")
             text.axis("off")
-            text.text(0, 0.5, self.arithmetic, va="center", fontsize=10, linespacing=1.5, transform=text.transAxes)
+            text.text(0, 0.5, self.arithmetic, va="center", fontsize=9, linespacing=1.5, transform=text.transAxes)
         return before.figure
 
 

@@ -1,8 +1,9 @@
 """Batches of picture files, read one after another: for pictures that do not fit in memory.
 
-PyTorch's DataLoader, with two savings. A transform that begins with a crop or a resize needs few of a file's pixels, so
-a JPEG file is decoded at a half, a quarter or an eighth of its size where that is enough. And what ends a transform and
-treats every pixel alike (to floats, normalise) is done for several pictures at a time, in place.
+PyTorch's DataLoader, with three savings. A transform that begins with a crop or a resize needs few of a file's pixels,
+so a JPEG file is decoded at a half, a quarter or an eighth of its size where that is enough. What ends a transform and
+treats every pixel alike (to floats, normalise) is done for several pictures at a time, in place. And between the two,
+mirroring and the change to a tensor skip what torchvision does for inputs of other kinds.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torchvision.transforms import InterpolationMode, v2
 from course_utils.data.parts import FilePart
 from course_utils.pictures import files as picture_files
 from course_utils.pictures.files import Cut
+from course_utils.pictures.tensors import to_tensor
 
 # Transforms that treat every pixel alike, so that a batch (N, C, H, W) can take them as a picture does.
 ALIKE = (v1.Normalize, v2.Normalize, v1.ConvertImageDtype, v2.ConvertImageDtype, v2.ToDtype)
@@ -54,7 +56,23 @@ def planned(transform: Step) -> Plan:
         ending.insert(0, v2.Normalize(step.mean, step.std, inplace=True) if own else step)
     if middle and isinstance(middle[-1], v1.ToTensor):  # to bytes for one, to floats for all
         middle[-1:], ending = [v1.PILToTensor()], [v1.ConvertImageDtype(torch.float32), *ending]
-    return Plan(choose, tuple(middle), tuple(ending))
+    if middle and ending and isinstance(middle[-1], (v1.PILToTensor, v2.PILToTensor, v2.ToImage)):
+        middle[-1] = to_tensor
+    flips = (v1.RandomHorizontalFlip, v2.RandomHorizontalFlip)
+    return Plan(choose, tuple(Flip(step) if type(step) in flips else step for step in middle), tuple(ending))
+
+
+@dataclass(frozen=True)
+class Flip:
+    """Torchvision's RandomHorizontalFlip: the same pictures from the same random numbers."""
+
+    step: Any
+
+    def __call__(self, picture: Any) -> Any:
+        """Return the picture, mirrored left to right or as it is."""
+        if not isinstance(picture, Image.Image):
+            return self.step(picture)
+        return picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if torch.rand(1) < self.step.p else picture
 
 
 def _steps(transform: Step) -> list[Step]:

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from course_utils.base import notes
+from course_utils.base.words import fitted
 from course_utils.data import drawing
 from course_utils.data.splits import apportion
 from course_utils.errors import DataError
@@ -277,7 +278,7 @@ def together(*parts: P | None, name: str = "train") -> P:
 def announce(pictures: ImageSet) -> None:
     """Show what a set is and where it came from; in a notebook the note also tells `course run` what it ran on."""
     note = {"name": pictures.name, "kind": pictures.source.kind, "description": pictures.source.description}
-    notes.show_note(pictures.describe(), notes.SOURCE, note)
+    notes.show_note(fitted(pictures.describe()), notes.SOURCE, note)
 
 
 def statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:

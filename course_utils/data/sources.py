@@ -147,6 +147,10 @@ def read(known: KnownSet, place: Place, kind: str | None = None) -> Found:
         mode = "L" if known.channels == 1 else "RGB"
         tree, cache = listing.list_folder(path), cache_folder() / "decoded"
         names = class_folders(known, tree.parts["train"])
+        for part in ("train", "test"):
+            lost = [name for name in names if not tree.parts[part].get(name)]
+            if lost:
+                raise DataError(f"{path / part} lacks the class {lost[0]!r}; a known set has all of its classes.")
         pairs = {part: tree.labelled(part, names) for part in ("train", "test")}
         train, test = (
             (decoding.decode_once(files, mode, cache, f"{known.name}-{part}"), labels.numpy())

@@ -9,6 +9,7 @@ from course_utils.learning_rate.range_test import RangeTest, geometric_rates, ra
 from course_utils.learning_rate.schedules import (
     Preview,
     constant,
+    cosine,
     cosine_restarts,
     from_points,
     one_cycle,
@@ -19,6 +20,7 @@ from course_utils.learning_rate.schedules import (
     require_fit,
     step_decay,
     total_steps,
+    warmup_linear,
 )
 from course_utils.learning_rate.suggest import SuggestedRate, Suggestion, suggest, valley
 from course_utils.training.smoothing import smooth
@@ -33,6 +35,7 @@ __all__ = [
     "best_rate",
     "compare",
     "constant",
+    "cosine",
     "cosine_restarts",
     "from_points",
     "geometric_rates",
@@ -48,4 +51,5 @@ __all__ = [
     "suggest",
     "total_steps",
     "valley",
+    "warmup_linear",
 ]

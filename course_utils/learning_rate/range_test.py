@@ -7,7 +7,7 @@ smoothing and stop are those that Gugger described in 2018 ("How Do You Find A G
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sized
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -36,6 +36,7 @@ STOPS = {
     "threshold": "the smoothed loss exceeded the threshold",
     "not a number": "the loss was no longer a number",
 }
+MOST_PASSES = 3  # through a set, before a fall may be due to learning by heart
 COLOURS = {"steepest": figures.GREEN, "valley": figures.RED, "minimum / 10": figures.PURPLE}
 MARKS = {"steepest": "v", "valley": "o", "minimum / 10": "s"}
 
@@ -52,6 +53,7 @@ class RangeTest:
     losses: tuple[float, ...]
     beta: float = 0.98
     stopped: str = "end"  # a key of STOPS
+    passes: float = 1.0  # how often the test went through all its batches
 
     @cached_property
     def smoothed(self) -> tuple[float, ...]:
@@ -75,7 +77,13 @@ class RangeTest:
 
     def __str__(self) -> str:
         tried = f"{len(self.rates)} batches" + (f", up to a rate of {self.rates[-1]:.2g}" if self.rates else "")
-        return f"{tried}: {STOPS[self.stopped]}.\n{self.suggestion}"
+        text = f"{tried}: {STOPS[self.stopped]}.\n{self.suggestion}"
+        if self.passes > MOST_PASSES:
+            text += (
+                f"\nThe test went {self.passes:.0f} times through its pictures, so part of the fall is learning by "
+                "heart; take fewer steps, or more pictures."
+            )
+        return text
 
     def plot(self, ax: Axes | None = None) -> Figure:
         """Draw loss against rate with the rules' answers marked, into `ax` where it is given."""
@@ -188,7 +196,8 @@ def range_test(
                 stopped = "threshold"
                 break
             lowest = min(lowest, smoothed)
-    return RangeTest(tuple(rates[: len(losses)]), tuple(losses), beta, stopped)
+    passes = len(losses) / len(batches) if isinstance(batches, Sized) else 1.0
+    return RangeTest(tuple(rates[: len(losses)]), tuple(losses), beta, stopped, passes)
 
 
 def _shares(optimizer: torch.optim.Optimizer) -> list[float]:

@@ -1,4 +1,4 @@
-"""How the rate moves during training: five schedules, made from the batches so that their counts are right, and drawn
+"""How the rate moves during training: seven schedules, made from the batches so that their counts are right, and drawn
 before use. All are schedulers of `torch.optim.lr_scheduler`; `training.fit` takes the steps.
 """
 
@@ -72,6 +72,31 @@ def plateau(
     """
     total_steps(batches, epochs)
     return lr_scheduler.ReduceLROnPlateau(optimizer, factor=factor, patience=patience)
+
+
+def cosine(optimizer: Optimizer, batches: Sized, epochs: int, *, lowest: float = 0.0) -> Scheduler:
+    """Return half a cosine wave from the optimizer's rate to `lowest` (Loshchilov, Hutter 2017, arXiv:1608.03983)."""
+    return lr_scheduler.CosineAnnealingLR(optimizer, total_steps(batches, epochs), lowest)
+
+
+def warmup_linear(optimizer: Optimizer, batches: Sized, epochs: int, *, pct_start: float = 0.1) -> Scheduler:
+    """Return a schedule that rises in a straight line to the optimizer's rate, and falls in one to 0.
+
+    Args:
+        optimizer: its rate is the highest.
+        batches, epochs: how long the schedule is.
+        pct_start: share of all steps until the top.
+
+    Raises:
+        ValueError: unless at least one step is left for the way up, and one for the way down.
+    """
+    total = total_steps(batches, epochs)
+    if not 1 <= pct_start * total <= total - 1:
+        raise ValueError(
+            f"pct_start must leave a step of the {total} for the way up and one for down, not {pct_start}."
+        )
+    top = round(pct_start * total)
+    return lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / top, (total - step) / (total - top + 1)))
 
 
 def cosine_restarts(

@@ -24,6 +24,7 @@ SMALLEST_FALL = 0.03  # a smaller one is flat, however sure it is
 HIGH = 0.20  # above the level by this: the loss has risen, and not by chance
 NOISY = 0.10  # where losses differ by more, noise is to blame and not flatness
 AT_THE_END = 0.02  # of the steps, at least 3: a lowest loss there is not yet the lowest
+QUICKER = 0.9  # of an average that looks whether the losses themselves still fall
 QUARTILE = NormalDist().inv_cdf(0.75)  # half of all normal numbers lie within so many standard deviations of the mean
 
 
@@ -100,6 +101,9 @@ def suggest(rates: Sequence[float], losses: Sequence[float], beta: float = 0.98,
     if not np.isfinite(raw).all():
         raise ValueError("A loss is not a finite number; leave out what comes after the loss exploded.")
     y = np.asarray(smooth(raw, beta))
+    if not ended and len(x) >= FEWEST and _at_the_end(y):
+        quicker = np.asarray(smooth(raw, min(beta, QUICKER)))  # a slow average may still fall when the losses do not
+        y, beta = (y, beta) if _at_the_end(quicker) else (quicker, min(beta, QUICKER))
     problem = _problem(x, raw, y, beta, ended)
     if problem:
         return Suggestion(problem=problem)
@@ -147,6 +151,11 @@ def _lowest(y: np.ndarray) -> int:
     return skip + int(np.argmin(y[skip:]))
 
 
+def _at_the_end(y: np.ndarray) -> bool:
+    """Tell whether the curve is lowest in its last steps, so that it may fall further."""
+    return _lowest(y) >= len(y) - max(3, int(AT_THE_END * len(y)))
+
+
 def _steepest(x: np.ndarray, y: np.ndarray, lowest: int) -> int:
     skip = min(_first(len(y)), lowest - 1)
     slope = np.diff(y) / np.diff(np.log(x))
@@ -169,7 +178,7 @@ def _problem(x: np.ndarray, raw: np.ndarray, y: np.ndarray, beta: float, ended: 
     error = noise * np.sqrt(math.pi / 2 / first + (1 - beta) / (1 + beta))
     if level - float(y[lowest]) < max(SURE * error, SMALLEST_FALL * abs(level)):
         return _without_a_fall(x, raw, y, level, noise, risen=level + max(SURE * error, HIGH * abs(level)))
-    if not ended and lowest >= n - max(3, int(AT_THE_END * n)):
+    if not ended and _at_the_end(y):
         return f"the loss still falls at the largest rate; test beyond {x[-1]:.2g}."
     return None
 

@@ -131,16 +131,19 @@ def contact_sheet(
                 pen.rectangle(box, outline=figures.RED, width=3)
                 pen.line((box[0], box[3], box[2], box[1]), fill=figures.RED, width=3)
     with figures.style():
-        height = (width - 1.1) * sheet.height / sheet.width + (0.35 if title else 0.05)
-        figure, axis = plt.subplots(figsize=(width, height))
+        left = 0.2 + 0.085 * min(28, max(len(name) for name, _ in rows))  # inches for the names of the groups
+        tall, above = (width - left) * sheet.height / sheet.width, 0.35 if title else 0.05
+        figure = plt.figure(figsize=(width, tall + above), layout="none")
+        axis = figure.add_axes((left / width, 0, 1 - left / width, tall / (tall + above)))
         axis.imshow(sheet, interpolation="antialiased")
         axis.set(xticks=[])
-        axis.set_yticks([side * (row + 0.5) for row, (name, _) in enumerate(rows) if name], [n for n, _ in rows if n])
+        named = [(side * (row + 0.5), name) for row, (name, _) in enumerate(rows) if name]
+        axis.set_yticks([at for at, _ in named], [n if len(n) <= 28 else f"{n[:27]}…" for _, n in named])
         axis.tick_params(length=0)
         axis.spines[:].set_visible(False)
         axis.grid(False)
         if title:
-            figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+            figure.text(0.01, 1 - 0.06 / (tall + above), title, va="top", fontsize=11, fontweight="bold")
     return figure
 
 

@@ -181,7 +181,7 @@ def one_by_one(
             alt="Six pictures beside bars with the shares of the classes: the two surest wrong answers, the two least "
             "sure, the two surest right ones; the true class is green.",
             draw=lambda found, figure: draw_answered(found, figure, alone=False),
-            size=(3.9, 1.6),
+            size=(3.9, 1.75),
         ),
         size=(7.6, 2.8),
         photograph=True,
@@ -203,6 +203,5 @@ def draw_answered(found: Answered, figure: Canvas, alone: bool = True) -> None:
     right.bar_label(drawn, labels=[percent(share, 0) for _, share, _ in bars], padding=3, fontsize=8.5)
     right.set_yticks(places, [name if len(name) < 20 else f"{name[:19]}…" for name, _, _ in bars])
     right.set(xlim=(0, 125), xticks=(0, 50, 100))
-    if alone:
-        right.set_xlabel("share in %; the true class is green")
+    right.set_xlabel("share in %; the true class is green" if alone else "share in %", fontsize=9 if alone else 8)
     right.grid(axis="y", visible=False)

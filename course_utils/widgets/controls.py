@@ -45,9 +45,14 @@ def tick(label: str, value: bool = False) -> ipywidgets.Checkbox:
 
 
 def number(label: str, value: float, step: float = 1.0) -> ipywidgets.FloatText:
-    """Return a small field for one number, with a short label."""
+    """Return a small field for one number, with a short label; each change of its text counts at once."""
     return ipywidgets.FloatText(
-        value=value, step=step, description=label, style={"description_width": "1.5em"}, layout={"width": "7em"}
+        value=value,
+        step=step,
+        description=label,
+        continuous_update=True,
+        style={"description_width": "1.5em"},
+        layout={"width": "7em"},
     )
 
 

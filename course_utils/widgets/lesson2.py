@@ -128,9 +128,9 @@ def kernel_editor(photograph: str = "cat") -> Exploration:
             size=(1.78, 1.8),
             columns=4,
             title="Nine numbers decide what a filter sees",
-            alt="Twelve versions of a cat's face: unchanged, twice as bright, moved by one pixel, and edges from a 1 and a "
-            "−1; then vertical and horizontal edges, Sobel in both directions, all edges, blurred, sharpened and embossed. "
-            "Above each stand the nine numbers of its kernel.",
+            alt="Twelve versions of a cat's face: unchanged, twice as bright, moved by one pixel, and edges from a 1 "
+            "and a −1; then vertical and horizontal edges, Sobel in both directions, all edges, blurred, sharpened and "
+            "embossed. Above each stand the nine numbers of its kernel.",
         ),
         size=(7.6, 2.85),
         photograph=True,

@@ -27,10 +27,10 @@ OWN, ONE_CYCLE = "yours", "one-cycle"
 COLOURS = {OWN: figures.ORANGE, ONE_CYCLE: figures.BLUE}
 SHAPES = {  # shares of the highest rate, as powers of ten
     "level": (-0.5,) * KNOTS,
-    "falling": (0.0, -0.5, -1.0, -1.5, -2.0, -3.0),
+    "falling": (0.0, -0.1, -0.22, -0.4, -0.7, -3.0),  # nearly a straight line from the highest rate to 0
     "two steps down": (0.0, 0.0, 0.0, -1.0, -1.0, -2.0),
     "up and down": (-1.4, -0.4, 0.0, -0.3, -1.0, -3.0),
-    "rising": (-3.0, -2.0, -1.5, -1.0, -0.5, 0.0),  # the one that falls, the other way round
+    "rising": (-3.0, -0.7, -0.4, -0.22, -0.1, 0.0),  # the one that falls, the other way round
     "upside down": (0.0, -1.0, -2.0, -2.0, -1.0, 0.0),
 }
 

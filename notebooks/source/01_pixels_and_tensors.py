@@ -23,8 +23,7 @@
 # In a moment a network looks at a photograph and names what is in it. It never sees a cup. It gets small numbers,
 # multiplies and adds them, and a word comes out. This lesson is about those numbers.
 #
-# **You need** Python and school mathematics. **Time:** about {{study_minutes}} minutes to read, guess and try, plus
-# the exercises. The cells themselves run in about {{quick.seconds:.0f}} seconds.
+# **You need** Python and school mathematics. **Time:** about {{study_minutes}} minutes, and some for the exercises.
 #
 # <details><summary>What you will be able to do, and the contents</summary>
 #
@@ -35,6 +34,8 @@
 # - crop, mirror, recolour, brighten and normalise pictures, one or a whole batch at a time;
 # - recognise the classic accidents (wrap-around, swapped axes, forgotten scaling) by how they *look*;
 # - compute a slope by hand, by algebra and by autograd, and walk down it without falling over.
+#
+# The cells run in about {{quick.seconds:.0f}} seconds.
 #
 # **Contents**
 #
@@ -89,7 +90,7 @@ from course_utils import (
     widgets,
 )
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 profile = "auto"  # "quick" runs anywhere, "full" does more; "auto" chooses
 seed = None  # which boots are drawn in "Flattening, and what it costs"
 boots = None  # how many of them are compared; None: as the profile says
@@ -130,9 +131,6 @@ def show_guesses(picture, guesses):
 
 # %% [markdown]
 # ## A network names a photograph
-#
-# `network` is EfficientNet-Lite0. Others trained it on the 1.3 million photographs of ImageNet, and it knows the names
-# of 1,000 kinds of things. We ask it about a photograph.
 
 # %%
 from course_utils import transfer
@@ -142,7 +140,9 @@ network = transfer.backbone("efficientnet_lite0")
 show_guesses(photo, network.predict(photo, k=5))
 
 # %% [markdown]
-# An espresso. (The photograph was taken by Rachel Michetti and given to the public domain, CC0.)
+# An espresso. `network` is EfficientNet-Lite0, which others trained on the 1.3 million photographs of ImageNet. It
+# knows the names of 1,000 kinds of things. (This photograph was taken by Rachel Michetti and given to the public
+# domain, CC0.)
 #
 # **Predict first.** What will the network say to a photograph of galaxies, of which it has learned nothing?
 
@@ -773,16 +773,14 @@ print("tensor shape", tuple(image.shape), "    channel, height, width")
 # mistaken for another.
 #
 # You have now written everything that the course's helpers `to_tensor`, `to_float` and `to_grey` do. From here on we
-# use the helpers, and each is checked against what you built.
+# use the helpers, and each is checked against what you built. (`assert_close` stops with an error where two tensors
+# differ.)
 
 # %%
 assert_close(pictures.to_tensor(photo), image)
 assert_close(pictures.to_float(image), torch.tensor(scaled).permute(2, 0, 1))
 
 # %% tags=["hide-input"]
-from torchvision.transforms import v2
-
-assert_close(pictures.to_tensor(photo), v2.functional.pil_to_tensor(photo))
 assert_close(pictures.to_grey(image)[0], torch.from_numpy(theirs))
 assert np.array_equal(np.array(pictures.to_picture(image)), array)
 assert image[0, 230, 120] == array[230, 120, 0] == photo.getpixel((120, 230))[0]
@@ -857,7 +855,7 @@ print("same address:", planes.data_ptr() == tiny.data_ptr())
 
 # %% tags=["hide-input"]
 def draw_street(ax, street, title):
-    """Draw memory as a row of houses, coloured by the last digit, the channel."""
+    """Draw memory as a row of houses, coloured by the last digit."""
     for i, number in enumerate(street.tolist()):
         name, colour = list(COLOURS.items())[number % 10]
         ax.bar(i, 1, width=0.96, color=colour)
@@ -919,6 +917,9 @@ photos = [
 
 
 # %%
+from torchvision.transforms import v2
+
+
 def centre_square(image):
     """Cut the largest square out of the middle of an image (C, H, W)."""
     side = min(image.shape[1:])
@@ -1151,7 +1152,7 @@ floats = pictures.to_float(pictures.to_tensor(middle))  # (3, 224, 224)
 inputs = ((floats - 0.5) / 0.5).unsqueeze(0)  # (1, 3, 224, 224), −1 to 1
 
 
-def say(inputs):
+def say(network, inputs):
     """Return the network's first guess for a batch of one picture."""
     with torch.inference_mode():  # no slopes wanted
         shares = network.model(inputs).softmax(dim=1)[0]  # (1000,)
@@ -1159,7 +1160,7 @@ def say(inputs):
 
 
 network.model.eval()  # for use, not for training
-print("by hand:  ", say(inputs))
+print("by hand:  ", say(network, inputs))
 print("by helper:", first_guess(network, photo))
 
 # %% [markdown]
@@ -1179,10 +1180,10 @@ inputs_with = {
     "mirrored": inputs.flip(3),
 }
 for mistake, given in inputs_with.items():
-    print(f"{mistake:23} {say(given)}")
+    print(f"{mistake:23} {say(network, given)}")
 
 # %% tags=["hide-input"]
-told = {mistake: say(given) for mistake, given in inputs_with.items()}
+told = {mistake: say(network, given) for mistake, given in inputs_with.items()}
 assert told["everything right"] == first_guess(network, photo)
 wrong = [
     mistake
@@ -1204,7 +1205,7 @@ assert wrong == ["not divided by 255", "reshape for permute"], wrong
 
 # %%
 try:
-    say(channels_last.float().unsqueeze(0))  # (1, 224, 224, 3)
+    say(network, channels_last.float().unsqueeze(0))  # (1, 224, 224, 3)
 except RuntimeError as error:
     print(type(error).__name__, "- …", str(error)[-48:])
 
@@ -1832,7 +1833,7 @@ assert (
 
 
 # %%
-def steps_needed(before, after, rate, most=300):
+def steps_needed(before, after, secret, rate, most=300):
     """Return how many steps bring all gains within 0.1 % of the way."""
     gains = learn_gains(before, after, rate, most)
     there = ((gains - secret.flatten()).abs() < 0.0005).all(dim=1).nonzero()
@@ -1842,27 +1843,30 @@ def steps_needed(before, after, rate, most=300):
 usual = before.square().mean(dim=(1, 2), keepdim=True).sqrt()  # (3, 1, 1)
 print("rate   as they are   evened out")
 for rate in (0.5, 1, 1.5, 2, 4, 5.5, 6.5, 7):
-    plain = steps_needed(before, after, rate)
-    evened = steps_needed(before / usual, after / usual, rate)
+    plain = steps_needed(before, after, secret, rate)
+    evened = steps_needed(before / usual, after / usual, secret, rate)
     print(f"{rate:4} {plain:>13} {evened:>12}")
 
 # %% tags=["hide-input"]
 tried = [rate / 4 for rate in range(2, 27)]
 plain_steps = [
-    n for rate in tried if (n := steps_needed(before, after, rate)) != "never"
+    n
+    for rate in tried
+    if (n := steps_needed(before, after, secret, rate)) != "never"
 ]
 evened_steps = [
     n
     for rate in tried
-    if (n := steps_needed(before / usual, after / usual, rate)) != "never"
+    if (n := steps_needed(before / usual, after / usual, secret, rate))
+    != "never"
 ]
 assert (min(plain_steps), min(evened_steps)) == (19, 1), (
     min(plain_steps),
     min(evened_steps),
 )
 assert (
-    steps_needed(before, after, 7) == "never"
-    and steps_needed(before, after, 6.5) != "never"
+    steps_needed(before, after, secret, 7) == "never"
+    and steps_needed(before, after, secret, 6.5) != "never"
 )
 results.record(
     best_steps_plain=min(plain_steps), best_steps_evened=min(evened_steps)

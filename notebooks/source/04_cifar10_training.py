@@ -32,8 +32,9 @@
 # - save a run so that an interruption changes nothing, bit for bit;
 # - look into a trained network: its features in two dimensions, and where in a picture it looks (Grad-CAM).
 #
-# **You need** lessons 1 to 3. **Time:** on {{cores}} processor cores the cells of the run shown here took
-# {{seconds:.0f}} seconds, with a few thousand pictures. The profile `full` is meant for a GPU.
+# **You need** lessons 1 to 3. **Time:** about {{study_minutes}} minutes to study. On {{cores}} processor cores the
+# cells of the run shown here took {{seconds:.0f}} seconds, with a few thousand pictures. The profile `full` is meant
+# for a GPU.
 #
 # ### Contents
 #
@@ -110,7 +111,7 @@ from course_utils import (
     training,
     widgets,
 )
-from course_utils.errors import DataError
+from course_utils.errors import DataError, told
 
 # %% [markdown]
 # The settings worth changing. `None` means "as the profile says".
@@ -374,8 +375,8 @@ with torch.inference_mode():
         .max()
     )
 print(
-    f"in training mode its logits differ by up to {difference:.3f}, in"
-    f" evaluation mode by {quiet:.1e}"
+    f"its logits differ by up to {difference:.3f} in training mode,\n"
+    f"and by {quiet:.1e} in evaluation mode"
 )
 
 # %% tags=["hide-input"]
@@ -393,7 +394,7 @@ try:
         images[:1]
     )
 except ValueError as error:
-    print(type(error).__name__, "-", error)
+    print(told(error))
 
 # %% [markdown]
 # One picture, one value for each channel: its variance is 0, and dividing by it would leave nothing. You meet this
@@ -769,7 +770,7 @@ training.save_weights(
 try:
     short_run(folder / "weights.pt")
 except DataError as error:
-    print(type(error).__name__, "-", error)
+    print(told(error))
 
 # %% [markdown]
 # ## The recipe
@@ -941,15 +942,20 @@ figures.show(
 )
 
 # %%
-for truth, guess, count in diagnosis.confusion_matrix(
-    answers, cifar.classes
-).worst_pairs(3):
+confusion = diagnosis.confusion_matrix(answers, cifar.classes)
+for truth, guess, count in confusion.worst_pairs(3):
     print(f"{truth} taken for {guess}: {count} times")
-first, second, times = diagnosis.confusion_matrix(
-    answers, cifar.classes
-).worst_pairs(1)[0]
 
 # %% tags=["hide-input"]
+first, second, times = confusion.worst_pairs(1)[0]
+figures.show(
+    confusion.ordered().plot(),
+    alt=(
+        "A table with a row for each true class and a column for each guess."
+        " What is right is grey; mistakes are red, the darkest where"
+        f" {first} is taken for {second}."
+    ),
+)
 results.record(
     worst_class=by_class.worst,
     worst_accuracy=by_class.accuracy.min(),

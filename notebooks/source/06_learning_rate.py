@@ -25,18 +25,15 @@
 # and then you let it move while the network trains, and find out with several seeds whether that is worth the
 # trouble.
 #
-# **After this lesson you will be able to**
+# **Afterwards you will be able to** say what too small and too large a rate do; write a range test, read its curve, and
+# see when it says nothing; put back everything that such a test spoils; write down the one-cycle schedule and count its
+# steps; and compare schedules fairly, with the same budget, several seeds, mean and spread.
 #
-# - say what too small and too large a rate do, from a valley with one trap;
-# - write a range test, read its curve with three rules, and see when a curve says nothing;
-# - say what such a test spoils, and prove that everything was put back;
-# - write down the one-cycle schedule, and count its steps so that it ends with the training;
-# - compare schedules fairly: same network, same budget, several seeds, mean and spread.
+# **You need** lessons 1 to 3. **Time:** about {{study_minutes}} minutes of study. On {{cores}} processor cores the
+# cells take {{quick.seconds:.0f}} seconds with the profile `quick` (a few thousand pictures); the run on this page
+# took {{minutes:.1f}} minutes.
 #
-# **You need** lessons 1 to 3. **Time:** on {{cores}} processor cores the cells ran in {{quick.seconds:.0f}} seconds
-# with the profile `quick` (a few thousand pictures), and the run shown here in {{minutes:.1f}} minutes.
-#
-# ### Contents
+# <details><summary>Contents</summary>
 #
 # **Finding the rate**
 #
@@ -50,23 +47,27 @@
 # - [Were the rules right?](#Were-the-rules-right?)
 # - [Curves that say nothing](#Curves-that-say-nothing)
 # - [Explore the settings](#Explore-the-settings)
+# - [Exercises: finding the rate](#Exercises:-finding-the-rate)
 #
 # **Moving the rate**
 #
 # - [One cycle](#One-cycle)
 # - [Counting the steps](#Counting-the-steps)
+# - [A schedule that watches](#A-schedule-that-watches)
 # - [Five ways to move](#Five-ways-to-move)
 # - [Each schedule chooses its rate](#Each-schedule-chooses-its-rate)
 # - [The race](#The-race)
 # - [Explore your own schedule](#Explore-your-own-schedule)
+# - [Exercises: moving the rate](#Exercises:-moving-the-rate)
 #
 # **To close**
 #
-# - [Exercises](#Exercises)
 # - [Quiz](#Quiz)
 # - [What you learned](#What-you-learned)
 # - [Where the code lives](#Where-the-code-lives)
 # - [What next](#What-next)
+#
+# </details>
 
 # %% tags=["hide-input"]
 try:
@@ -203,13 +204,17 @@ assert abs(walk(0.03) - (-1.5)) < 0.1 and abs(walk(0.5) - 2) < 0.1
 assert_close(walk(0.5), widgets.lesson6.walk(0.5, -2.5, 60).places[-1].item())
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
 # - 0.003 **crawls**: after 60 steps it is not even at the trap.
 # - 0.03 falls into the **trap** and stays: every slope in there points to the trap's own bottom.
 # - 0.5 reaches the true bottom. It *cannot* stay in the trap: a step there is longer than the trap is wide.
 # - 9.5 **jumps out**: every step lands higher on the other side, and at the next the slope is steeper still.
 #
-# If you guessed that the smallest rate is the safest, you are in good company. It is the safest way to stay where you
-# are. A rate decides not only how fast, but also *where* the walk ends: a larger one passes by narrow valleys.
+# The smallest rate is the safest way to stay where you are. A rate decides not only how fast, but also *where* the walk
+# ends: a larger one passes by narrow valleys.
+#
+# </details>
 #
 # ## Explore the valley
 #
@@ -221,6 +226,16 @@ assert_close(walk(0.5), widgets.lesson6.walk(0.5, -2.5, 60).places[-1].item())
 widgets.lesson6.valley_walk()
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
+# Above about 0.06 the walk no longer comes to rest in the trap, but up to about 0.12 it only jumps back and forth
+# between its walls; with 0.125 it escapes. Above 8.3 it no longer comes down at all. From x = 6, rates up to about 7
+# never see the trap.
+#
+# </details>
+#
+# ### Go deeper: the borders, computed
+#
 # Two of the borders can be computed. Near a bottom the slope grows in proportion to the distance, slope = c ·
 # distance, and a step multiplies the distance by 1 − rate · c. That shrinks only while rate < 2/c. The number c is
 # the **curvature**: how fast the slope changes. Autograd gives it as the slope of the slope.
@@ -252,14 +267,9 @@ results.record(
 # %% [markdown]
 # Now hold the formula against the walks themselves.
 
-# %%
-for rate in (0.055, 0.06, 0.09, 0.12, 0.125):
-    print(
-        f"from −2.5 with rate {rate}: after 59 steps at"
-        f" {walk(rate, steps=59):.3f}, after 60 at {walk(rate):.3f}"
-    )
-
 # %% tags=["hide-input"]
+for rate in (0.055, 0.06, 0.09, 0.12, 0.125):
+    print(f"from −2.5 with rate {rate}: after 60 steps at {walk(rate):.3f}")
 assert abs(walk(0.055) - trap_bottom) < 1e-3 < abs(walk(0.06) - trap_bottom)
 assert all(
     abs(walk(rate, steps=n) + 1.5) < 0.5
@@ -267,40 +277,19 @@ assert all(
     for n in (57, 58, 59, 60)
 )
 assert walk(0.125) > 0  # out of the trap
-
-# %%
 for rate in (1.0, 4.0, 7.0, 7.5):
-    leftmost = (
-        widgets.lesson6.walk(rate, start=6.0, steps=60).places.min().item()
-    )
+    walked = widgets.lesson6.walk(rate, start=6.0, steps=60)
+    leftmost = walked.places.min().item()
     print(f"from 6 with rate {rate}: never left of {leftmost:.2f}")
     # further to the left the trap's wall is felt
     assert (leftmost > -1.05) == (rate <= 7)
-
-places = widgets.lesson6.walk(8.0, start=-2.5, steps=60).places.tolist()
-thrown = [
-    (here, there)
-    for here, there in itertools.pairwise(places)
-    if abs(here + 1.5) < 0.5
-]
-print(
-    "from −2.5 with rate 8:",
-    ", ".join(
-        f"thrown from {here:.2f} to {there:.1f}" for here, there in thrown
-    ),
-)
-
-# %% tags=["hide-input"]
-assert any(there > 10 for here, there in thrown)
+assert abs(walk(8.5) - 2) > 4.5  # further away than it began
 
 # %% [markdown]
-# In the wide valley c = {{wide_curvature:.2f}}, so the border is {{wide_border:.2g}}. In the trap c is about
-# {{trap_curvature:.0f}}, so it is {{trap_border:.2g}}. Above that the walk cannot settle in the trap. But up to about
-# 0.12 it only jumps back and forth between the trap's walls; with 0.125 it escapes.
-#
-# The formula holds *near a bottom*. Far away other slopes disturb the walk. That is why a rate of 8, still below the
-# wide valley's border, jumps about: now and then it lands on the trap's steep wall, which throws it far out again.
-# From x = 6, rates up to about 7 never see the trap: their steps do not reach it.
+# In the wide valley c = {{wide_curvature:.2f}}, so the border is {{wide_border:.2g}}; in the trap c is about
+# {{trap_curvature:.0f}}, so it is {{trap_border:.2g}}. The formula holds *near a bottom*: far away other slopes disturb
+# the walk, so a rate of 8, still below the wide valley's border, now and then lands on the trap's steep wall, which
+# throws it far out again.
 #
 # One landscape, two borders: no single number is "the" right rate, and a network's landscape has very many
 # directions, each with its own.
@@ -337,7 +326,7 @@ print(f"{models.count_parameters(model):,} parameters")
 # Every experiment begins with a network that knows nothing, the same each time. The optimizer has *momentum* 0.9:
 # every step keeps nine tenths of the one before. (Lesson 4 explains it, and you do not need more of it here.)
 
-# %%
+# %% tags=["hide-input"]
 # Until the race, trainings are short.
 short_part = train_part.take(
     at_most=20 * settings.batch_size, seed=settings.seed
@@ -652,6 +641,8 @@ assert_close(steepest, result.suggestion.of("steepest").rate)
 assert_close(tenth, result.suggestion.of("minimum / 10").rate)
 
 # %% [markdown]
+# ### Go deeper: the valley rule, written out
+#
 # The valley asks for the longest chain of losses, from left to right, of which each is below the one before. First by
 # hand, for five losses. Below each loss stands the longest chain that *ends* there:
 #
@@ -697,6 +688,11 @@ print(
 
 # %% tags=["hide-input"]
 assert_close(valley, result.suggestion.of("valley").rate)
+
+# %% [markdown]
+# ### One curve, three marks
+#
+# Here are all three on the curve.
 
 # %% tags=["hide-input"]
 figures.show(
@@ -779,7 +775,7 @@ figures.show(
     ),
 )
 
-# %%
+# %% tags=["hide-input"]
 rule = max(result.answers, key=lambda answer: accuracies[answer.rate])
 middle_accuracy = accuracies[
     sorted(answer.rate for answer in result.answers)[1]
@@ -816,7 +812,7 @@ assert middle_accuracy > max(accuracies[1e-3], accuracies[1.0])
 #
 # A test that always answers is not to be trusted. What would you read off these four?
 
-# %%
+# %% tags=["hide-input"]
 model, batches, optimizer = fresh()
 guesses = torch.Generator().manual_seed(settings.seed)
 
@@ -911,11 +907,8 @@ assert not any(test.suggestion.clear for test in unclear.values())
 explored = widgets.lesson6.range_settings(train_part, settings.seed)
 explored
 
-# %% [markdown]
-# Five of these settings again, as numbers:
 
-
-# %%
+# %% tags=["hide-input"]
 def marks(**changed):
     test = explored.compute(**{**explored.first_values, **changed})
     if not test.suggestion.clear:
@@ -945,8 +938,6 @@ for name, found in {
         f"{name:<10}  steepest {found[0]}, minimum / 10 {found[1]}, {found[2]}"
         " batches"
     )
-
-# %% tags=["hide-input"]
 results.record(
     usual_steepest=usual[0],
     usual_tenth=usual[1],
@@ -963,20 +954,66 @@ results.record(
 )
 
 # %% [markdown]
-# What this run shows, the usual setting (β = 0.98, 200 steps, 64 pictures) first:
+# <details><summary>Answer</summary>
 #
-# - **No smoothing** moves a tenth of the minimum from {{usual_tenth}} to {{rough_tenth}}. The lowest point is then
-#   the luckiest single batch, and nothing is late any more. The steepest point is the largest fall between two
-#   neighbouring batches: {{rough_steepest}}, against {{usual_steepest}} before. It is a matter of luck, so another
-#   seed may move it far.
-# - **β = 0.99** has its marks at {{calm_steepest}} (steepest) and {{calm_tenth}} (a tenth of the minimum). In a test
-#   as short as this it may change little.
-# - **30 steps** move the steepest point to {{short_steepest}}: each rate is about twice the one before, so the
-#   smoothed curve has hardly begun to fall when the rate is far ahead. A tenth of the minimum is at {{short_tenth}}.
-# - **Batches of 4** make the raw curve jump, and the test breaks off after {{tiny_batches}} batches instead of
-#   {{usual_batches}}: a gradient from four pictures is a rough guess, and a large step on a rough guess goes astray.
-#   With some seeds the test then gives no answer at all.
+# - **No smoothing** moves a tenth of the minimum, on this page from {{usual_tenth}} to {{rough_tenth}}: the lowest
+#   point is then the luckiest single batch. The steepest point is the largest fall between two neighbouring batches, a
+#   matter of luck.
+# - **β = 0.99** is calmer and later: its marks are at {{calm_steepest}} (steepest) and {{calm_tenth}}.
+# - **30 steps** put the steepest point at {{short_steepest}}: each rate is about twice the one before, so the average
+#   has hardly begun to fall when the rate is far ahead.
+# - **Batches of 4** make the raw curve jump; here the test ended after {{tiny_batches}} batches, against
+#   {{usual_batches}} before. A large step on a rough guess goes astray, and with some seeds there is no answer at all.
 #
+# </details>
+#
+# ## Exercises: finding the rate
+#
+# Replace the dots and run both cells. The second checks your answer: ✓ correct, ✗ wrong, with the first difference, or
+# ○ not attempted. An answer must leave the tensors that it is given as they were.
+#
+# **A ladder.** Return `steps` rates from `start` to `end`, each the same number of times the one before, as a
+# float32 tensor. From 1 to 1,000 in 4 steps it is 1, 10, 100, 1,000.
+
+
+# %%
+def rate_ladder(start, end, steps): ...
+
+
+# %%
+# Stuck? exercises.lesson6.rate_ladder.hint() helps a little,
+# .solution() shows one way to do it
+exercises.lesson6.rate_ladder.check(rate_ladder)
+
+# %% [markdown]
+# **A calm loss.** Return the losses, a float32 tensor (N,), as an exponential moving average with bias correction,
+# float32 (N,). For losses of 4, 2, 3 and beta = 0.5 it is 4, 2.6667, 2.8571.
+
+
+# %%
+def calm_loss(losses, beta): ...
+
+
+# %%
+# Stuck? exercises.lesson6.calm_loss.hint() helps a little,
+# .solution() shows one way to do it
+exercises.lesson6.calm_loss.check(calm_loss)
+
+# %% [markdown]
+# **The steepest point.** Given rates and (smoothed) losses, float32 tensors (N,), return the rate at which the
+# loss begins its steepest fall, measured along the *logarithm* of the rate, as a number.
+
+
+# %%
+def steepest_rate(rates, losses): ...
+
+
+# %%
+# Stuck? exercises.lesson6.steepest_rate.hint() helps a little,
+# .solution() shows one way to do it
+exercises.lesson6.steepest_rate.check(steepest_rate)
+
+# %% [markdown]
 # ## One cycle
 #
 # So far the rate stands still. But the valley had two truths: a large rate jumps over traps and gets near the bottom
@@ -1144,32 +1181,80 @@ assert max(seen) < 0.01
 # The fix for all three: make the schedule from the loader, and let `training.fit(scheduler=…)` take its steps, after
 # the optimizer's, every batch. Rerun a cell with a *used* schedule, and `require_fit` notices that too.
 #
+# ## A schedule that watches
+#
+# All schedules but one follow the clock. `ReduceLROnPlateau` watches the validation loss, and multiplies the rate by a
+# factor when the loss has not improved for more than `patience` epochs. That takes many epochs: in a short training
+# whose loss improves every time it never acts, and is nothing but a constant rate. So here is a long one, on so few
+# pictures that the network learns them by heart:
+
+# %%
+heart_part = train_part.take(500, seed=settings.seed)
+model, batches, optimizer = fresh(heart_part)
+optimizer.param_groups[0]["lr"] = result.rate
+watching = learning_rate.plateau(
+    optimizer, batches, epochs=25, factor=0.5, patience=2
+)
+by_heart = training.fit(
+    model,
+    batches,
+    validation,
+    epochs=25,
+    optimizer=optimizer,
+    scheduler=watching,
+    schedule_every="epoch",
+    progress=False,
+)
+
+# %% tags=["hide-input"]
+used = by_heart.learning_rates[:: len(batches)]  # one an epoch
+halvings = sum(a != b for a, b in itertools.pairwise(used))
+assert halvings >= 1, "In 25 epochs by heart the rate should have been halved."
+with figures.style():
+    figure, (above, below) = plt.subplots(
+        2, 1, figsize=(6.5, 3.8), sharex=True, height_ratios=(2, 1)
+    )
+    epochs_seen = range(1, len(used) + 1)
+    above.plot(epochs_seen, by_heart.train_loss, label="training")
+    above.plot(epochs_seen, by_heart.validation_loss, "--", label="validation")
+    above.set(
+        ylabel="loss",
+        title=f"The rate was halved {halvings} times in 25 epochs",
+    )
+    above.legend()
+    below.step(epochs_seen, used, where="mid", color=figures.GREEN)
+    below.set(xlabel="epoch", ylabel="rate", yscale="log")
+figures.show(
+    figure,
+    alt="Above, the training loss falls towards 0 while the validation loss "
+    f"stops falling. Below, the learning rate comes down in {halvings} steps, "
+    "each a half, after the validation loss has stood still for three epochs.",
+)
+results.record(halvings=halvings)
+
+# %% [markdown]
+# The rate comes down where the validation loss stands still: {{halvings}} times on this page. Below we compare
+# schedules in trainings of {{epochs}} epochs, where there is no time to wait and see.
+#
 # ## Five ways to move
 #
-# | schedule | idea | decided by |
-# | --- | --- | --- |
-# | constant | find a good rate and leave it | nobody |
-# | step | a tenth, after a half and after three quarters of the time | the clock |
-# | plateau | half, when the validation loss has not improved for a while | the validation loss |
-# | warm restarts | half a cosine wave down, up again at once, down twice as slowly (arXiv:1608.03983) | the clock |
-# | one-cycle | up, then down to nearly 0 | the clock |
-#
-# `ReduceLROnPlateau`'s usual patience is 10 epochs. Our trainings are shorter than that, so here it loses patience
-# after one epoch without progress.
+# | schedule | idea |
+# | --- | --- |
+# | constant | find a good rate and leave it |
+# | step | a tenth, after a half and after three quarters of the time |
+# | cosine | half a cosine wave, from the highest rate to 0 |
+# | warm-up, linear | up in a straight line for a tenth of the time, then down in one to 0: today's most usual choice |
+# | one-cycle | up for 30 % of the time, then down to nearly 0; momentum the other way |
 
 # %%
 makers = {
     "constant": learning_rate.constant,
     "step": learning_rate.step_decay,
-    "plateau": lambda o, b, e: learning_rate.plateau(
-        o, b, e, factor=0.5, patience=0
-    ),
-    "warm restarts": learning_rate.cosine_restarts,
+    "cosine": learning_rate.cosine,
+    "warm-up, linear": learning_rate.warmup_linear,
     "one-cycle": learning_rate.one_cycle,
 }
-print(", ".join(makers))
-
-# %%
+model, batches, optimizer = fresh()
 previews = [
     learning_rate.preview(
         make, batches, settings.epochs, rate=result.rate, name=name
@@ -1178,29 +1263,25 @@ previews = [
 ]
 
 # %% tags=["hide-input"]
+assert len({each.rates for each in previews}) == len(makers)
 figures.show(
     learning_rate.plot_previews(
         previews,
         "Five plans for the same number of steps: four of them come down",
     ),
-    alt=(
-        "Five schedules side by side. Constant is a level line; step goes down"
-        " twice by a factor of ten; plateau is halved when the assumed loss no"
-        " longer falls; warm restarts are two falling waves, the second twice"
-        " as long; one-cycle rises and falls. Below, momentum, which only"
-        " one-cycle moves."
-    ),
+    alt="Five schedules side by side. Constant is a level line; step goes down "
+    "twice by a factor of ten; cosine is one falling wave; warm-up is a short "
+    "straight rise and a long straight fall; one-cycle rises and falls along "
+    "waves. Below, momentum, which only one-cycle moves.",
 )
 
 # %% [markdown]
-# (What the plateau does depends on the losses to come. The picture assumes that they stop falling after a third.)
-#
 # ## Each schedule chooses its rate
 #
-# A race is only worth something against good opponents. If all five took the same rate, it might suit one of them
-# better than the others. So each may choose its highest rate: we try four, from the range test's answer upwards, each
-# three times the one before, and the *validation* pictures decide. To save time, the choice is made with half of the
-# training pictures.
+# A comparison is only worth something against good opponents. If all five took the same rate, it might suit one of
+# them better than the others. So each chooses its highest rate from a grid, from the range test's answer upwards, each
+# three times the one before, and the *validation* pictures decide, in trainings on half of the pictures. A choice is
+# safe only if both its neighbours are worse, so the grid grows until that is so for all five.
 #
 # `learning_rate.compare` trains every schedule from the same first weights, on the same batches.
 #
@@ -1216,13 +1297,14 @@ def shuffled(part):
 
 
 half = train_part.take(len(train_part) // 2, seed=settings.seed)
-trials = {}
-for rate in [result.rate * factor for factor in (1, 3, 9, 27)]:
+
+
+def tried_at(rate):
     candidates = [
         learning_rate.Candidate(name, rate, make)
         for name, make in makers.items()
     ]
-    trials[rate] = learning_rate.compare(
+    return learning_rate.compare(
         candidates,
         network,
         shuffled(half),
@@ -1231,44 +1313,63 @@ for rate in [result.rate * factor for factor in (1, 3, 9, 27)]:
         seeds=[settings.seed],
     )
 
-# %%
-chosen = {}
-for name in makers:
-    scores = {rate: trial.mean(name) for rate, trial in trials.items()}
-    chosen[name] = learning_rate.best_rate(scores)
-    print(
-        f"{name:<14}",
-        ", ".join(
-            f"{rate:.2g}: {figures.percent(score, 2)}"
-            for rate, score in scores.items()
-        ),
-    )
 
-# %%
-lowest_rate, *_, top_rate = trials
+def best_of(trials, name):
+    scores = {rate: trial.mean(name) for rate, trial in trials.items()}
+    return learning_rate.best_rate(scores)
+
+
+trials = {rate: tried_at(rate) for rate in (result.rate, 3 * result.rate)}
+while len(trials) < 8:
+    bests = {best_of(trials, name) for name in makers}
+    if max(trials) in bests:
+        trials[3 * max(trials)] = tried_at(3 * max(trials))
+    elif min(trials) in bests:
+        trials[min(trials) / 3] = tried_at(min(trials) / 3)
+    else:
+        break
 
 # %% tags=["hide-input"]
+chosen = {name: best_of(trials, name) for name in makers}
+print(f"{'highest rate':<16}", *(f"{rate:>7.2g}" for rate in sorted(trials)))
+for name in makers:
+    row = [f"{trials[rate].mean(name):>7.1%}" for rate in sorted(trials)]
+    print(f"{name:<16}", *row)
+edges = {min(trials), max(trials)}
+at_edge = [name for name, rate in chosen.items() if rate in edges]
+print(
+    f"At the edge of the grid: {', '.join(at_edge)}."
+    if at_edge
+    else "Each best rate has a worse neighbour on both sides."
+)
+top_rate = max(trials)
+rules = {answer.rule: answer.rate for answer in result.answers}
+closest = min(
+    rules, key=lambda rule: abs(math.log(rules[rule] / chosen["one-cycle"]))
+)
 results.record(
     constant_rate=chosen["constant"],
     cycle_rate=chosen["one-cycle"],
+    cycle_ratio=chosen["one-cycle"] / result.rate,
+    closest_rule=closest,
+    closest_rate=rules[closest],
     top_rate=top_rate,
+    rates_tried=len(trials),
+    at_edge=len(at_edge),
+)
+results.record(
+    ".1%",
     constant_at_top=trials[top_rate].mean("constant"),
     cycle_at_top=trials[top_rate].mean("one-cycle"),
-    at_edge=sum(rate in (lowest_rate, top_rate) for rate in chosen.values()),
 )
 
 # %% [markdown]
-# The constant rate will be {{constant_rate:.2g}}, and one-cycle's highest {{cycle_rate:.2g}}. The range test's answer
-# was {{suggested:.2g}}: a place to begin, not the end of the search.
-#
-# One expects that a rate which stays to the end has to be modest, and that one which is only passed through may be
-# bolder. Rates a factor of three apart and a single seed are too coarse to show a small difference. Look at the
-# largest rate instead, {{top_rate:.2g}}: there the constant rate got {{constant_at_top:.1%}} and one-cycle
-# {{cycle_at_top:.1%}}.
-#
-# A choice is only safe if it has a worse neighbour on both sides. So count the schedules that chose the smallest or
-# the largest rate tried: {{at_edge}} of the five. For each of them a still better rate may lie beyond. (With few
-# pictures to decide on, as in the profile `quick`, luck chooses too.)
+# On this page the constant rate will be {{constant_rate:.2g}}, and one-cycle's highest {{cycle_rate:.2g}}, which is
+# {{cycle_ratio:.1f}} times the range test's answer of {{suggested:.2g}}. Of the three rules, *{{closest_rule}}* came
+# closest ({{closest_rate:.2g}}). A rate that is only passed through may be as large as the largest that still learns,
+# while the rules look for one to stay at, on a smoothed curve that is late as well. Take a range test as the place to
+# begin, and for a one-cycle maximum look upwards from there. At the largest rate tried, {{top_rate:.2g}}, the constant
+# rate got {{constant_at_top:.1%}} and one-cycle {{cycle_at_top:.1%}}.
 #
 # ## The race
 #
@@ -1300,7 +1401,7 @@ race = learning_rate.compare(
 )
 print(race)
 
-# %%
+# %% tags=["hide-input"]
 finding = race.finding("one-cycle", "constant")
 
 # %% tags=["hide-input"]
@@ -1312,10 +1413,19 @@ figures.show(
     ),
 )
 
-# %%
+# %% tags=["hide-input"]
+acted = {
+    name: len(set(histories[0].learning_rates)) > 1
+    for name, histories in race.histories.items()
+}
+assert not acted.pop("constant") and all(acted.values()), (
+    "A schedule that never acts cannot be ranked."
+)
 gains = race.gains("one-cycle", "constant")
 winner, *_, last = race.ranking()
 widest = max(race.accuracies, key=race.spread)
+judged = len(test.part)
+right = race.mean("one-cycle")
 
 # %% tags=["hide-input"]
 results.record(
@@ -1331,6 +1441,8 @@ results.record(
     smallest_gain=min(gains),
     largest_gain=max(gains),
     data=clothes.source.kind,
+    test_pictures=judged,
+    two_errors=2 * math.sqrt(right * (1 - right) / judged),
     distance_points=100 * (race.mean(winner) - race.mean(last)),
     spread_points=100 * race.spread(widest),
     race_steps=learning_rate.total_steps(
@@ -1342,14 +1454,12 @@ assert race.mean("one-cycle") > (0.84 if len(train_part) >= 50_000 else 0.7), (
 )
 
 # %% [markdown]
-# With {{runs}} seeds and {{epochs}} epochs each: {{finding}}. One-cycle got {{one_cycle:.2%}} of the test pictures
-# right on average, the constant rate {{constant:.2%}}. All five chose their rate in the same way, so the race
-# compares schedules, each with the best of the four rates that it tried.
-#
-# The winner is {{winner}}, the last {{last}}, {{distance_points:.2f}} points apart. Now hold that against luck: two
-# seeds of *{{widest}}* lie {{spread_points:.2f}} points apart. A difference between two schedules that is smaller
-# than such a spread is not yet a result, whatever the picture's order suggests; that is why the gain is counted seed
-# by seed.
+# On this page, with {{runs}} seeds and {{epochs}} epochs each: {{finding}}. One-cycle got {{one_cycle:.1%}} of the
+# test pictures right on average, the constant rate {{constant:.1%}}; the first is {{winner}}, the last {{last}},
+# {{distance_points:.2f}} points apart. Hold that against luck: two seeds of *{{widest}}* lie {{spread_points:.2f}}
+# points apart. A difference between two schedules that is smaller than that is not yet a result, whatever the order in
+# the picture suggests; that is why the gain is counted seed by seed. (All networks see the same {{test_pictures:,}}
+# pictures, so the sampling error of lesson 3, ± {{two_errors:.1%}} for each figure, is mostly shared.)
 #
 # What may you take home? Not that one schedule is always best: this was one network, one set of pictures and one,
 # short, budget of {{race_steps}} steps. One-cycle spends nearly a third of its steps on the way up and the last ones
@@ -1392,64 +1502,57 @@ widgets.lesson6.ScheduleRace(
 )
 
 # %% [markdown]
-# Look at the last points of the accuracies. In the three static races, *falling* begins with its largest steps, and
-# *rising* ends with them: which of the two is further behind one-cycle? A large rate at the beginning costs little:
-# there is time to repair it. At the end nobody repairs it.
-#
-# Can you draw one that beats one-cycle? By more than luck? The accuracies come from 500 pictures only, so 0.4 points
-# are two pictures. (To be sure, race it with several seeds, as above: `learning_rate.from_points` is your schedule as a
-# scheduler.)
-#
-# ## Exercises
-#
-# Replace the dots and run the cells. Each stub runs as it is, so that *Run All* always finishes.
-#
-# The cell after each stub checks your answer: ✓ correct, ✗ wrong, with the first difference, or ○ not attempted. An
-# answer must leave the tensors that it is given as they were.
-#
-# **1. A ladder.** Return `steps` rates from `start` to `end`, each the same number of times the one before, as a
-# float32 tensor. From 1 to 1,000 in 4 steps it is 1, 10, 100, 1,000.
+# Three seeds of *falling* and *rising*, each a straight line between the highest rate and almost 0:
 
-
-# %%
-def rate_ladder(start, end, steps): ...
-
-
-# %%
-# Stuck? exercises.lesson6.rate_ladder.hint() helps a little,
-# .solution() shows one way to do it
-exercises.lesson6.rate_ladder.check(rate_ladder)
-
-# %% [markdown]
-# **2. A calm loss.** Return the losses, a float32 tensor (N,), as an exponential moving average with bias correction,
-# float32 (N,). For losses of 4, 2, 3 and beta = 0.5 it is 4, 2.6667, 2.8571.
-
-
-# %%
-def calm_loss(losses, beta): ...
-
-
-# %%
-# Stuck? exercises.lesson6.calm_loss.hint() helps a little,
-# .solution() shows one way to do it
-exercises.lesson6.calm_loss.check(calm_loss)
+# %% tags=["hide-input"]
+top = min(result.rate, 1.0)
+lines = {"falling": (top, top / 1000), "rising": (top / 1000, top)}
+drawn = [
+    learning_rate.Candidate(
+        name,
+        top,
+        lambda o, b, e, ends=ends: learning_rate.from_points(
+            o,
+            b,
+            e,
+            rates=[
+                ends[0] + (ends[1] - ends[0]) * share / 20
+                for share in range(21)
+            ],
+        ),
+    )
+    for name, ends in lines.items()
+]
+short = train_part.take(2000, seed=settings.seed)
+ends_race = learning_rate.compare(
+    drawn,
+    network,
+    lambda seed: data.batches(
+        short, 64, shuffle=True, seed=seed, device=device
+    ),
+    validation,
+    epochs=3,
+    seeds=range(settings.seed, settings.seed + 3),
+)
+print(ends_race)
+ends_finding = ends_race.finding("falling", "rising")
+results.record(ends_finding=ends_finding)
 
 # %% [markdown]
-# **3. The steepest point.** Given rates and (smoothed) losses, float32 tensors (N,), return the rate at which the
-# loss begins its steepest fall, measured along the *logarithm* of the rate, as a number.
-
-
-# %%
-def steepest_rate(rates, losses): ...
-
-
-# %%
-# Stuck? exercises.lesson6.steepest_rate.hint() helps a little,
-# .solution() shows one way to do it
-exercises.lesson6.steepest_rate.check(steepest_rate)
-
-# %% [markdown]
-# **4. How many steps?** Return how many steps a schedule needs for so many pictures, batches of `size`, and epochs.
+# <details><summary>Answer</summary>
+#
+# On this page: {{ends_finding}}. A plan that ends with its largest steps has no time left to settle after them, a plan
+# that begins with them does.
+#
+# </details>
+#
+# **Experiment.** Can you draw one that beats one-cycle? By more than luck? The accuracies come from 500 pictures only,
+# so 0.4 points are two pictures. (To be sure, race it with several seeds, as above: `learning_rate.from_points` is
+# your schedule as a scheduler.)
+#
+# ## Exercises: moving the rate
+#
+# **How many steps?** Return how many steps a schedule needs for so many pictures, batches of `size`, and epochs.
 # The last batch of an epoch may be smaller; with `drop_last` it is left out. For 10,000 pictures, batches of 32 and 3
 # epochs it is 939.
 
@@ -1464,7 +1567,7 @@ def cycle_steps(pictures, size, epochs, drop_last=False): ...
 exercises.lesson6.cycle_steps.check(cycle_steps)
 
 # %% [markdown]
-# **5. One-cycle by heart.** Return the rate at `step` (from 0 to `total` − 1) of a one-cycle schedule with this
+# **One-cycle by heart.** Return the rate at `step` (from 0 to `total` − 1) of a one-cycle schedule with this
 # highest rate: from 1/25 of it up to step 0.3 · total − 1, then down to 1/250,000 of it at the last step, both along
 # half a cosine wave. Close the lesson's formula while you write.
 
@@ -1479,7 +1582,7 @@ def one_cycle_rate(step, total, max_lr): ...
 exercises.lesson6.one_cycle_rate.check(one_cycle_rate)
 
 # %% [markdown]
-# **6. Losing patience.** Given the validation loss of each epoch (a list), return the rate *in use* in each epoch, as
+# **Losing patience.** Given the validation loss of each epoch (a list), return the rate *in use* in each epoch, as
 # a float32 tensor. Once more than `patience` epochs in a row have brought no new best loss, the rate is multiplied by
 # `factor` for the next epoch, and the count starts again. Losses of 1, 2, 2, 2 with rate 0.4, factor 0.5 and patience
 # 1 give 0.4, 0.4, 0.4, 0.2.

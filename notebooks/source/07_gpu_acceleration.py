@@ -33,8 +33,8 @@
 # - train in several processes with the same result as in one, and go on when one of them dies;
 # - come back from an out-of-memory error without a restart.
 #
-# **You need** lessons 3 and 4. **Time:** on {{cores}} processor cores the run shown here took
-# {{seconds:.0f}} seconds.
+# **You need** lessons 3 and 4. **Time:** about {{study_minutes}} minutes to study. On {{cores}} processor cores the
+# run shown here took {{seconds:.0f}} seconds.
 #
 # **What ran here, and what did not.** This copy was run on *{{processor}}*; GPU in that machine: *{{gpu}}*. No figure
 # below comes from another machine unless its source is named. Where a GPU would be needed, the text says so, and the
@@ -98,6 +98,7 @@ environment.prepare()  # installs what else is missing, and says so
 import gc
 import statistics
 import tempfile
+import textwrap
 import time
 import weakref
 from pathlib import Path
@@ -119,7 +120,7 @@ from course_utils import (
     widgets,
 )
 from course_utils.acceleration import distributed
-from course_utils.errors import CourseError, SettingError
+from course_utils.errors import CourseError, SettingError, told
 
 # %% [markdown]
 # The settings worth changing. `None` means "as the profile says".
@@ -197,7 +198,7 @@ raced = acceleration.measure_in_turn(
     device,
 )
 for name, timing in raced.items():
-    print(f"{name:<12}", timing)
+    print(f"{name}:\n  {timing}")
 
 # %% tags=["hide-input"]
 results.record(at_once=raced["one by one"].median / raced["all at once"].median)
@@ -217,7 +218,7 @@ results.record(at_once=raced["one by one"].median / raced["all at once"].median)
 try:
     nn.Linear(4, 2, device="meta")(torch.zeros(1, 4))
 except RuntimeError as error:
-    print(type(error).__name__, "-", str(error).splitlines()[0])
+    print(told(error, first_line=True))
 
 # %% [markdown]
 # With a GPU the message reads "Expected all tensors to be on the same device, but found at least two devices, cuda:0
@@ -295,7 +296,8 @@ by_hand = statistics.median(taken[1:])
 timing = acceleration.measure(
     lambda: gpu.submit(heavy), gpu, warmup=0, repeats=5
 )
-print(f"by hand {1e3 * by_hand:.1f} ms; acceleration.measure: {timing}")
+print(f"by hand {1e3 * by_hand:.1f} ms; acceleration.measure:")
+print(textwrap.fill(str(timing), 72))
 
 # %% tags=["hide-input"]
 assert timing.median > 2 * naive and len(timing.warm) == 5
@@ -307,7 +309,7 @@ assert timing.median > 2 * naive and len(timing.warm) == 5
 try:
     acceleration.measure(heavy, device=object())
 except TypeError as error:
-    print(type(error).__name__, "-", error)
+    print(told(error))
 
 # %% [markdown]
 # **Pitfall: the error that comes late.** With a queue, an error shows up not where it was made, but where somebody
@@ -320,7 +322,7 @@ print("Python has gone on to here")
 try:
     gpu.synchronize()
 except RuntimeError as error:
-    print(type(error).__name__, "-", error)
+    print(told(error, first_line=True))
 gpu.close()
 
 # %% [markdown]
@@ -372,12 +374,13 @@ inside = acceleration.profiled(
 print(inside)
 
 # %% tags=["hide-input"]
+most = figures.percent(inside.rows[0].milliseconds / inside.milliseconds, 0)
 figures.show(
     inside.plot(),
     alt=(
         "Bars of the milliseconds that each kind of work takes in one training"
         f" step on {device.name}; {inside.rows[0].name} is the longest with"
-        f" {figures.percent(inside.rows[0].milliseconds / inside.milliseconds, 0)}."
+        f" {most}."
     ),
 )
 results.record(
@@ -405,7 +408,7 @@ for factor in (2, 10, 100, 1_000_000):
 
 # %%
 for rung in acceleration.RUNGS:
-    print(f"{rung.name:<22}{rung.change}")
+    print(f"{rung.name:<21}{rung.change}")
 
 # %% [markdown]
 # In code, each rung is a line or two:
@@ -603,7 +606,7 @@ if device.kind != "cuda":
             labels,
         )
     except SettingError as error:
-        print(type(error).__name__, "-", error)
+        print(told(error))
 
 # %% [markdown]
 # ## The sprint
@@ -1126,7 +1129,7 @@ try:
     train_too_much()
 except RuntimeError as error:
     kept_error = error
-    print(type(error).__name__, "-", str(error).splitlines()[0])
+    print(told(error))
 gc.collect()
 print("still in memory:", watched[0]() is not None)
 
@@ -1175,7 +1178,7 @@ try:
         {"a sum": lambda device: torch.ones(3).sum() * next(cheating)},
     )
 except CourseError as error:
-    print(type(error).__name__, "-", error)
+    print(told(error))
 
 # %% tags=["hide-input"]
 assert acceleration.parity(torch.device("cpu")) == {}

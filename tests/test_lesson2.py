@@ -1,0 +1,214 @@
+"""What lesson 2 says beside its widgets, its drawings, and the pictures that move."""
+
+import base64
+import io
+
+import numpy as np
+import pytest
+import torch
+from matplotlib import pyplot as plt
+from PIL import Image
+from test_widgets import NUMBERS
+from torch.nn import functional as F
+
+from course_utils import convolution, exercises, figures
+from course_utils.command.notebooks.normalise import smaller_png
+from course_utils.widgets import lesson2
+
+STEP = torch.tensor([[0.0, 0, 1, 1], [0, 0, 1, 1], [0, 1, 1, 1], [0, 1, 1, 1]])
+
+
+# --- each answer beside a widget, by the widget's own function
+
+
+def asked(caption):
+    editor = lesson2.kernel_editor("cat")
+    return editor, lesson2.ASKED[caption], editor.compute(photograph="cat", **lesson2.ASKED[caption])
+
+
+def test_a_two_in_the_middle_makes_everything_twice_as_bright_and_normalising_takes_it_back():
+    editor, numbers, result = asked("2 in the middle")
+    assert torch.equal(result.after, 2 * result.before[1:-1, 1:-1])
+    back = editor.compute(photograph="cat", **{**numbers, "normalise": True})
+    assert torch.equal(back.after, result.before[1:-1, 1:-1])
+
+
+def test_a_one_in_a_corner_moves_the_picture_by_one_pixel():
+    _, _, result = asked("1 in a corner")
+    assert torch.equal(result.after, result.before[:-2, :-2])
+
+
+def test_a_minus_one_beside_the_one_answers_nothing_on_flat_areas_and_something_on_edges():
+    _, _, result = asked("−1 beside the 1")
+    assert result.signed and result.kernel.sum() == 0
+    assert torch.equal(result.after, result.before[1:-1, 1:-1] - result.before[1:-1, 2:])
+
+
+def test_emboss_keeps_the_brightness_and_all_edges_has_no_direction():
+    emboss, edges = convolution.kernel("emboss"), convolution.kernel("all edges")
+    assert emboss.sum() == 1
+    assert all(torch.equal(edges, edges.rot90(turns)) for turns in range(4))
+
+
+def test_the_twin_of_the_editor_shows_what_the_lesson_asks_about():
+    parts = lesson2.kernel_editor("cat").twin().subfigs
+    captions = [part._suptitle.get_text() for part in parts]
+    assert captions[:4] == list(lesson2.ASKED) and len(captions) == 12
+
+
+def test_padding_1_and_stride_2_give_three_rows_and_three_columns():
+    explorer = lesson2.cell_arithmetic(NUMBERS)
+    assert explorer.compute(**{**explorer.values, "padding": 1, "stride": 2}).output.shape == (3, 3)
+
+
+def test_padding_moves_each_window_up_and_left_and_the_picture_in_the_output_down_and_right():
+    explorer = lesson2.cell_arithmetic(NUMBERS)
+    without = explorer.compute(**{**explorer.values, "row": 1, "column": 2})
+    padded = explorer.compute(**{**explorer.values, "row": 1, "column": 2, "padding": 1})
+    assert [row - 1 for row in padded.rows] == [row - 1 for row in without.rows]  # rows of the padded picture
+    assert torch.equal(padded.output[1:4, 1:4], without.output)
+
+
+def test_a_kernel_that_keeps_flat_areas_is_not_said_to_make_them_one_time_as_bright():
+    editor = lesson2.kernel_editor("cat")
+    editor.set(**lesson2.ASKED["identity"])
+    assert editor.sentence.startswith("identity: the numbers sum to 1; flat areas keep their brightness")
+
+
+# --- the drawings
+
+
+def texts(figure):
+    return " ".join(str(each.get_label()) for axes in figure.axes for each in axes.collections)
+
+
+def test_the_window_visits_every_cell_once_and_the_last_drawing_is_the_whole_output():
+    kernel = convolution.kernel("vertical edges")
+    frames = list(convolution.sliding_window(STEP, kernel))
+    sums = [frame._supxlabel.get_text() for frame in frames]
+    output = F.conv2d(STEP[None, None], kernel[None, None])[0, 0].flatten().tolist()
+    assert len(frames) == 5 and len({frame.get_size_inches().tolist().__str__() for frame in frames}) == 1
+    for text, value in zip(sums, output):
+        assert text.endswith(f" = {value:g}".replace("-", "−"))
+        terms = text.split(" = ")[0].replace("−", "-").replace("·", "*")
+        assert eval(terms) == value
+    assert "·" not in sums[-1]
+    plt.close("all")
+
+
+def test_columns_hold_the_windows_and_products_are_those_of_conv2d():
+    numbered = torch.arange(1.0, 17.0).view(4, 4)
+    figure = convolution.draw_columns(numbered, convolution.kernel("vertical edges"))
+    assert "_6 6 6 6" in texts(figure) and "_1 2 5 6 2 3 6 7" in texts(figure)
+    plt.close(figure)
+    with pytest.raises(ValueError, match="colours for 6 windows, not 9"):
+        convolution.draw_columns(torch.zeros(5, 5), torch.zeros(3, 3))
+
+
+def test_the_sums_of_three_planes_make_one_cell():
+    picture = torch.arange(48.0).view(3, 4, 4) % 5
+    planes = torch.stack([torch.eye(3), -torch.eye(3), torch.ones(3, 3)])
+    figure = convolution.draw_channels(picture, planes, 1, 0)
+    output = F.conv2d(picture[None], planes[None])[0, 0].flatten().tolist()
+    assert "_" + " ".join(f"{value:g}".replace("-", "−") for value in output) in texts(figure)
+    plt.close(figure)
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: list(convolution.sliding_window(torch.zeros(2, 2), torch.zeros(3, 3))), "does not fit into"),
+        (lambda: list(convolution.sliding_window(torch.zeros(2, 2, 2), torch.zeros(3, 3))), "two axes"),
+        (lambda: convolution.draw_channels(torch.zeros(1, 4, 4), torch.zeros(1, 3, 3)), r"a picture \(3, H, W\)"),
+        (lambda: convolution.draw_channels(torch.zeros(3, 4, 4), torch.zeros(3, 3, 3), 2), r"no output cell \(2, 0\)"),
+    ],
+)
+def test_drawings_refuse_what_they_cannot_draw(call, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        call()
+
+
+# --- a picture that moves
+
+
+def moving(monkeypatch, **options):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda data, **rest: shown.append((data, rest["metadata"])))
+    frames = convolution.sliding_window(STEP, convolution.kernel("Sobel x"))
+    figures.show_moving(frames, "A window slides over a small picture.", seconds=0.25, **options)
+    ((data, metadata),) = shown
+    return base64.b64decode(data["image/png"]), data, metadata
+
+
+def test_a_moving_picture_is_one_png_with_words_that_stops_by_itself(monkeypatch):
+    image, data, metadata = moving(monkeypatch, rest=2.0, plays=2)
+    opened = Image.open(io.BytesIO(image))
+    assert opened.is_animated and opened.n_frames == 5 and opened.info["loop"] == 2
+    durations = []
+    for frame in range(opened.n_frames):
+        opened.seek(frame)
+        durations.append(opened.info["duration"])
+        assert opened.convert("RGB").getpixel((2, opened.height // 2)) == (255, 255, 255)
+    assert durations == [250, 250, 250, 250, 2000]
+    assert metadata["image/png"]["alt"] == data["text/plain"] == "A window slides over a small picture."
+    assert len(image) < 60_000 and plt.get_fignums() == []
+
+
+def test_the_committed_form_of_a_notebook_keeps_all_frames(monkeypatch):
+    image, _, _ = moving(monkeypatch)
+    assert smaller_png(image) == image
+
+
+def test_a_moving_picture_needs_frames_of_one_size_and_words(monkeypatch):
+    with pytest.raises(ValueError, match="at least one figure"):
+        figures.show_moving([], "Nothing moves in this picture.", seconds=1)
+    with pytest.raises(ValueError, match="says too little"):
+        figures.show_moving([], "short", seconds=1)
+    sizes = [plt.figure(figsize=size) for size in ((1, 1), (2, 1))]
+    with pytest.raises(ValueError, match="must have one size"):
+        figures.show_moving(sizes, "Two figures of two sizes.", seconds=1)
+
+
+# --- the experiment and the quiz
+
+
+def test_unknown_effects_fit_their_photograph():
+    for number in range(4):
+        before, after = exercises.lesson2.unknown_effect(number)
+        assert after.shape == (before.shape[0] - 2, before.shape[1] - 2)
+    with pytest.raises(ValueError, match="no effect 4; they are numbered from 0 to 3"):
+        exercises.lesson2.unknown_effect(4)
+
+
+def best_kernel(before, after):
+    """The nine numbers that least squares finds, and the share of the effect they leave."""
+    columns = F.unfold(before[None, None], 3)[0].T.double()
+    solved = np.linalg.lstsq(columns.numpy(), after.flatten().double().numpy(), rcond=None)[0]
+    kernel = torch.tensor(solved, dtype=torch.float32).view(3, 3)
+    left = F.mse_loss(F.conv2d(before[None, None], kernel[None, None])[0, 0], after) / after.var()
+    return kernel, left.item()
+
+
+def test_no_nine_numbers_come_near_the_effects_that_are_called_impossible():
+    lesson = exercises.lesson2
+    before = lesson._photograph("cat", 8, 24, 64)
+    left = [best_kernel(before, effect(before))[1] for effect in lesson.EFFECTS]
+    assert max(left[:2]) < 1e-6 and min(left[2:]) > 5 * lesson.MOST_LEFT
+
+
+def test_least_squares_is_another_right_way():
+    def learn_effect(before, after):
+        kernel, left = best_kernel(before, after)
+        return kernel, left < 0.01
+
+    outcome = exercises.lesson2.learn_effect.judge(learn_effect)
+    assert outcome.outcome == "correct", outcome
+
+
+def test_the_figures_in_the_quiz():
+    assert 2 * convolution.conv_parameters(64, 64, 3, bias=False) == 73_728
+    assert convolution.conv_parameters(64, 64, 5, bias=False) == 102_400
+    assert torch.nn.Conv2d(16, 32, 3, stride=2, padding=1)(torch.zeros(8, 16, 20, 20)).shape == (8, 32, 10, 10)
+    assert convolution.KERNELS["Sobel y"] == ((-1, -2, -1), (0, 0, 0), (1, 2, 1))
+    right = [[option.right for option in question.options].index(True) for question in exercises.lesson2.quiz.questions]
+    assert sorted(right) == [0, 1, 2, 3]
