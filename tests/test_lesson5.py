@@ -49,7 +49,7 @@ def test_the_lesson_runs_with_another_network_and_holds_no_names_of_the_first_on
     torch.manual_seed(0)
     torch.save(transfer.backbone(name, weights=None).model.state_dict(), file)  # random numbers in place of ImageNet's
     said = run_lesson(SMALL | {"backbone": name}, {"TORCH_HOME": str(tmp_path)})
-    assert f"{name} wants:" in said and "blocks." not in said
+    assert f"{name} wants: shorter side 256" in said and "blocks.6" not in said
 
 
 def test_the_lesson_runs_on_a_flat_folder_of_unequal_classes_with_odd_names(tmp_path):

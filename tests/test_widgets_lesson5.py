@@ -93,7 +93,7 @@ def test_nothing_uploaded_yet_is_said(classifier):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("notes.txt", b"hello", "notes.txt is not a picture that can be read here"),
+        ("notes.txt", b"hello", "notes.txt is not a picture"),
         (
             "cut.jpg",
             encoded(Image.effect_noise((80, 80), 50).convert("RGB"))[:-900],

@@ -215,7 +215,7 @@ steps = [
 by_hand = v2.Compose(steps)
 cat = photograph("cat")
 assert_close(by_hand(cat), network.preprocess(cat))
-print(network.name, "wants:", look.describe(), sep="\n")
+print(textwrap.fill(f"{network.name} wants: {look.describe()}", 72))
 
 # %% [markdown]
 # **Predict first.** What happens when the last step is forgotten, or the last two? Is there an error?
@@ -1061,8 +1061,8 @@ print(
 #
 # </details>
 #
-# A finding takes several seeds and many test pictures. These were measured with the recipe of this lesson, from three
-# seeds each:
+# A finding takes several seeds and many test pictures. `benchmarks/fine_tuning.py` took three seeds each, with nearly
+# this recipe: batches of 32 pictures, and statistics of batch normalisation that move.
 
 # %% tags=["hide-input"]
 tuning = results.benchmark("fine_tuning")
