@@ -1238,7 +1238,7 @@ for name in makers:
     print(
         f"{name:<14}",
         ", ".join(
-            f"{rate:.2g}: {figures.percent(score, 2)}"
+            f"{rate:.2g}: {figures.percent(score)}"
             for rate, score in scores.items()
         ),
     )
