@@ -64,6 +64,7 @@ environment.prepare()  # installs what else is missing, and says so
 
 import os
 import re
+import textwrap
 
 import torch
 from torch.testing import assert_close
@@ -191,9 +192,8 @@ if keras:
     except ValueError as error:
         # the telling part of a long message
         complaint = re.search(r"expected axis.*?\)", str(error))
-        print(
-            f"{type(error).__name__}:\n{complaint[0] if complaint else error}"
-        )
+        said = complaint[0] if complaint else str(error)
+        print(textwrap.fill(f"{type(error).__name__}: {said}", 72))
 
 # %% [markdown]
 # The fix is one `permute`. Beware of `reshape`, which gives the same shape: nobody complains, and for pictures with
