@@ -156,7 +156,7 @@ def test_jupyterlab_folds_what_the_metadata_say(browser, notebook):
         assert "Go deeper: A proof" in text and "Words of the end." in text and "taught" in text
         assert "Words of the proof" not in text and "A step of the proof" not in text
         page.locator(".jp-showHiddenCellsButton").click()
-        page.get_by_text("Words of the proof").wait_for(state="visible")
+        page.locator("p", has_text="Words of the proof").wait_for(state="visible")
         drawn, taught = page.locator(".jp-CodeCell").all()
         assert drawn.locator(".jp-InputPlaceholder").is_visible() and not drawn.locator(".cm-content").is_visible()
         assert taught.locator(".cm-content").is_visible() and not taught.locator(".jp-InputPlaceholder").count()
