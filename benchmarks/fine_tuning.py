@@ -90,16 +90,20 @@ def main() -> None:
     cases = {}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        for count in (100, 20):
+
+        def of_clothes(count: int) -> None:
             sets = [clothes.clothes(root, count, seed, test=options.test) for seed in range(options.seeds)]
             title = f"clothes, {count} a class"
             cases[title] = case(title, sets, clothes.plain(net), root / "features", options.epochs)
             note(cases, options)
+
+        of_clothes(100)
         own = data.own_pictures(quiet=True)
         if not own.source.stand_in:
             title = "ants and bees"
             cases[title] = case(title, [own] * options.seeds, net.preprocess, root / "features", options.epochs)
             note(cases, options)
+        of_clothes(20)
 
 
 if __name__ == "__main__":
