@@ -1313,21 +1313,6 @@ def tried_at(rate):
         seeds=[settings.seed],
     )
 
-<<<<<<< HEAD
-=======
-# %%
-chosen = {}
-for name in makers:
-    scores = {rate: trial.mean(name) for rate, trial in trials.items()}
-    chosen[name] = learning_rate.best_rate(scores)
-    print(
-        f"{name:<14}",
-        ", ".join(
-            f"{rate:.2g}: {figures.percent(score)}"
-            for rate, score in scores.items()
-        ),
-    )
->>>>>>> h-format
 
 def best_of(trials, name):
     scores = {rate: trial.mean(name) for rate, trial in trials.items()}

@@ -204,12 +204,7 @@ if keras:
     except ValueError as error:
         # the telling part of a long message
         complaint = re.search(r"expected axis.*?\)", str(error))
-<<<<<<< HEAD
         print(type(error).__name__, "-", complaint[0] if complaint else error)
-=======
-        said = complaint[0] if complaint else str(error)
-        print(textwrap.fill(f"{type(error).__name__}: {said}", 72))
->>>>>>> h-format
 
 # %% [markdown]
 # The fix is one `permute`. Beware of `reshape`, which gives the same shape: raises no error, and scrambles the pixels
