@@ -11,7 +11,7 @@ from course_utils.command.builder import studied, with_study_time
 from course_utils.command.notebooks.study import Study, lines_aside, study, words_of
 
 ROOT = Path(__file__).resolve().parent.parent
-MINUTES = {"A": 25, "B": 25}  # at most; 75 for the others
+MINUTES = {"A": 25}  # at most; 75 for the others
 MOST_ASIDE = 0.1  # of the visible lines of code
 
 
