@@ -18,7 +18,7 @@ from course_utils.command.builder import studied
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = {  # file: (notebook, how the picture's alternative text begins)
-    "filters.jpg": ("02_convolution_by_hand", "Nine versions of a cat's face"),
+    "filters.jpg": ("02_convolution_by_hand", "Twelve versions of a cat's face"),
     "mistakes.png": ("03_fashion_mnist_cnn", "A table of ten by ten fields"),
 }
 FINDINGS = {  # what the README says of each lesson, from its recorded run
@@ -112,7 +112,8 @@ def race() -> str:
     return (
         f"Lesson 3's network reaches the best test accuracy of the published listing it starts from "
         f"({percent(run['goal'])}, after {run['listing_seconds']:.0f} s of training) {slowest:.1f} to "
-        f"{fastest:.1f} times sooner ({len(run['speedups'])} seeds, two cores, both in one run: `python benchmarks/fashion_mnist.py`)."
+        f"{fastest:.1f} times sooner ({len(run['speedups'])} seeds, two cores, both in one run: "
+        "`python benchmarks/fashion_mnist.py`)."
     )
 
 
