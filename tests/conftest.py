@@ -86,7 +86,7 @@ def pytest_collection_finish():
 def shared(test):
     """Name what a test shares with others: its file, or there a lesson."""
     file, _, name = test.partition("::")
-    lesson = re.search(r"[\[-](\d\d|A)\]$", name)
+    lesson = re.search(r"[\[-](\d\d|[A-Z])\]$", name)
     return f"{file} {lesson[1]}" if lesson and file.rpartition("/")[2].startswith(BY_LESSON) else file
 
 
