@@ -19,6 +19,7 @@ from course_utils.widgets.exploration import Canvas, Exploration, Twin
 
 PLACES = ("↖", "↑", "↗", "←", "•", "→", "↙", "↓", "↘")  # of the nine numbers: what a field is called
 OWN = "your own"
+STRONG = 0.5  # answers around zero have their full colour here; few edges of a photograph get farther
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ def draw_filtered(result: Filtered, figure: Canvas) -> None:
 
 
 def _draw_answer(result: Filtered, axes: Axes) -> None:
-    look = {"cmap": figures.DIVERGING, "vmin": -1, "vmax": 1} if result.signed else {"vmin": 0, "vmax": 1}
+    look = {"cmap": figures.DIVERGING, "vmin": -STRONG, "vmax": STRONG} if result.signed else {"vmin": 0, "vmax": 1}
     axes.imshow(result.after.numpy(), **look)
     axes.axis("off")
 
