@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from course_utils import convolution, pictures
+from course_utils.base.words import percent
 from course_utils.exercises.checking import Check, attempted, call, exercise
 from course_utils.exercises.differences import described
 from course_utils.exercises.quiz import read_quiz
@@ -172,8 +173,8 @@ def _pair(number: int, effect: Effect, enough: bool) -> Check:
         left = F.mse_loss(_answers(other, kernel.detach().float()), expected).item() / expected.var().item()
         if enough and not left <= MOST_LEFT:  # nan too
             return (
-                f"{name}: on another photograph the kernel leaves {left:.1%} of the effect unexplained, and at most "
-                f"{MOST_LEFT:.0%} passes"
+                f"{name}: on another photograph the kernel leaves {percent(left)} of the effect unexplained, and at "
+                f"most {percent(MOST_LEFT, 0)} passes"
             )
         return None
 

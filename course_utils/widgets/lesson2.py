@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from course_utils import convolution, figures, pictures
+from course_utils.base.words import percent
 from course_utils.convolution import worked
 from course_utils.widgets import controls
 from course_utils.widgets.exploration import Canvas, Exploration, Twin
@@ -153,7 +154,7 @@ def sentence(result: Filtered) -> str:
     if result.signed:
         return f"{result.name}: the numbers sum to {_signed(total)}; flat areas answer about 0, shown white."
     lost = pictures.clipped_fraction(result.after)
-    rest = f"; {lost:.0%} of the answers leave the range from 0 to 1 and are cut off" if lost >= 0.005 else ""
+    rest = f"; {percent(lost, 0)} of the answers leave the range from 0 to 1 and are cut off" if lost >= 0.005 else ""
     flat = (
         "flat areas keep their brightness"
         if round(total, 3) == 1

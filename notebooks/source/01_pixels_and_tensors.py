@@ -23,7 +23,7 @@
 # In a moment a network looks at a photograph and names what is in it. It never sees a cup. It gets small numbers,
 # multiplies and adds them, and a word comes out. This lesson is about those numbers.
 #
-# **You need** Python and school mathematics. **Time:** about {{study_minutes}} minutes, and some for the exercises.
+# **You need** Python and school mathematics. **Time:** about {{study_minutes}} minutes, and more for the exercises.
 #
 # <details><summary>What you will be able to do, and the contents</summary>
 #
@@ -417,9 +417,9 @@ print("array shape:", array.shape, array.dtype)
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# `(341, 512, 3)`. Pillow speaks as photographers do, width by height. An array speaks as tables do, **row** first,
-# then column, and the rows make the height. The last axis holds the three channels. In short, the order is height,
-# width, channel, or (H, W, C). `(512, 341, 3)` is the usual wrong guess, and a usual mistake in practice.
+# `(341, 512, 3)`. Pillow speaks as photographers do, width by height. An array speaks as tables do, **row** first, then
+# column, and the rows make the height. The last axis holds the three channels. In short, the order is height, width,
+# channel, or (H, W, C). `(512, 341, 3)` is the usual wrong guess, and a usual mistake in practice.
 #
 # </details>
 #
@@ -669,8 +669,8 @@ assert all(
 # ### Exercises for part 1
 #
 # The stub runs as it is, so the notebook stays runnable while you work. Replace the `...`. The cell below it checks
-# your answer and says ✓ correct, ✗ wrong with the first difference, or ○ not attempted. Your function
-# must not change the picture it is given.
+# your answer and says ✓ correct, ✗ wrong with the first difference, or ○ not attempted. Your function must not change
+# the picture it is given.
 #
 # **A frame.** Return a copy of a uint8 picture with a white border `thickness` pixels wide painted over its edge. The
 # picture comes as a tensor (C, H, W), channels first; it is cut like an array, and `image.clone()` copies it.
@@ -772,12 +772,11 @@ print("array shape ", array.shape, "    height, width, channel")
 print("tensor shape", tuple(image.shape), "    channel, height, width")
 
 # %% [markdown]
-# Three libraries, three orders, the same numbers. Learn these three lines by heart. Many errors come from
-# taking one of them for another.
+# Three libraries, three orders, the same numbers. Learn these three lines by heart. Many errors come from taking one of
+# them for another.
 #
 # You have now written what the course's helpers `to_tensor` and `to_float` do. From here on we use the helpers, and
-# each is checked against what you built. (`assert_close` stops with an error where two tensors
-# differ.)
+# each is checked against what you built. (`assert_close` stops with an error where two tensors differ.)
 
 # %%
 assert_close(pictures.to_tensor(photo), image)
@@ -1043,8 +1042,8 @@ assert_close(
 # The sliders below do this to the photograph. Move one with the mouse, or click on it and use the arrow keys. (Where
 # no kernel runs, six settings stand side by side instead.)
 #
-# **Predict first.** Three tasks, and a guess before each. Turn the saucer grey. Make the picture colder, as on a
-# winter morning. And darken it with a brightness of −0.5: how much can gains of 3 bring back?
+# **Predict first.** Three tasks, and a guess before each. Turn the saucer grey. Make the picture colder, as on a winter
+# morning. And darken it with a brightness of −0.5. How much can gains of 3 bring back?
 
 # %%
 widgets.lesson1.channel_mixer("coffee")
@@ -1081,7 +1080,7 @@ assert 0.5 < (at_once != 0).any(dim=0)[dark].float().mean() < 0.6
 # ### Normalise and come back
 #
 # Nearly every network wants its pictures **normalised**, shifted and stretched so that the numbers lie around 0 with a
-# spread of about 1. The spread is measured by the **standard deviation**: take the distances from the mean, square
+# spread of about 1. The spread is measured by the **standard deviation**. Take the distances from the mean, square
 # them, take their mean, and its root. For 1, 3, 5, 7 the mean is 4, the distances are −3, −1, 1, 3, the squares 9, 1,
 # 1, 9 with mean 5, and the root of 5 is 2.24. Each channel has its own mean and deviation, taken over all pictures of
 # the batch.
@@ -1107,8 +1106,8 @@ assert_close(
 )
 
 # %% [markdown]
-# Nothing was lost. Each channel was moved and stretched, and can be moved and stretched back. Why bother? Numbers
-# of the same size are easier to learn from, as you will see in part 3.
+# Nothing was lost. Each channel was moved and stretched, and can be moved and stretched back. Why bother? Numbers of
+# the same size are easier to learn from, as you will see in part 3.
 #
 # **Predict first.** We show the normalised numbers as a picture, without the way back. What will it look like?
 
@@ -1134,10 +1133,10 @@ results.record(
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# {{below_zero:.0%}} of the numbers are negative, because the mean now sits at 0. A screen cannot go below black,
-# so they all become 0, and what lies above 1 becomes glaring. {{lost:.0%}} of all numbers were cut off. You will meet
-# such pictures in tutorials. The network sees the numbers before the cut; only the drawing forgot to **un-normalise**,
-# times std, plus mean.
+# {{below_zero:.0%}} of the numbers are negative, because the mean now sits at 0. A screen cannot go below black, so
+# they all become 0, and what lies above 1 becomes glaring. {{lost:.0%}} of all numbers were cut off. You will meet such
+# pictures in tutorials. The network sees the numbers before the cut; only the drawing forgot to **un-normalise**, times
+# std, plus mean.
 #
 # </details>
 #
@@ -1345,9 +1344,9 @@ assert share_nearer > 0.8, "other boots should be nearer for most"
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# To your eyes nothing happened. Yet in the run shown on this page some other boot is nearer for
-# {{other_is_nearer:.1%}} of {{boots_compared:,}} boots. In a dense layer every number now meets a weight that was meant
-# for another place. It would have to learn each boot again at each place.
+# To your eyes nothing happened. Yet in the run shown on this page some other boot is nearer for {{other_is_nearer:.1%}}
+# of {{boots_compared:,}} boots. In a dense layer every number now meets a weight that was meant for another place. It
+# would have to learn each boot again at each place.
 #
 # </details>
 #
@@ -1356,8 +1355,8 @@ assert share_nearer > 0.8, "other boots should be nearer for most"
 #
 # ### Exercises for part 2
 #
-# **More contrast.** Stretch each picture of a float batch (N, C, H, W) so that its own darkest number becomes 0 and
-# its own brightest becomes 1. A picture that has only one number becomes all 0. No loop is needed: `amin` and `amax`
+# **More contrast.** Stretch each picture of a float batch (N, C, H, W) so that its own darkest number becomes 0 and its
+# own brightest becomes 1. A picture that has only one number becomes all 0. No loop is needed, since `amin` and `amax`
 # take `dim=` and `keepdim=True`.
 
 
