@@ -1303,8 +1303,9 @@ print(f"Sixteen channels: {first} came in first, {ratio:.1f} times as fast.")
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# In the run shown on this page the library is {{library_speedup:,.0f}} times as fast as the loops. Your slices are
-# nearly as quick, and on larger pictures they may even win. (Try `timing_side = 512` at the top.)
+# In the run shown on this page the library is {{library_speedup:,.0f}} times as fast as the loops. Beside that, the
+# distance between your slices and the library is small, and which of the two wins depends on the size of the picture
+# and on the machine. (Try `timing_side = 32` and `timing_side = 256` at the top.)
 #
 # </details>
 #
