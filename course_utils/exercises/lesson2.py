@@ -27,6 +27,38 @@ MOST_LEFT = 0.01  # of the variance of an effect
 Effect = Callable[[torch.Tensor], torch.Tensor]
 
 
+def _hidden(row: int, column: int, brightness: float) -> torch.Tensor:
+    """Return a dark picture (8, 11) with a faint `CORNER` at the place and a patch of even brightness elsewhere."""
+    picture = torch.zeros(8, 11)
+    picture[5:, 7:] = brightness
+    picture[row : row + 3, column : column + 3] = CORNER / 2
+    return picture
+
+
+CORNER = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+
+
+@exercise(
+    question="Return the (row, column) of the window where the correlation with the pattern is largest.",
+    checks=[
+        call(_hidden(1, 2, 0.0), CORNER, shown="a dark picture with the pattern in it, the pattern"),
+        call(_hidden(3, 0, 0.0), CORNER, shown="a dark picture with the pattern at its edge, the pattern"),
+        call(_hidden(1, 2, 0.9), CORNER, shown="a picture with a bright patch, the pattern"),
+        call(_hidden(0, 4, 0.9).T.contiguous(), CORNER.T.contiguous(), shown="the same lying on its side, the pattern"),
+    ],
+    hints=[
+        "A bright place answers strongly to any pattern of positive numbers. Less its mean, the pattern sums to 0.",
+        "F.conv2d with pattern[None, None] as the weight gives the answer of every window; argmax finds the largest.",
+        "argmax counts through all rows: divmod(number, columns of the answers) gives (row, column).",
+    ],
+)
+def find_pattern(picture: torch.Tensor, pattern: torch.Tensor) -> tuple[int, int]:
+    """Return (row, column) of the window's upper left corner where the pattern, less its mean, answers most."""
+    kernel = pattern - pattern.mean()  # sums to 0: even brightness answers nothing
+    answers = F.conv2d(picture[None, None], kernel[None, None])[0, 0]
+    return divmod(int(answers.argmax()), answers.shape[1])
+
+
 @exercise(
     question="Return the weight (C, C, kh, kw) of a layer that applies one kernel to every channel by itself.",
     checks=[call(KERNEL, 3), call(KERNEL, 1), call(KERNEL[:2], 4), call(KERNEL[:1, :1], 2)],
@@ -74,38 +106,6 @@ def box_blur_in_two_steps(picture: torch.Tensor, side: int = 9) -> torch.Tensor:
     level = torch.full((1, 1, 1, side), 1 / side)
     upright = torch.full((1, 1, side, 1), 1 / side)
     return F.conv2d(F.conv2d(picture[None, None], level), upright)[0, 0]
-
-
-def _hidden(row: int, column: int, brightness: float) -> torch.Tensor:
-    """Return a dark picture (8, 11) with a faint `CORNER` at the place and a patch of even brightness elsewhere."""
-    picture = torch.zeros(8, 11)
-    picture[5:, 7:] = brightness
-    picture[row : row + 3, column : column + 3] = CORNER / 2
-    return picture
-
-
-CORNER = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
-
-
-@exercise(
-    question="Return the (row, column) of the window where the correlation with the pattern is largest.",
-    checks=[
-        call(_hidden(1, 2, 0.0), CORNER, shown="a dark picture with the pattern in it, the pattern"),
-        call(_hidden(3, 0, 0.0), CORNER, shown="a dark picture with the pattern at its edge, the pattern"),
-        call(_hidden(1, 2, 0.9), CORNER, shown="a picture with a bright patch, the pattern"),
-        call(_hidden(0, 4, 0.9).T.contiguous(), CORNER.T.contiguous(), shown="the same lying on its side, the pattern"),
-    ],
-    hints=[
-        "A bright place answers strongly to any pattern of positive numbers. Less its mean, the pattern sums to 0.",
-        "F.conv2d with pattern[None, None] as the weight gives the answer of every window; argmax finds the largest.",
-        "argmax counts through all rows: divmod(number, columns of the answers) gives (row, column).",
-    ],
-)
-def find_pattern(picture: torch.Tensor, pattern: torch.Tensor) -> tuple[int, int]:
-    """Return (row, column) of the window's upper left corner where the pattern, less its mean, answers most."""
-    kernel = pattern - pattern.mean()  # sums to 0: even brightness answers nothing
-    answers = F.conv2d(picture[None, None], kernel[None, None])[0, 0]
-    return divmod(int(answers.argmax()), answers.shape[1])
 
 
 EFFECTS: tuple[Effect, ...] = (

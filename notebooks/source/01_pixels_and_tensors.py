@@ -1184,11 +1184,13 @@ for mistake, given in inputs_with.items():
     print(f"{mistake:23} {say(network, given)}")
 
 # %% tags=["hide-input"]
-told = {mistake: say(network, given) for mistake, given in inputs_with.items()}
-assert told["everything right"] == first_guess(network, photo)
+replies = {
+    mistake: say(network, given) for mistake, given in inputs_with.items()
+}
+assert replies["everything right"] == first_guess(network, photo)
 wrong = [
     mistake
-    for mistake, answer in told.items()
+    for mistake, answer in replies.items()
     if not answer.startswith("espresso")
 ]
 assert wrong == ["not divided by 255", "reshape for permute"], wrong
