@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from course_utils import convolution, pictures
+from course_utils.base.words import percent
 from course_utils.exercises.checking import Check, attempted, call, exercise
 from course_utils.exercises.differences import described
 from course_utils.exercises.quiz import read_quiz
@@ -24,6 +25,38 @@ KERNEL = torch.tensor([[1.0, 2, 3], [4, 5, 6], [7, 8, 9]])
 SECRET = torch.tensor([[0.5, 0, -1], [2, 0.5, 0], [0, -1.5, 0]])
 MOST_LEFT = 0.01  # of the variance of an effect
 Effect = Callable[[torch.Tensor], torch.Tensor]
+
+
+def _hidden(row: int, column: int, brightness: float) -> torch.Tensor:
+    """Return a dark picture (8, 11) with a faint `CORNER` at the place and a patch of even brightness elsewhere."""
+    picture = torch.zeros(8, 11)
+    picture[5:, 7:] = brightness
+    picture[row : row + 3, column : column + 3] = CORNER / 2
+    return picture
+
+
+CORNER = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+
+
+@exercise(
+    question="Return the (row, column) of the window where the correlation with the pattern is largest.",
+    checks=[
+        call(_hidden(1, 2, 0.0), CORNER, shown="a dark picture with the pattern in it, the pattern"),
+        call(_hidden(3, 0, 0.0), CORNER, shown="a dark picture with the pattern at its edge, the pattern"),
+        call(_hidden(1, 2, 0.9), CORNER, shown="a picture with a bright patch, the pattern"),
+        call(_hidden(0, 4, 0.9).T.contiguous(), CORNER.T.contiguous(), shown="the same lying on its side, the pattern"),
+    ],
+    hints=[
+        "A bright place answers strongly to any pattern of positive numbers. Less its mean, the pattern sums to 0.",
+        "F.conv2d with pattern[None, None] as the weight gives the answer of every window; argmax finds the largest.",
+        "argmax counts through all rows: divmod(number, columns of the answers) gives (row, column).",
+    ],
+)
+def find_pattern(picture: torch.Tensor, pattern: torch.Tensor) -> tuple[int, int]:
+    """Return (row, column) of the window's upper left corner where the pattern, less its mean, answers most."""
+    kernel = pattern - pattern.mean()  # sums to 0: even brightness answers nothing
+    answers = F.conv2d(picture[None, None], kernel[None, None])[0, 0]
+    return divmod(int(answers.argmax()), answers.shape[1])
 
 
 @exercise(
@@ -73,38 +106,6 @@ def box_blur_in_two_steps(picture: torch.Tensor, side: int = 9) -> torch.Tensor:
     level = torch.full((1, 1, 1, side), 1 / side)
     upright = torch.full((1, 1, side, 1), 1 / side)
     return F.conv2d(F.conv2d(picture[None, None], level), upright)[0, 0]
-
-
-def _hidden(row: int, column: int, brightness: float) -> torch.Tensor:
-    """Return a dark picture (8, 11) with a faint `CORNER` at the place and a patch of even brightness elsewhere."""
-    picture = torch.zeros(8, 11)
-    picture[5:, 7:] = brightness
-    picture[row : row + 3, column : column + 3] = CORNER / 2
-    return picture
-
-
-CORNER = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
-
-
-@exercise(
-    question="Return the (row, column) of the window where the correlation with the pattern is largest.",
-    checks=[
-        call(_hidden(1, 2, 0.0), CORNER, shown="a dark picture with the pattern in it, the pattern"),
-        call(_hidden(3, 0, 0.0), CORNER, shown="a dark picture with the pattern at its edge, the pattern"),
-        call(_hidden(1, 2, 0.9), CORNER, shown="a picture with a bright patch, the pattern"),
-        call(_hidden(0, 4, 0.9).T.contiguous(), CORNER.T.contiguous(), shown="the same lying on its side, the pattern"),
-    ],
-    hints=[
-        "A bright place answers strongly to any pattern of positive numbers. Less its mean, the pattern sums to 0.",
-        "F.conv2d with pattern[None, None] as the weight gives the answer of every window; argmax finds the largest.",
-        "argmax counts through all rows: divmod(number, columns of the answers) gives (row, column).",
-    ],
-)
-def find_pattern(picture: torch.Tensor, pattern: torch.Tensor) -> tuple[int, int]:
-    """Return (row, column) of the window's upper left corner where the pattern, less its mean, answers most."""
-    kernel = pattern - pattern.mean()  # sums to 0: even brightness answers nothing
-    answers = F.conv2d(picture[None, None], kernel[None, None])[0, 0]
-    return divmod(int(answers.argmax()), answers.shape[1])
 
 
 EFFECTS: tuple[Effect, ...] = (
@@ -172,8 +173,8 @@ def _pair(number: int, effect: Effect, enough: bool) -> Check:
         left = F.mse_loss(_answers(other, kernel.detach().float()), expected).item() / expected.var().item()
         if enough and not left <= MOST_LEFT:  # nan too
             return (
-                f"{name}: on another photograph the kernel leaves {left:.1%} of the effect unexplained, and at most "
-                f"{MOST_LEFT:.0%} passes"
+                f"{name}: on another photograph the kernel leaves {percent(left)} of the effect unexplained, and at "
+                f"most {percent(MOST_LEFT, 0)} passes"
             )
         return None
 

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from course_utils import figures, pictures
+from course_utils.base.words import percent
 from course_utils.widgets import controls
 from course_utils.widgets.exploration import Canvas, Exploration, Twin
 
@@ -57,8 +58,8 @@ def channel_mixer(photograph: str = "coffee") -> Exploration:
         draw_mixture,
         {**gains, "brightness": brightness},
         describe=lambda mixture: (
-            f"{mixture.cut:.0%} of the numbers left the range from 0 to 1 and were cut off; "
-            f"{mixture.black:.0%} of the pixels are black."
+            f"{percent(mixture.cut, 0)} of the numbers left the range from 0 to 1 and were cut off; "
+            f"{percent(mixture.black, 0)} of the pixels are black."
         ),
         arrangement=controls.row(*gains.values(), brightness, again),
         twin=Twin(

@@ -13,12 +13,14 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from course_utils import convolution, figures, pictures
+from course_utils.base.words import percent
 from course_utils.convolution import worked
 from course_utils.widgets import controls
 from course_utils.widgets.exploration import Canvas, Exploration, Twin
 
 PLACES = ("↖", "↑", "↗", "←", "•", "→", "↙", "↓", "↘")  # of the nine numbers: what a field is called
 OWN = "your own"
+STRONG = 0.5  # answers around zero have their full colour here; few edges of a photograph get farther
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ def sentence(result: Filtered) -> str:
     if result.signed:
         return f"{result.name}: the numbers sum to {_signed(total)}; flat areas answer about 0, shown white."
     lost = pictures.clipped_fraction(result.after)
-    rest = f"; {lost:.0%} of the answers leave the range from 0 to 1 and are cut off" if lost >= 0.005 else ""
+    rest = f"; {percent(lost, 0)} of the answers leave the range from 0 to 1 and are cut off" if lost >= 0.005 else ""
     flat = (
         "flat areas keep their brightness"
         if round(total, 3) == 1
@@ -177,7 +179,7 @@ def draw_filtered(result: Filtered, figure: Canvas) -> None:
 
 
 def _draw_answer(result: Filtered, axes: Axes) -> None:
-    look = {"cmap": figures.DIVERGING, "vmin": -1, "vmax": 1} if result.signed else {"vmin": 0, "vmax": 1}
+    look = {"cmap": figures.DIVERGING, "vmin": -STRONG, "vmax": STRONG} if result.signed else {"vmin": 0, "vmax": 1}
     axes.imshow(result.after.numpy(), **look)
     axes.axis("off")
 

@@ -23,7 +23,7 @@
 # In a moment a network looks at a photograph and names what is in it. It never sees a cup. It gets small numbers,
 # multiplies and adds them, and a word comes out. This lesson is about those numbers.
 #
-# **You need** Python and school mathematics. **Time:** about {{study_minutes}} minutes, and some for the exercises.
+# **You need** Python and school mathematics. **Time:** about {{study_minutes}} minutes, and more for the exercises.
 #
 # <details><summary>What you will be able to do, and the contents</summary>
 #
@@ -89,6 +89,7 @@ from course_utils import (
     results,
     widgets,
 )
+from course_utils.errors import told
 
 # %% tags=["parameters", "hide-input"]
 profile = "auto"  # "quick" runs anywhere, "full" does more; "auto" chooses
@@ -112,7 +113,8 @@ def show_guesses(picture, guesses):
         left.axis("off")
         bars = right.barh(names, shares, color=figures.BLUE)
         bars[0].set_color(figures.ORANGE)
-        right.bar_label(bars, [f"{share:.0f} %" for share in shares], padding=3)
+        labels = [f"{s:.0f} %" if s >= 0.5 else "below 1 %" for s in shares]
+        right.bar_label(bars, labels, padding=3)
         right.invert_yaxis()
         right.set(xlim=(0, 118), xticks=[])
         right.spines[:].set_visible(False)
@@ -125,7 +127,7 @@ def show_guesses(picture, guesses):
             fontsize=11,
             weight="bold",
         )
-    said = ", ".join(f"{n} {s:.0f} %" for n, s in zip(names, shares))
+    said = ", ".join(f"{name} {label}" for name, label in zip(names, labels))
     figures.show(fig, alt=f"A photograph, and the network's guesses: {said}.")
 
 
@@ -220,8 +222,8 @@ figures.show(
 )
 
 # %% [markdown]
-# At the end of the walk are squares of one even colour each, the **pixels**. The axes start at the *top* left. In
-# school y grows upwards; in a picture, rows are counted downwards, as on a page of text.
+# Close up, the photograph is made of squares, each of one even colour. These are its **pixels**. The axes start at the
+# *top* left. In school y grows upwards; in a picture, rows are counted downwards, as on a page of text.
 #
 # Now we write into each square what the computer knows about it.
 
@@ -237,7 +239,7 @@ figures.show(
 )
 
 # %% [markdown]
-# That is all there is. The table holds no "rim" and no "cup". White pixels have three large numbers, red ones a
+# That is all there is. The table holds no "rim" and no "cup". White pixels have three large numbers, red ones one
 # middling number and two small ones. The rim is where the numbers change from one column to the next. Lesson 2 finds
 # edges from just that.
 #
@@ -365,7 +367,8 @@ def first_guess(network, picture):
 # Does the network still say espresso?
 
 # %%
-poorer = {f"{bits} bits": keep_bits(photo, bits) for bits in (4, 2, 1)}
+counts = {"4 bits": 4, "2 bits": 2, "1 bit": 1}
+poorer = {name: keep_bits(photo, bits) for name, bits in counts.items()}
 for columns in (128, 64, 32):
     rows = round(columns * height / width)
     poorer[f"{columns} × {rows} pixels"] = photo.resize((columns, rows))
@@ -377,7 +380,7 @@ fig = pictures.grid(
     [f"{name}\n{answer}" for name, answer in zip(poorer, said)],
     columns=3,
     width=7.1,
-    title="Recognising a thing takes much less than seeing it beautifully",
+    title="The network recognises far poorer pictures than this photograph",
 )
 figures.show(
     fig,
@@ -414,9 +417,9 @@ print("array shape:", array.shape, array.dtype)
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# `(341, 512, 3)`. Pillow speaks as photographers do, width by height. An array speaks as tables do, **row** first,
-# then column, and the rows make the height. The last axis holds the three channels. `(512, 341, 3)` is the usual wrong
-# guess, and a usual mistake in practice.
+# `(341, 512, 3)`. Pillow speaks as photographers do, width by height. An array speaks as tables do, **row** first, then
+# column, and the rows make the height. The last axis holds the three channels. In short, the order is height, width,
+# channel, or (H, W, C). `(512, 341, 3)` is the usual wrong guess, and a usual mistake in practice.
 #
 # </details>
 #
@@ -484,7 +487,7 @@ fig = pictures.grid(
     columns=2,
     width=7,
     frames={0: (240, 190, 390, 290)},
-    title="Three cuts of one array",
+    title="One array, sliced three ways",
 )
 figures.show(
     fig,
@@ -553,8 +556,8 @@ fig = pictures.grid(
 figures.show(
     fig,
     alt="The photograph beside a version with red and blue swapped: the "
-    "saucer and the table are blue, the cup's inside stays whitish. The "
-    "network says espresso to both.",
+    "saucer and the table are blue and the coffee is light blue; only the "
+    "rim stays white. The network says espresso to both.",
 )
 
 # %% [markdown]
@@ -666,8 +669,8 @@ assert all(
 # ### Exercises for part 1
 #
 # The stub runs as it is, so the notebook stays runnable while you work. Replace the `...`. The cell below it checks
-# your answer and says ✓ correct, ✗ wrong with the first difference, or ○ not attempted. An answer must leave what it
-# is given as it was.
+# your answer and says ✓ correct, ✗ wrong with the first difference, or ○ not attempted. Your function must not change
+# the picture it is given.
 #
 # **A frame.** Return a copy of a uint8 picture with a white border `thickness` pixels wide painted over its edge. The
 # picture comes as a tensor (C, H, W), channels first; it is cut like an array, and `image.clone()` copies it.
@@ -751,8 +754,8 @@ print(f"{array.dtype}: up to {array.max()}, {array.nbytes:,} bytes")
 print(f"{scaled.dtype}: up to {scaled.max()}, {scaled.nbytes:,} bytes")
 
 # %% [markdown]
-# Floats do not wrap around, but they take four times the room. So this course keeps pictures as `uint8` and turns them
-# into floats at the last moment, a batch at a time.
+# Floats do not wrap around, but they take four times the memory. So this course keeps pictures as `uint8` and turns
+# them into floats at the last moment, a batch at a time.
 #
 # ### From array to tensor
 #
@@ -769,12 +772,11 @@ print("array shape ", array.shape, "    height, width, channel")
 print("tensor shape", tuple(image.shape), "    channel, height, width")
 
 # %% [markdown]
-# Three libraries, three orders, the same numbers. Learn these three lines by heart. Many an error is one of them
-# mistaken for another.
+# Three libraries, three orders, the same numbers. Learn these three lines by heart. Many errors come from taking one of
+# them for another.
 #
-# You have now written everything that the course's helpers `to_tensor`, `to_float` and `to_grey` do. From here on we
-# use the helpers, and each is checked against what you built. (`assert_close` stops with an error where two tensors
-# differ.)
+# You have now written what the course's helpers `to_tensor` and `to_float` do. From here on we use the helpers, and
+# each is checked against what you built. (`assert_close` stops with an error where two tensors differ.)
 
 # %%
 assert_close(pictures.to_tensor(photo), image)
@@ -832,9 +834,8 @@ assert (
 #
 # ### Go deeper: Memory and strides
 #
-# Did `permute` move half a million numbers? Memory has no rows and no channels. It is one long street with a number in
-# every house. A tensor is that street plus a recipe for walking it. The **stride** of an axis says how many houses to
-# go forward for one step along that axis.
+# Did `permute` move half a million numbers? A tensor is the street plus a recipe for walking it. The **stride** of an
+# axis says how many houses to go forward for one step along that axis.
 #
 # A tiny picture of 2 × 2 pixels makes it visible. The tens are the pixel, the last digit is the channel.
 
@@ -848,7 +849,7 @@ print("planes:", tuple(planes.shape), "strides", planes.stride())
 print("same address:", planes.data_ptr() == tiny.data_ptr())
 
 # %% [markdown]
-# Nothing moved. Both begin at the same address, and only the strides were exchanged. In `tiny`, the next channel is 1
+# Nothing moved. Both begin at the same address, and only the strides changed places. In `tiny`, the next channel is 1
 # house away and the next row 6. That is why `permute` is instant for pictures of any size. `.contiguous()` does move
 # numbers. It writes them into a new street, in the tensor's own order. Here are both streets.
 
@@ -969,7 +970,7 @@ factors = torch.tensor([0.8, 1.0, 1.3])
 try:
     batch_float * factors
 except RuntimeError as error:
-    print(type(error).__name__, "-", str(error)[:64])
+    print(told(error))
 
 # %% [markdown]
 # Sooner or later everybody meets this message. PyTorch lines shapes up **from the right**.
@@ -1041,8 +1042,8 @@ assert_close(
 # The sliders below do this to the photograph. Move one with the mouse, or click on it and use the arrow keys. (Where
 # no kernel runs, six settings stand side by side instead.)
 #
-# **Predict first.** Three tasks, and a guess before each. Turn the saucer grey. Make the picture colder, as on a
-# winter morning. And darken it with a brightness of −0.5: how much can gains of 3 bring back?
+# **Predict first.** Three tasks, and a guess before each. Turn the saucer grey. Make the picture colder, as on a winter
+# morning. And darken it with a brightness of −0.5. How much can gains of 3 bring back?
 
 # %%
 widgets.lesson1.channel_mixer("coffee")
@@ -1079,14 +1080,14 @@ assert 0.5 < (at_once != 0).any(dim=0)[dark].float().mean() < 0.6
 # ### Normalise and come back
 #
 # Nearly every network wants its pictures **normalised**, shifted and stretched so that the numbers lie around 0 with a
-# spread of about 1. The spread is measured by the **standard deviation**: take the distances from the mean, square
+# spread of about 1. The spread is measured by the **standard deviation**. Take the distances from the mean, square
 # them, take their mean, and its root. For 1, 3, 5, 7 the mean is 4, the distances are −3, −1, 1, 3, the squares 9, 1,
 # 1, 9 with mean 5, and the root of 5 is 2.24. Each channel has its own mean and deviation, taken over all pictures of
 # the batch.
 
 # %%
 mean = batch_float.mean(dim=(0, 2, 3))  # (3,), one for each channel
-std = batch_float.std(dim=(0, 2, 3), correction=0)  # (3,)
+std = batch_float.std(dim=(0, 2, 3), correction=0)  # 0: as explained above
 normalised = (batch_float - mean.view(3, 1, 1)) / std.view(3, 1, 1)
 restored = normalised * std.view(3, 1, 1) + mean.view(3, 1, 1)
 print(f"before: {batch_float.min():.1f} to {batch_float.max():.1f}")
@@ -1105,8 +1106,8 @@ assert_close(
 )
 
 # %% [markdown]
-# Nothing was lost. Each channel was moved and stretched, and can be moved and stretched back. Why bother? Then one
-# learning rate can suit all channels, as you will see in part 3.
+# Nothing was lost. Each channel was moved and stretched, and can be moved and stretched back. Why bother? Numbers of
+# the same size are easier to learn from, as you will see in part 3.
 #
 # **Predict first.** We show the normalised numbers as a picture, without the way back. What will it look like?
 
@@ -1132,10 +1133,10 @@ results.record(
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# {{below_zero:.0%}} of the numbers are negative, because the mean now sits at 0. A screen cannot shine less than dark,
-# so they all become 0, and what lies above 1 becomes glaring. {{lost:.0%}} of all numbers were cut off. You will meet
-# such pictures in tutorials. The network sees the numbers before the cut; only the drawing forgot to **un-normalise**,
-# times std, plus mean.
+# {{below_zero:.0%}} of the numbers are negative, because the mean now sits at 0. A screen cannot go below black, so
+# they all become 0, and what lies above 1 becomes glaring. {{lost:.0%}} of all numbers were cut off. You will meet such
+# pictures in tutorials. The network sees the numbers before the cut; only the drawing forgot to **un-normalise**, times
+# std, plus mean.
 #
 # </details>
 #
@@ -1183,11 +1184,13 @@ for mistake, given in inputs_with.items():
     print(f"{mistake:23} {say(network, given)}")
 
 # %% tags=["hide-input"]
-told = {mistake: say(network, given) for mistake, given in inputs_with.items()}
-assert told["everything right"] == first_guess(network, photo)
+replies = {
+    mistake: say(network, given) for mistake, given in inputs_with.items()
+}
+assert replies["everything right"] == first_guess(network, photo)
 wrong = [
     mistake
-    for mistake, answer in told.items()
+    for mistake, answer in replies.items()
     if not answer.startswith("espresso")
 ]
 assert wrong == ["not divided by 255", "reshape for permute"], wrong
@@ -1195,9 +1198,10 @@ assert wrong == ["not divided by 255", "reshape for permute"], wrong
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# It forgives three of the five, and that makes them dangerous, since answers can get a little worse and nothing tells
-# you. Two it does not forgive. Ghosts are no picture. And numbers up to 255, where it was trained on −1 to 1, turn the
-# cup into some other round thing. Print the smallest and largest number of a batch before you use it.
+# It forgives three of the five. Two of these are mistakes, and they are the dangerous ones, because the answers get a
+# little worse and nothing tells you. It does not forgive the other two. In the jumble that `reshape` makes there is no
+# cup to be found, and numbers up to 255 mean nothing to a network that was trained on −1 to 1. Print the smallest and
+# largest number of a batch before you use it.
 #
 # </details>
 #
@@ -1207,10 +1211,11 @@ assert wrong == ["not divided by 255", "reshape for permute"], wrong
 try:
     say(network, channels_last.float().unsqueeze(0))  # (1, 224, 224, 3)
 except RuntimeError as error:
-    print(type(error).__name__, "- …", str(error)[-48:])
+    print(told(error))
 
 # %% [markdown]
-# When an error message holds a shape, read its numbers aloud. "224 channels" is where the mistake is.
+# The numbers in such a message lead to the mistake. A picture with 224 channels is one whose axes are in the wrong
+# order.
 #
 # ### Flattening, and what it costs
 #
@@ -1295,7 +1300,7 @@ def distance(a, b):
 
 shoes = pictures.to_float(chosen)[:, 0]  # (N, 28, 28)
 shoes = nn.functional.pad(shoes, (0, 3))  # (N, 28, 31), room on the right
-moved = shoes[0].roll(3, dims=1)  # the three columns come round to the left
+moved = shoes[0].roll(3, dims=1)  # the empty columns come round to the left
 to_itself = distance(shoes[0], moved)
 to_others = torch.stack([distance(shoes[0], each) for each in shoes[1:]])
 print(f"itself, moved: {to_itself:.1f}, nearest other: {to_others.min():.1f}")
@@ -1341,9 +1346,9 @@ assert share_nearer > 0.8, "other boots should be nearer for most"
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# To your eyes nothing happened. Yet in the run shown on this page some other boot is nearer for
-# {{other_is_nearer:.1%}} of {{boots_compared:,}} boots. To a dense layer every number now arrives at a weight that was
-# meant for its neighbour. It would have to learn each boot again at each place.
+# To your eyes nothing happened. Yet in the run shown on this page some other boot is nearer for {{other_is_nearer:.1%}}
+# of {{boots_compared:,}} boots. In a dense layer every number now meets a weight that was meant for another place. It
+# would have to learn each boot again at each place.
 #
 # </details>
 #
@@ -1352,8 +1357,8 @@ assert share_nearer > 0.8, "other boots should be nearer for most"
 #
 # ### Exercises for part 2
 #
-# **More contrast.** Stretch each picture of a float batch (N, C, H, W) so that its own darkest number becomes 0 and
-# its own brightest becomes 1. A picture that has only one number becomes all 0. No loop is needed: `amin` and `amax`
+# **More contrast.** Stretch each picture of a float batch (N, C, H, W) so that its own darkest number becomes 0 and its
+# own brightest becomes 1. A picture that has only one number becomes all 0. No loop is needed, since `amin` and `amax`
 # take `dim=` and `keepdim=True`.
 
 
@@ -1423,7 +1428,7 @@ for value in (3.0, -3.0, 0.5):
 # <details><summary>Answer</summary>
 #
 # −7 at −3, where the curve falls steeply. And 0 at ½, where it is level, at the bottom of the valley. (−5 would be
-# right for a valley with its bottom at 0.)
+# right if the curve were its own mirror image around x = 0.)
 #
 # </details>
 #
@@ -1545,7 +1550,8 @@ assert abs(g.grad.item() - e_for_p * p_for_g) < 1e-6
 # ### Many numbers, one gradient
 #
 # A network has many numbers, and each has its own slope. The list of all these slopes is called the **gradient**, and
-# one `backward()` finds all of it. Here are three gains for one pixel of three channels, which shall become grey.
+# one `backward()` finds all of it. Here are three gains for one pixel, which we want to turn grey, with 0.5 in each
+# channel.
 
 # %% tags=["nbval-check-output"]
 pixel = torch.tensor([0.8, 0.5, 0.1])  # red, green, blue
@@ -1973,8 +1979,8 @@ exercises.lesson1.quiz.ask(5)
 # - `uint8` wraps around. `permute` renames axes, `reshape` recuts the street of numbers. Shapes line up from the
 #   right.
 # - A trained network forgives some accidents and not others, and says nothing either way. Look at what you feed it.
-# - A dense layer works on small pictures. On a photograph it needs billions of weights and never knows who was whose
-#   neighbour.
+# - A dense layer works on small pictures. On a photograph it needs billions of weights and does not know which pixels
+#   were neighbours.
 # - Slopes of steps in a row multiply, which is how autograd finds the gradient. Gradient descent walks against it, and
 #   too large a rate diverges.
 #

@@ -101,6 +101,7 @@ from course_utils import (
     results,
     widgets,
 )
+from course_utils.errors import told
 
 WIDTH = 7.1  # inches, of every figure on this page
 COLOURS = (figures.ORANGE, figures.BLUE, figures.GREEN, figures.PURPLE)
@@ -166,8 +167,8 @@ torch.set_num_threads(1)  # to share tiny pictures among cores does not pay
 # %% [markdown]
 # ## Part 1: What one small table sees
 #
-# Here are two digits, drawn with the keyboard: `#` is ink, `.` is empty. Every `#` becomes 1 and every `.` becomes 0,
-# and both are tensors (10, 10).
+# Here are two digits, drawn with the keyboard, where `#` is ink and `.` is empty. Every `#` becomes 1 and every `.`
+# becomes 0, and both are tensors (10, 10).
 
 # %%
 DRAWING = """
@@ -283,7 +284,7 @@ assert correlate_rows(piece, vertical)[:3] == shown_rows
 
 # %% [markdown]
 # A 3 × 3 window fits into 10 columns at 8 places, so 10 × 10 pixels give 8 × 8 cells. Written as loops, this is the
-# definition of the whole lesson:
+# definition on which the whole lesson rests.
 
 
 # %%
@@ -364,8 +365,8 @@ assert loud["one: vertical"] > 3.6 * loud["one: horizontal"]
 assert loud["two: vertical"] < loud["two: horizontal"]
 
 # %% [markdown]
-# One rule, "a ratio above 2 means 1", tells these two apart. That is a classifier: filters, a summary of their answers,
-# a decision. A convolutional network follows the same plan. It has more filters, and it *learns* them.
+# One rule, "a ratio above 2 means 1", tells these two apart. That is a classifier, made of filters, a summary of their
+# answers and a decision. A convolutional network follows the same plan. It has more filters, and it *learns* them.
 #
 # One more property makes all this worthwhile. Move the digit, and its map moves along. The filter need not know *where*
 # the stroke is. The field calls this **translation equivariance**.
@@ -381,12 +382,12 @@ print(torch.equal(map_of_moved[:-1, 2:], map_of_one[1:, :-2]))
 #
 # ### Blur, sharpen and Sobel
 #
-# Long before networks, people designed kernels by hand. Three classics:
+# Long before networks, people designed kernels by hand. Here are three classics.
 #
-# - **blur** averages each pixel with its neighbours: positive numbers that sum to 1;
+# - **blur** averages each pixel with its neighbours, by positive numbers that sum to 1;
 # - **sharpen** takes five times the pixel minus its four neighbours, and so exaggerates what differs from its
 #   surroundings;
-# - **Sobel** is an edge kernel with more weight in the middle, one for each direction: in Sobel x the middle *row*
+# - **Sobel** is an edge kernel with more weight in the middle, one for each direction; in Sobel x the middle *row*
 #   counts double, in Sobel y the middle *column*.
 
 # %%
@@ -426,7 +427,6 @@ assert blur.sum() == sharpen.sum() == 1 and sobel_x.sum() == sobel_y.sum() == 0
 # A photograph now. One 3 × 3 blur is hard to see, so we apply it ten times.
 
 # %%
-
 cat = pictures.to_grey(photograph("cat"))[0]  # (H, W)
 blurred = cat
 for _ in range(10):
@@ -451,7 +451,7 @@ figures.show(
 #
 # Sobel's two kernels answer separately for each direction. How strong is an edge of *any* direction? Treat the two
 # answers as the components of an arrow and take its length, √(x² + y²). The answers (*x*, *y*) together are an
-# approximate **image gradient**: the arrow points to where the picture gets brighter.
+# approximate **image gradient**. The arrow points in the direction in which the picture gets brighter.
 
 # %%
 cup = pictures.to_grey(photograph("coffee"))[0]
@@ -472,7 +472,7 @@ with figures.style():
         ax.imshow(shown, **(look or signed))
         ax.set_title(title, fontsize=9.5, fontweight="normal")
         ax.axis("off")
-    headed(fig, "Each Sobel kernel sees one direction, both the outline")
+    headed(fig, "Each Sobel kernel sees one direction, both see the outline")
 figures.show(
     fig,
     alt="A grey photograph of a cup of coffee; its edge strength, with "
@@ -509,17 +509,17 @@ widgets.lesson2.kernel_editor("cat")
 # </details>
 #
 # Kernels that sum to 1 give a picture again. Kernels that sum to 0 answer where something *changes*. The numbers of
-# *emboss* sum to 1, so brightness stays, and the difference along the diagonal is added: the picture looks lit from one
-# corner. *All edges* has no direction at all: 8 times the middle minus everything around it.
+# *emboss* sum to 1, so brightness stays, and the difference along the diagonal is added, so the picture looks lit from
+# one corner. *All edges* has no direction at all. It takes 8 times the middle minus everything around it.
 #
 # ### Exercise: find a pattern
 #
 # Write your code in place of the dots. The cell below each stub checks your answer: ✓ correct, ✗ wrong, with the first
 # difference, or ○ not attempted. An answer must leave the tensors that it is given as they were.
 #
-# A kernel answers most strongly where the picture looks like the kernel itself. This is called **template matching**.
-# Find a small pattern in a picture: return the `(row, column)` of the window's upper left corner where the correlation
-# with the pattern is largest. Subtract the pattern's mean first. Why?
+# A kernel answers strongly where the picture looks like the kernel itself. This is called **template matching**. Find a
+# small pattern in a picture. Return the `(row, column)` of the window's upper left corner where the correlation with
+# the pattern is largest. Subtract the pattern's mean first. Why?
 
 
 # %%
@@ -535,7 +535,7 @@ exercises.lesson2.find_pattern.check(find_pattern)
 #
 # ### Many channels
 #
-# A colour picture has three channels, and deeper in a network there are dozens. The rule is short:
+# A colour picture has three channels, and deeper in a network there are dozens. The rule is short.
 #
 # - a filter has **one plane per input channel**; each plane slides over its own channel, and the results are **added**;
 # - each filter gives **one output channel**; a **layer** of a network holds many filters.
@@ -624,8 +624,8 @@ figures.show(
 # The output channels are no longer colours but *answers to questions*. The next layer takes these answers as its input
 # channels.
 #
-# The smallest kernel is worth a look: **1 × 1**. It sees one pixel and only mixes channels. You have met one already,
-# lesson 1's grey conversion.
+# The smallest kernel is worth a look: **1 × 1**. It sees one pixel and only mixes channels. The usual conversion to
+# grey is one. It weighs red, green and blue with three numbers and adds them up.
 
 # %%
 mix = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)  # (O, C, 1, 1)
@@ -640,7 +640,7 @@ grey_weight = torch.ones(4, 1, 3, 3)  # four filters for one input channel
 try:
     F.conv2d(torch.rand(1, 3, 28, 28), grey_weight)
 except RuntimeError as error:
-    print("RuntimeError:", *str(error).split(", "), sep="\n  ")
+    print(told(error))
 
 # %% [markdown]
 # Read it slowly. It names the weight's shape, the number of channels it expected (the weight's second axis) and the
@@ -658,8 +658,8 @@ print("what was meant:", tuple(meant.shape))
 
 # %% [markdown]
 # There is *no* error, and that is the trap. PyTorch takes three axes as one picture with channels, so three grey
-# pictures became one colour picture and were added up. The fix: always four axes, (N, C, H, W); `[:, None]` puts the
-# channel axis in. (`convolution.corr2d_unfold` and its sisters refuse anything else.)
+# pictures became one colour picture and were added up. The fix is to give it four axes always, (N, C, H, W), and
+# `[:, None]` puts the channel axis in. (`convolution.corr2d_unfold` and its sisters refuse anything else.)
 
 # %% tags=["hide-input"]
 try:
@@ -692,8 +692,8 @@ library = F.conv2d(batch, filters, stride=2)[0, 0]
 print(torch.equal(every_place[::2, ::2], library))
 
 # %% [markdown]
-# **Dilation** spreads the kernel. With dilation 2 there is a gap of one pixel between its numbers: a 5 × 5 kernel most
-# of whose numbers are zero, at the cost of nine.
+# **Dilation** spreads the kernel. With dilation 2 there is a gap of one pixel between its numbers. It becomes a 5 × 5
+# kernel, most of whose numbers are zero, at the cost of nine products.
 
 # %% tags=["nbval-check-output"]
 spread = torch.zeros(5, 5)
@@ -713,7 +713,7 @@ print(spread.int())
 #   *s* pixels, because half a step is no step.
 # - One more for the first window.
 #
-# Together:
+# Together, this gives
 #
 # $$\text{output} = \left\lfloor \frac{n + 2p - d(k - 1) - 1}{s} \right\rfloor + 1$$
 #
@@ -806,8 +806,8 @@ widgets.lesson2.cell_arithmetic(numbers)
 #
 # ### ReLU keeps one side
 #
-# After almost every convolution a network applies the **rectified linear unit**: negative numbers become 0, positive
-# ones stay, `relu(x) = max(x, 0)`. It looks like throwing half the answer away.
+# After almost every convolution a network applies the **rectified linear unit**. Negative numbers become 0, positive
+# ones stay, `relu(x) = max(x, 0)`. That looks like throwing half of the answer away.
 
 # %% tags=["hide-input"]
 figures.show(
@@ -822,16 +822,17 @@ figures.show(
 )
 
 # %% [markdown]
-# On the left only edges that are brighter on the right are kept, on the right only the others. (Square roots are
-# drawn, so that weak edges show.) After ReLU a feature map says "yes, this much" or "no". Nothing need be lost. A
-# network that wants both signs learns both kernels, *K* and −*K*, and together they hold everything:
+# The first map keeps only edges that are brighter on their right side, the second only those that are brighter on their
+# left. (Square roots are drawn, so that weak edges show.) After ReLU a feature map says "yes, this much" or "no".
+# Nothing need be lost. A network that wants both signs learns both kernels, *K* and −*K*, and together they hold
+# everything.
 
 # %%
 print(torch.equal(F.relu(right) - F.relu(-right), right))
 
 # %% [markdown]
 # And without ReLU? Then depth would be for nothing. Two convolutions in a row are *one* convolution with a larger
-# kernel, and a hundred layers are one layer.
+# kernel, and a hundred layers would do no more than one.
 
 # %%
 two_layers = correlate(correlate(cup, blur), vertical)
@@ -871,7 +872,7 @@ assert (with_relu(cup) + with_relu(-cup)).abs().max() > 1
 # ### Pooling
 #
 # A feature map says where something is, to the pixel. Usually "about here" will do. **Pooling** summarises each window
-# by one number: its maximum, its average or its sum. The windows are mostly 2 × 2 and lie side by side (stride 2), so a
+# by one number, its maximum, its average or its sum. The windows are mostly 2 × 2 and lie side by side (stride 2), so a
 # map gets half as high and half as wide. There is nothing to learn in it.
 
 # %% tags=["nbval-check-output"]
@@ -1050,7 +1051,7 @@ figures.show(
 )
 
 # %% [markdown]
-# The measured square has the computed size, 24 of 28 pixels. (The squares on the left do not share one middle: a 2 × 2
+# The measured square has the computed size, 24 of 28 pixels. (The squares on the left do not share one middle. A 2 × 2
 # window has none, so we followed one of its four cells.) And the measurement shows more than the formula says. Pixels
 # in the middle count far more, because many paths through the layers lead there, and only one leads to a corner. The
 # field calls that the **effective receptive field**.
@@ -1082,7 +1083,7 @@ assert (16 * 3 * 9, 16 * 9) == (432, 144)  # two likely guesses
 # </details>
 #
 # The convolution saves in two ways. Each output cell looks only at its own neighbourhood (**locality**), and all cells
-# use the same weights (**weight sharing**). Both are bets about pictures: that what belongs together lies together, and
+# use the same weights (**weight sharing**). Both are bets about pictures, that what belongs together lies together, and
 # that an edge is an edge wherever it is. For pictures these bets are good.
 #
 # ### Exercise: blur in colour
@@ -1168,7 +1169,7 @@ assert second == [2, 3, 4, 6, 7, 8, 10, 11, 12]
 
 # %% [markdown]
 # The blue window (2, 3, 4, 6, 7, 8, 10, 11, 12) is the second column, and gives the second cell of the output. All four
-# cells are 6: in this picture the pixel two steps to the right is always 2 more, and three rows of that make 6.
+# cells are 6, because in this picture the pixel two steps to the right is always 2 more, and three rows of that make 6.
 #
 # PyTorch's `F.unfold` makes the columns; elsewhere the step is called **im2col**. The whole convolution is then one
 # line, and a matrix product is what computers do best. The price is memory, because overlapping windows hold the same
@@ -1194,9 +1195,9 @@ torch.testing.assert_close(corr2d_unfold(two, vertical), helper)
 # %% [markdown]
 # ### Four versions, one answer
 #
-# Loops, slices, matrix product, library. On the digits they agree exactly, because whole numbers this small have no
-# rounding. On a photograph the sums are rounded, and each version adds in its own order. So we ask whether they are
-# equal *up to a small tolerance*. That is what `torch.testing.assert_close` checks: by default it allows 32-bit floats
+# Loops, slices, matrix product, library. On the digits they agree exactly, because whole numbers this small are not
+# rounded. On a photograph the sums are rounded, and each version adds in its own order. So we ask whether they are
+# equal *up to a small tolerance*. That is what `torch.testing.assert_close` checks. By default it allows 32-bit floats
 # to differ by 1.3 millionths of the value plus 0.00001.
 
 # %%
@@ -1269,7 +1270,8 @@ with figures.style():
             va="center",
         )
     axes[1].set_xlabel("milliseconds, median, on a logarithmic axis")
-    headed(fig, f"Same answer, {speedup['F.conv2d']:,.0f} times sooner")
+    times = f"{speedup['F.conv2d']:,.0f} times"
+    headed(fig, f"The library is {times} as fast as the loops")
 figures.show(
     fig,
     alt="Dots on a logarithmic axis of milliseconds. One channel: "
@@ -1278,6 +1280,7 @@ figures.show(
     + ", ".join(f"{name} {value:.2g}" for name, value in typical_deep.items())
     + ".",
 )
+cells = averages["loops"].numel()
 results.record(
     side=side,
     loops_ms=typical["loops"],
@@ -1285,8 +1288,8 @@ results.record(
     unfold_ms=typical["unfold"],
     library_ms=typical["F.conv2d"],
     library_speedup=speedup["F.conv2d"],
-    loops_us_per_cell=1e3 * typical["loops"] / averages["loops"].numel(),
-    library_ns_per_cell=1e6 * typical["F.conv2d"] / averages["loops"].numel(),
+    loops_microseconds_per_cell=1e3 * typical["loops"] / cells,
+    library_nanoseconds_per_cell=1e6 * typical["F.conv2d"] / cells,
     slices_ahead=ahead,
     library_ahead_deep=ahead_deep,
 )
@@ -1298,16 +1301,23 @@ ratio = max(ahead_deep, 1 / ahead_deep)
 print(f"Sixteen channels: {first} came in first, {ratio:.1f} times as fast.")
 
 # %% [markdown]
-# In the run shown on this page the library is {{library_speedup:,.0f}} times as fast as the loops. How can that be,
-# when all four do the same products? Look at one output cell. The loops spend {{loops_us_per_cell:.0f}} microseconds
-# on it, the library {{library_ns_per_cell:.0f}} nanoseconds. So the nine products cannot be what takes the loops so
-# long. Nearly all of it is Python finding the window, making small tensors and throwing them away. Slices and matrix
-# product ask Python only a few times for the whole picture.
+# <details><summary>Answer</summary>
 #
-# With a single channel your five lines come close to the library, and on some sizes of pictures they beat it: nine
-# multiplications of a whole picture are all the work there is, and the library's careful preparation hardly pays. With
-# many channels each pixel is needed for many filters. The library keeps it in the processor's fast memory and uses it
-# for all of them; the slices fetch it again and again. (`benchmarks/convolutions.py` runs the race with any number.)
+# In the run shown on this page the library is {{library_speedup:,.0f}} times as fast as the loops. Beside that, the
+# distance between your slices and the library is small, and which of the two wins depends on the size of the picture
+# and on the machine. (Try `timing_side = 32` and `timing_side = 256` at the top.)
+#
+# </details>
+#
+# How can that be, when all four do the same products? Look at one output cell. The loops spend
+# {{loops_microseconds_per_cell:.0f}} microseconds on it, the library {{library_nanoseconds_per_cell:.0f}} nanoseconds.
+# So the nine products cannot be what takes the loops so long. Nearly all of it is Python finding the window, making
+# small tensors and throwing them away. Slices and matrix product ask Python only a few times for the whole picture.
+#
+# With a single channel, nine multiplications of a whole picture are all the work there is, and the library's careful
+# preparation hardly pays. With many channels each pixel is needed for many filters. The library keeps it in the
+# processor's fast memory and uses it for all of them, while the slices fetch it again and again.
+# (`benchmarks/convolutions.py` runs the race with any number of channels.)
 #
 # ### Go deeper: Convolution or correlation
 #
@@ -1387,8 +1397,8 @@ print("flipped: ", correlate(one, book.flip(0, 1))[4, 2].item())
 #
 # ### Exercise: a large blur for little work
 #
-# A box blur of 9 × 9 needs 81 products per pixel. Do it with two kernels, 1 × 9 and 9 × 1, and 18 products. Such a
-# kernel is called **separable**. Return the blurred picture, (H − 8, W − 8).
+# A box blur of 9 × 9 needs 81 products per pixel. Do it with two kernels, 1 × 9 and 9 × 1, and 18 products. A kernel
+# that splits in this way is called **separable**. Return the blurred picture, (H − 8, W − 8).
 
 
 # %%
@@ -1426,7 +1436,7 @@ def recover(examples, targets, rate, steps):
 
 
 # %% [markdown]
-# Eight pictures of pure noise, the secret kernel's answers to them, and thirty steps:
+# Eight pictures of pure noise, the secret kernel's answers to them, and thirty steps.
 
 # %%
 secret = sobel_x[None, None]  # (1, 1, 3, 3)
@@ -1485,7 +1495,7 @@ with figures.style():
 figures.show(
     fig,
     alt="The loss over thirty steps on a logarithmic axis: a straight line "
-    "downwards, from more than ten to less than a thousand-millionth.",
+    "downwards, from more than ten to less than a billionth.",
 )
 
 # %% [markdown]
@@ -1496,11 +1506,11 @@ figures.show(
 #
 # </details>
 #
-# After 30 steps no number is off by more than {{kernel_error:.0e}} in the run shown on this page. The loss shrinks by
+# After 30 steps no number is off by more than {{kernel_error:.7f}} in the run shown on this page. The loss shrinks by
 # about the same factor at every step, {{shrink:.2f}} at the first. That is no accident. For noise like ours the slope
-# is twice the gap, so a step with rate 0.2 leaves 1 − 2 · 0.2 = 0.6 of it, and the loss, a square, shrinks to
-# 0.6² = 0.36. Lesson 1's parabola had the same 2 in its slope, and the same limit: with a rate of 1 or more the walk
-# cannot arrive.
+# is twice the gap, so a step with rate 0.2 leaves 1 − 2 · 0.2 = 0.6 of it, and the loss, a square, shrinks to 0.6² =
+# 0.36. Lesson 1's parabola had the same 2 in its slope, and the same limit. With a rate of 1 or more the walk cannot
+# arrive.
 #
 # **Pitfall: a learning rate that is too large.** The same secret, with rate 1.2.
 
@@ -1514,8 +1524,8 @@ print(wild[-1][0, 0, 0])
 # about twofold, until the numbers leave what floats can hold and become `inf` and then `nan`, not a number. When a loss
 # *rises* from the first step on, suspect the rate first, and divide it by ten.
 #
-# **And from a photograph?** **Predict first.** Same secret, same number of steps, but real pixels instead of noise.
-# Easier or harder?
+# And from a photograph? **Predict first.** Same secret, same number of steps, but real pixels instead of noise. Easier
+# or harder?
 
 # %%
 real = F.avg_pool2d(cup[None, None], 4)
@@ -1538,7 +1548,7 @@ results.record(photo_loss_share=left_over, photo_kernel_error=real_distance)
 # Harder. The loss has fallen to {{photo_loss_share:.0%}} of its start, yet one number of the kernel is still off by
 # {{photo_kernel_error:.1f}} (in the run shown on this page). In a photograph neighbouring pixels are nearly alike.
 # Whether a weight sits here or one pixel further up hardly changes the output, so the slope hardly points there. We
-# also had to halve the rate: with 0.2 the loss ends above its start.
+# also had to halve the rate, since with 0.2 the loss ends above its start.
 #
 # </details>
 #
@@ -1627,10 +1637,10 @@ figures.show(
 )
 
 # %% [markdown]
-# The network is the whole lesson in one line: two 3 × 3 filters, ReLU, and the average of each map. The first average
-# says how much "one" there is, the second how much "two". Such raw scores are called **logits**. `F.cross_entropy`
-# turns them into probabilities and returns −log of the probability of the right label, averaged: small when the network
-# is sure and right, large when it is sure and wrong. Lesson 3 takes it apart.
+# The network is the whole lesson in one line. It has two 3 × 3 filters, ReLU, and the average of each map. The first
+# average says how much "one" there is, the second how much "two". Such raw scores are called **logits**.
+# `F.cross_entropy` turns them into probabilities and returns −log of the probability of the right label, averaged. That
+# is small when the network is sure and right, large when it is sure and wrong. Lesson 3 takes it apart.
 
 
 # %%
@@ -1651,8 +1661,9 @@ def train_pair(images, labels, start, steps=300, rate=5.0):
 
 
 # %% [markdown]
-# A rate of 5, when 1.2 was too much for the secret kernel? Each logit here is the mean of 144 cells, and most of them
-# are silent. That makes the slopes tiny, and a rate only means something together with the slopes it multiplies.
+# A rate of 5, when 1.2 was too much for the secret kernel? Each logit here is the mean of 144 cells, and few of them
+# lie on ink. So the slopes are tiny, at the start hundreds of times smaller than those of the secret kernel, and a rate
+# only means something together with the slopes it multiplies.
 #
 # How often is the larger logit the right one, before and after the 300 steps? We ask on 1,000 new pictures.
 
@@ -1666,17 +1677,23 @@ def share_right(filters):
 dice = torch.Generator().manual_seed(settings.seed)
 start = 0.3 * torch.randn(2, 1, 3, 3, generator=dice)
 learned = train_pair(train_images, train_labels, start)
-print(f"before {share_right(start):.1%}, after {share_right(learned):.1%}")
+before_after = [figures.percent(share_right(f)) for f in (start, learned)]
+print("before {}, after {}".format(*before_after))
 
 # %% tags=["hide-input"]
 results.record(
     ".1%",
     accuracy_before=share_right(start),
     accuracy_after=share_right(learned),
-    test_pictures=len(
-        test_labels,
-    ),
+    test_pictures=len(test_labels),
 )
+pair = start.clone().requires_grad_()
+loss = F.cross_entropy(logits(train_images, pair), train_labels)
+(slopes_here,) = torch.autograd.grad(loss, pair)
+kernel = torch.zeros(1, 1, 3, 3, requires_grad=True)
+loss = F.mse_loss(F.conv2d(examples, kernel), targets)
+(slopes_there,) = torch.autograd.grad(loss, kernel)
+assert slopes_there.abs().max() > 100 * slopes_here.abs().max()
 
 # %% [markdown]
 # **Predict first.** Tossing a coin gives 50 %, so it has found *something*. What will its two filters look like?
@@ -1798,7 +1815,7 @@ with figures.style():
             loc="center",
             pad=3,
         )
-    headed(fig, f"{same} of 30 starts end at the same two edges")
+    headed(fig, f"{same} of 30 starts find the same two kinds of edge")
 figures.show(
     fig,
     alt="Thirty pairs of learned filters in blue and red, with the share of"
@@ -1809,7 +1826,7 @@ figures.show(
 )
 
 # %% [markdown]
-# In the run shown on this page {{pairs_found}} of 30 starts end at the same two edges, and the pairs get between
+# In the run shown on this page {{pairs_found}} of 30 starts find the same two kinds of edge, and the pairs get between
 # {{worst_pair:.1%}} and {{best_pair:.1%}} of the new pictures right. So the edges are no accident of one start; the
 # digits ask for them. But a start can be unlucky. The framed pairs settled elsewhere, and a pair cannot ask for a third
 # filter, which is one reason why lesson 3 gives a network many.
@@ -1872,5 +1889,6 @@ exercises.lesson2.quiz.ask(4)
 #
 # ## What next
 #
-# [Lesson 3: a first network](03_fashion_mnist_cnn.ipynb). Filters, ReLU and pooling, stacked, and trained on 28 × 28
-# pictures of clothes: from eighteen learned numbers to a network that sorts ten kinds of things.
+# [Lesson 3: A first network](03_fashion_mnist_cnn.ipynb) goes on from here. Filters, ReLU and pooling, stacked, and
+# trained on 28 × 28 pictures of clothes, lead from eighteen learned numbers to a network that sorts ten kinds of
+# things.
