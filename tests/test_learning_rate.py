@@ -237,6 +237,28 @@ def test_the_losses_are_those_of_the_loop_by_hand(steps, part):
     assert result.stopped == ("threshold" if steps == 60 else "end")
 
 
+def test_a_test_says_how_often_it_went_through_its_pictures(batches):  # ten batches
+    class Unsized:
+        def __iter__(self):
+            return iter(batches)
+
+    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    few, many, unknown = (
+        range_test(model, given, optimizer, end=1e-3, steps=steps)
+        for given, steps in ((batches, 30), (batches, 44), (Unsized(), 44))
+    )
+    assert (few.passes, many.passes, unknown.passes) == (3.0, 4.4, 1.0)
+    assert "went 4 times through its pictures" in str(many)
+    assert "through its pictures" not in str(few) + str(unknown)
+
+
+@pytest.mark.parametrize("stopped", ["end", "threshold", "not a number"])
+def test_a_clear_answer_is_told_in_lines_that_fit_on_the_page(stopped):
+    result = RangeTest(*map(tuple, curve()), beta=0.9, stopped=stopped, passes=7.5)
+    assert result.suggestion.clear and max(map(len, str(result).splitlines())) <= 72
+
+
 def test_the_ladder_grows_by_the_same_factor():
     rates = geometric_rates(1e-8, 10, 10)
     assert rates == pytest.approx([10.0**k for k in range(-8, 2)])
@@ -401,6 +423,30 @@ def test_a_curve_that_says_nothing_is_called_so_with_the_reason(losses, ended, m
     assert re.search(message, answer.problem), answer.problem
     with pytest.raises(ValueError, match="none, for the curve gives no answer"):
         answer.of("valley")
+
+
+def fallen(rise):
+    """Return rates and losses that fall late, from 2.3 to 0.2, and then rise by `rise` in the last 20 of 200 steps."""
+    losses = np.full(200, 2.3)
+    losses[140:180] = np.linspace(2.3, 0.2, 40)
+    losses[180:] = np.linspace(0.2, 0.2 + rise, 20)
+    return np.asarray(geometric_rates(1e-8, 10, 200)), losses
+
+
+def test_a_slow_average_that_falls_to_the_end_gives_way_to_a_quicker_one():
+    rates, losses = fallen(0.6)
+    slow, quick = smooth(losses, 0.98), smooth(losses, 0.9)
+    assert int(np.argmin(slow)) == 199 and 180 < int(np.argmin(quick)) < 195
+    answer = suggest(rates, losses, 0.98)
+    assert answer.clear and answer == suggest(rates, losses, 0.9)
+    assert answer.of("minimum / 10").rate == pytest.approx(rates[np.argmin(quick)] / 10)
+    ended = suggest(rates, losses, 0.98, ended=True)  # a test that exploded keeps its own average
+    assert ended.of("minimum / 10").rate == pytest.approx(1.0) != answer.of("minimum / 10").rate
+
+
+def test_losses_that_fall_to_the_end_themselves_are_still_called_so():
+    answer = suggest(*fallen(-0.1), 0.98)
+    assert answer.problem == "the loss still falls at the largest rate; test beyond 10."
 
 
 def test_real_networks_that_cannot_learn_or_start_too_high_give_no_clear_answer(batches):

@@ -89,6 +89,21 @@ def test_cosine_restarts_end_with_the_training_and_follow_the_cosine():
     assert sum(rate == 0.1 for rate in ragged) == 2 and ragged[-1] < 0.1
 
 
+@pytest.mark.parametrize("lowest", [0.0, 0.01])
+def test_cosine_is_half_a_wave_from_the_rate_to_the_lowest(lowest):
+    rates = rates_of(learning_rate.cosine, lowest=lowest)  # 21 steps
+    expected = [lowest + (0.1 - lowest) * (1 + math.cos(math.pi * step / 21)) / 2 for step in range(21)]
+    assert rates == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("pct_start", "top"), [(0.1, 2), (0.3, 6), (0.5, 10)])  # of 21 steps
+def test_warm_up_rises_in_equal_steps_to_the_rate_and_falls_in_equal_steps_to_0(pct_start, top):
+    rates = rates_of(learning_rate.warmup_linear, pct_start=pct_start)
+    assert rates[:top] == pytest.approx([0.1 * (step + 1) / top for step in range(top)])
+    down = 21 - top + 1  # from the top to 0, which would be the rate after the last step
+    assert rates[top - 1 :] == pytest.approx([0.1 * left / down for left in range(down, 0, -1)])
+
+
 def test_plateau_halves_after_ten_epochs_without_progress_and_one_more():
     losses = [1.0] * 30
     make = learning_rate.plateau
@@ -109,7 +124,14 @@ def test_a_drawn_schedule_passes_its_knots_and_moves_in_even_factors():
 def test_a_preview_touches_nothing_and_is_what_training_does():
     made = torch.Generator().manual_seed(0)
     pairs = [(torch.randn(8, 3, generator=made), torch.randint(0, 2, (8,), generator=made)) for _ in range(7)]
-    for make in (learning_rate.one_cycle, learning_rate.step_decay, learning_rate.cosine_restarts):
+    makers = (
+        learning_rate.one_cycle,
+        learning_rate.step_decay,
+        learning_rate.cosine,
+        learning_rate.warmup_linear,
+        learning_rate.cosine_restarts,
+    )
+    for make in makers:
         seen = learning_rate.preview(make, pairs, 3, rate=0.05)
         training.seed_everything(0)
         model = nn.Linear(3, 2)
@@ -165,6 +187,12 @@ def test_a_schedule_for_another_number_of_steps_is_refused_before_training():
         (lambda: learning_rate.one_cycle(optimizer(), BATCHES, 3, pct_start=1.0), ValueError, "be below 1, not 1.0"),
         (lambda: learning_rate.one_cycle(optimizer(), BATCHES[:1], 3), ValueError, "at least 2 of the 3 steps"),
         (lambda: learning_rate.step_decay(optimizer(), BATCHES, 3, at=(0.7, 0.5)), ValueError, "grow between 0 and 1"),
+        (
+            lambda: learning_rate.warmup_linear(optimizer(), BATCHES, 1),
+            ValueError,
+            "leave a step of the 7 for the way up and one for down, not 0.1",
+        ),
+        (lambda: learning_rate.warmup_linear(optimizer(), BATCHES, 1, pct_start=0.9), ValueError, "not 0.9"),
         (
             lambda: learning_rate.cosine_restarts(optimizer(), BATCHES, 1, cycles=0),
             ValueError,
@@ -295,6 +323,8 @@ def test_every_schedule_of_the_module_can_be_previewed():
         schedules.constant,
         schedules.step_decay,
         schedules.plateau,
+        schedules.cosine,
+        schedules.warmup_linear,
         schedules.cosine_restarts,
         schedules.one_cycle,
     ):

@@ -3,6 +3,7 @@ import copy
 import pytest
 import torch
 from live_runs import LONG, run_to_its_end, sample_of_clothes, small_race, wait_for
+from matplotlib.figure import Figure
 from panels import every_control, figures_in_memory, operate_everything, several_values
 
 from course_utils import learning_rate, training
@@ -134,6 +135,27 @@ def test_the_sliders_draw_the_schedule_live_and_shapes_fill_them_in(panel):
         panel.shape.value = name
         assert panel.lanes[schedule_race.OWN].planned[0] == pytest.approx(panel.rates[0])
     assert panel.sentence.startswith("Your schedule goes from 0.001 to 0.1, one-cycle up to 0.")
+
+
+def test_the_shapes_are_what_their_names_say():
+    shares = {name: [10**power for power in powers] for name, powers in schedule_race.SHAPES.items()}
+    line = [1 - knot / 5 for knot in range(6)]
+    assert shares["falling"] == pytest.approx(line, abs=0.01)
+    assert shares["rising"] == pytest.approx(line[::-1], abs=0.01)
+    assert len(set(shares["level"])) == 1
+    down = shares["two steps down"]
+    assert down == sorted(down, reverse=True) and len(set(down)) == 3
+    up = shares["up and down"]
+    assert up[0] == pytest.approx(1 / 25, rel=0.01) and up.index(max(up)) == 2 and up[-1] == min(up)
+    assert all(len(each) == 6 and max(each) <= 1 for each in shares.values())
+
+
+def test_the_rates_are_drawn_with_powers_of_ten_and_no_ticks_between(panel):
+    figure = Figure()
+    schedule_race.draw_lanes(panel.lanes, figure)
+    rates = figure.axes[0]
+    assert rates.get_yscale() == "log" and len(rates.yaxis.get_minorticklocs()) == 0
+    assert rates.get_yticks().tolist() == pytest.approx([1e-5, 1e-4, 1e-3, 0.01, 0.1, 1])
 
 
 @pytest.mark.outcome

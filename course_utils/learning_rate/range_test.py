@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 STOPS = {
     "end": "the largest rate was reached",
-    "threshold": "the smoothed loss exceeded the threshold",
+    "threshold": "the average exceeded the threshold",
     "not a number": "the loss was no longer a number",
 }
 MOST_PASSES = 3  # through a set, before a fall may be due to learning by heart
@@ -80,8 +80,8 @@ class RangeTest:
         text = f"{tried}: {STOPS[self.stopped]}.\n{self.suggestion}"
         if self.passes > MOST_PASSES:
             text += (
-                f"\nThe test went {self.passes:.0f} times through its pictures, so part of the fall is learning by "
-                "heart; take fewer steps, or more pictures."
+                f"\nThe test went {self.passes:.0f} times through its pictures, so part of the fall is\n"
+                "learning by heart; take fewer steps, or more pictures."
             )
         return text
 

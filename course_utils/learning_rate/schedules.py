@@ -1,4 +1,4 @@
-"""How the rate moves during training: seven schedules, made from the batches so that their counts are right, and drawn
+"""How the rate moves during training: eight schedules, made from the batches so that their counts are right, and drawn
 before use. All are schedulers of `torch.optim.lr_scheduler`; `training.fit` takes the steps.
 """
 

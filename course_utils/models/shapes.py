@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,13 @@ from torch import Tensor, nn
 
 from course_utils import figures
 from course_utils.base.modules import evaluating
+from course_utils.errors import WIDTH
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+LETTER = 0.17  # of a drawing's labels, in its units: a pooled map of 1 × 1 is half a unit
 # Layers that change no shape and have nothing to learn are left out of a drawing.
 UNDRAWN = ("ReLU", "Flatten", "Dropout", "BatchNorm2d", "Identity")
 
@@ -69,7 +72,7 @@ class ShapeTrace:
             ).rstrip()
             for line in lines
         )
-        return text if self.problem is None else f"{text}\n✗ {self.problem}"
+        return text if self.problem is None else f"{text}\n{textwrap.fill(f'✗ {self.problem}', WIDTH)}"
 
     def plot(self, ax: Axes | None = None) -> Figure:
         """Draw the network from left to right: a stack of maps behind each layer, or a column of numbers.
@@ -88,23 +91,26 @@ class ShapeTrace:
         with figures.style():
             if ax is None:
                 ax = Figure(figsize=(min(9.5, 0.92 * len(steps) + 0.6), 2.2)).subplots()
-            x, middles = 0.0, []
+            x, label_end = 0.0, -math.inf
             for kind, shape in steps:
                 is_maps = len(shape) == 4
                 tall = 0.5 * math.sqrt(shape[2] if is_maps else shape[1]) if is_maps else 0.16 * math.sqrt(shape[1])
                 wide = tall if is_maps else 0.22
                 layers = min(8, 1 + round(math.log2(shape[1]))) if is_maps else 1
+                stack = wide + 0.09 * (layers - 1)
+                size = " × ".join(map(str, shape[1:]))
+                half_label = LETTER * max(len(size), len(_drawn_as(kind))) / 2
+                x = max(x, label_end + 0.25 + half_label - stack / 2)  # labels keep apart
                 for layer in reversed(range(layers)):
                     corner = (x + 0.09 * layer, -tall / 2 + 0.09 * layer)
                     colour = figures.PALE if kind == "picture" else figures.BLUE if is_maps else figures.ORANGE
                     ax.add_patch(Rectangle(corner, wide, tall, facecolor=colour, edgecolor="white", linewidth=0.8))
-                right = x + wide + 0.09 * (layers - 1)
-                middles.append((x + right) / 2)
-                size = f"{shape[1]} × {shape[2]} × {shape[3]}" if is_maps else f"{shape[1]}"
-                ax.text(middles[-1], -1.75, f"{_drawn_as(kind)}\n{size}", ha="center", va="top", fontsize=9)
-                x = max(right, middles[-1] + 0.62) + 0.45
-            ax.set(xlim=(-0.3, x - 0.2), ylim=(-2.5, 1.8), aspect="equal")
-            ax.set_title("What comes out behind each layer: channels × rows × columns, or numbers")
+                middle = x + stack / 2
+                ax.text(middle, -1.75, f"{_drawn_as(kind)}\n{size}", ha="center", va="top", fontsize=9)
+                label_end = middle + half_label
+                x += stack + 0.45
+            ax.set(xlim=(-0.3, max(x - 0.2, label_end)), ylim=(-2.5, 1.8), aspect="equal")
+            ax.set_title("What comes out of each layer: channels × rows × columns, or numbers")
             ax.axis("off")
         return ax.figure
 

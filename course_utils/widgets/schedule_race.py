@@ -217,6 +217,7 @@ def _draw_rates(lanes: Mapping[str, Lane], axes: Any, legend: bool = True) -> No
     for name, lane in lanes.items():
         axes.plot(range(1, end + 1), lane.planned, color=COLOURS[name], label=name)
     axes.set(yscale="log", ylim=(5e-6, 2), xlim=(0, end), xlabel="step", yticks=[1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1])
+    axes.minorticks_off()  # slow on a logarithmic axis, and it is drawn at each move of a slider
     axes.set_title("learning rate", fontsize=10)
     if legend:
         axes.legend(loc="lower left", fontsize=8.5)

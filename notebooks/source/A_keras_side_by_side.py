@@ -165,7 +165,8 @@ if keras:
 #
 # </details>
 #
-# **Predict first.** The network is the same, and yet Keras's total is larger. By how much, and why?
+# **Predict first.** The network is the same, and yet Keras counts 320 numbers more, "non-trainable" ones. Which are
+# they?
 
 # %%
 parameters = models.count_parameters(net)
@@ -186,8 +187,8 @@ results.record(parameters=parameters, remembered=remembered)
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# By 2 · (16 + 48 + 96) = 320. Keras also counts what batch normalisation only *remembers*, a mean and a variance for
-# each channel ("non-trainable"). PyTorch keeps these as buffers and does not call them parameters.
+# 2 · (16 + 48 + 96) = 320. Keras also counts what batch normalisation only *remembers*, a mean and a variance for each
+# channel. PyTorch keeps these as buffers and does not call them parameters.
 #
 # </details>
 #
@@ -203,11 +204,12 @@ if keras:
     except ValueError as error:
         # the telling part of a long message
         complaint = re.search(r"expected axis.*?\)", str(error))
-        print(type(error).__name__, "-", complaint[0] if complaint else error)
+        said = complaint[0] if complaint else str(error)
+        print(textwrap.fill(f"{type(error).__name__}: {said}", 72))
 
 # %% [markdown]
-# The fix is one `permute`. Beware of `reshape`, which gives the same shape: raises no error, and scrambles the pixels
-# of pictures with several channels.
+# The fix is one `permute`. Beware of `reshape`, which gives the same shape and raises no error, but scrambles the
+# pixels of pictures with several channels.
 
 # %%
 channels_last = pixels.permute(0, 2, 3, 1)  # (N, H, W, C)
@@ -227,8 +229,13 @@ print("PyTorch:", tiny.flatten().tolist())
 print("Keras:  ", tiny.permute(1, 2, 0).flatten().tolist())
 
 # %% [markdown]
-# No. Behind `Flatten`, PyTorch's inputs come channel by channel, Keras's pixel by pixel. So the 96·3·3 inputs must be
-# put into the other order first:
+# <details><summary>Answer</summary>
+#
+# No. Behind `Flatten`, PyTorch's inputs come channel by channel, Keras's pixel by pixel.
+#
+# </details>
+#
+# So the 96 · 3 · 3 inputs are put into the other order first:
 
 
 # %%
@@ -296,12 +303,12 @@ if keras:
         twin.predict(inputs.permute(0, 2, 3, 1).numpy(), verbose=0)
     )
     same = (wrong.argmax(1) == ours.argmax(1)).double().mean().item()
-    print(f"the same class for {same:.0%} of the pictures")
+    print(f"the same class for {figures.percent(same, 0)} of the pictures")
     assert not torch.allclose(wrong, ours, atol=1e-2)
 
 # %% [markdown]
-# Every shape fits, no error is raised, and the answers are wrong. That is why a copy is not done before an assert has
-# seen its predictions.
+# Every shape fits, no error is raised, and the answers are wrong. That is why a copy of weights is not finished until
+# you have compared predictions.
 #
 # ## The same training
 #
@@ -357,7 +364,7 @@ if keras:
         above.plot(losses["Keras"], "--", label="Keras")
         above.set(
             ylabel="loss",
-            title=f"One network, two frameworks: equal for {together} steps",
+            title=f"Equal to a thousandth for {together} of {steps} steps",
         )
         above.legend()
         below.plot([max(gap, 1e-9) for gap in apart], color=figures.RED)
@@ -365,8 +372,9 @@ if keras:
     figures.show(
         fig,
         alt=f"Two loss curves over {steps} steps, one on the other; below, "
-        "their difference on a logarithmic scale: near a millionth at first, "
-        "then growing until it stays small against the loss.",
+        "their difference on a logarithmic scale: a ten-millionth or less at "
+        "first (no difference is drawn as 1e-9), then growing, and still small "
+        "against the loss.",
     )
 results.record(steps=steps, steps_together=together)
 
@@ -375,8 +383,8 @@ results.record(steps=steps, steps_together=together)
 #
 # On this page to within a thousandth for {{steps_together}} of {{steps}} steps. At first the difference is rounding,
 # about a ten-millionth: the same sums in another order. But each step starts from the last one's weights, so the
-# difference grows, until the two are two runs of the same training, as with two seeds. Equal to the last digit is a
-# matter of a few steps; equal in what they can do is a matter of the recipe.
+# difference grows. Equal to the last digit is a matter of a few steps; equal in what they can do is a matter of the
+# recipe.
 #
 # </details>
 
@@ -393,7 +401,8 @@ if keras:
     scores = twin.predict(pictures, batch_size=500, verbose=0)
     theirs = torch.as_tensor(scores).argmax(dim=1).cpu()
     keras_right = (theirs == test_labels).double().mean().item()
-    print(f"the same class for {(theirs == guesses).double().mean():.1%}")
+    share = figures.percent((theirs == guesses).double().mean())
+    print(f"the same class for {share} of the test pictures")
 
 # %% tags=["hide-input"]
 results.record(
