@@ -89,7 +89,8 @@ def draw_counts(counts: Counts, ax: Axes | None = None) -> Axes:
     spread = f"{least:,} each" if least == most else f"from {least:,} to {most:,} a class"
     ax.set_title(f"{counts.total:,} pictures of {counts.classes:,} classes, {spread}")
     if len(counts.parts) > 1:
-        ax.legend(loc="lower right")
+        # Below the axis: where classes are equal, bars fill all of the inside.
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=len(counts.parts))
     return ax
 
 
