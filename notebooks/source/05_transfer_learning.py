@@ -462,8 +462,8 @@ print("after: ", probe.predict(photograph("coffee"), k=1)[0])
 
 # %% [markdown]
 # Two batches of three pictures are enough to shift its probabilities. The fix is to keep frozen layers in evaluation
-# mode. But every training loop calls `model.train()`, which undoes that. By hand it must
-# be repeated after each of these calls:
+# mode. But every training loop calls `model.train()`, which undoes that. By hand it must be repeated after each of
+# these calls:
 
 # %%
 probe = transfer.backbone(settings.backbone)
@@ -593,8 +593,8 @@ results.record(
 
 # %% [markdown]
 # Where the last lines name categories, they warn of [a leak](#Does-ImageNet-know-your-classes-already?), which Part 3
-# measures. Now counts and sizes. A class with far fewer pictures than the others will be the weak one, and whatever is
-# smaller than a pixel after resizing is lost to the network.
+# measures. Now counts and sizes. A class with far fewer pictures than the others is likely to be the weak one, and
+# whatever is smaller than a pixel after resizing is lost to the network.
 
 # %% tags=["hide-input"]
 with figures.style():
@@ -659,7 +659,7 @@ figures.show(
 # ### A Dataset by hand
 #
 # A `Dataset` is anything that has a length and gives picture and label for a number. For a tidy folder it takes a
-# dozen lines. Files are opened only when they are asked for, so that of a million of them only the names take memory.
+# dozen lines. Files are opened only when they are asked for; of a million of them only the names take memory.
 
 
 # %%
@@ -1068,8 +1068,8 @@ print(
 # <details><summary>Answer</summary>
 #
 # The difference of two shares has a sampling error of its own, √2 times that of one of them, or less where both are
-# asked about the same pictures. Below two of these, either could be the better one. And what is not ahead by even one
-# of them gives way to the simpler one, here the head on features: that is the **one-standard-error rule**. In the run
+# asked about the same pictures. Below two of these, either could be the better one. And where fine-tuning is not ahead
+# by at least one, we keep the simpler way, the head on features: the **one-standard-error rule**. In the run
 # shown on this page the head on features reached {{frozen_accuracy:.1%}} and the network with more layers
 # {{tuned_accuracy:.1%}}, of {{validation_pictures}} validation pictures.
 #
