@@ -1096,7 +1096,7 @@ for title, case in (tuning or {"cases": {}})["cases"].items():
 
 # %% [markdown]
 # Fine-tuning won where pictures are unlike ImageNet's *and* there are enough of them: grey clothes, a hundred of each.
-# With twenty of each there is too little to learn from. On ants and bees there is nothing to win: the body was trained
+# With twenty of each neither won. On ants and bees there is nothing to win: the body was trained
 # on these very categories, as [Part 3](#Does-ImageNet-know-your-classes-already?) shows. With few pictures, begin with
 # the frozen body: it takes seconds.
 #
