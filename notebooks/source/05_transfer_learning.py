@@ -1036,9 +1036,15 @@ figures.show(
 )
 results.record(".1%", tuned_accuracy=tuned_accuracy)
 results.record(".1f", tuned_seconds=second_seconds)
-if min(second.validation_accuracy) < first.validation_accuracy[-1] - 0.02:
-    print("Validation falls before it recovers: at the high rate of one-cycle")
-    print("the layers leave what they knew before they find something better.")
+lowest = min(second.validation_accuracy)
+if lowest < first.validation_accuracy[-1] - 0.02:
+    print("Validation falls at the high rate of one-cycle, where the layers")
+    if tuned_accuracy > lowest:
+        print("leave what they knew before they find something better.")
+    else:
+        print(
+            "leave what they knew, and too few steps follow to make up for it."
+        )
 
 # %%
 for name, accuracy, spent in (
