@@ -486,10 +486,9 @@ print(
 )
 print(f"({percent(error)}): {'take any' if inside else 'the choice matters'}.")
 if validated == 1:  # the formula gives 0, which would be too good to be true
-    print(
-        f"None of {len(kept)} is wrong; a true share of {percent(3 / len(kept))}"
-    )
-    print("wrong would still be no surprise (the rule of three).")
+    possible = percent(3 / len(kept))
+    print(f"None of {len(kept)} is wrong; a true share of {possible} wrong")
+    print("would still be no surprise (the rule of three).")
 assert validated > 0.5 or not made_up, (
     "far fewer right than expected: has a setting changed a lot?"
 )
