@@ -112,7 +112,7 @@ def benchmark(name: str, root: Path | None = None) -> dict[str, Any] | None:
     """
     path = recorded.find(f"benchmark_{name}.json", root)
     if path is None:
-        print(f"The recorded benchmark {name!r} is not here; it is in the course's folder, under results/.")
+        print(f"The recorded benchmark {name!r} is not here;\nit is in the course's folder, under results/.")
         return None
     try:
         run = json.loads(path.read_text(encoding="utf-8"))

@@ -50,6 +50,7 @@ def test_a_sets_parts_lie_end_to_end_in_one_bar():
     ax = made.plot_counts()
     assert widths(ax) == [4, 2, 1, 0] and [bar.get_x() for bar in ax.patches] == [0, 0, 4, 2]
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["training", "test"]
+    assert ax.get_legend().get_window_extent().y1 < ax.xaxis.get_label().get_window_extent().y0, "over bars or label"
 
 
 def test_sizes_are_dots_and_the_smaller_ones_are_counted():

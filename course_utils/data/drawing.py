@@ -67,6 +67,7 @@ def draw_counts(counts: Counts, ax: Axes | None = None) -> Axes:
         ax: where to draw; a figure of its own when None.
     """
     from matplotlib.ticker import MaxNLocator
+    from matplotlib.transforms import ScaledTranslation
 
     count, half = len(counts.names), len(counts.names) // 2
     places = [i + (counts.left_out > 0 and i >= half) for i in range(count)]
@@ -89,7 +90,10 @@ def draw_counts(counts: Counts, ax: Axes | None = None) -> Axes:
     spread = f"{least:,} each" if least == most else f"from {least:,} to {most:,} a class"
     ax.set_title(f"{counts.total:,} pictures of {counts.classes:,} classes, {spread}")
     if len(counts.parts) > 1:
-        ax.legend(loc="lower right")
+        # Half an inch below the bars: where classes are equal, they fill all of the inside.
+        below = ax.transAxes + ScaledTranslation(0, -0.5, ax.figure.dpi_scale_trans)
+        ncols = len(counts.parts)
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=below, borderaxespad=0, ncols=ncols)
     return ax
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from course_utils.base.modules import device_of, evaluating
-from course_utils.base.words import closest
+from course_utils.base.words import closest, percent
 from course_utils.data.listing import few
 from course_utils.errors import DataError
 from course_utils.transfer import weights as files
@@ -37,7 +37,7 @@ class Guess:
     probability: float
 
     def __str__(self) -> str:
-        return f"{self.name} {self.probability:.1%}"
+        return f"{self.name} {percent(self.probability)}"
 
 
 @dataclass
