@@ -232,11 +232,6 @@ def test_a_timing_goes_on_until_its_halves_agree_or_it_may_no_longer():
     assert taken([1.0, 1.0], repeats=1, steady=0.1).drift == 0
 
 
-def test_timings_agree_when_their_ranges_overlap():
-    wide, low, high = (timer.Timing(1.0, warm, "here") for warm in ((1.0, 3.0), (0.5, 1.5), (2.0, 4.0)))
-    assert wide.agrees(low) and low.agrees(wide) and wide.agrees(high) and not low.agrees(high)
-
-
 # --- memory
 
 

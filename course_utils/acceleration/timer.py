@@ -51,10 +51,6 @@ class Timing:
             return 0.0
         return abs(statistics.median(self.warm[:half]) - statistics.median(self.warm[half:])) / self.median
 
-    def agrees(self, other: Timing) -> bool:
-        """Tell whether the ranges from the fastest to the slowest warm call of two timings overlap."""
-        return min(self.warm) <= max(other.warm) and min(other.warm) <= max(self.warm)
-
     def per_second(self, count: int) -> float:
         """Return how many things a second that is, for work that handles `count` of them in a call."""
         return count / self.median
