@@ -738,11 +738,8 @@ here = [
     rung
     for rung in acceleration.RUNGS
     if not rung.compiled
-    and (
-        rung.kind == device.kind == "cuda"
-        or rung.kind == "cpu"
-        and not rung.half
-    )
+    and rung.kind in ("cpu", device.kind)
+    and (rung.kind == "cuda" or not rung.half)
 ]
 train_part = cifar.train.take(
     at_most=settings.ladder_pictures, seed=settings.seed
@@ -845,11 +842,24 @@ widgets.lesson7.where_time_goes(*kept)
 
 # %% [markdown]
 # The parts were measured apart, with waiting in between, so they show the shares, and the table shows the speed.
-# Choose *CPU: channels_last* and *CPU: bf16*. Sixteen bits instead of 32 halve the memory, but speed comes only from
-# hardware that can multiply in that format. A CPU without it has to imitate it, and every picture pays. Then look at
-# the cold seconds of *torch.compile* in the table.
+# Choose *CPU: channels_last* and *CPU: bf16*. Sixteen bits save memory everywhere, but time only on hardware that can
+# multiply in that format. A CPU without it has to imitate it, and every picture pays. Then look at the cold seconds of
+# *torch.compile* in the table. In the stored figures:
 
 # %% tags=["hide-input"]
+sixteen = kept[0].row("CPU: bf16")
+if sixteen and plain:
+    ratio = sixteen.pictures_per_second / plain.pictures_per_second
+    print(
+        textwrap.fill(
+            "bf16 on this CPU keeps"
+            f" {figures.percent(sixteen.memory_mb / plain.memory_mb, 0)} of the"
+            f" memory, and trains {ratio:.2g} times as many pictures a second"
+            " as channels_last.",
+            72,
+        )
+    )
+    assert sixteen.memory_mb < 0.8 * plain.memory_mb
 if compiled and plain:
     print(
         textwrap.fill(
@@ -915,8 +925,8 @@ if device.kind != "cuda":
 # ### The sprint
 #
 # The records of the first picture put all of this together, and tricks of their own on top. `acceleration/sprint.py` is
-# our version, in about two hundred lines, every trick on a switch. GPU figures of it are missing in this copy;
-# `benchmarks/sprint.py` measures them on ten seeds, cold and warm.
+# our version, every trick on a switch. `benchmarks/sprint.py` measures it on ten seeds, cold and warm; no GPU figures
+# of it have been recorded yet.
 
 # %%
 for trick, what in acceleration.TRICKS.items():
@@ -925,8 +935,8 @@ for trick, what in acceleration.TRICKS.items():
 # %% [markdown]
 # What they are good for, in a sentence each: *whitening* computes the first filters from the pictures instead of
 # learning them; *Muon* lets a step go equally far in all directions; the *alternating flip* wastes no view. The first
-# two cut the number of steps, and the types and layouts above cut the time of each. (Below the race, each of these has
-# a part that goes deeper.)
+# two are meant to need fewer steps, and the types and layouts above shorten each. (Below the race, each of these has a
+# part that goes deeper.)
 #
 # Everything lies on the device before the gun: pictures as bytes, network without training. The clock runs for the
 # training and for the answers to the test pictures.
@@ -1607,6 +1617,9 @@ exercises.lesson7.quiz.ask(3)
 
 # %%
 exercises.lesson7.quiz.ask(4)
+
+# %%
+exercises.lesson7.quiz.ask(5)
 
 # %% [markdown]
 # ## What you learned
