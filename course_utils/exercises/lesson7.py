@@ -108,15 +108,18 @@ def _little_memory(count: int, room: int) -> Check:
         )
         images, labels = torch.randn(count, 3, 8, 8), torch.randint(0, 4, (count,))
         wanted = torch.autograd.grad(F.cross_entropy(net(images), labels), list(net.parameters()))
-        memory = int(room * acceleration.kept_for_backward(net, images, labels) / count * 1.02)
+        memory = int(room * acceleration.kept_for_backward(net, images, labels) / count * 1.15)
         called: list[int] = []
         counting = net.register_forward_hook(lambda net, inputs, output: called.append(len(inputs[0])))
         name = f"little_memory(net, {count} pictures, labels, {memory:,})"
-        with acceleration.keeping(net, images, labels) as kept:
-            _, failure = attempted(answer, net, images.clone(), labels.clone(), memory)
+        given = images.clone(), labels.clone()
+        with acceleration.keeping(net, *given) as kept:
+            _, failure = attempted(answer, net, *given, memory)
         counting.remove()
         if failure:
             return f"{name} {failure}"
+        if not (torch.equal(given[0], images) and torch.equal(given[1], labels)):
+            return f"{name}: the input was changed; work on a copy of it"
         for parameter, expected in zip(net.parameters(), wanted):
             if parameter.grad is None:
                 return f"{name}: a weight has no gradient afterwards"
