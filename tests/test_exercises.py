@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from course_utils import exercises, learning_rate, models
+from course_utils import acceleration, exercises, learning_rate, models
 from course_utils.base import lessons
 from course_utils.exercises.checking import EXERCISE, Exercise, call, is_untouched
 from course_utils.exercises.differences import described, first_difference

@@ -45,26 +45,6 @@ def throughput(seconds: list[float], pictures: int, warmup: int) -> tuple[float,
 
 
 @exercise(
-    question="Return [(start, stop), …], one for each process: even slices of a batch, the longer ones first.",
-    checks=[call(8, 2), call(7, 3), call(10, 4), call(2, 3), call(5, 1)],
-    hints=[
-        "count // processes pictures for everyone, and count % processes are left over.",
-        "The first count % processes slices get one picture more.",
-        "Each slice starts where the one before it stopped; a slice may be empty.",
-    ],
-)
-def slices(count: int, processes: int) -> list[tuple[int, int]]:
-    """Return (start, stop) of each process's slice of `count` pictures: as even as can be, longer ones first."""
-    short, extra = divmod(count, processes)
-    result, start = [], 0
-    for rank in range(processes):
-        stop = start + short + (1 if rank < extra else 0)
-        result.append((start, stop))
-        start = stop
-    return result
-
-
-@exercise(
     question="Return the speed-up of the whole when all but the share `fixed` of the time is `factor` times faster.",
     checks=[call(0.5, 2.0), call(0.1, 10.0), call(0.0, 8.0), call(1.0, 100.0), call(0.25, 1e9)],
     hints=[
@@ -97,6 +77,26 @@ def limited_by(launches: int, moved: float, operations: float) -> str:
     """Return what takes longest on a GPU with 5 µs a launch, 2e12 bytes and 3e14 operations a second."""
     seconds = {"launch": launches * 5e-6, "memory": moved / 2e12, "compute": operations / 3e14}
     return max(seconds, key=seconds.get)
+
+
+@exercise(
+    question="Return [(start, stop), …], one for each process: even slices of a batch, the longer ones first.",
+    checks=[call(8, 2), call(7, 3), call(10, 4), call(2, 3), call(5, 1)],
+    hints=[
+        "count // processes pictures for everyone, and count % processes are left over.",
+        "The first count % processes slices get one picture more.",
+        "Each slice starts where the one before it stopped; a slice may be empty.",
+    ],
+)
+def slices(count: int, processes: int) -> list[tuple[int, int]]:
+    """Return (start, stop) of each process's slice of `count` pictures: as even as can be, longer ones first."""
+    short, extra = divmod(count, processes)
+    result, start = [], 0
+    for rank in range(processes):
+        stop = start + short + (1 if rank < extra else 0)
+        result.append((start, stop))
+        start = stop
+    return result
 
 
 def _little_memory(count: int, room: int) -> Check:
