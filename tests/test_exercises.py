@@ -987,6 +987,7 @@ def test_the_solution_shown_is_the_function_and_passes(exercise, capsys):
         "nn": nn,
         "math": math,
         **({} if exercise.lesson == "01" else {"F": F}),
+        **({"acceleration": acceleration} if exercise.lesson == "07" else {}),
     }  # as the lesson imports
     exec(source, namespace)
     assert exercise.check(namespace[exercise.name]).outcome == "correct"
