@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import matplotlib.pyplot as plt
 import pytest
 import torch
+import torch.utils.checkpoint
 from torch import nn
 from torch.autograd import DeviceType
 from torch.nn import functional as F
@@ -37,6 +38,34 @@ def test_without_a_gpu_the_cpu_is_chosen_and_named(monkeypatch):
     chosen = devices.pick_device()
     assert chosen.kind == "cpu" and chosen.name and isinstance(chosen, devices.Device)
     assert chosen.synchronize() is None and str(chosen) == f"cpu ({chosen.name})"
+
+
+@pytest.mark.parametrize(
+    ("capability", "expected"),
+    [
+        ((7, 0), torch.float16),  # V100
+        ((7, 5), torch.float16),  # T4
+        ((8, 0), torch.bfloat16),  # A100
+        ((8, 9), torch.bfloat16),
+        ((9, 0), torch.bfloat16),  # H100
+        ((10, 0), torch.bfloat16),
+    ],
+)
+def test_sixteen_bits_are_bfloat16_only_where_the_gpu_multiplies_in_it(monkeypatch, capability, expected):
+    asked = []
+    monkeypatch.setattr(torch.version, "hip", None)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: asked.append(device) or capability)
+    for wanted in ("cuda:1", torch.device("cuda:1"), devices.TorchDevice(torch.device("cuda:1"), "some GPU")):
+        assert devices.half_type(wanted) is expected
+    assert asked == 3 * [torch.device("cuda:1")]  # that of the device at hand, not of the first one
+
+
+def test_sixteen_bits_elsewhere(monkeypatch):
+    assert devices.half_type("cpu") is torch.bfloat16 and devices.half_type("mps") is torch.float16
+    monkeypatch.setattr(torch.version, "hip", "6.2")
+    for able, expected in ((True, torch.bfloat16), (False, torch.float16)):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda able=able: able)
+        assert devices.half_type("cuda") is expected
 
 
 @pytest.mark.parametrize("wanted", ["gpu", "cpu:1", "cuda:x", "mps:0", ""])
@@ -180,6 +209,29 @@ def test_a_race_takes_turns_and_turns_round():
     assert "".join(order) == "abbaab" and set(taken) == {"a", "b"} and len(taken["a"].warm) == 2
 
 
+def ticking(durations):
+    """Return a clock by which the calls take `durations`, one after another."""
+    now, between = 0.0, []
+    for seconds in durations:
+        between += [now, now + seconds]
+        now += seconds
+    return iter(between).__next__
+
+
+def test_a_timing_goes_on_until_its_halves_agree_or_it_may_no_longer():
+    def taken(durations, **options):
+        works = {"a": lambda: None}
+        return timer.measure_in_turn(works, warmup=0, clock=ticking(durations), **options)["a"]
+
+    disturbed = [9.0, 4.0, 4.0, *(20 * [1.0])]
+    few = taken(disturbed, repeats=4)
+    assert few.warm == (4.0, 4.0, 1.0, 1.0) and few.drift == pytest.approx(3 / 2.5)
+    more = taken(disturbed, repeats=4, steady=0.1)
+    assert more.warm == (4.0, 4.0, *(8 * [1.0])) and more.drift == 0
+    assert len(taken(disturbed, repeats=4, steady=0.1, most=5).warm) == 5
+    assert taken([1.0, 1.0], repeats=1, steady=0.1).drift == 0
+
+
 # --- memory
 
 
@@ -202,6 +254,31 @@ def test_twice_the_batch_keeps_twice_as_much_and_half_precision_less():
     assert eight / four == pytest.approx(2, rel=0.01)
     assert memory.kept_for_backward(model, images, labels, torch.bfloat16) < 0.7 * eight
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_what_is_kept_at_once_falls_when_a_backward_pass_is_done():
+    model = models.SprintNet((8, 8, 8), norm="group")
+    images, labels = torch.randn(8, 3, 32, 32), torch.zeros(8, dtype=torch.int64)
+    whole = memory.kept_for_backward(model, images, labels)
+    with memory.keeping(model, images, labels) as kept:
+        for some, right in zip(images.split(2), labels.split(2)):
+            loss = F.cross_entropy(model(some), right, reduction="sum") / len(images)
+            loss.backward()
+            del loss
+    assert kept.now == 0 and kept.most == pytest.approx(whole / 4, rel=0.05)
+
+
+def test_a_checkpoint_keeps_its_input_alone_and_the_gradients_are_the_same():
+    block = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.GELU(), nn.Conv2d(8, 3, 3, padding=1), nn.GELU())
+    images = torch.randn(2, 3, 8, 8, requires_grad=True)
+    between = images * 1  # not there before
+    with memory.keeping(block) as plain:
+        first = block(between).sum()
+    with memory.keeping(block) as less:
+        second = torch.utils.checkpoint.checkpoint(block, between, use_reentrant=False).sum()
+    assert less.now == between.nbytes < plain.now / 3
+    for ours, theirs in zip(*(torch.autograd.grad(each, list(block.parameters())) for each in (first, second))):
+        torch.testing.assert_close(ours, theirs)
 
 
 def test_the_largest_batch_fits_and_one_more_does_not():

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from course_utils import exercises, learning_rate, models
+from course_utils import acceleration, exercises, learning_rate, models
 from course_utils.base import lessons
 from course_utils.exercises.checking import EXERCISE, Exercise, call, is_untouched
 from course_utils.exercises.differences import described, first_difference
@@ -456,6 +456,25 @@ def throughput_with_the_cold_call(seconds, pictures, warmup):
     return ALL["throughput"].reference(seconds, pictures, 0)
 
 
+def limited_by_numbers_alone(launches, moved, operations):
+    counts = {"launch": launches, "memory": moved, "compute": operations}
+    return max(counts, key=counts.get)
+
+
+def all_at_once(net, images, labels, memory):
+    F.cross_entropy(net(images), labels).backward()
+
+
+def averages_added(net, images, labels, memory):
+    for some, right in zip(images.split(8), labels.split(8)):
+        F.cross_entropy(net(some), right).backward()
+
+
+def one_after_another(net, images, labels, memory):
+    for some, right in zip(images.split(1), labels.split(1)):
+        (F.cross_entropy(net(some), right) / len(images)).backward()
+
+
 def slices_rounded_up(count, processes):
     size = -(-count // processes)
     return [(rank * size, min(count, (rank + 1) * size)) for rank in range(processes)]
@@ -674,12 +693,12 @@ WRONG = [
     ("slices", slices_that_drop_the_rest, "slices(7, 3): got [(0, 2), (2, 4), (4, 6)], expected [(0, 3), (3, 5)"),
     ("amdahl", lambda fixed, factor: factor, "amdahl(0.5, 2): got 2, expected 1.333333"),
     ("amdahl", lambda fixed, factor: fixed + (1 - fixed) / factor, "amdahl(0.5, 2): got 0.75, expected 1.333333"),
-    ("average_gradient", lambda g, n: sum(g) / len(g), "[2, 1]): at [0], got 2.5, expected 2"),
-    ("average_gradient", lambda g, n: sum(g), "[4, 4]): at [0], got 4, expected 2"),
-    ("batch_bytes", lambda shape, bits: torch.Size(shape).numel() * 4, "got 3145728, expected 786432"),
-    ("batch_bytes", lambda shape, bits: torch.Size(shape).numel() * bits, "got 25165824, expected 3145728"),
-    ("alternating", lambda first, epoch: first, "1): at [0], got True, expected False"),
-    ("alternating", lambda first, epoch: torch.rand(len(first)) < 0.5, "alternating("),
+    ("limited_by", lambda launches, moved, operations: "memory", "limited_by(300, "),
+    ("limited_by", limited_by_numbers_alone, "limited_by(300, "),
+    ("little_memory", all_at_once, "bytes at once"),
+    ("little_memory", averages_added, "the gradient of the mean loss is another"),
+    ("little_memory", one_after_another, "used the network 40 times, expected at most 8"),
+    ("little_memory", lambda net, images, labels, memory: 1, "a weight has no gradient afterwards"),
     ("kernel_to_pytorch", lambda kernel: kernel.permute(3, 2, 1, 0), "at [0, 0, 0, 1], got 12, expected 4"),
     ("kernel_to_pytorch", lambda kernel: kernel.permute(2, 3, 0, 1), "shape (1, 4, 3, 3), expected shape (4, 1, 3, 3)"),
     ("dense_to_pytorch", lambda kernel, c, h, w: kernel.T, "2, 2, 2): at [0, 1], got 3, expected 6"),
@@ -863,7 +882,7 @@ def test_an_answer_that_spoils_its_inputs_fools_no_check_and_harms_no_later_one(
 
     plain = {  # answers whose arguments are numbers, texts and other things that cannot be spoiled
         "from_hex", "dense_megabytes", "perfect_rate", "flat_size", "prepare",
-        "rate_ladder", "cycle_steps", "one_cycle_rate", "amdahl", "batch_bytes", "slices", "keras_count",
+        "rate_ladder", "cycle_steps", "one_cycle_rate", "amdahl", "limited_by", "slices", "keras_count",
         "lenet", "steady_network", "floors",
     }  # fmt: skip
     tensors = exercise.name not in plain
@@ -968,6 +987,7 @@ def test_the_solution_shown_is_the_function_and_passes(exercise, capsys):
         "nn": nn,
         "math": math,
         **({} if exercise.lesson == "01" else {"F": F}),
+        **({"acceleration": acceleration} if exercise.lesson == "07" else {}),
     }  # as the lesson imports
     exec(source, namespace)
     assert exercise.check(namespace[exercise.name]).outcome == "correct"

@@ -1,6 +1,7 @@
 """The ladder: the same training on every rung, measured, stored and drawn; what needs a GPU says so."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -62,7 +63,39 @@ def test_a_rung_of_a_gpu_is_not_measured_without_one_and_says_so(climbed):
     row = climbed.rows[-1]
     assert row.missing == "not measured yet: run benchmarks/ladder.py on a GPU" and row.pictures_per_second == 0
     assert climbed.row(row.rung) is None and climbed.row("CPU loop") is climbed.rows[0]
-    assert row.missing in str(climbed) and str(climbed).endswith(f"{climbed.date}; crops")
+    *_, open_ones, about = str(climbed).split("\n")
+    assert open_ones == f"{row.rung}: {row.missing}" and about.endswith(f"{climbed.date}; crops")
+
+
+def test_rungs_that_did_not_run_share_a_line_for_each_reason(climbed):
+    missing = tuple(ladder.Measured(name, "", missing=why) for name, why in (("x", "no"), ("y", "cold"), ("z", "no")))
+    text = str(replace(climbed, rows=climbed.rows[:1] + missing))
+    assert text.count("\n") == 4 and "\nx, z: no\ny: cold\n" in text
+
+
+def test_a_graph_is_not_recorded_where_float16_looks_at_values(crops, monkeypatch):
+    rung = ladder.Rung("a graph", "", "cpu", "resident", half=True, graph=True)
+    monkeypatch.setattr(ladder, "half_type", lambda device: torch.float16)
+    climbed = acceleration.climb(crops.train.take(20), crops.test, "cpu", rungs=[rung], batch=10, widths=(8, 8, 8))
+    assert climbed.rows[0].missing.startswith("needs bfloat16: float16's loss scaling looks at a value in every step")
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_a_rung_in_sixteen_bits_computes_in_the_type_of_its_device(crops, monkeypatch, half):
+    seen = []
+    plain = ladder.F.cross_entropy
+    monkeypatch.setattr(ladder, "half_type", lambda device: half)
+    monkeypatch.setattr(ladder.F, "cross_entropy", lambda x, y, **rest: seen.append(x.dtype) or plain(x, y, **rest))
+    scaled, scale = [], ladder.Amp.scaled
+    monkeypatch.setattr(
+        ladder.Amp, "scaled", lambda amp, loss: scaled.append(amp.scaler.is_enabled()) or scale(amp, loss)
+    )
+    rung = CPU["CPU: bf16"]
+    climbed = acceleration.climb(
+        crops.train.take(20), crops.test.take(20), "cpu", rungs=[rung], epochs=2, batch=10, widths=(8, 8, 8)
+    )
+    assert half in seen and scaled and set(scaled) == {half is torch.float16}
+    assert climbed.measured[0].accuracy >= 0
 
 
 def test_a_ladder_comes_back_from_its_file(climbed, tmp_path):
@@ -130,7 +163,7 @@ def test_a_ladder_needs_a_cold_and_a_warm_epoch(crops):
 
 def test_each_rung_of_a_kind_changes_one_thing_at_a_time():
     def parts(rung):
-        return (rung.loading, rung.channels_last, rung.bf16, rung.compiled, rung.graph)
+        return (rung.loading, rung.channels_last, rung.half, rung.compiled, rung.graph)
 
     gpu = [rung for rung in acceleration.RUNGS if rung.kind == "cuda"]
     for below, above in itertools.pairwise(gpu):

@@ -53,15 +53,15 @@ def test_every_control_of_the_ladder_changes_the_picture_also_where_nothing_is_m
 
 def test_a_rung_that_nobody_measured_says_so_and_one_of_a_gpu_is_named_as_such(climbed):
     panel = lesson7.where_time_goes(climbed)
-    panel.set(first="CPU loop", second="GPU: bf16")
+    panel.set(first="CPU loop", second="GPU: 16 bits")
     row = climbed.row("CPU loop")
     assert f"({row.device}, {climbed.date})" in panel.sentence
-    assert panel.sentence.endswith("GPU: bf16: not measured yet: run benchmarks/ladder.py on a GPU.")
+    assert panel.sentence.endswith("GPU: 16 bits: not measured yet: run benchmarks/ladder.py on a GPU.")
     parts = {"data": 0.1, "forward": 1.0, "backward": 2.0, "update": 0.4}
-    on_gpu = acceleration.Measured("GPU: bf16", "Some GPU", 1e5, 0.5, 1.0, 0.1, 50.0, parts)
+    on_gpu = acceleration.Measured("GPU: 16 bits", "Some GPU", 1e5, 0.5, 1.0, 0.1, 50.0, parts)
     panel = lesson7.where_time_goes(climbed, replace(climbed, rows=(on_gpu,), date="2030-01-01"))
-    panel.set(second="GPU: bf16")
-    assert panel.sentence.endswith("GPU: bf16 takes 3.5 ms a batch, 57 % of it for backward (Some GPU, 2030-01-01).")
+    panel.set(second="GPU: 16 bits")
+    assert panel.sentence.endswith("GPU: 16 bits takes 3.5 ms a batch, 57 % of it for backward (Some GPU, 2030-01-01).")
 
 
 def test_one_output_holds_the_live_widget_and_a_picture_with_words(sizes, climbed):

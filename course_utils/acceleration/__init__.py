@@ -3,11 +3,19 @@
 `acceleration.distributed`, the script for torchrun, is not imported here: torchrun has to run it as a file of its own.
 """
 
-from course_utils.acceleration.devices import PretendGPU, TorchDevice, parity, pick_device, require_parity
+from course_utils.acceleration.devices import PretendGPU, TorchDevice, half_type, parity, pick_device, require_parity
 from course_utils.acceleration.graphs import GraphedStep
 from course_utils.acceleration.ladder import climb, compiler_missing
 from course_utils.acceleration.launch import Plan, Report, launch
-from course_utils.acceleration.memory import Memory, free_traceback, training_memory, with_smaller_batches
+from course_utils.acceleration.memory import (
+    Kept,
+    Memory,
+    free_traceback,
+    keeping,
+    kept_for_backward,
+    training_memory,
+    with_smaller_batches,
+)
 from course_utils.acceleration.muon import MUON_COEFFICIENTS, Muon, orthogonalised
 from course_utils.acceleration.profiling import Profile, profiled
 from course_utils.acceleration.rungs import NOT_YET, RUNGS, Ladder, Measured, Rung, load_ladder, stored_ladder
@@ -20,6 +28,7 @@ __all__ = [
     "RUNGS",
     "TRICKS",
     "GraphedStep",
+    "Kept",
     "Ladder",
     "Measured",
     "Memory",
@@ -38,6 +47,9 @@ __all__ = [
     "climb",
     "compiler_missing",
     "free_traceback",
+    "half_type",
+    "keeping",
+    "kept_for_backward",
     "launch",
     "load_ladder",
     "measure",

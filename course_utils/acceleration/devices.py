@@ -16,6 +16,7 @@ from course_utils.base import machine
 from course_utils.errors import CourseError, SettingError
 
 KINDS = ("auto", "cuda", "mps", "cpu")
+BFLOAT16_FROM = (8, 0)  # compute capability; below it PyTorch only imitates bfloat16, which is slower than float32
 CLOSE = {"rtol": 1e-3, "atol": 1e-4}  # what float32 may differ by between two devices that add in another order
 
 
@@ -82,6 +83,29 @@ def pick_device(wanted: str = "auto") -> TorchDevice:
         )
     chosen = torch.device("cuda", int(number or 0))
     return TorchDevice(chosen, torch.cuda.get_device_name(chosen))
+
+
+def half_type(device: str | torch.device | TorchDevice) -> torch.dtype:
+    """Return the 16-bit type to train in on a device: bfloat16 where its hardware multiplies in it, else float16.
+
+    bfloat16 has float32's range, so gradients fit as they are. float16 ends at 65,504 and rounds the smallest gradients
+    to 0, so its loss must be scaled: `training.fit` and `training.amp.Amp` do that for float16 by themselves.
+
+    Args:
+        device: a name such as "cuda", a `torch.device` or a `TorchDevice`.
+
+    Returns:
+        On an NVIDIA GPU `torch.bfloat16` from compute capability 8.0 (A100, RTX 30) on, `torch.float16` below (Colab's
+        T4 has 7.5); on an AMD GPU what PyTorch says; on Apple's float16; on the CPU bfloat16, as its autocast prefers.
+    """
+    wanted = device.torch if isinstance(device, TorchDevice) else torch.device(device)
+    if wanted.type == "cuda":
+        if torch.version.hip:
+            able = torch.cuda.is_bf16_supported()
+        else:
+            able = torch.cuda.get_device_capability(wanted) >= BFLOAT16_FROM
+        return torch.bfloat16 if able else torch.float16
+    return torch.float16 if wanted.type == "mps" else torch.bfloat16
 
 
 def _training_step(device: torch.device) -> Tensor:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from course_utils import data, training
-from course_utils.acceleration.devices import TorchDevice, pick_device
+from course_utils.acceleration.devices import TorchDevice, half_type, pick_device
 from course_utils.acceleration.graphs import GraphedStep
 from course_utils.acceleration.memory import kept_for_backward
 from course_utils.acceleration.rungs import NOT_YET, PARTS, RUNGS, Ladder, Measured, Rung
@@ -24,6 +24,9 @@ from course_utils.acceleration.timer import stopwatch
 from course_utils.base import machine
 from course_utils.data.batches import generators
 from course_utils.models.sprint import SprintNet
+from course_utils.training.amp import Amp
+
+FLOAT16_LOOKS = "needs bfloat16: float16's loss scaling looks at a value in every step, which a graph cannot record"
 
 
 class OneByOne(Dataset):
@@ -106,6 +109,8 @@ def climb(
         missing = NOT_YET if rung.kind == "cuda" and here.kind != "cuda" else ""
         if rung.compiled and not missing:
             missing = compiler_missing(rung.kind)
+        if rung.graph and rung.half and not missing and half_type(here) is torch.float16:
+            missing = FLOAT16_LOOKS
         where = here if rung.kind == here.kind else pick_device(rung.kind) if not missing else here
         if missing:
             rows.append(Measured(rung.name, "", missing=missing))
@@ -139,17 +144,18 @@ def _climb_one(
     learned = [p for p in net.parameters() if p.requires_grad]
     optimizer = torch.optim.SGD(learned, lr=rate, momentum=0.9, nesterov=True)
     forward = torch.compile(net) if rung.compiled else net
-    autocast = torch.autocast(device.kind, torch.bfloat16, enabled=rung.bf16)
+    half = half_type(device) if rung.half else None
+    amp = Amp(device.torch, half)
 
     def loss_of(images: Tensor, labels: Tensor) -> Tensor:
-        with autocast:
+        with amp.autocast:
             return F.cross_entropy(forward(images), labels)
 
     def step(images: Tensor, labels: Tensor) -> Tensor:
         loss = loss_of(images, labels)
         optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        amp.scaled(loss).backward()
+        amp.step(optimizer)
         return loss.detach()
 
     if device.kind == "cuda":
@@ -172,7 +178,7 @@ def _climb_one(
     answered = 1000 if device.kind == "cuda" else 200  # pictures at a time
     accuracy = training.evaluate(net, data.batches(test, answered, device=device.torch)).accuracy
     if device.kind != "cuda":
-        memory = kept_for_backward(net, images, labels, torch.bfloat16 if rung.bf16 else None)
+        memory = kept_for_backward(net, images, labels, half)
     parts = _parts(loader, device, layout, loss_of, optimizer, replayed)
     return Measured(
         rung.name, device.name, count / warm, accuracy, seconds[0], warm, round(memory / 1e6, 2), parts

@@ -5,7 +5,10 @@ from __future__ import annotations
 import gc
 import sys
 import traceback
-from collections.abc import Callable
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -81,27 +84,70 @@ def training_memory(
     return Memory(weights, learned, moments * learned, kept, _bytes(images) + _bytes(labels), len(images))
 
 
+@dataclass
+class Kept:
+    """Bytes that autograd keeps for the backward pass: `now`, and the most at once so far."""
+
+    now: int = 0
+    most: int = 0
+
+
+class _Holder:
+    """Keeps a tensor for autograd; when it goes, the tensor is no longer kept."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+
+@contextmanager
+def keeping(model: nn.Module, *given: Tensor) -> Iterator[Kept]:
+    """Count, on any device, what autograd keeps for the backward pass within a `with` block.
+
+    A block that `torch.utils.checkpoint` computes again counts with its input only: what is kept of it for a moment,
+    during the backward pass, is not seen.
+
+    Args:
+        model: whose weights and buffers are not counted: they are there anyway.
+        given: other tensors that are there anyway, such as the batch.
+    """
+    there = [*model.state_dict().values(), *given]
+    ignored = {value.untyped_storage().data_ptr() for value in there}
+    kept, holders = Kept(), Counter()
+
+    def pack(tensor: Tensor) -> Tensor | _Holder:
+        storage = tensor.untyped_storage()
+        address, size = storage.data_ptr(), storage.nbytes()
+        if address in ignored:
+            return tensor
+        holders[address] += 1
+        if holders[address] == 1:
+            kept.now += size
+            kept.most = max(kept.most, kept.now)
+
+        def release() -> None:
+            holders[address] -= 1
+            if not holders[address]:
+                kept.now -= size
+
+        holder = _Holder(tensor)
+        weakref.finalize(holder, release)
+        return holder
+
+    def unpack(packed: Tensor | _Holder) -> Tensor:
+        return packed.tensor if isinstance(packed, _Holder) else packed
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
+        yield kept
+
+
 def kept_for_backward(model: nn.Module, images: Tensor, labels: Tensor, autocast: torch.dtype | None = None) -> int:
     """Return the bytes that autograd keeps after a forward pass; weights and the batch itself are not counted.
 
     The network and everything random are afterwards as before.
     """
-    not_kept = {value.untyped_storage().data_ptr() for value in model.state_dict().values()}
-    not_kept |= {images.untyped_storage().data_ptr(), labels.untyped_storage().data_ptr()}
-    kept: dict[int, int] = {}  # bytes of each storage
-    alive = []  # a freed tensor's address may be used again
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in not_kept:
-            kept[storage.data_ptr()] = storage.nbytes()
-            alive.append(tensor)
-        return tensor
-
-    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
-    with restored(model), hooks, Amp(device_of(model), autocast).autocast:
+    with restored(model), keeping(model, images, labels) as kept, Amp(device_of(model), autocast).autocast:
         F.cross_entropy(model(images), labels)
-    return sum(kept.values())
+    return kept.most
 
 
 def free_traceback(error: BaseException | None = None) -> None:

@@ -28,7 +28,7 @@ class Rung:
     name, change: in words.
     kind: "cpu" or "cuda".
     loading: "one by one", "workers" (two processes, pinned memory on a GPU) or "resident" (the set lies on the device).
-    channels_last, bf16, compiled, graph: what its loop uses.
+    channels_last, half, compiled, graph: what its loop uses; half is `half_type` of the device, scaled where needed.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Rung:
     kind: str = "cpu"
     loading: str = "one by one"
     channels_last: bool = False
-    bf16: bool = False
+    half: bool = False
     compiled: bool = False
     graph: bool = False
 
@@ -47,12 +47,12 @@ RUNGS = (
     Rung("CPU: resident", "whole batches, cut from a tensor in memory", loading="resident"),
     Rung("CPU: channels_last", "the channels of a pixel side by side", loading="resident", channels_last=True),
     Rung("CPU: torch.compile", "operations fused into new code", "cpu", "resident", True, compiled=True),
-    Rung("CPU: bf16", "16 bits instead of 32 (compare with channels_last)", "cpu", "resident", True, bf16=True),
+    Rung("CPU: bf16", "16 bits instead of 32 (compare with channels_last)", "cpu", "resident", True, half=True),
     Rung("GPU loop", "batches on the GPU, pictures one by one", "cuda"),
     Rung("GPU: workers, pinned", "two processes fill memory that the GPU can fetch", "cuda", "workers"),
     Rung("GPU: resident", "the whole set lies on the GPU as bytes", "cuda", "resident"),
     Rung("GPU: channels_last", "the channels of a pixel side by side", "cuda", "resident", True),
-    Rung("GPU: bf16", "16 bits instead of 32, for the GPU's matrix units", "cuda", "resident", True, True),
+    Rung("GPU: 16 bits", "bfloat16 or float16, for the GPU's tensor cores", "cuda", "resident", True, True),
     Rung("GPU: torch.compile", "operations fused into new kernels", "cuda", "resident", True, True, True),
     Rung("GPU: CUDA graph", "a whole step with a single launch", "cuda", "resident", True, True, True, True),
 )
@@ -114,7 +114,12 @@ class Ladder:
 
     def __str__(self) -> str:
         head = f"{'rung':<21}{'pictures/s':>11}{'accuracy':>10}{'cold s':>8}{'warm s':>8}{'MB':>7}"
-        lines = [head, *map(str, self.rows)]
+        lines = [head, *map(str, self.measured)]
+        open_ones: dict[str, list[str]] = {}
+        for row in self.rows:
+            if row.missing:
+                open_ones.setdefault(row.missing, []).append(row.rung)
+        lines += [fitted(f"{', '.join(names)}: {reason}") for reason, names in open_ones.items()]
         devices = ", ".join(sorted({row.device for row in self.measured}))
         about = f"measured on {devices}, {self.date}" + (f"; {self.data}" if self.data else "")
         return "\n".join([*lines, fitted(about)])

@@ -40,6 +40,17 @@ class Timing:
         """The distance from the fastest to the slowest warm call, as a share of the median."""
         return (max(self.warm) - min(self.warm)) / self.median if self.median else 0.0
 
+    @property
+    def drift(self) -> float:
+        """How far the median of the first half of the warm calls is from that of the second, as a share of `median`.
+
+        Unlike the spread, which one disturbed call makes large, it shrinks as calls are repeated.
+        """
+        half = len(self.warm) // 2
+        if not half or not self.median:
+            return 0.0
+        return abs(statistics.median(self.warm[:half]) - statistics.median(self.warm[half:])) / self.median
+
     def per_second(self, count: int) -> float:
         """Return how many things a second that is, for work that handles `count` of them in a call."""
         return count / self.median
@@ -85,22 +96,34 @@ def measure_in_turn(
     *,
     warmup: int = 2,
     repeats: int = 7,
+    steady: float | None = None,
+    most: int = 50,
     clock: Clock = time.perf_counter,
 ) -> dict[str, Timing]:
     """Measure several works in turn, so that whatever else the machine does meanwhile disturbs all of them alike.
 
     Args and errors as for `measure`; the order is turned round in every second lap.
+
+        steady: go on beyond `repeats` until the halves of each work's calls agree this closely (see `Timing.drift`).
+        most: calls of each that count, at most; `drift` says whether they agreed by then.
     """
     if warmup < 0 or repeats < 1:
         raise ValueError(f"A timer needs warmup ≥ 0 and repeats ≥ 1, not {warmup} and {repeats}.")
     waited = waitable(device)
     seconds: dict[str, list[float]] = {name: [] for name in works}
-    for lap in range(1 + warmup + repeats):
+    timings: dict[str, Timing] = {}
+    for lap in range(1 + warmup + (repeats if steady is None else max(repeats, most))):
         for name in list(works) if lap % 2 == 0 else reversed(list(works)):
             with stopwatch(waited, clock) as watch:
                 works[name]()
             seconds[name].append(watch.seconds)
-    return {name: Timing(taken[0], tuple(taken[1 + warmup :]), waited.name) for name, taken in seconds.items()}
+        if lap >= warmup + repeats:
+            timings = {
+                name: Timing(taken[0], tuple(taken[1 + warmup :]), waited.name) for name, taken in seconds.items()
+            }
+            if steady is None or all(timing.drift <= steady for timing in timings.values()):
+                break
+    return timings
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Exercises of lesson 7, "GPU acceleration".
+"""Exercises of lesson 7, "Speed: from loops to GPUs".
 
 Each function is a reference solution, and `exercise` makes a question of it. References are shown to learners, so they
 use only names that the lesson imports: a copy runs in its cell.
@@ -6,9 +6,17 @@ use only names that the lesson imports: a copy runs in its cell.
 
 from __future__ import annotations
 
-import torch
+import math
+from collections.abc import Callable
+from typing import Any
 
-from course_utils.exercises.checking import call, exercise
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from course_utils import acceleration
+from course_utils.exercises.checking import Check, attempted, call, exercise
+from course_utils.exercises.differences import first_difference
 from course_utils.exercises.quiz import read_quiz
 
 LESSON = "07"
@@ -37,6 +45,41 @@ def throughput(seconds: list[float], pictures: int, warmup: int) -> tuple[float,
 
 
 @exercise(
+    question="Return the speed-up of the whole when all but the share `fixed` of the time is `factor` times faster.",
+    checks=[call(0.5, 2.0), call(0.1, 10.0), call(0.0, 8.0), call(1.0, 100.0), call(0.25, 1e9)],
+    hints=[
+        "Let the whole take 1 second before. How long does the fixed part take afterwards, and how long the rest?",
+        "Afterwards it takes fixed + (1 − fixed) / factor.",
+        "The speed-up is the time before over the time after.",
+    ],
+)
+def amdahl(fixed: float, factor: float) -> float:
+    """Return how many times faster everything is when all but the share `fixed` becomes `factor` times faster."""
+    return 1 / (fixed + (1 - fixed) / factor)
+
+
+@exercise(
+    question='Return what limits a step, "launch", "memory" or "compute": the one of the three that takes longest.',
+    checks=[
+        call(300, 1e6, 1e8),
+        call(10, 4e9, 1e9),
+        call(10, 4e7, 9e11),
+        call(1, 2e6, 3e10),
+        call(100, 1.2e9, 6e10),
+    ],
+    hints=[
+        "Three times: for launching, for fetching, for computing. None of them waits for the others.",
+        "launches · 5e-6 s, moved / 2e12 s and operations / 3e14 s.",
+        "Put the three seconds into a dict by name; max(seconds, key=seconds.get) is the name of the longest.",
+    ],
+)
+def limited_by(launches: int, moved: float, operations: float) -> str:
+    """Return what takes longest on a GPU with 5 µs a launch, 2e12 bytes and 3e14 operations a second."""
+    seconds = {"launch": launches * 5e-6, "memory": moved / 2e12, "compute": operations / 3e14}
+    return max(seconds, key=seconds.get)
+
+
+@exercise(
     question="Return [(start, stop), …], one for each process: even slices of a batch, the longer ones first.",
     checks=[call(8, 2), call(7, 3), call(10, 4), call(2, 3), call(5, 1)],
     hints=[
@@ -56,70 +99,57 @@ def slices(count: int, processes: int) -> list[tuple[int, int]]:
     return result
 
 
-@exercise(
-    question="Return the speed-up of the whole when all but the share `fixed` of the time is `factor` times faster.",
-    checks=[call(0.5, 2.0), call(0.1, 10.0), call(0.0, 8.0), call(1.0, 100.0), call(0.25, 1e9)],
-    hints=[
-        "Let the whole take 1 second before. How long does the fixed part take afterwards, and how long the rest?",
-        "Afterwards it takes fixed + (1 − fixed) / factor.",
-        "The speed-up is the time before over the time after.",
-    ],
-)
-def amdahl(fixed: float, factor: float) -> float:
-    """Return how many times faster everything is when all but the share `fixed` becomes `factor` times faster."""
-    return 1 / (fixed + (1 - fixed) / factor)
+def _little_memory(count: int, room: int) -> Check:
+    """Return a check: the gradient of a batch of `count`, while at most `room` pictures' activations are kept."""
+
+    def check(answer: Callable[..., Any], reference: Callable[..., Any]) -> str | None:
+        net = nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1), nn.GroupNorm(2, 8), nn.GELU(), nn.Flatten(), nn.Linear(512, 4)
+        )
+        images, labels = torch.randn(count, 3, 8, 8), torch.randint(0, 4, (count,))
+        wanted = torch.autograd.grad(F.cross_entropy(net(images), labels), list(net.parameters()))
+        memory = int(room * acceleration.kept_for_backward(net, images, labels) / count * 1.15)
+        called: list[int] = []
+        counting = net.register_forward_hook(lambda net, inputs, output: called.append(len(inputs[0])))
+        name = f"little_memory(net, {count} pictures, labels, {memory:,})"
+        given = images.clone(), labels.clone()
+        with acceleration.keeping(net, *given) as kept:
+            _, failure = attempted(answer, net, *given, memory)
+        counting.remove()
+        if failure:
+            return f"{name} {failure}"
+        if not (torch.equal(given[0], images) and torch.equal(given[1], labels)):
+            return f"{name}: the input was changed; work on a copy of it"
+        for parameter, expected in zip(net.parameters(), wanted):
+            if parameter.grad is None:
+                return f"{name}: a weight has no gradient afterwards"
+            difference = first_difference(parameter.grad, expected)
+            if difference:
+                return f"{name}: the gradient of the mean loss is another; {difference}"
+        if kept.most > memory:
+            return f"{name} kept {kept.most:,} bytes at once"
+        most = 2 * math.ceil(count / room)
+        return None if len(called) <= most else f"{name} used the network {len(called)} times, expected at most {most}"
+
+    return check
 
 
 @exercise(
-    question="Return the gradient of the mean loss over all pictures, given that of each slice and the slices' sizes.",
-    checks=[
-        call([torch.tensor([1.0, -2.0]), torch.tensor([3.0, 4.0])], [4, 4]),
-        call([torch.tensor([1.0, -2.0]), torch.tensor([4.0, 1.0])], [2, 1]),
-        call([torch.tensor([[0.5, 1.0]]), torch.tensor([[2.0, -1.0]]), torch.tensor([[1.0, 1.0]])], [3, 3, 2]),
-    ],
+    question="Leave the gradient of the batch's mean loss in the network, keeping at most `memory` bytes at once.",
+    checks=[_little_memory(40, 10), _little_memory(37, 8), _little_memory(30, 30), _little_memory(23, 5)],
     hints=[
-        "Each slice's gradient is a mean over its own pictures. What is the sum over its pictures?",
-        "Gradient times count is the sum over a slice. Add the sums, and divide once by all pictures.",
-        "The plain average is right only where all slices have the same size.",
+        "How much does one picture need? acceleration.kept_for_backward(net, images[:1], labels[:1]) counts it.",
+        "memory // that is the size of a piece; images.split(size) cuts.",
+        "For each piece: the summed loss, divided by all pictures, then .backward(): gradients add up.",
     ],
 )
-def average_gradient(gradients: list[torch.Tensor], counts: list[int]) -> torch.Tensor:
-    """Return the gradient of the mean loss over a batch, from those of its slices with `counts` pictures."""
-    total = sum(counts)
-    return sum(gradient * (count / total) for gradient, count in zip(gradients, counts))
-
-
-@exercise(
-    question="Return the bytes of a batch (N, C, H, W) whose numbers have `bits` bits each.",
-    checks=[call((256, 3, 32, 32), 32), call((256, 3, 32, 32), 8), call((1, 64, 31, 31), 16), call((10, 1, 7, 5), 32)],
-    hints=[
-        "How many numbers are there? N · C · H · W.",
-        "A byte has 8 bits: bfloat16 takes 2 bytes, float32 takes 4.",
-    ],
-)
-def batch_bytes(shape: tuple[int, int, int, int], bits: int) -> int:
-    """Return the bytes of a batch (N, C, H, W) whose numbers have `bits` bits."""
-    pictures, channels, height, width = shape
-    return pictures * channels * height * width * bits // 8
-
-
-@exercise(
-    question="Return which pictures are mirrored in `epoch`, bool (N,), when `first` are those mirrored in epoch 0.",
-    checks=[
-        call(torch.tensor([True, False, True]), 0),
-        call(torch.tensor([True, False, True]), 1),
-        call(torch.tensor([False, False, True, True]), 6),
-        call(torch.tensor([False, False, True, True]), 7),
-    ],
-    hints=[
-        "In every second epoch a picture is seen the other way round.",
-        "epoch % 2 is 0 in even epochs and 1 in odd ones.",
-        "~first turns a tensor of True and False round.",
-    ],
-)
-def alternating(first: torch.Tensor, epoch: int) -> torch.Tensor:
-    """Return which pictures are mirrored in an epoch, bool (N,): those of `first` in even ones, the others in odd."""
-    return first if epoch % 2 == 0 else ~first
+def little_memory(net: nn.Module, images: torch.Tensor, labels: torch.Tensor, memory: int) -> None:
+    """Leave in `net` the gradient of the mean cross-entropy, with pieces so small that `memory` bytes are enough."""
+    one = acceleration.kept_for_backward(net, images[:1], labels[:1])
+    size = max(1, memory // one)
+    for some, right in zip(images.split(size), labels.split(size)):
+        loss = F.cross_entropy(net(some), right, reduction="sum") / len(images)
+        loss.backward()
 
 
 quiz = read_quiz("lesson7")

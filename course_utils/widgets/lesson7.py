@@ -29,7 +29,7 @@ NEIGHBOURS = (
     ("CPU: channels_last", "CPU: bf16"),
     ("GPU loop", "GPU: workers, pinned"),
     ("GPU: resident", "GPU: channels_last"),
-    ("GPU: bf16", "GPU: CUDA graph"),
+    ("GPU: 16 bits", "GPU: CUDA graph"),
 )
 
 

@@ -100,6 +100,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from course_utils import (
+    acceleration,
     data,
     diagnosis,
     exercises,
@@ -829,7 +830,7 @@ def train_a_network(seed):
         optimizer=optimizer,
         scheduler=schedule,
         loss=functools.partial(F.cross_entropy, label_smoothing=0.1),
-        autocast=torch.bfloat16 if device == "cuda" else None,
+        autocast=acceleration.half_type(device) if device == "cuda" else None,
     )
     return net, history
 
