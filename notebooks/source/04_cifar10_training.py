@@ -644,7 +644,7 @@ assert abs(weight.std() / he - 1) < 0.05
 
 
 # %%
-def slope_at_the_start(around, start, layers=40):
+def gradient_at_the_start(around, start, layers=40):
     torch.manual_seed(0)
     x = first = torch.randn(8, 16, 8, 8, requires_grad=True)
     for _ in range(layers):
@@ -658,16 +658,19 @@ def slope_at_the_start(around, start, layers=40):
     return torch.autograd.grad(loss, first)[0].norm().item()
 
 
-slopes = {
-    start: (slope_at_the_start(False, start), slope_at_the_start(True, start))
+arriving = {
+    start: (
+        gradient_at_the_start(False, start),
+        gradient_at_the_start(True, start),
+    )
     for start in ("default", "He", "norm")
 }
-for start, (plain, skip) in slopes.items():
-    print(f"{start:<8} plain {plain:.0e}, with a way around {skip:.0e}")
+for name, (bare, skip) in arriving.items():
+    print(f"{name:<8} plain {bare:.0e}, with a way around {skip:.0e}")
 
 # %% tags=["hide-input"]
-assert slopes["default"][0] < 1e-12 < 1e-4 < slopes["He"][0]
-assert slopes["norm"][0] > 0.1, "batch norm should keep plain gradients alive"
+assert arriving["default"][0] < 1e-12 < 1e-4 < arriving["He"][0]
+assert arriving["norm"][0] > 0.1, "batch norm should keep plain gradients alive"
 
 # %% [markdown]
 # Only the default start without normalisation kills the gradient of a plain stack. With batch norm, as in the
@@ -1044,11 +1047,11 @@ def valley(w):  # a long valley: 40 times steeper across than along
 # Thirty steps from one point, by hand. The hidden cell below takes the same steps with `torch.optim` and compares:
 
 # %%
-start = torch.tensor([4.0, 1.0])
+far_point = torch.tensor([4.0, 1.0])
 
 
 def by_hand_path(step):
-    weight, memory, path = start.clone(), {}, []
+    weight, memory, path = far_point.clone(), {}, []
     for _ in range(30):
         gradient = torch.stack([weight[0], 40 * weight[1]])
         weight = step(weight, gradient, memory)
@@ -1062,7 +1065,7 @@ print("Adam ends at    ", by_hand_path(adam_step)[-1].tolist())
 
 # %% tags=["hide-input"]
 def library_path(make):
-    weight, path = start.clone().requires_grad_(), []
+    weight, path = far_point.clone().requires_grad_(), []
     optimizer = make([weight])
     for _ in range(30):
         optimizer.zero_grad()
@@ -1079,7 +1082,7 @@ assert_close(by_hand_path(adam_step), library_path(adam))
 
 # %% [markdown]
 # The same points as PyTorch's, step for step. Adam has moved by about 0.01 a step in *both* directions, whatever the
-# slope; so its rates are other numbers than SGD's and cannot be compared with them. **Predict first.** In the valley
+# gradient; so its rates are other numbers than SGD's and cannot be compared with them. **Predict first.** In the valley
 # below, the steep direction forbids plain steps with rates above 2/40 = 0.05. What does momentum change?
 
 # %%
@@ -1373,13 +1376,13 @@ results.record(
 
 # %%
 looked_at = answers.guesses[:4].tolist()
-for place, guess in enumerate(looked_at):
-    truth = answers.labels[place].item()
-    sign = "right" if guess == truth else "wrong"
-    print(f"{cifar.classes[truth]:<11} → {cifar.classes[guess]:<11} {sign}")
+for place, taken in enumerate(looked_at):
+    real = answers.labels[place].item()
+    sign = "right" if taken == real else "wrong"
+    print(f"{cifar.classes[real]:<11} → {cifar.classes[taken]:<11} {sign}")
 
 # %% tags=["hide-input"]
-names = [cifar.classes[guess] for guess in looked_at]
+names = [cifar.classes[taken] for taken in looked_at]
 figures.show(
     pictures.grid(test_part.images[:4], [f"→ {name}" for name in names], 4),
     alt=(
