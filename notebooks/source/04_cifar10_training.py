@@ -1371,12 +1371,13 @@ results.record(
 #
 # ### Four pictures it has never seen
 #
-# First four *test* pictures, the first of the set. How many are right? Look, and count yourself: in tutorials this
+# First four *test* pictures, spread over the set. How many are right? Look, and count yourself: in tutorials this
 # line is easily copied from another run. (As with all pictures of CIFAR-10, the published notebook leaves them out.)
 
 # %%
-looked_at = answers.guesses[:4].tolist()
-for place, taken in enumerate(looked_at):
+places = [len(test_part) * i // 4 for i in range(4)]
+looked_at = answers.guesses[places].tolist()
+for place, taken in zip(places, looked_at):
     real = answers.labels[place].item()
     sign = "right" if taken == real else "wrong"
     print(f"{cifar.classes[real]:<11} → {cifar.classes[taken]:<11} {sign}")
@@ -1384,9 +1385,9 @@ for place, taken in enumerate(looked_at):
 # %% tags=["hide-input"]
 names = [cifar.classes[taken] for taken in looked_at]
 figures.show(
-    pictures.grid(test_part.images[:4], [f"→ {name}" for name in names], 4),
+    pictures.grid(test_part.images[places], [f"→ {name}" for name in names], 4),
     alt=(
-        "The first four test pictures with the network's guesses:"
+        "Four test pictures, spread over the set, with the network's guesses:"
         f" {', '.join(names)}."
     ),
     shareable=cifar.source.shareable,
