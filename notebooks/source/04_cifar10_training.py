@@ -568,7 +568,6 @@ with figures.style():
         xlabel="epoch",
         ylabel="training loss",
         xlim=(0.7, len(straight) + 2.4),
-        ylim=(min(around + straight) - 0.15, 1.15 * max(straight)),
         title=(
             "41 layers, the same start: training loss"
             f" {straight[-1]:.2f} plain, {around[-1]:.2f} residual"
@@ -911,6 +910,7 @@ with figures.style():
     ):
         gone = range(1, run.epochs + 1)
         known, new = run.train_accuracy, run.validation_accuracy
+        ax.xaxis.get_major_locator().set_params(integer=True)
         ax.plot(gone, [100 * x for x in known], "-o", ms=3, label="training")
         ax.plot(gone, [100 * x for x in new], "--s", ms=3, label="validation")
         ax.set(
