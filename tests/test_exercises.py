@@ -290,17 +290,60 @@ def rows(values):
     return values.view(1, -1, 1, 1)
 
 
-def norm_of_each_picture(images, mean, variance, training, eps=1e-5):
-    if not training:
-        return (images - rows(mean)) / rows(variance + eps).sqrt()
-    spread = images.var(dim=(2, 3), unbiased=False, keepdim=True)
-    return (images - images.mean(dim=(2, 3), keepdim=True)) / (spread + eps).sqrt()
+def fold_without_the_mean(weight, scale, shift, mean, variance, eps=1e-5):
+    folded, _ = ALL["fold_norm"].reference(weight, scale, shift, mean, variance, eps)
+    return folded, shift
 
 
-def norm_with_unbiased_variance(images, mean, variance, training, eps=1e-5):
-    if training:
-        mean, variance = images.mean(dim=(0, 2, 3)), images.var(dim=(0, 2, 3))
-    return (images - rows(mean)) / rows(variance + eps).sqrt()
+def fold_along_the_inputs(weight, scale, shift, mean, variance, eps=1e-5):
+    factor = scale / (variance + eps).sqrt()
+    return weight * factor, shift - mean * factor
+
+
+def drop_divided_by_p(maps, kept, p, training):
+    return maps * kept[:, :, None, None] / p if training else maps
+
+
+def nesterov_without_looking(start, curvature, rate, momentum, steps):
+    weight, velocity, path = start, 0.0, []
+    for _ in range(steps):
+        velocity = momentum * velocity + curvature * weight
+        weight -= rate * velocity
+        path.append(weight)
+    return torch.tensor(path)
+
+
+def nesterov_with_the_old_velocity(start, curvature, rate, momentum, steps):
+    weight, velocity, path = start, 0.0, []
+    for _ in range(steps):
+        gradient = curvature * weight
+        weight -= rate * (gradient + momentum * velocity)
+        velocity = momentum * velocity + gradient
+        path.append(weight)
+    return torch.tensor(path)
+
+
+def nesterov_of_pytorch(start, curvature, rate, momentum, steps):
+    weight, path = torch.tensor(start, dtype=torch.float64, requires_grad=True), []
+    optimizer = torch.optim.SGD([weight], lr=rate, momentum=momentum, nesterov=momentum > 0)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        (curvature * weight**2 / 2).backward()
+        optimizer.step()
+        path.append(weight.item())
+    return torch.tensor(path)
+
+
+def drop_of_what_is_left(score, image, side):
+    squares = image.unfold(1, side, side).unfold(2, side, side)  # (C, rows, columns, side, side)
+    drop = torch.zeros(squares.shape[1:3])
+    for row in range(drop.shape[0]):
+        for column in range(drop.shape[1]):
+            alone = torch.zeros_like(image)
+            place = slice(row * side, (row + 1) * side), slice(column * side, (column + 1) * side)
+            alone[:, place[0], place[1]] = image[:, place[0], place[1]]
+            drop[row, column] = score(alone[None])[0]
+    return drop
 
 
 def upside_down(images, chosen):
@@ -331,32 +374,6 @@ def latest_of_equals(accuracies, patience):
         elif epoch - best >= patience:
             return best, epoch
     return best, len(accuracies)
-
-
-def smoothed_over_the_others(logits, labels, smoothing):
-    shares = torch.full_like(logits, smoothing / (logits.shape[1] - 1))
-    shares[torch.arange(len(labels)), labels] = 1 - smoothing
-    return -(shares * F.log_softmax(logits, dim=1)).sum(dim=1).mean()
-
-
-def smoothed_that_overflows(logits, labels, smoothing):
-    minus_log = -(logits.exp() / logits.exp().sum(dim=1, keepdim=True)).log()
-    return ((1 - smoothing) * minus_log[torch.arange(len(labels)), labels] + smoothing * minus_log.mean(dim=1)).mean()
-
-
-def heat_of_plain_sum(maps, slopes):
-    heat = maps.sum(dim=0).relu()
-    return heat / heat.max()
-
-
-def heat_cut_first(maps, slopes):
-    heat = (slopes.mean(dim=(1, 2)).view(-1, 1, 1) * maps).relu().sum(dim=0)
-    return heat / heat.max().clamp(min=1e-9)
-
-
-def heat_without_a_look(maps, slopes):
-    heat = (slopes.mean(dim=(1, 2)).view(-1, 1, 1) * maps).sum(dim=0).relu()
-    return heat / heat.max()
 
 
 # --- lesson 5
@@ -643,13 +660,37 @@ WRONG = [
     ("plateau_rates", plateau_that_looks_ahead, "at [2], got 0.2, expected 0.4"),
     ("plateau_rates", lambda *given: plateau_of_pytorch(*given, late=1), "at [2], got 0.2, expected 0.4"),
     ("plateau_rates", lambda losses, rate, *_: torch.full((len(losses),), rate), "at [3], got 0.4, expected 0.2"),
+    ("fold_norm", fold_without_the_mean, "variance): at [1], at [0], got 0, expected"),
+    ("fold_norm", fold_along_the_inputs, "weight (3, 2, 3, 3), scale, shift, mean, variance"),
+    ("fold_norm", lambda w, a, b, m, v, eps=1e-5: ALL["fold_norm"].reference(w, a, b, m, v, 1e-5), "eps=0.5): at [0]"),
     (
-        "batch_norm",
-        lambda x, m, v, t, eps=1e-5: (x - rows(m)) / rows(v + eps).sqrt(),
-        "training=True): at [0, 0, 0, 0]",
+        "drop_maps",
+        lambda maps, kept, p, training: maps * kept[:, :, None, None],
+        "p=0.5, training=True): at [0, 0, 0, ",
     ),
-    ("batch_norm", norm_of_each_picture, "images (4, 3, 5, 5), mean, variance, training=True): at [0, 0, 0, 0], got"),
-    ("batch_norm", norm_with_unbiased_variance, "training=True): at [0, 0, 0, 0], got"),
+    ("drop_maps", drop_divided_by_p, "p=0.2, training=True): at [0, 0, 0, 0], got"),
+    ("drop_maps", lambda m, k, p, t: ALL["drop_maps"].reference(m, k, p, True), "p=0.5, training=False): at [0, "),
+    ("branch_factor", lambda blocks: 1, "branch_factor(10): the output is"),
+    ("branch_factor", lambda blocks: blocks**-0.5, "times as large, expected 1.1 to 2.5 times"),
+    ("branch_factor", lambda blocks: 0.1, "branch_factor(40): the output is"),
+    ("branch_factor", lambda blocks: 0, "branch_factor(10): the output is 1 times as large"),
+    ("nesterov_path", nesterov_without_looking, "nesterov_path(4, 1, 0.1, 0.9, 5): at [0], got 3.6, expected 3.24"),
+    (
+        "nesterov_path",
+        nesterov_with_the_old_velocity,
+        "nesterov_path(4, 1, 0.1, 0.9, 5): at [0], got 3.6, expected 3.24",
+    ),
+    (
+        "nesterov_path",
+        lambda start, *given: ALL["nesterov_path"].reference(start, *given)[:-1],
+        "got a tensor of shape (4,), expected shape",
+    ),
+    (
+        "covered_drop",
+        lambda *given: -ALL["covered_drop"].reference(*given),
+        "(score, image (2, 4, 6), 2): at [0, 0], got",
+    ),
+    ("covered_drop", drop_of_what_is_left, "(score, image (2, 4, 6), 2): at [0, 0], got"),
     ("flip_some", lambda images, chosen: images.flip(3), "[True, False, True]): at [1, 0, 0, 0], got 8, expected 6"),
     ("flip_some", upside_down, "[True, False, True]): at [0, 0, 0, 0], got 3, expected 2"),
     ("flip_some", lambda images, chosen: images[chosen].flip(3), "got a tensor of shape (2, 1, 2, 3), expected shape"),
@@ -658,12 +699,6 @@ WRONG = [
     ("best_epoch", best_of_all, "0.69, 0.68, 0.9], 2): at [0], got 6, expected 3"),
     ("best_epoch", lambda a, p: (a.index(max(a)), len(a)), "best_epoch([0.5, 0.6, 0.7, 0.69, 0.68, 0.9], 2): at [0], "),
     ("best_epoch", latest_of_equals, "best_epoch([0.8, 0.8, 0.8], 2): at [0], got 3, expected 1"),
-    ("smoothed_loss", lambda x, y, s: (1 - s) * F.cross_entropy(x, y), "labels, 0.1): got"),
-    ("smoothed_loss", smoothed_over_the_others, "labels, 0.1): got"),
-    ("smoothed_loss", smoothed_that_overflows, "(logits up to 2000, labels, 0.2): got nan, expected"),
-    ("class_heat", heat_of_plain_sum, "slopes (3, 5, 5)): at [0, 0], got"),
-    ("class_heat", heat_cut_first, "slopes (3, 5, 5)): at [0, 0], got"),
-    ("class_heat", heat_without_a_look, "slopes of minus one): at [0, 0], got nan, expected 0"),
     ("stratified_split", split_without_classes, "pictures, "),
     ("stratified_split", split_in_order, "two calls set the same pictures aside; draw them at random"),
     ("stratified_split", split_twice, "is in both parts, or twice in one"),
@@ -757,9 +792,10 @@ RIGHT = [
     ),
     ("one_cycle_rate", one_cycle_of_pytorch),
     ("plateau_rates", plateau_of_pytorch),
-    ("batch_norm", lambda x, m, v, t, eps=1e-5: F.batch_norm(x, m, v, training=t, momentum=0.0, eps=eps)),
+    ("drop_maps", lambda maps, kept, p, t: torch.einsum("nchw,nc->nchw", maps, kept / (1 - p)) if t else maps),
+    ("branch_factor", lambda blocks: 1.4 / blocks),
+    ("nesterov_path", nesterov_of_pytorch),
     ("flip_some", lambda images, chosen: torch.stack([i.flip(2) if c else i for i, c in zip(images, chosen)])),
-    ("smoothed_loss", lambda logits, labels, s: F.cross_entropy(logits, labels, label_smoothing=s)),
     ("best_epoch", lambda a, patience: tuple(np.array(ALL["best_epoch"].reference(a, patience)))),
     ("sampler_weights", lambda labels: torch.stack([1 / (labels == k).sum() / len(labels.unique()) for k in labels])),
     ("doubts", lambda p, n: torch.tensor(sorted(range(len(p)), key=lambda i: p[i].sort().values.diff()[-1])[:n])),
@@ -883,7 +919,7 @@ def test_an_answer_that_spoils_its_inputs_fools_no_check_and_harms_no_later_one(
     plain = {  # answers whose arguments are numbers, texts and other things that cannot be spoiled
         "from_hex", "dense_megabytes", "perfect_rate", "flat_size", "prepare",
         "rate_ladder", "cycle_steps", "one_cycle_rate", "amdahl", "limited_by", "slices", "keras_count",
-        "lenet", "steady_network", "floors",
+        "lenet", "steady_network", "floors", "branch_factor", "nesterov_path",
     }  # fmt: skip
     tensors = exercise.name not in plain
     outcome = exercise.check(spoiling)

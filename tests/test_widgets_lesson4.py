@@ -23,10 +23,12 @@ def net():
 
 
 def make(kind, net, cat):
+    if kind == "descent":
+        return lesson4.descent()
     return lesson4.augmentation(cat) if kind == "augmentation" else lesson4.grad_cam(net, cat, CLASSES, MEAN, STD)
 
 
-@pytest.mark.parametrize("kind", ["augmentation", "grad_cam"])
+@pytest.mark.parametrize("kind", ["augmentation", "descent", "grad_cam"])
 def test_every_control_takes_all_its_values_and_no_figure_stays(kind, net, cat):
     panel = make(kind, net, cat)
     before = figures_in_memory()
@@ -35,7 +37,7 @@ def test_every_control_takes_all_its_values_and_no_figure_stays(kind, net, cat):
     assert panel.sentence and f'aria-live="polite">{panel.sentence}' in panel.caption.value
 
 
-@pytest.mark.parametrize("kind", ["augmentation", "grad_cam"])
+@pytest.mark.parametrize("kind", ["augmentation", "descent", "grad_cam"])
 def test_one_output_holds_the_live_widget_and_a_picture_with_words(kind, net, cat):
     bundle, metadata = make(kind, net, cat)._repr_mimebundle_()
     (image,) = metadata
@@ -86,14 +88,26 @@ def test_pictures_that_may_not_be_passed_on_are_marked(net, cat):
     assert panel._repr_mimebundle_()[1][SHAREABLE] is False
 
 
-@pytest.mark.outcome
-def test_the_residual_network_trains_live(cat):
-    torch.manual_seed(0)
-    images, labels = torch.randn(20, 3, 32, 32), torch.arange(20) % 4
-    images += labels.view(-1, 1, 1, 1)
-    panel = lesson4.LiveTraining(
-        models.ResidualNet((4, 8), classes=4), [(images, labels)], [(images, labels)], most_steps=40
-    )
-    panel.run.start()
-    assert panel.run.wait(300)
-    assert panel.record.losses[-1] < 0.5 * panel.record.losses[0] and panel.error is None
+def test_a_walk_is_that_of_pytorchs_sgd_with_momentum():
+    weight = torch.tensor(lesson4.START, requires_grad=True)
+    optimizer = torch.optim.SGD([weight], lr=0.01, momentum=0.8)
+    points = [weight.detach().clone()]
+    for _ in range(20):
+        optimizer.zero_grad()
+        (0.5 * (weight[0] ** 2 + lesson4.STEEP * weight[1] ** 2)).backward()
+        optimizer.step()
+        points.append(weight.detach().clone())
+    torch.testing.assert_close(lesson4.walk(0.01, 0.8, steps=20), torch.stack(points))
+
+
+def test_the_descent_says_where_each_walk_ends():
+    panel = lesson4.descent()
+    plain = panel.compute(0.02, 0.0)
+    helped = panel.compute(0.02, 0.8)
+    assert helped.height < 0.1 * plain.height
+    panel.set(rate=0.02, momentum=0.8)
+    assert panel.sentence == f"40 steps at a rate of 0.02 with momentum 0.8 end {helped.height:.2g} above the bottom."
+    panel.set(rate=0.06, momentum=0.0)
+    assert panel.sentence == "40 steps at a rate of 0.06 with momentum 0 leave the valley."
+    far = panel.compute(0.02, 0.98).points[:, 0].min().item()
+    assert far < -2  # what the title of the static picture says: it swings far past the middle

@@ -6,10 +6,13 @@ use only names that the lesson imports: a copy runs in its cell.
 
 from __future__ import annotations
 
-import torch
-from torch.nn import functional as F
+from collections.abc import Callable
+from typing import Any
 
-from course_utils.exercises.checking import call, exercise
+import torch
+
+from course_utils.exercises.checking import Check, attempted, call, exercise
+from course_utils.exercises.differences import described
 from course_utils.exercises.quiz import read_quiz
 
 LESSON = "04"
@@ -18,32 +21,98 @@ _draws = torch.Generator().manual_seed(4)
 MAPS = torch.rand(4, 3, 5, 5, generator=_draws) * 4 - 1  # (N, C, H, W)
 MEANS, VARIANCES = torch.tensor([0.5, 0.0, -1.0]), torch.tensor([1.0, 4.0, 0.25])
 PICTURES = torch.arange(3 * 1 * 2 * 3, dtype=torch.float32).reshape(3, 1, 2, 3)
-LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.0, 0.0, 0.0], [-3.0, 1.5, 4.0], [1.0, 2.0, 3.0]])
-LABELS = torch.tensor([0, 2, 1, 1])
+WEIGHT = torch.rand(3, 2, 3, 3, generator=_draws) - 0.5  # (O, I, k, k)
+SCALES, SHIFTS = torch.tensor([1.0, 2.0, -0.5]), torch.tensor([0.0, 1.0, 3.0])
+KEPT = torch.tensor([[True, False, True], [False, True, True], [True, True, True], [False, False, True]])  # (N, C)
 
 
 @exercise(
-    question="Normalise each channel: by the batch's own mean and variance in training, by the given ones otherwise.",
+    question="Return the weight and the bias of one convolution that does what a convolution and its batch norm do.",
     checks=[
-        call(MAPS, MEANS, VARIANCES, False, shown="images (4, 3, 5, 5), mean, variance, training=False"),
-        call(MAPS, MEANS, VARIANCES, True, shown="images (4, 3, 5, 5), mean, variance, training=True"),
-        call(MAPS[:1, :, :1, :2], MEANS, VARIANCES, True, shown="images (1, 3, 1, 2), mean, variance, training=True"),
+        call(WEIGHT, SCALES, SHIFTS, MEANS, VARIANCES, shown="weight (3, 2, 3, 3), scale, shift, mean, variance"),
+        call(WEIGHT[:, :1, :1, :1], SCALES, SHIFTS, MEANS, torch.tensor([0.0, 1e-5, 9.0]), shown="a variance of 0"),
+        call(torch.eye(3).view(3, 3, 1, 1), SCALES, SHIFTS, MEANS, VARIANCES, 0.5, shown="a 1 × 1 weight, eps=0.5"),
     ],
     hints=[
-        "One mean and one variance for each channel: average over the axes 0, 2 and 3.",
-        "Give them the shape (1, C, 1, 1) with view, so that they are broadcast over the pictures and pixels.",
-        "Divide by the root of variance + 1e-5, and take the variance with unbiased=False.",
+        "Write the norm as one multiplication and one addition: (y - mean) / root * scale + shift = y * a + b.",
+        "a is scale / root, with the root of variance + eps; b is what is left where y is 0.",
+        "Each of the O filters is multiplied by its own a: give a the shape (O, 1, 1, 1) with view.",
     ],
 )
-def batch_norm(
-    images: torch.Tensor, mean: torch.Tensor, variance: torch.Tensor, training: bool, eps: float = 1e-5
-) -> torch.Tensor:
-    """Return images (N, C, H, W) normalised per channel: by their own batch in training, else by what is given."""
-    if training:
-        mean = images.mean(dim=(0, 2, 3))  # (C,)
-        variance = images.var(dim=(0, 2, 3), unbiased=False)
-    shape = (1, -1, 1, 1)
-    return (images - mean.view(shape)) / (variance.view(shape) + eps).sqrt()
+def fold_norm(
+    weight: torch.Tensor,
+    scale: torch.Tensor,
+    shift: torch.Tensor,
+    mean: torch.Tensor,
+    variance: torch.Tensor,
+    eps: float = 1e-5,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the weight (O, I, k, k) and bias (O,) of a convolution with its batch norm, in evaluation, folded in."""
+    factor = scale / (variance + eps).sqrt()  # (O,)
+    return weight * factor.view(-1, 1, 1, 1), shift - mean * factor
+
+
+@exercise(
+    question="Drop whole maps of (N, C, H, W), those for which `kept`, bool (N, C), is False, in training only.",
+    checks=[
+        call(MAPS, KEPT, 0.5, True, shown="maps (4, 3, 5, 5), kept, p=0.5, training=True"),
+        call(MAPS, KEPT, 0.2, True, shown="maps (4, 3, 5, 5), kept, p=0.2, training=True"),
+        call(MAPS, KEPT, 0.5, False, shown="maps (4, 3, 5, 5), kept, p=0.5, training=False"),
+    ],
+    hints=[
+        "In evaluation a dropout does nothing at all.",
+        "In training, give `kept` the shape (N, C, 1, 1) with view, so that it counts for every place of a map.",
+        "p is the probability to be dropped: what stays is divided by 1 - p, the share that is kept on average.",
+    ],
+)
+def drop_maps(maps: torch.Tensor, kept: torch.Tensor, p: float, training: bool) -> torch.Tensor:
+    """Return maps (N, C, H, W): in training only those of kept, bool (N, C), divided by 1 − p; else all as they are."""
+    if not training:
+        return maps.clone()
+    return maps * kept.view(*kept.shape, 1, 1) / (1 - p)
+
+
+SMALLEST, LARGEST = 1.1, 2.5  # how many times as large as the input the output may be
+
+
+def growth(factor: float, blocks: int, seed: int) -> float:
+    """Return how many times larger than its input a stack of `x + factor · relu(x W)`, W by He's rule, makes it."""
+    generator = torch.Generator().manual_seed(seed)
+    first = x = torch.randn(64, 32, generator=generator)
+    for _ in range(blocks):
+        x = x + factor * (x @ (torch.randn(32, 32, generator=generator) * (2 / 32) ** 0.5)).relu()
+    return (x.square().mean() / first.square().mean()).sqrt().item()
+
+
+def _in_range(blocks: int) -> Check:
+    def check(answer: Callable[..., Any], reference: Callable[..., Any]) -> str | None:
+        name = f"branch_factor({blocks})"
+        factor, failure = attempted(answer, blocks)
+        if failure:
+            return f"{name} {failure}"
+        if isinstance(factor, bool) or not isinstance(factor, (int, float)):
+            return f"{name}: got {described(factor)}, expected a number"
+        for seed in range(3):
+            times = growth(factor, blocks, seed)
+            if not SMALLEST <= times <= LARGEST:
+                return f"{name}: the output is {times:.3g} times as large, expected {SMALLEST} to {LARGEST} times"
+        return None
+
+    return check
+
+
+@exercise(
+    question="Return the factor of each branch that keeps a deep residual network without normalisation in range.",
+    checks=[_in_range(10), _in_range(40), _in_range(160)],
+    hints=[
+        "With b blocks, what each adds must shrink as b grows. Try 1 / blocks ** power for a few powers.",
+        "The root would do if what the branches add were independent and around 0. ReLU's output is never negative.",
+        "So what they add piles up, b times: the factor must be about 1 / b. Much smaller, and nothing is added.",
+    ],
+)
+def branch_factor(blocks: int) -> float:
+    """Return what to multiply each branch with: the outputs of ReLU are not negative, so all of them pile up."""
+    return 1 / blocks
 
 
 @exercise(
@@ -113,44 +182,72 @@ def best_epoch(accuracies: list[float], patience: int) -> tuple[int, int]:
 
 
 @exercise(
-    question="Return the mean cross-entropy with label smoothing, for logits (N, K) and labels (N,).",
+    question="Return the weights (steps,) of SGD with Nesterov's momentum on ½ · curvature · w², one after each step.",
     checks=[
-        call(LOGITS, LABELS, 0.1, shown="logits (4, 3), labels, 0.1"),
-        call(LOGITS, LABELS, 0.0, shown="logits (4, 3), labels, 0"),
-        call(LOGITS * 500, LABELS, 0.2, shown="logits up to 2000, labels, 0.2"),
-        call(LOGITS[:1], LABELS[:1], 1.0, shown="one row of logits, its label, 1"),
+        call(4.0, 1.0, 0.1, 0.9, 5),
+        call(-1.0, 40.0, 0.01, 0.5, 6),
+        call(2.0, 3.0, 0.2, 0.0, 4),
     ],
     hints=[
-        "F.log_softmax(logits, dim=1) gives log probabilities that do not overflow; the loss needs their negatives.",
-        "All K classes share `smoothing` equally, the true one too: that part is smoothing × the mean over classes.",
-        "The rest, 1 - smoothing, weighs the true class's negative log probability. Average over the pictures.",
+        "The gradient of ½ · curvature · w² is curvature · w. The velocity starts at 0.",
+        "In each step first velocity = momentum * velocity + gradient, then the weight moves.",
+        "It moves by rate * (gradient + momentum * velocity): the velocity is counted once more, for the step ahead.",
     ],
 )
-def smoothed_loss(logits: torch.Tensor, labels: torch.Tensor, smoothing: float) -> torch.Tensor:
-    """Return the mean cross-entropy where the truth keeps 1 − smoothing and all K classes share the rest."""
-    minus_log = -F.log_softmax(logits, dim=1)  # (N, K)
-    of_truth = minus_log[torch.arange(len(labels)), labels]  # (N,)
-    return ((1 - smoothing) * of_truth + smoothing * minus_log.mean(dim=1)).mean()
+def nesterov_path(start: float, curvature: float, rate: float, momentum: float, steps: int) -> torch.Tensor:
+    """Return the weights (steps,) of `torch.optim.SGD(..., nesterov=True)` on ½ · curvature · w²."""
+    weight, velocity, path = start, 0.0, []
+    for _ in range(steps):
+        gradient = curvature * weight
+        velocity = momentum * velocity + gradient
+        weight -= rate * (gradient + momentum * velocity)
+        path.append(weight)
+    return torch.tensor(path)
+
+
+class Score:
+    """A score of pictures (N, C, H, W) that looks at some places more than at others."""
+
+    def __init__(self, weights: torch.Tensor) -> None:
+        self.weights = weights  # (C, H, W)
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """Return (N,)."""
+        return (images * self.weights).sum(dim=(1, 2, 3)).square()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Score) and torch.equal(self.weights, other.weights)
+
+    __hash__ = None
+
+
+BOARD = torch.rand(2, 4, 6, generator=_draws)  # (C, H, W)
 
 
 @exercise(
-    question="Return the heat (h, w) of maps (C, h, w) and slopes (C, h, w): weigh, add, cut off below 0, scale to 1.",
+    question="Return how much of a score is lost when each square of a picture is covered, (H / side, W / side).",
     checks=[
-        call(MAPS[0], MAPS[1], shown="maps (3, 5, 5), slopes (3, 5, 5)"),
-        call(MAPS[2, :, :2, :3], MAPS[3, :, :2, :3], shown="maps (3, 2, 3), slopes (3, 2, 3)"),
-        call(torch.ones(2, 2, 2), -torch.ones(2, 2, 2), shown="maps of ones, slopes of minus one"),
+        call(Score(torch.rand(2, 4, 6, generator=_draws)), BOARD, 2, shown="score, image (2, 4, 6), 2"),
+        call(Score(torch.rand(2, 4, 6, generator=_draws) - 0.5), BOARD, 1, shown="score, image (2, 4, 6), 1"),
+        call(Score(torch.ones(3, 5, 5)), MAPS[0], 5, shown="score, image (3, 5, 5), 5"),
     ],
     hints=[
-        "Each map has one weight: the mean of its slopes over height and width.",
-        "Add the weighted maps up, then cut off what is negative with relu, in this order.",
-        "Divide by the largest value, unless all is 0: 0 / 0 is not a number.",
+        "Two loops, over the rows and the columns of squares. Cover on image.clone(), not on the picture.",
+        "`score` wants a batch: score(covered[None])[0] is the score of one picture.",
+        "The whole picture's score minus the covered one's: where much is lost, the network looked.",
     ],
 )
-def class_heat(maps: torch.Tensor, slopes: torch.Tensor) -> torch.Tensor:
-    """Return Grad-CAM's heat (h, w), at most 1, from maps (C, h, w) and the slopes of a logit of the same shape."""
-    weights = slopes.mean(dim=(1, 2))  # (C,)
-    heat = (weights.view(-1, 1, 1) * maps).sum(dim=0).relu()  # (h, w)
-    return heat / heat.max() if heat.max() > 0 else heat
+def covered_drop(score: Callable[[torch.Tensor], torch.Tensor], image: torch.Tensor, side: int) -> torch.Tensor:
+    """Return the score of image (C, H, W) minus its score with each square covered by 0, (H / side, W / side)."""
+    rows, columns = image.shape[1] // side, image.shape[2] // side
+    whole = score(image[None])[0]
+    drop = torch.zeros(rows, columns)
+    for row in range(rows):
+        for column in range(columns):
+            covered = image.clone()
+            covered[:, row * side : (row + 1) * side, column * side : (column + 1) * side] = 0
+            drop[row, column] = whole - score(covered[None])[0]
+    return drop
 
 
 quiz = read_quiz("lesson4")

@@ -1,4 +1,4 @@
-"""Explorations of lesson 4: augmentation on a photograph, live training, and where a picture speaks for a class."""
+"""Explorations of lesson 4: augmentation on a photograph, momentum in a valley, where a picture speaks for a class."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from course_utils import data, diagnosis, pictures
+from course_utils import data, diagnosis, figures, pictures
 from course_utils.base.modules import device_of
 from course_utils.base.words import percent
 from course_utils.widgets import controls
 from course_utils.widgets.exploration import Canvas, Exploration, Twin
-from course_utils.widgets.live_training import LiveTraining
 
-__all__ = ["LiveTraining", "augmentation", "grad_cam"]
+__all__ = ["augmentation", "descent", "grad_cam", "walk"]
 
 COPIES, COLUMNS = 12, 6  # changed copies shown at once
 MOST_CROP, MOST_CUTOUT = 12, 24  # pixels, of 32
@@ -33,7 +32,7 @@ def augmentation(image: Tensor) -> Exploration:
     """Return an exploration of how far a picture may be changed before it is no longer what it was.
 
     Args:
-        image: one picture, uint8 (C, H, W), of about 32×32 pixels.
+        image: one picture, uint8 (C, H, W), of about 32 × 32 pixels.
 
     Raises:
         TypeError: when it is not one image of that dtype and shape.
@@ -167,3 +166,84 @@ def draw_asked(asked: Asked, figure: Canvas) -> None:
     left.set_title("the picture", fontsize=9)
     asked.cam.plot(asked.image, ax=right)
     right.set_title(f"{asked.name}, {asked.cam.layer}", fontsize=9)
+
+
+START, STEEP, WALKED = (4.0, 1.0), 40.0, 40  # of the valley ½ (x² + 40 y²): where walks begin, how long they are
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Forty steps in a valley at one rate and momentum; float32 (41, 2), the start first."""
+
+    rate: float
+    momentum: float
+    points: Tensor
+
+    @property
+    def height(self) -> float:
+        """How high above the bottom the last point is."""
+        x, y = self.points[-1].tolist()
+        return 0.5 * (x * x + STEEP * y * y)
+
+
+def walk(rate: float, momentum: float, steps: int = WALKED) -> Tensor:
+    """Return the points of SGD with momentum in the valley ½ (x² + 40 y²), the start first, float32 (steps + 1, 2)."""
+    point = torch.tensor(START)
+    velocity, points = torch.zeros(2), [point]
+    for _ in range(steps):
+        velocity = momentum * velocity + point * torch.tensor([1.0, STEEP])
+        point = point - rate * velocity
+        points.append(point)
+    return torch.stack(points)
+
+
+def descent() -> Exploration:
+    """Return an exploration of how rate and momentum move a point down a long valley."""
+
+    def compute(rate: float, momentum: float) -> Walk:
+        return Walk(rate, momentum, walk(rate, momentum))
+
+    return Exploration(
+        compute,
+        draw_walk,
+        {
+            "rate": controls.log_slider("learning rate", 0.02, -3, -1),
+            "momentum": controls.slider("momentum", 0.0, 0.0, 0.98, 0.02),
+        },
+        describe=lambda walked: (
+            f"{WALKED} steps at a rate of {walked.rate:.2g} with momentum {walked.momentum:.2g} "
+            + ("leave the valley." if outside(walked) else f"end {walked.height:.2g} above the bottom.")
+        ),
+        twin=Twin(
+            {
+                "rate 0.02, no momentum": {"momentum": 0.0},
+                "rate 0.02, momentum 0.8": {"momentum": 0.8},
+                "rate 0.02, momentum 0.98": {"momentum": 0.98},
+                "rate 0.06, no momentum": {"rate": 0.06, "momentum": 0.0},
+            },
+            title="Momentum goes along the valley; too much of it overshoots",
+            alt="Four walks down a long valley, drawn over its contour lines. Without momentum small steps creep along "
+            "the floor; with 0.8 the walk reaches the middle; with 0.98 it swings far past it; at a rate of 0.06 it "
+            "jumps from side to side and leaves the valley.",
+            size=(4.2, 1.9),
+        ),
+        size=(7.0, 3.0),
+    )
+
+
+def outside(walked: Walk) -> bool:
+    """Tell whether a walk ended higher than it began."""
+    x, y = START
+    return not walked.height <= 0.5 * (x * x + STEEP * y * y)
+
+
+def draw_walk(walked: Walk, figure: Canvas) -> None:
+    """Draw the contour lines of the valley and the walk over them."""
+    ax = figure.subplots(1, 1, gridspec_kw={"left": 0.07, "right": 0.98, "top": 0.86, "bottom": 0.14})
+    x, y = torch.linspace(-5, 5, 121), torch.linspace(-1.6, 1.6, 81)
+    height = 0.5 * (x[None] ** 2 + STEEP * y[:, None] ** 2)  # (81, 121)
+    ax.contour(x.numpy(), y.numpy(), height.sqrt().numpy(), levels=9, colors=figures.PALE, linewidths=0.8)
+    ax.plot(*walked.points.T.numpy(), "-o", color=figures.BLUE, markersize=2.5, linewidth=1)
+    ax.plot(0, 0, "x", color=figures.RED, markersize=7)
+    ax.set(xlim=(-5, 5), ylim=(-1.6, 1.6), yticks=(-1, 0, 1))
+    ax.grid(visible=False)
