@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from course_utils import convolution, pictures
 from course_utils.exercises.checking import Check, attempted, call, exercise
 from course_utils.exercises.differences import described
+from course_utils.exercises.given import EFFECTS, Effect, answers, small_photograph
+from course_utils.exercises.given import unknown_effect as unknown_effect  # for the lesson
 from course_utils.exercises.quiz import read_quiz
 
 LESSON = "02"
@@ -23,7 +24,6 @@ GREY = torch.rand(14, 17, generator=DRAW)
 KERNEL = torch.tensor([[1.0, 2, 3], [4, 5, 6], [7, 8, 9]])
 SECRET = torch.tensor([[0.5, 0, -1], [2, 0.5, 0], [0, -1.5, 0]])
 MOST_LEFT = 0.01  # of the variance of an effect
-Effect = Callable[[torch.Tensor], torch.Tensor]
 
 
 @exercise(
@@ -107,50 +107,12 @@ def find_pattern(picture: torch.Tensor, pattern: torch.Tensor) -> tuple[int, int
     return divmod(int(answers.argmax()), answers.shape[1])
 
 
-EFFECTS: tuple[Effect, ...] = (
-    lambda picture: _answers(picture, convolution.kernel("emboss")),
-    lambda picture: _answers(picture, convolution.kernel("sharpen")),
-    lambda picture: (picture[1:-1, 1:-1] * 4).floor() / 4,
-    lambda picture: _length(picture, "Sobel x", "Sobel y"),
-)
-
-
-def _answers(picture: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
-    return F.conv2d(picture[None, None], kernel[None, None])[0, 0]
-
-
-def _length(picture: torch.Tensor, *names: str) -> torch.Tensor:
-    return sum(_answers(picture, convolution.kernel(name)) ** 2 for name in names).sqrt()
-
-
-def _photograph(name: str, top: int = 0, left: int = 0, side: int | None = None) -> torch.Tensor:
-    """Return a photograph of the course, small and grey, or a square cut out of it: float32 (H, W)."""
-    grey = pictures.to_grey(pictures.to_float(pictures.to_tensor(pictures.photograph(name))))
-    small = F.avg_pool2d(grey, 4)[0]
-    return small if side is None else small[top : top + side, left : left + side]
-
-
-def unknown_effect(number: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return a grey photograph (H, W) and what an effect made of it, (H − 2, W − 2), both float32.
-
-    Args:
-        number: of the effect, 0 to 3.
-
-    Raises:
-        ValueError: for another number.
-    """
-    if number not in range(len(EFFECTS)):
-        raise ValueError(f"There is no effect {number!r}; they are numbered from 0 to {len(EFFECTS) - 1}.")
-    before = _photograph("coffee")
-    return before, EFFECTS[number](before)
-
-
 def _pair(number: int, effect: Effect, enough: bool) -> Check:
     """Return a check that shows an answer one pair, and measures its kernel on another photograph."""
     name = f"learn_effect on pair {number}"
 
     def check(answer: Callable[..., Any], reference: Callable[..., Any]) -> str | None:
-        before, other = _photograph("cat", 8, 24, 64), _photograph("raccoon", 8, 24, 64)
+        before, other = small_photograph("cat", 8, 24, 64), small_photograph("raccoon", 8, 24, 64)
         given = before.clone(), effect(before)
         got, failure = attempted(answer, *given)
         if failure:
@@ -169,7 +131,7 @@ def _pair(number: int, effect: Effect, enough: bool) -> Check:
         if enough and not said:
             return f"{name}: it said False, but there are nine numbers that explain this effect; take more steps"
         expected = effect(other)
-        left = F.mse_loss(_answers(other, kernel.detach().float()), expected).item() / expected.var().item()
+        left = F.mse_loss(answers(other, kernel.detach().float()), expected).item() / expected.var().item()
         if enough and not left <= MOST_LEFT:  # nan too
             return (
                 f"{name}: on another photograph the kernel leaves {left:.1%} of the effect unexplained, and at most "
@@ -183,7 +145,7 @@ def _pair(number: int, effect: Effect, enough: bool) -> Check:
 @exercise(
     question="Learn the 3×3 kernel of an effect from a photograph before and after, and say whether it is enough.",
     checks=[
-        _pair(1, lambda picture: _answers(picture, SECRET), enough=True),
+        _pair(1, lambda picture: answers(picture, SECRET), enough=True),
         _pair(2, EFFECTS[1], enough=True),
         _pair(3, EFFECTS[2], enough=False),
         _pair(4, EFFECTS[3], enough=False),
