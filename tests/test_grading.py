@@ -124,7 +124,7 @@ HOSTILE = {
     "asks the reference": (
         ["def accuracy(batches): return exercises.lesson3.accuracy.reference(batches)"],
         "wrong",
-        "raised TypeError: 'NoneType' object is not callable",
+        "accuracy takes the course's own solution",
     ),
     "speaks for itself": (
         [
@@ -302,13 +302,14 @@ def test_a_judge_that_is_ended_is_replaced_for_the_rest_of_the_notebook(tmp_path
     asked = referee._Judge._asked
 
     def once(self, line, seconds):
-        if '"flat_size"' in line:  # the first exercise of the lesson
+        if '"lenet"' in line:  # the first exercise of the lesson
             self.process.kill()
         return asked(self, line, seconds)
 
     monkeypatch.setattr(referee._Judge, "_asked", once)
     results = referee.judge_all(submissions.find([tmp_path]))
-    assert [row.outcome for row in results.rows] == ["error", "not attempted", "correct", "correct", "not attempted"]
+    others = {row.exercise: row.outcome for row in results.rows[1:] if row.outcome != "not attempted"}
+    assert results.rows[0].outcome == "error" and others == {"accuracy": "correct", "precision": "correct"}
     assert results.rows[0].message == referee.ENDED
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from course_utils.command.grading import answers, confinement, judge, sandbox
+from course_utils.command.grading import answers, confinement, judge, sandbox, template
 from course_utils.exercises.checking import Exercise
 
 pytestmark = pytest.mark.processes
@@ -27,11 +27,19 @@ CONFINED = sys.platform == "linux" and confinement.CALLS.get(os.uname().machine)
 needs_confinement = pytest.mark.skipif(not CONFINED, reason="only Linux can forbid an answer to write or to signal")
 
 
+COPIES = []  # in the clean process: the template
+
+
+def started():
+    torch.set_num_threads(1)
+    COPIES[:] = [template.Template(sandbox.answer)]
+
+
 @pytest.fixture(scope="module")
 def clean():
     """Run a function of this module in a process with one thread."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(1, mp_context=context, initializer=started) as pool:
         yield lambda function, *arguments: pool.submit(tried, function, *arguments).result()
 
 
@@ -45,7 +53,7 @@ def tried(function, *arguments):
 def answer(source, name="answer", seconds=120.0):
     cells = [(1, source)]
     return sandbox.Answer(
-        answers.cut(name, *answers.statements(cells)[:1], cells, {}), Path(tempfile.gettempdir()), seconds
+        answers.cut(name, *answers.statements(cells)[:1], cells, {}), Path(tempfile.gettempdir()), seconds, COPIES[0]
     )
 
 
@@ -128,29 +136,24 @@ def changed_network():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    weight, calls = model[0].weight, []
-
-    def watched(images):
-        calls.append(images.shape)
-        return model(images)
-
+    weight = model[0].weight
     run = answer(
         "from torch import nn\n"
-        "def answer(model, optimizer, images, forward, notes):\n"
+        "def answer(model, optimizer, images, notes):\n"
         "    for _ in range(2):\n"
-        "        optimizer.zero_grad()\n        forward(images).sum().backward()\n        optimizer.step()\n"
+        "        optimizer.zero_grad()\n        model(images).sum().backward()\n        optimizer.step()\n"
         "    model[0].requires_grad_(False)\n"
         "    model[2] = nn.Linear(3, 7)\n    model.eval()\n    optimizer.param_groups[0]['lr'] = 0.5\n"
         "    images.mul_(2)\n    notes['done'] = [1]\n"
         "    return model"
     )
     images, notes = torch.ones(1, 4), {}
-    result = run(model, optimizer, images, watched, notes)
+    result = run(model, optimizer, images, notes)
     assert result is model and model[0].weight is weight and not weight.requires_grad
     assert weight.grad is not None and not torch.equal(weight, nn.Linear(4, 3).weight)
     assert optimizer.state[weight]["momentum_buffer"].shape == (3, 4) and optimizer.param_groups[0]["lr"] == 0.5
     assert model[2].out_features == 7 and model(images).shape == (1, 7) and not model.training
-    assert images.tolist() == [[2.0] * 4] and notes == {"done": [1]} and calls == [(1, 4)] * 2
+    assert images.tolist() == [[2.0] * 4] and notes == {"done": [1]}
     return "as expected"
 
 
@@ -183,11 +186,31 @@ def drawn():
     torch.manual_seed(4)
     got = [draw(3), draw(3)]
     torch.manual_seed(4)
-    return all(torch.equal(mine, torch.rand(3)) for mine in got)
+    return torch.equal(got[0], torch.rand(3)), torch.equal(*got)
 
 
-def test_random_numbers_go_on_where_the_check_left_them(clean):
-    assert clean(drawn)
+def test_random_numbers_start_where_the_check_is_and_are_others_in_the_next_call(clean):
+    assert clean(drawn) == (True, False)
+
+
+def sent():
+    return answer("def answer(f): return f()")(lambda: 1)
+
+
+def test_a_check_cannot_hand_over_a_function_which_would_bring_its_own_variables_along(clean):
+    outcome, message = clean(sent)
+    assert outcome == "error" and "gives it something that cannot be sent" in message
+
+
+def with_gradients():
+    model = nn.Linear(2, 1)
+    (model(torch.ones(1, 2)) ** 2).sum().backward()
+    found = answer("def answer(model): return [each.grad for each in model.parameters()]")(model)
+    return all(torch.equal(mine, each.grad) for mine, each in zip(found, model.parameters()))
+
+
+def test_gradients_left_in_a_network_reach_the_answer(clean):
+    assert clean(with_gradients)
 
 
 # --- what an answer raises
@@ -268,12 +291,15 @@ def test_an_answer_can_write_in_a_folder_of_its_own_that_is_removed(clean):
 def unconfined(path):
     """As where the system forbids nothing: the answer starts a process, then both are to end."""
     kept, sandbox.confine = sandbox.confine, lambda folder, parent: confinement._limit()
+    usual, COPIES[0] = COPIES[0], template.Template(sandbox.answer)
     source = "import os, time\ndef answer():\n    pid = os.fork()\n    if pid:\n"
     source += f"        open({str(path)!r}, 'w').write(str(pid))\n    time.sleep(600)"
     try:
         answer(source, seconds=5.0)()
     finally:
         sandbox.confine = kept
+        COPIES[0].close()
+        COPIES[0] = usual
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="only where processes can be copied")
@@ -294,7 +320,7 @@ def judged(question, source, seconds=120.0):
     found, broken = answers.statements(cells)
     needed = answers.cut(question.__name__, found, cells, broken)
     exercise = Exercise("", [question], ["think"], question, "09")
-    return judge.judge(exercise, sandbox.Answer(needed, Path(tempfile.mkdtemp()), seconds))
+    return judge.judge(exercise, sandbox.Answer(needed, Path(tempfile.mkdtemp()), seconds, COPIES[0]))
 
 
 def halves(answer, reference):

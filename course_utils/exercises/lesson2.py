@@ -10,10 +10,15 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
+<<<<<<< HEAD
 from course_utils import convolution, pictures
 from course_utils.base.words import percent
+=======
+>>>>>>> h-judge
 from course_utils.exercises.checking import Check, attempted, call, exercise
 from course_utils.exercises.differences import described
+from course_utils.exercises.given import EFFECTS, Effect, answers, small_photograph
+from course_utils.exercises.given import unknown_effect as unknown_effect  # for the lesson
 from course_utils.exercises.quiz import read_quiz
 
 LESSON = "02"
@@ -24,7 +29,6 @@ GREY = torch.rand(14, 17, generator=DRAW)
 KERNEL = torch.tensor([[1.0, 2, 3], [4, 5, 6], [7, 8, 9]])
 SECRET = torch.tensor([[0.5, 0, -1], [2, 0.5, 0], [0, -1.5, 0]])
 MOST_LEFT = 0.01  # of the variance of an effect
-Effect = Callable[[torch.Tensor], torch.Tensor]
 
 
 def _hidden(row: int, column: int, brightness: float) -> torch.Tensor:
@@ -108,6 +112,7 @@ def box_blur_in_two_steps(picture: torch.Tensor, side: int = 9) -> torch.Tensor:
     return F.conv2d(F.conv2d(picture[None, None], level), upright)[0, 0]
 
 
+<<<<<<< HEAD
 EFFECTS: tuple[Effect, ...] = (
     lambda picture: _answers(picture, convolution.kernel("emboss")),
     lambda picture: _answers(picture, convolution.kernel("sharpen")),
@@ -144,6 +149,38 @@ def unknown_effect(number: int) -> tuple[torch.Tensor, torch.Tensor]:
         raise ValueError(f"There is no effect {number!r}; they are numbered from 0 to {len(EFFECTS) - 1}.")
     before = _photograph("coffee")
     return before, EFFECTS[number](before)
+=======
+def _hidden(row: int, column: int, brightness: float) -> torch.Tensor:
+    """Return a dark picture (8, 11) with a faint `CORNER` at the place and a patch of even brightness elsewhere."""
+    picture = torch.zeros(8, 11)
+    picture[5:, 7:] = brightness
+    picture[row : row + 3, column : column + 3] = CORNER / 2
+    return picture
+
+
+CORNER = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+
+
+@exercise(
+    question="Return the (row, column) of the window where the correlation with the pattern is largest.",
+    checks=[
+        call(_hidden(1, 2, 0.0), CORNER, shown="a dark picture with the pattern in it, the pattern"),
+        call(_hidden(3, 0, 0.0), CORNER, shown="a dark picture with the pattern at its edge, the pattern"),
+        call(_hidden(1, 2, 0.9), CORNER, shown="a picture with a bright patch, the pattern"),
+        call(_hidden(0, 4, 0.9).T.contiguous(), CORNER.T.contiguous(), shown="the same lying on its side, the pattern"),
+    ],
+    hints=[
+        "A bright place answers strongly to any pattern of positive numbers. Less its mean, the pattern sums to 0.",
+        "F.conv2d with pattern[None, None] as the weight gives the answer of every window; argmax finds the largest.",
+        "argmax counts through all rows: divmod(number, columns of the answers) gives (row, column).",
+    ],
+)
+def find_pattern(picture: torch.Tensor, pattern: torch.Tensor) -> tuple[int, int]:
+    """Return (row, column) of the window's upper left corner where the pattern, less its mean, answers most."""
+    kernel = pattern - pattern.mean()  # sums to 0: even brightness answers nothing
+    answers = F.conv2d(picture[None, None], kernel[None, None])[0, 0]
+    return divmod(int(answers.argmax()), answers.shape[1])
+>>>>>>> h-judge
 
 
 def _pair(number: int, effect: Effect, enough: bool) -> Check:
@@ -151,7 +188,7 @@ def _pair(number: int, effect: Effect, enough: bool) -> Check:
     name = f"learn_effect on pair {number}"
 
     def check(answer: Callable[..., Any], reference: Callable[..., Any]) -> str | None:
-        before, other = _photograph("cat", 8, 24, 64), _photograph("raccoon", 8, 24, 64)
+        before, other = small_photograph("cat", 8, 24, 64), small_photograph("raccoon", 8, 24, 64)
         given = before.clone(), effect(before)
         got, failure = attempted(answer, *given)
         if failure:
@@ -170,7 +207,7 @@ def _pair(number: int, effect: Effect, enough: bool) -> Check:
         if enough and not said:
             return f"{name}: it said False, but there are nine numbers that explain this effect; take more steps"
         expected = effect(other)
-        left = F.mse_loss(_answers(other, kernel.detach().float()), expected).item() / expected.var().item()
+        left = F.mse_loss(answers(other, kernel.detach().float()), expected).item() / expected.var().item()
         if enough and not left <= MOST_LEFT:  # nan too
             return (
                 f"{name}: on another photograph the kernel leaves {percent(left)} of the effect unexplained, and at "
@@ -184,7 +221,7 @@ def _pair(number: int, effect: Effect, enough: bool) -> Check:
 @exercise(
     question="Learn the 3×3 kernel of an effect from a photograph before and after, and say whether it is enough.",
     checks=[
-        _pair(1, lambda picture: _answers(picture, SECRET), enough=True),
+        _pair(1, lambda picture: answers(picture, SECRET), enough=True),
         _pair(2, EFFECTS[1], enough=True),
         _pair(3, EFFECTS[2], enough=False),
         _pair(4, EFFECTS[3], enough=False),

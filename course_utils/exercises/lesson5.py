@@ -17,24 +17,10 @@ from course_utils import transfer
 from course_utils.data import samples
 from course_utils.exercises.checking import Check, attempted, call, exercise
 from course_utils.exercises.differences import described
+from course_utils.exercises.given import Small
 from course_utils.exercises.quiz import read_quiz
 
 LESSON = "05"
-
-
-class Small(nn.Module):
-    """A toy family: three blocks and a head called `top`."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.block1 = nn.Sequential(nn.Linear(4, 6), nn.ReLU())
-        self.block2 = nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6), nn.ReLU())
-        self.block3 = nn.Sequential(nn.Linear(6, 5), nn.ReLU())
-        self.top = nn.Linear(5, 3)
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Return the logits of inputs (N, 4)."""
-        return self.top(self.block3(self.block2(self.block1(inputs))))
 
 
 def small(frozen: str = "") -> Small:

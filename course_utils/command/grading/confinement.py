@@ -14,15 +14,16 @@ import platform
 import signal
 import struct
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 MORE_MEMORY = 3 * 2**30  # bytes of address space beyond what the process holds already
 LARGEST_FILE = 20_000_000  # bytes
 OPEN_FILES = 128
 
-SET_DEATH_SIGNAL, SET_SECCOMP, NO_NEW_PRIVILEGES = 1, 22, 38  # of prctl
+SET_DEATH_SIGNAL, SET_DUMPABLE, SET_SECCOMP, NO_NEW_PRIVILEGES = 1, 4, 22, 38  # of prctl
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # Landlock's system calls, the same everywhere
-WRITE_FILE, REMOVE_AND_MAKE, REFER, TRUNCATE = 1 << 1, 0b1_1111_1111 << 4, 1 << 13, 1 << 14
+WRITE_FILE, READ_FILE, REMOVE_AND_MAKE, REFER, TRUNCATE = 1 << 1, 1 << 2, 0b1_1111_1111 << 4, 1 << 13, 1 << 14
 SIGNALS = 1 << 1  # a scope: no signal leaves
 CAPSET = {"x86_64": 126, "aarch64": 91}
 # For each machine: its number in an audit, and its system calls: those refused outright, and the three that are refused
@@ -64,13 +65,56 @@ def confine(folder: Path, parent: int) -> None:
     if sys.platform != "linux":
         raise OSError("not Linux")
     libc = ctypes.CDLL(None, use_errno=True)
-    _checked(libc.prctl(SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0))
-    if os.getppid() != parent:
-        os._exit(1)
+    die_with(parent)
     _checked(libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0))
     _drop_capabilities(libc)
     _landlock(libc, folder)
     _filter(libc)
+
+
+def die_with(parent: int) -> None:
+    """Let this process end when its parent does.
+
+    Raises:
+        OSError: when this is not Linux.
+    """
+    if sys.platform != "linux":
+        raise OSError("not Linux")
+    _checked(ctypes.CDLL(None, use_errno=True).prctl(SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0))
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def keep_memory_private() -> None:
+    """Keep other processes of this user from reading the memory and the open files of this one, where Linux can."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def hide(paths: Sequence[Path]) -> None:
+    """Make files and folders unreadable for this process and its children, for good.
+
+    Landlock only knows what is allowed, so everything beside the hidden things is. Their names can still be listed.
+
+    Raises:
+        OSError: when this system cannot.
+    """
+    if sys.platform != "linux":
+        raise OSError("not Linux")
+    libc = ctypes.CDLL(None, use_errno=True)
+    _checked(libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0))
+    secret = {path.resolve() for path in paths}
+    above = {parent for path in secret for parent in path.parents}
+    rules = _ruleset(libc, READ_FILE)
+    for folder in above:
+        with contextlib.suppress(OSError):  # what this user cannot list
+            for each in os.scandir(folder):
+                path = Path(each.path)
+                if path not in secret and path not in above and not each.is_symlink():
+                    with contextlib.suppress(OSError):
+                        _allow(libc, rules, path, READ_FILE)
+    _checked(libc.syscall(RESTRICT_SELF, rules, ctypes.c_uint32(0)))
+    os.close(rules)
 
 
 def is_confining(folder: Path) -> bool:
@@ -120,14 +164,24 @@ def _drop_capabilities(libc: ctypes.CDLL) -> None:
 def _landlock(libc: ctypes.CDLL, folder: Path) -> None:
     version = _checked(libc.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(1)))
     rights = WRITE_FILE | REMOVE_AND_MAKE | (REFER if version >= 2 else 0) | (TRUNCATE if version >= 3 else 0)
-    attributes = struct.pack("QQQ", rights, 0, SIGNALS)[: 24 if version >= 6 else 8]
-    rules = _checked(libc.syscall(CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), ctypes.c_uint32(0)))
+    rules = _ruleset(libc, rights, 24 if version >= 6 else 8)
     for path, allowed in ((folder, rights), (Path(os.devnull), rights & (WRITE_FILE | TRUNCATE))):
-        place = os.open(path, os.O_PATH | os.O_CLOEXEC)
-        _checked(libc.syscall(ADD_RULE, rules, 1, struct.pack("=Qi", allowed, place), ctypes.c_uint32(0)))
-        os.close(place)
+        _allow(libc, rules, path, allowed)
     _checked(libc.syscall(RESTRICT_SELF, rules, ctypes.c_uint32(0)))
     os.close(rules)
+
+
+def _ruleset(libc: ctypes.CDLL, rights: int, size: int = 8) -> int:
+    attributes = struct.pack("QQQ", rights, 0, SIGNALS)[:size]
+    return _checked(libc.syscall(CREATE_RULESET, attributes, ctypes.c_size_t(size), ctypes.c_uint32(0)))
+
+
+def _allow(libc: ctypes.CDLL, rules: int, path: Path, rights: int) -> None:
+    place = os.open(path, os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        _checked(libc.syscall(ADD_RULE, rules, 1, struct.pack("=Qi", rights, place), ctypes.c_uint32(0)))
+    finally:
+        os.close(place)
 
 
 def _filter(libc: ctypes.CDLL) -> None:

@@ -1,13 +1,12 @@
 """The process that judges notebooks, one after the other; `referee` starts it.
 
-It reads a notebook a line (JSON) and answers a line an exercise. Learners' code runs only in copies of it, see
-`sandbox`. It starts once for many notebooks, because importing PyTorch takes seconds.
+It reads a notebook a line (JSON) and answers a line an exercise. Learners' code runs only in copies of another process,
+see `sandbox` and `template`. It starts once for many notebooks, because importing PyTorch takes seconds.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import os
 import signal
@@ -22,17 +21,11 @@ import torch
 from course_utils import exercises
 from course_utils.command.grading.answers import cut, statements
 from course_utils.command.grading.confinement import is_confining
-from course_utils.command.grading.sandbox import Answer, Stopped
+from course_utils.command.grading.sandbox import Answer, Stopped, answer
+from course_utils.command.grading.template import Template
 from course_utils.exercises.checking import Exercise
 
-# Imported here before an answer that uses them, so that not every call has to: by the package that it names.
-READY = {
-    "PIL": ("PIL.Image", "PIL.ImageDraw"),
-    "matplotlib": ("matplotlib.pyplot",),
-    "torchvision": ("torchvision", "torchvision.transforms.v2"),
-    "course_utils": tuple(f"course_utils.{name}" for name in ("convolution", "data", "diagnosis", "figures", "models",
-                                                             "pictures", "profiles", "results", "training")),
-}  # fmt: skip
+HIDDEN = "hidden.json"  # beside the folder: files that no answer may read, such as other learners' notebooks
 
 
 def all_exercises() -> dict[str, dict[str, Exercise]]:
@@ -52,10 +45,6 @@ def judge(exercise: Exercise, answer: Answer) -> tuple[str, str]:
         return "error", needed.problem
     if not needed.statements:
         return "not attempted", f"The notebook does not define {exercise.name}."
-    for package in sorted({package for each in needed.statements for package in each.imports} & set(READY)):
-        for name in READY[package]:
-            with contextlib.suppress(Exception):  # the answer's own import will say so
-                importlib.import_module(name)
     try:
         outcome = exercise.judge(answer)
     except Stopped as stopped:
@@ -73,13 +62,14 @@ def judge(exercise: Exercise, answer: Answer) -> tuple[str, str]:
     return outcome.outcome, outcome.message
 
 
-def judge_notebook(job: dict[str, Any], folder: Path) -> Iterator[dict[str, str]]:
+def judge_notebook(job: dict[str, Any], folder: Path, template: Template) -> Iterator[dict[str, str]]:
     """Give the outcome of each exercise that `job` asks for.
 
     Args:
         job: "cells" (number and source), "lesson", "exercises" (names), "timeout" (seconds for one) and
             "notebook_timeout" (seconds for all).
         folder: for what answers write.
+        template: the process of which each answer gets a copy.
     """
     cells = [(int(number), source) for number, source in job["cells"]]
     left = job["notebook_timeout"]  # the answers' own time; to prepare and to compare takes the judge's
@@ -90,9 +80,9 @@ def judge_notebook(job: dict[str, Any], folder: Path) -> Iterator[dict[str, str]
         if left <= 0 and needed.statements:
             outcome = "error", f"Not judged: the notebook had used up its {job['notebook_timeout']:.3g} s."
         else:
-            answer = Answer(needed, folder, min(job["timeout"], left))
-            outcome = judge(known[name], answer)
-            left -= answer.used
+            asked = Answer(needed, folder, min(job["timeout"], left), template)
+            outcome = judge(known[name], asked)
+            left -= asked.used
         yield {"exercise": name, "outcome": outcome[0], "message": outcome[1]}
 
 
@@ -110,9 +100,14 @@ def main() -> None:
         answers.write(json.dumps(what) + "\n")
         answers.flush()
 
-    lessons = {lesson: list(names) for lesson, names in all_exercises().items()}
-    tell(lessons=lessons, confined=is_confining(folder))
-    with contextlib.suppress(KeyboardInterrupt):
-        for line in sys.stdin:
-            for outcome in judge_notebook(json.loads(line), folder):
-                tell(**outcome)
+    secret = [Path(path) for path in json.loads((folder.parent / HIDDEN).read_text("utf-8"))]
+    template = Template(answer, secret)  # before the exercises are loaded
+    try:
+        lessons = {lesson: list(names) for lesson, names in all_exercises().items()}
+        tell(lessons=lessons, confined=template.hides and is_confining(folder))
+        with contextlib.suppress(KeyboardInterrupt):
+            for line in sys.stdin:
+                for outcome in judge_notebook(json.loads(line), folder, template):
+                    tell(**outcome)
+    finally:
+        template.close()

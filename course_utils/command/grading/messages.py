@@ -1,8 +1,11 @@
 """What an answer returned, as bytes: JSON for the structure, raw numbers for tensors; nothing is ever unpickled.
 
-Both sides hold the same arguments (one process is a copy of the other), so whatever the answer returns or changes is
-described by reference to these, which `arguments.Table` numbers. Beyond plain data, tensors and arrays, a module of
-PyTorch or of the course and an optimizer can be new. Anything else arrives as a `Foreign` object: a type and a text.
+Both sides hold the same arguments (the judge has sent them), so whatever the answer returns or changes is described by
+reference to these, which `arguments.Table` numbers. Beyond plain data, tensors and arrays, a module of PyTorch or of
+the course and an optimizer can be new: the judge builds it again from its settings and numbers, so what runs there is
+PyTorch's code. Anything else arrives as a `Foreign` object: a type and a text.
+
+A message carries data and how far the answer came (`STOPPED`), never a verdict.
 """
 
 from __future__ import annotations
@@ -20,13 +23,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from course_utils.command.grading.arguments import Table, has_settings
+from course_utils.command.grading.arguments import HELD, MODULE_PARTS, Table, has_settings, own_settings
 from course_utils.exercises.differences import described
 
 MOST_BYTES = 200_000_000  # of one message
 DEEPEST = 60  # containers within containers
 TRUSTED = ("torch.nn.modules.", "torch.optim.", "torchvision.", "course_utils.")  # whose classes may be rebuilt
-MODULE_PARTS = frozenset(vars(nn.Module()))  # "_parameters", hooks and so on: no settings
+STOPPED = ("blank", "missing", "no function")  # why an answer was not called
+LONGEST = 500  # characters of a text
+# What a tensor from an answer may hold; PyTorch itself breaks down at some of the others.
+NUMBERS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.uint16, torch.uint32,
+           torch.uint64, torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64,
+           torch.complex128)  # fmt: skip
 DTYPES = {str(each): each for each in vars(torch).values() if isinstance(each, torch.dtype)}
 
 
@@ -56,7 +64,6 @@ class Writer:
         what = {**what, "result": self.node(result)}
         if with_changes:
             what["changes"] = [self.state(thing) for thing in self.table.things]
-            what["random"] = self.node(torch.get_rng_state())
         head = json.dumps({**what, "sizes": [len(part) for part in self.parts]}).encode()
         return b"".join((struct.pack("<Q", len(head)), head, *self.parts))
 
@@ -125,13 +132,9 @@ class Writer:
             "grad": None if gradient is None else self.written_out(gradient, depth + 1),
         }
 
-    def settings(self, thing: Any, depth: int = 0) -> Any:
-        """Return the attributes of a module or another thing, in a module's case with all that is in it."""
-        if not isinstance(thing, nn.Module):
-            return [[key, self.node(value, depth)] for key, value in vars(thing).items()]
-        inside = {key: list(vars(thing)[key].items()) for key in ("_parameters", "_buffers", "_modules")}
-        own = [(key, value) for key, value in vars(thing).items() if key not in MODULE_PARTS or key == "training"]
-        parts = {**inside, "own": own}
+    def settings(self, thing: nn.Module, depth: int = 0) -> Any:
+        """Return the attributes of a module, with all that is in it."""
+        parts = {key: list(vars(thing)[key].items()) for key in HELD} | {"own": list(own_settings(thing).items())}
         return {key: [[name, self.node(value, depth)] for name, value in pairs] for key, pairs in parts.items()}
 
     def optimizer(self, thing: torch.optim.Optimizer, depth: int = 0) -> Any:
@@ -160,12 +163,34 @@ class Reader:
         try:
             size = struct.unpack_from("<Q", content)[0]
             self.what = json.loads(content[8 : 8 + size])
+            sizes = [int(each) for each in self.what["sizes"]]
+            if min(sizes, default=0) < 0 or 8 + size + sum(sizes) != len(content):
+                raise ValueError("sizes that are not those of the content")
             self.parts, start = [], 8 + size
-            for length in self.what["sizes"]:
+            for length in sizes:
                 self.parts.append(bytearray(content[start : start + length]))
                 start += length
-        except (struct.error, ValueError, TypeError, LookupError, RecursionError) as error:
+        except (struct.error, ValueError, TypeError, LookupError, RecursionError, OverflowError) as error:
             raise MessageError("what came back from the answer cannot be read") from error
+
+    @property
+    def stopped(self) -> str:
+        """One of `STOPPED` when the answer was not called, else an empty text."""
+        word = self.what.get("stopped", "")
+        if word not in ("", *STOPPED):
+            raise MessageError("what came back from the answer cannot be read")
+        return word
+
+    def text(self, key: str) -> str:
+        """Return a text of the message, at most `LONGEST` characters of it; empty when there is none."""
+        return str(self.what.get(key, ""))[:LONGEST]
+
+    def raised(self) -> list[str]:
+        """Return the names of an exception's classes, the nearest first; none when none was raised."""
+        names = self.what.get("raised", [])
+        if not isinstance(names, list) or not all(isinstance(name, str) and name.isidentifier() for name in names):
+            raise MessageError("what came back from the answer cannot be read")
+        return [name[:LONGEST] for name in names]
 
     def result(self) -> Any:
         """Return what the answer returned, after carrying over what it changed.
@@ -176,8 +201,6 @@ class Reader:
         try:
             for thing, state in zip(self.table.things, self.what.get("changes") or ()):
                 self.change(thing, state)
-            if self.what.get("random"):
-                torch.set_rng_state(self.value(self.what["random"]))
             return self.value(self.what["result"])
         except MessageError:
             raise
@@ -217,6 +240,8 @@ class Reader:
     def tensor(self, node: dict[str, Any]) -> Tensor:
         """Return a new tensor (or parameter) from its part of the message."""
         numbers, dtype = self.parts[node["part"]], DTYPES[node["dtype"]]
+        if dtype not in NUMBERS:
+            raise MessageError(f"what came back from the answer is a tensor of {dtype}, which cannot be judged")
         shape = [int(side) for side in node["shape"]]
         if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(numbers):
             raise MessageError("what came back from the answer does not have the size it claims")
@@ -253,9 +278,12 @@ class Reader:
             thing.param_groups[:] = [self.value(group) for group in state["groups"]]
             thing.state = defaultdict(dict, {self.value(key): self.value(value) for key, value in state["state"]})
         elif isinstance(thing, nn.Module):
-            for key in ("_parameters", "_buffers", "_modules"):
+            for key, kind in zip(HELD, (nn.Parameter, Tensor, nn.Module)):
+                new = [(str(name), self.value(node)) for name, node in state[key]]
+                if not all(each is None or isinstance(each, kind) for _, each in new):
+                    raise MessageError("what came back from the answer has a part that is not PyTorch's own")
                 vars(thing)[key].clear()
-                vars(thing)[key].update((name, self.value(node)) for name, node in state[key])
+                vars(thing)[key].update(new)
             self.set_attributes(thing, state["own"])
         elif isinstance(thing, Tensor):
             self.change_tensor(thing, self.tensor(state), state)
@@ -265,12 +293,12 @@ class Reader:
             new = self.value(state)
             thing.clear()
             thing.update(new)
-        else:
-            self.set_attributes(thing, state)
 
-    def set_attributes(self, thing: Any, pairs: list[Any]) -> None:
-        """Set what was described; anything else stays as it was."""
+    def set_attributes(self, thing: nn.Module, pairs: list[Any]) -> None:
+        """Set what was described; anything else stays as it was. What its class does cannot be covered up."""
         for key, node in pairs:
+            if callable(getattr(type(thing), key, None)) or (key in MODULE_PARTS and key != "training"):
+                raise MessageError(f"what came back from the answer has {key} replaced")
             if not (isinstance(node, dict) and node["k"] == "foreign" and key in vars(thing)):
                 vars(thing)[key] = self.value(node)
 

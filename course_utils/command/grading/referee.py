@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from course_utils.command.grading.submissions import Submission, read
 from course_utils.errors import CourseError
 
 OUTCOMES = ("correct", "wrong", "not attempted", "error")
+LONGEST = 1000  # characters of a message
 WHOLE = 5  # a notebook may take as long as this many answers that hang
 GRACE = 60.0  # seconds beyond that, for the judge's own work, after which it is replaced
 ENDED = "Not judged: its judge hung or was killed, perhaps for lack of memory."
@@ -93,14 +94,14 @@ def judge_all(
             "course check needs Linux or macOS to keep answers away from their judge; on Windows, run it in WSL."
         )
     with tempfile.TemporaryDirectory(prefix="course-check-") as folder:
-        first = _Judge(Path(folder))
+        first = _Judge(Path(folder), found.values())
         judges: queue.SimpleQueue[_Judge] = queue.SimpleQueue()
         everyone = [first]
         try:
             first.start()
             # All are read before the first answer runs.
             submissions = [read(path, first.lessons, name) for name, path in found.items()]
-            everyone += [_Judge(Path(folder)) for _ in range(min(jobs, len(submissions)) - 1)]
+            everyone += [_Judge(Path(folder), found.values()) for _ in range(min(jobs, len(submissions)) - 1)]
             for judge in everyone:
                 judges.put(judge)
 
@@ -139,8 +140,10 @@ def _places() -> list[str]:
 class _Judge:
     """One judging process and what is needed to talk to it; it is started when it is first needed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, hidden: Iterable[Path] = ()) -> None:
         self.home = Path(tempfile.mkdtemp(dir=folder))
+        hidden_paths = [str(path.absolute()) for path in hidden]  # no answer reads a neighbour's notebook
+        (self.home / "hidden.json").write_text(json.dumps(hidden_paths), encoding="utf-8")
         self.process: subprocess.Popen[str] | None = None
         self.lessons: dict[str, list[str]] = {}
         self.confined = True
@@ -200,7 +203,7 @@ class _Judge:
                     self._end()
                     rows.append(Result(name, lesson, names[len(rows)], "error", ENDED))
                     break
-                rows.append(Result(name, lesson, names[len(rows)], told["outcome"], told["message"]))
+                rows.append(Result(name, lesson, names[len(rows)], told["outcome"], told["message"][:LONGEST]))
         return rows
 
     def close(self) -> None:

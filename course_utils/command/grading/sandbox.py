@@ -1,15 +1,19 @@
-"""A learner's answer as a function: each call runs in a copy of this process that can do little, and ends after it.
+"""A learner's answer as a function: each call runs in a process of its own that can do little, and ends after it.
 
-A copy (fork) has the arguments already, whatever they are: models, optimizers, functions. What the answer returned and
-changed comes back as plain data, see `messages`. So the checks run here as they do in a notebook, and nothing that an
-answer redefines, prints or patches touches them.
+That process is a copy (fork) of `template`, which never saw a solution. It gets the answer's statements and the call's
+inputs through one pipe, then only one descriptor is left to it, the writing end of another pipe. Through this comes
+back what the answer returned and changed, as plain data, see `messages`. So the checks run in the judge as they do in
+a notebook, and nothing that an answer redefines, prints, patches or writes touches them.
 """
 
 from __future__ import annotations
 
 import builtins
 import contextlib
+import functools
+import marshal
 import os
+import pickle
 import select
 import shutil
 import signal
@@ -26,12 +30,17 @@ import torch
 from course_utils import errors, exercises
 from course_utils.command.grading.answers import Cut
 from course_utils.command.grading.confinement import confine
-from course_utils.command.grading.messages import MOST_BYTES, Foreign, MessageError, Reader, Table, Writer
-from course_utils.exercises.checking import Exercise, is_untouched
+from course_utils.command.grading.messages import LONGEST, MOST_BYTES, Foreign, MessageError, Reader, Table, Writer
+from course_utils.command.grading.template import OPEN_MODULES, OPTIMIZERS, READY, Template
+from course_utils.exercises import given
+from course_utils.exercises.checking import is_untouched
 from course_utils.exercises.differences import described, shortened
 
 MOST_WRITTEN = 100_000_000  # bytes in the answer's folder
 LOOK_EVERY = 0.2  # seconds, at time and folder
+PIPE = 3  # the one descriptor that an answer has
+PROGRESS, TAKEN, MESSAGE = b"P", b"S", b"M"  # what a copy writes: cells as they begin, a look at a solution, the end
+TOOK = "{} takes the course's own solution; an answer counts when the notebook's own code computes it."
 
 
 class Stopped(BaseException):
@@ -49,10 +58,11 @@ class Answer:
         cut: what it needs.
         folder: where each process gets its own folder to write in, removed after the call.
         seconds: for all calls together.
+        template: the process of which each call gets a copy.
     """
 
-    def __init__(self, cut: Cut, folder: Path, seconds: float) -> None:
-        self.cut, self.folder, self.seconds = cut, folder, seconds
+    def __init__(self, cut: Cut, folder: Path, seconds: float, template: Template) -> None:
+        self.cut, self.folder, self.seconds, self.template = cut, folder, seconds, template
         self.used = 0.0  # seconds
         self.failed = ""  # why a statement that the answer needs did not run
         self.foreign = ""  # the type of what came back, where plain data cannot describe it
@@ -69,11 +79,13 @@ class Answer:
 
     def _called(self, steps: list[tuple[tuple[Any, ...], dict[str, Any], torch.Tensor]]) -> Any:
         """Call the answer, then its result with the second step's arguments, and so on."""
-        table = Table([step[:2] for step in steps])
-        content = self._run(steps, table)
+        table = Table.of([step[:2] for step in steps])
+        content = self._run(_packed(self.cut, steps, table))
+        # Its random numbers are its own affair; the next call starts from others.
+        torch.manual_seed(int(torch.randint(2**62, ())))
 
         def foreign(node: dict[str, Any]) -> Foreign:
-            self.foreign, self.network = str(node["type"]), bool(node["network"])
+            self.foreign, self.network = str(node["type"])[:LONGEST], bool(node["network"])
             members: dict[str, Any] = {}
             if node["callable"]:  # a function, say: it lives only in the other process, so go there once more
 
@@ -81,44 +93,58 @@ class Answer:
                     return self._called([*steps, (arguments, named, torch.get_rng_state())])
 
                 members["__call__"] = again
-            return type(str(node["type"]), (Foreign,), members)(str(node["text"]))
+            return type(self.foreign, (Foreign,), members)(str(node["text"])[:LONGEST])
 
         try:
             reader = Reader(content, table, foreign)
+            self.failed = reader.text("failed")
+            if reader.stopped:
+                raise Stopped(*self._why(reader))
             result = reader.result()
-            what = reader.what
-            self.failed = str(what.get("failed", ""))
-            if "stopped" in what:
-                raise Stopped(*map(str, what["stopped"]))
-            if "raised" in what:
-                raise _exception([str(name) for name in what["raised"]], str(what["text"]))
+            names = reader.raised()
+            if names:
+                raise _exception(names, reader.text("text"))
         except MessageError as error:
             raise Stopped("error", f"{self.cut.name}: {error}.") from None
         return result
 
-    def _run(self, steps: list[Any], table: Table) -> bytes:
-        """Run the steps in a copy of this process and return its message."""
+    def _why(self, reader: Reader) -> tuple[str, str]:
+        """Return outcome and sentence for an answer that was not called: the judge's own words, never a "correct"."""
+        if reader.stopped == "blank":
+            return "not attempted", f"{self.cut.name} is still blank."
+        if reader.stopped == "missing":
+            return "error", f"It needs something that is missing: {self.failed}."
+        self.failed = ""
+        return "wrong", f"got {reader.text('text')}, expected a function named {self.cut.name}."
+
+    def _run(self, orders: bytes) -> bytes:
+        """Run the orders in a copy of the template and return its message."""
         work = Path(tempfile.mkdtemp(dir=self.folder))
         started = time.monotonic()
+        packages = {package for each in self.cut.statements for package in each.imports} & set(READY)
+        if any(_trains(each.code) for each in self.cut.statements):
+            packages.add(OPTIMIZERS)
         reading, writing = os.pipe()
-        parent, child = os.getpid(), os.fork()
-        if child == 0:
-            try:
-                _answer(self.cut, steps, table, writing, work, parent)
-            finally:
-                os._exit(0)  # whatever happened, never return into the caller's code a second time
-        os.close(writing)
+        ordered, ordering = os.pipe()
+        try:
+            self.template.copy(sorted(packages), ordered, writing)
+        finally:
+            os.close(ordered)
+            os.close(writing)
         received = bytearray()
         try:
+            with contextlib.suppress(BrokenPipeError), os.fdopen(ordering, "wb") as file:  # it may have died
+                file.write(pickle.dumps((str(work), orders)))
             problem = self._receive(reading, received, work, started + self.seconds - self.used)
         finally:
             self.used += time.monotonic() - started
             os.close(reading)
-            _end(child)
-            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-            shutil.rmtree(work, ignore_errors=True)
-        cell, content = _parted(received)
+            status = self.template.end()
+            _remove(work)
+        cell, taken, content = _parted(received)
         busy = f" while cell {cell}, which it needs, was running" if cell else ""
+        if taken:
+            raise Stopped("wrong", TOOK.format(self.cut.name))
         if problem:
             raise Stopped("error", f"{self.cut.name} {problem}{busy}.")
         if not content:
@@ -147,46 +173,78 @@ class Answer:
                 return f"gave back more than {MOST_BYTES / 1e6:.0f} MB"
 
 
-def _answer(cut: Cut, steps: list[Any], table: Table, writing: int, work: Path, parent: int) -> None:
-    """In the copy: confine it, run what the answer needs, call it, and write one message."""
+def _trains(code: types.CodeType) -> bool:
+    """Tell whether code seems to use an optimizer."""
+    inner = (each for each in code.co_consts if isinstance(each, types.CodeType))
+    return any("optim" in name for name in code.co_names + code.co_varnames) or any(map(_trains, inner))
+
+
+def _packed(cut: Cut, steps: list[Any], table: Table) -> bytes:
+    """Return all that a copy needs, as bytes of the judge's own making; only the copy takes them apart.
+
+    Raises:
+        Stopped: when a check hands over something that cannot be sent, such as a function.
+    """
+    gradients = [  # which `pickle` leaves out
+        (number, thing.grad)
+        for number, thing in enumerate(table.things)
+        if isinstance(thing, torch.Tensor) and thing.is_leaf and thing.grad is not None
+    ]
+    try:
+        inputs = pickle.dumps((steps, table.things, gradients))
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise Stopped("error", f"The check of {cut.name} gives it something that cannot be sent: {error}.") from None
+    code = [(each.cell, marshal.dumps(each.code)) for each in cut.statements]
+    return pickle.dumps((cut.name, code, inputs))
+
+
+def answer(orders: int, writing: int, template: int) -> None:
+    """In the copy: read the orders, confine it, run what the answer needs, call it, and write one message.
+
+    Args:
+        orders: the reading end of the pipe with the orders.
+        writing: the writing end of the pipe for the message.
+        template: the process id of the template.
+    """
+    with os.fdopen(orders, "rb") as file:
+        folder, ordered = pickle.loads(file.read())
+    work = Path(folder)
     os.setsid()
-    pipe = 3
     nowhere = os.open(os.devnull, os.O_RDWR)
-    os.dup2(writing, pipe + 1)  # by way of 4: both may be 3
+    os.dup2(writing, PIPE + 1)  # by way of 4: both may be 3
     for number in (0, 1, 2):
         os.dup2(nowhere, number)
-    os.dup2(pipe + 1, pipe)
-    os.closerange(pipe + 1, os.sysconf("SC_OPEN_MAX"))  # the judge's own channels above all
+    os.dup2(PIPE + 1, PIPE)
+    os.closerange(PIPE + 1, os.sysconf("SC_OPEN_MAX"))
     os.chdir(work)
     os.environ["TMPDIR"] = tempfile.tempdir = str(work)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_DFL)
     with contextlib.suppress(OSError):  # the report says once where this system does not forbid enough
-        confine(work, parent)
-    for module in (getattr(exercises, name) for name in exercises.__all__):
-        for each in vars(module).values():
-            if isinstance(each, Exercise):
-                each.reference, each.checks = None, ()  # no answer, and no way round writing one
+        confine(work, template)
 
-    def send(kind: bytes, content: bytes) -> None:
+    def send(kind: bytes, content: bytes = b"") -> None:
         rest = memoryview(kind + content)
         while rest:
-            rest = rest[os.write(pipe, rest) :]
+            rest = rest[os.write(PIPE, rest) :]
 
-    writer = Writer(table)
+    _close_solutions(lambda: send(TAKEN))
+    name, code, inputs = pickle.loads(ordered)
+    steps, things, gradients = pickle.loads(inputs)
+    for number, gradient in gradients:
+        things[number].grad = gradient
+    writer = Writer(Table(things))
     what: dict[str, Any] = {}
     result = None
-    answer, failed = _prepared(cut, lambda cell: send(b"P", struct.pack("<q", cell)))
+    found, failed = _prepared(name, code, lambda cell: send(PROGRESS, struct.pack("<q", cell)))
     if failed:
         what["failed"] = failed
-    if answer is None and failed:
-        what["stopped"] = ["error", f"It needs something that is missing: {failed}."]
-    elif answer is None or answer is Ellipsis or is_untouched(answer):
-        what["stopped"] = ["not attempted", f"{cut.name} is still blank."]
-    elif not callable(answer):
-        what["stopped"] = ["wrong", f"got {described(answer)}, expected a function named {cut.name}."]
+    if found is None and failed:
+        what["stopped"] = "missing"
+    elif found is None or found is Ellipsis or is_untouched(found):
+        what["stopped"] = "blank"
+    elif not callable(found):
+        what["stopped"], what["text"] = "no function", described(found)
     else:
-        result = answer
+        result = found
         try:
             for arguments, named, random in steps:
                 torch.set_rng_state(random)
@@ -194,23 +252,65 @@ def _answer(cut: Cut, steps: list[Any], table: Table, writing: int, work: Path, 
         except BaseException as error:  # noqa: BLE001 - an answer may fail in any way
             what["raised"], what["text"] = [kind.__name__ for kind in type(error).__mro__], _text(error)
             result = None
-    send(b"M", writer.message(what, result, with_changes="stopped" not in what))
+    send(MESSAGE, writer.message(what, result, with_changes="stopped" not in what))
 
 
-def _prepared(cut: Cut, tell: Any) -> tuple[Any, str]:
+class _Closed:
+    """Stands for an exercise where an answer runs: asking it for the solution is told to the judge."""
+
+    def __init__(self, name: str, tell: Any) -> None:
+        self._name, self._tell = name, tell
+
+    def __repr__(self) -> str:
+        return self._name
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("check", "judge", "hint"):
+            return lambda *values, **named: None
+        if name in ("reference", "solution", "source", "checks"):
+            self._tell()
+        raise AttributeError(f"{self._name}.{name} is not there for an answer")
+
+
+def _close_solutions(tell: Any) -> None:
+    """Put stand-ins in the place of the modules with solutions, and tell when one of their files is opened.
+
+    This names what an honest learner does. An answer that gets round it finds that the files cannot be read.
+    """
+    home = Path(exercises.__file__).resolve().parent
+    closed = tuple(str(each) for each in home.iterdir() if each.name not in OPEN_MODULES)
+
+    def watch(event: str, values: tuple[Any, ...]) -> None:
+        if event == "open" and isinstance(values[0], str) and values[0].startswith(closed):
+            tell()
+
+    def stand_in(lesson: str, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(given, name) if hasattr(given, name) else _Closed(f"{lesson}.{name}", tell)
+
+    for name in exercises.__all__:
+        module = types.ModuleType(f"{exercises.__name__}.{name}")
+        module.__getattr__ = functools.partial(stand_in, name)
+        sys.modules[module.__name__] = module
+        setattr(exercises, name, module)
+    sys.addaudithook(watch)
+
+
+def _prepared(name: str, code: list[tuple[int, bytes]], tell: Any) -> tuple[Any, str]:
     """Run the statements that the answer needs; return the answer, and which statement failed first and how."""
     main = types.ModuleType("__main__")
     sys.modules["__main__"] = main
     main.__dict__["display"] = lambda *shown, **how: None
     failed = ""
-    for statement in cut.statements:
-        tell(statement.cell)
+    for cell, statement in code:
+        tell(cell)
         try:
-            exec(statement.code, main.__dict__)
+            exec(marshal.loads(statement), main.__dict__)
         except BaseException as error:  # noqa: BLE001 - a learner's cell may fail in any way
-            failed = failed or f"cell {statement.cell} failed: {type(error).__name__}: {shortened(_text(error))}"
+            failed = failed or f"cell {cell} failed: {type(error).__name__}: {shortened(_text(error))}"
     tell(0)
-    return main.__dict__.get(cut.name), failed
+    return main.__dict__.get(name), failed
 
 
 def _text(error: BaseException) -> str:
@@ -229,19 +329,34 @@ def _exception(names: list[str], text: str) -> BaseException:
     return type(names[0] if names else "Exception", (base,), members)()
 
 
-def _parted(received: bytearray) -> tuple[int, bytes]:
-    """Return the cell that was running last (0 when all had run) and the message (empty when there is none)."""
-    cell, place = 0, 0
-    while received[place : place + 1] == b"P" and len(received) >= place + 9:
-        cell = struct.unpack_from("<q", received, place + 1)[0]
-        place += 9
-    return cell, bytes(received[place + 1 :]) if received[place : place + 1] == b"M" else b""
+def _parted(received: bytearray) -> tuple[int, bool, bytes]:
+    """Return the cell that ran last (0 when all had run), whether a solution was taken, and the message or nothing."""
+    cell, taken, place = 0, False, 0
+    while True:
+        kind = received[place : place + 1]
+        if kind == PROGRESS and len(received) >= place + 9:
+            cell = struct.unpack_from("<q", received, place + 1)[0]
+            place += 9
+        elif kind == TAKEN:
+            taken = True
+            place += 1
+        else:
+            return cell, taken, bytes(received[place + 1 :]) if kind == MESSAGE else b""
 
 
-def _end(child: int) -> None:
-    for ending in (os.kill, os.killpg):  # alone, and with what it started where the system cannot forbid that
-        with contextlib.suppress(OSError):
-            ending(child, signal.SIGKILL)
+def _remove(folder: Path) -> None:
+    """Remove a folder with all that is in it, however deep it goes and whatever it is called; never fails."""
+    while True:
+        try:
+            return shutil.rmtree(folder, ignore_errors=True)
+        except RecursionError:  # Python before 3.13 goes down by calling itself: bring the deep part up
+            here = folder
+            for _ in range(200):
+                inside = [each for each in os.scandir(here) if each.is_dir(follow_symlinks=False)]
+                if not inside:
+                    break
+                here = Path(inside[0].path)
+            os.rename(here, tempfile.mkdtemp(dir=folder))  # noqa: PTH104
 
 
 def _size(folder: Path) -> int:

@@ -1,0 +1,67 @@
+"""What learners' answers are given, apart from the solutions: a process that runs an answer may load this module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from course_utils import convolution, pictures
+
+Effect = Callable[[torch.Tensor], torch.Tensor]
+
+
+class Small(nn.Module):
+    """A toy family: three blocks and a head called `top`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block1 = nn.Sequential(nn.Linear(4, 6), nn.ReLU())
+        self.block2 = nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6), nn.ReLU())
+        self.block3 = nn.Sequential(nn.Linear(6, 5), nn.ReLU())
+        self.top = nn.Linear(5, 3)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return the logits of inputs (N, 4)."""
+        return self.top(self.block3(self.block2(self.block1(inputs))))
+
+
+EFFECTS: tuple[Effect, ...] = (
+    lambda picture: answers(picture, convolution.kernel("emboss")),
+    lambda picture: answers(picture, convolution.kernel("sharpen")),
+    lambda picture: (picture[1:-1, 1:-1] * 4).floor() / 4,
+    lambda picture: _length(picture, "Sobel x", "Sobel y"),
+)
+
+
+def answers(picture: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
+    """Return the answers (H - 2, W - 2) of a 3×3 kernel on a picture (H, W)."""
+    return F.conv2d(picture[None, None], kernel[None, None])[0, 0]
+
+
+def _length(picture: torch.Tensor, *names: str) -> torch.Tensor:
+    return sum(answers(picture, convolution.kernel(name)) ** 2 for name in names).sqrt()
+
+
+def small_photograph(name: str, top: int = 0, left: int = 0, side: int | None = None) -> torch.Tensor:
+    """Return a photograph of the course, small and grey, or a square cut out of it: float32 (H, W)."""
+    grey = pictures.to_grey(pictures.to_float(pictures.to_tensor(pictures.photograph(name))))
+    small = F.avg_pool2d(grey, 4)[0]
+    return small if side is None else small[top : top + side, left : left + side]
+
+
+def unknown_effect(number: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a grey photograph (H, W) and what an effect made of it, (H − 2, W − 2), both float32.
+
+    Args:
+        number: of the effect, 0 to 3.
+
+    Raises:
+        ValueError: for another number.
+    """
+    if number not in range(len(EFFECTS)):
+        raise ValueError(f"There is no effect {number!r}; they are numbered from 0 to {len(EFFECTS) - 1}.")
+    before = small_photograph("coffee")
+    return before, EFFECTS[number](before)
