@@ -10,11 +10,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-<<<<<<< HEAD
-from course_utils import convolution, pictures
 from course_utils.base.words import percent
-=======
->>>>>>> h-judge
 from course_utils.exercises.checking import Check, attempted, call, exercise
 from course_utils.exercises.differences import described
 from course_utils.exercises.given import EFFECTS, Effect, answers, small_photograph
@@ -110,77 +106,6 @@ def box_blur_in_two_steps(picture: torch.Tensor, side: int = 9) -> torch.Tensor:
     level = torch.full((1, 1, 1, side), 1 / side)
     upright = torch.full((1, 1, side, 1), 1 / side)
     return F.conv2d(F.conv2d(picture[None, None], level), upright)[0, 0]
-
-
-<<<<<<< HEAD
-EFFECTS: tuple[Effect, ...] = (
-    lambda picture: _answers(picture, convolution.kernel("emboss")),
-    lambda picture: _answers(picture, convolution.kernel("sharpen")),
-    lambda picture: (picture[1:-1, 1:-1] * 4).floor() / 4,
-    lambda picture: _length(picture, "Sobel x", "Sobel y"),
-)
-
-
-def _answers(picture: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
-    return F.conv2d(picture[None, None], kernel[None, None])[0, 0]
-
-
-def _length(picture: torch.Tensor, *names: str) -> torch.Tensor:
-    return sum(_answers(picture, convolution.kernel(name)) ** 2 for name in names).sqrt()
-
-
-def _photograph(name: str, top: int = 0, left: int = 0, side: int | None = None) -> torch.Tensor:
-    """Return a photograph of the course, small and grey, or a square cut out of it: float32 (H, W)."""
-    grey = pictures.to_grey(pictures.to_float(pictures.to_tensor(pictures.photograph(name))))
-    small = F.avg_pool2d(grey, 4)[0]
-    return small if side is None else small[top : top + side, left : left + side]
-
-
-def unknown_effect(number: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return a grey photograph (H, W) and what an effect made of it, (H − 2, W − 2), both float32.
-
-    Args:
-        number: of the effect, 0 to 3.
-
-    Raises:
-        ValueError: for another number.
-    """
-    if number not in range(len(EFFECTS)):
-        raise ValueError(f"There is no effect {number!r}; they are numbered from 0 to {len(EFFECTS) - 1}.")
-    before = _photograph("coffee")
-    return before, EFFECTS[number](before)
-=======
-def _hidden(row: int, column: int, brightness: float) -> torch.Tensor:
-    """Return a dark picture (8, 11) with a faint `CORNER` at the place and a patch of even brightness elsewhere."""
-    picture = torch.zeros(8, 11)
-    picture[5:, 7:] = brightness
-    picture[row : row + 3, column : column + 3] = CORNER / 2
-    return picture
-
-
-CORNER = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
-
-
-@exercise(
-    question="Return the (row, column) of the window where the correlation with the pattern is largest.",
-    checks=[
-        call(_hidden(1, 2, 0.0), CORNER, shown="a dark picture with the pattern in it, the pattern"),
-        call(_hidden(3, 0, 0.0), CORNER, shown="a dark picture with the pattern at its edge, the pattern"),
-        call(_hidden(1, 2, 0.9), CORNER, shown="a picture with a bright patch, the pattern"),
-        call(_hidden(0, 4, 0.9).T.contiguous(), CORNER.T.contiguous(), shown="the same lying on its side, the pattern"),
-    ],
-    hints=[
-        "A bright place answers strongly to any pattern of positive numbers. Less its mean, the pattern sums to 0.",
-        "F.conv2d with pattern[None, None] as the weight gives the answer of every window; argmax finds the largest.",
-        "argmax counts through all rows: divmod(number, columns of the answers) gives (row, column).",
-    ],
-)
-def find_pattern(picture: torch.Tensor, pattern: torch.Tensor) -> tuple[int, int]:
-    """Return (row, column) of the window's upper left corner where the pattern, less its mean, answers most."""
-    kernel = pattern - pattern.mean()  # sums to 0: even brightness answers nothing
-    answers = F.conv2d(picture[None, None], kernel[None, None])[0, 0]
-    return divmod(int(answers.argmax()), answers.shape[1])
->>>>>>> h-judge
 
 
 def _pair(number: int, effect: Effect, enough: bool) -> Check:
