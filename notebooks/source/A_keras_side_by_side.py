@@ -64,6 +64,7 @@ environment.prepare()  # installs what else is missing, and says so
 
 import os
 import re
+import textwrap
 
 import matplotlib.pyplot as plt
 import torch
