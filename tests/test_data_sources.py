@@ -286,6 +286,7 @@ def test_a_failed_download_is_an_error_for_fetch_and_a_named_sample_for_load(pla
 
 def test_a_data_folder_that_cannot_be_written_is_an_error_for_fetch_and_a_named_sample_for_load(place, monkeypatch):
     place.write_text("a file in the way")
+    monkeypatch.setenv("COURSE_DATA_DIR", str(place / "inside"))
     content = small_fashion_mnist()
     with serving(content) as mirror:
         point_to(monkeypatch, "fashion_mnist", content, mirror.url)

@@ -21,7 +21,7 @@ def test_the_worked_output_is_that_of_conv2d(stride, padding, dilation):
 def test_the_worked_output_is_that_of_pooling(pool):
     worked = worked_cell(PICTURE, pool=pool)
     assert torch.equal(worked.output, pool2d(PICTURE[None, None], 2, kind=pool)[0, 0])
-    assert worked.title == f"{pool} pooling, 2×2, stride 2"
+    assert worked.title == f"{pool} pooling, 2 × 2, stride 2"
 
 
 def test_the_arithmetic_is_written_out_and_right():

@@ -242,7 +242,7 @@ def test_damaged_exif_data_changes_no_pixel(exif, photo):
 def test_every_suffix_is_one_of_a_format_that_opens():
     Image.init()
     theirs = {Image.registered_extensions()[suffix] for suffix in pictures.files.SUFFIXES}
-    assert theirs == set(pictures.files.FORMATS)
+    assert theirs - {"HEIF"} == set(pictures.files.FORMATS)  # HEIF where the extra for it is installed
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 7])

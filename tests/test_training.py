@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from course_utils import training
+from course_utils.base.words import percent
 from course_utils.errors import DataError, TrainingError
 
 
@@ -62,7 +63,7 @@ def test_metrics_weigh_samples_not_batches():
     assert result.count == 70
     assert result.loss == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-6)
     assert result.accuracy == pytest.approx((logits.argmax(1) == labels).double().mean().item())
-    assert f"{result.accuracy:.2%} of 70 pictures" in str(result)
+    assert f"{percent(result.accuracy, 2)} of 70 pictures" in str(result)
 
 
 def test_training_metrics_weigh_samples_too():

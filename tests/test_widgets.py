@@ -173,11 +173,11 @@ def test_the_mixer_mixes_as_the_lesson_does_and_counts_what_is_cut_off():
         ((mixture.before * torch.tensor([0.5, 1, 2]).view(3, 1, 1) + 0.1) > 1).float().mean()
     )
     panel.set(red=3.0)
-    assert "% of the numbers left the range from 0 to 1 and were cut off; " in panel.sentence
+    assert " % of the numbers left the range from 0 to 1 and were cut off; " in panel.sentence
     assert panel.sentence.endswith("% of the pixels are black.")
     (reset,) = [control for control in every_control(panel) if control.description == "Reset"]
     reset.click()
-    assert panel.values == panel.first_values and panel.sentence.startswith("0%")
+    assert panel.values == panel.first_values and panel.sentence.startswith("0 %")
 
 
 def test_the_walk_is_gradient_descent_and_its_buttons_take_single_steps():

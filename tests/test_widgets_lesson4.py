@@ -3,6 +3,7 @@ import torch
 from panels import figures_in_memory, operate_everything
 
 from course_utils import data, diagnosis, models, pictures
+from course_utils.base.words import percent
 from course_utils.figures import SHAREABLE
 from course_utils.widgets import lesson4
 from course_utils.widgets.panel import VIEW
@@ -79,7 +80,7 @@ def test_the_heat_is_the_chosen_classs_in_the_chosen_layer(net, cat):
     assert asked.name == "bird" and torch.equal(asked.image, cat)
     torch.testing.assert_close(asked.cam.heat, diagnosis.grad_cam(net, picture, "stages.0", 1).heat)
     panel.set(kind="bird", layer="stages.0")
-    assert f"The network gives bird a probability of {asked.cam.probability:.1%}." in panel.sentence
+    assert f"The network gives bird a probability of {percent(asked.cam.probability)}." in panel.sentence
     assert net.training
 
 

@@ -237,7 +237,7 @@ BOARD = torch.rand(2, 4, 6, generator=_draws)  # (C, H, W)
         "The whole picture's score minus the covered one's: where much is lost, the network looked.",
     ],
 )
-def covered_drop(score: Callable[[torch.Tensor], torch.Tensor], image: torch.Tensor, side: int) -> torch.Tensor:
+def covered_drop(score: torch.nn.Module, image: torch.Tensor, side: int) -> torch.Tensor:
     """Return the score of image (C, H, W) minus its score with each square covered by 0, (H / side, W / side)."""
     rows, columns = image.shape[1] // side, image.shape[2] // side
     whole = score(image[None])[0]
