@@ -631,8 +631,8 @@ with figures.style():
 figures.show(
     fig,
     alt="Ten pictures of weights, one for each class, red where brightness "
-    "speaks for it and blue where it speaks against it. Out of the noise stands "
-    "the gap between the legs of trousers, in blue.",
+    "speaks for it and blue where it speaks against it. Out of the noise "
+    "stands the gap between the legs of trousers, in blue.",
 )
 assert templates[1, 16:, 13:15].mean() < 0, "Between the legs it is dark."
 

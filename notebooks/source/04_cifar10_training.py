@@ -310,7 +310,7 @@ def show_recorded(side):
         print(
             f"{side:<10}: {figures.percent(run['accuracy'])} of the test"
             f" pictures; {run['epochs']} epochs,"
-            f" {minutes:.1f} minutes by the clock"
+            f" {minutes:.1f} min of waiting"
         )
 
 
