@@ -54,18 +54,6 @@ def test_the_lessons_loop_is_as_good_and_as_fast_as_one_with_torchvision_alone_i
     assert run["ratio"] <= run["slack"] <= 1.05
 
 
-def test_fastai_is_reached_in_half_of_its_time_and_not_behind_in_no_more_in_the_recorded_run():
-    run = recorded("fastai_peer")
-    ends = run["ends"]
-    for side in ("fastai", "ours"):
-        require_summary(ends[side], run["test_pictures"])
-    assert ends["ours"]["mean"] >= ends["fastai"]["mean"]
-    for ours, theirs, share in zip(run["runs"]["ours"], run["runs"]["fastai"], run["share_of_time"], strict=True):
-        assert ours[-1][0] <= theirs[-1][0]
-        reached = next(seconds for seconds, accuracy in ours if accuracy >= theirs[-1][1])
-        assert share == pytest.approx(reached / theirs[-1][0], abs=0.01) and share <= run["at_most"] <= 0.5
-
-
 def test_small_classes_do_worse_and_the_remedies_help_in_the_recorded_run():
     run = recorded("unequal_classes")
     for unequal in run["sets"].values():
