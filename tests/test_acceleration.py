@@ -166,7 +166,7 @@ def test_the_timer_waits_for_an_asynchronous_device():
     assert taken.cold == pytest.approx(9.001) and taken.warm == pytest.approx((2.001, 1.001, 3.001))
     assert taken.median == pytest.approx(2.001) and taken.spread == pytest.approx(2 / 2.001)
     assert device.waits == 2 * 5 and taken.per_second(4) == pytest.approx(4 / 2.001)
-    assert str(taken).startswith("2001.00 ms (median of 3 calls, spread 100 %; first call 9001.00 ms) on a device")
+    assert str(taken).startswith("2001.00 ms (median of 3 calls, spread 100 %; first 9001.00 ms) on a device")
 
 
 def test_work_that_was_there_before_is_not_counted():

@@ -59,7 +59,7 @@ class Timing:
         calls = f"{len(self.warm)} call{'s' * (len(self.warm) != 1)}"
         return (
             f"{1e3 * self.median:.2f} ms (median of {calls}, spread {percent(self.spread, 0)}; "
-            f"first call {1e3 * self.cold:.2f} ms) on {self.device}"
+            f"first {1e3 * self.cold:.2f} ms) on {self.device}"
         )
 
 

@@ -287,10 +287,8 @@ if keras:
     assert_close(theirs, ours, rtol=1e-4, atol=1e-4)
     assert torch.equal(theirs.argmax(1), ours.argmax(1))
     largest = (theirs - ours).abs().max().item()
-    print(
-        "256 pictures, the same class for each; the logits differ by"
-        f" {largest:.1e} at most"
-    )
+    print("256 pictures, the same class for each")
+    print(f"the logits differ by {largest:.1e} at most")
 
 # %% [markdown]
 # What is left is rounding: sums of the same numbers in another order. What if the dense layer is only transposed?
@@ -374,8 +372,8 @@ if keras:
         fig,
         alt=f"Two loss curves over {steps} steps, one on the other; below, "
         "their difference on a logarithmic scale: a ten-millionth or less at "
-        "first (no difference is drawn as 1e-9), then growing, and still small "
-        "against the loss.",
+        "first (no difference is drawn as 1e-9), then growing to about a "
+        "hundredth.",
     )
 results.record(steps=steps, steps_together=together)
 
