@@ -4,8 +4,8 @@ import sys
 from functools import cache
 from pathlib import Path
 
-import pytest
 import held
+import pytest
 from lint_notebooks import check_all
 
 from course_utils import results
