@@ -2,7 +2,6 @@
 
 from course_utils.data.batches import Augment, Batches, batches, crop, cutout, hflip
 from course_utils.data.folders import folder
-from course_utils.data.loading import loader
 from course_utils.data.parts import FilePart, ImageSet, Part, Source, TensorPart, statistics, together
 from course_utils.data.sets import held_out, load, own_pictures
 from course_utils.data.sources import fetch, verify
@@ -31,3 +30,12 @@ __all__ = [
     "together",
     "verify",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Load the loader of picture files when it is asked for: it needs torchvision, which takes seconds."""
+    if name == "loader":
+        from course_utils.data.loading import loader
+
+        return loader
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
