@@ -28,6 +28,22 @@ class Small(nn.Module):
         return self.top(self.block3(self.block2(self.block1(inputs))))
 
 
+class Score:
+    """A score of pictures (N, C, H, W) that looks at some places more than at others."""
+
+    def __init__(self, weights: torch.Tensor) -> None:
+        self.weights = weights  # (C, H, W)
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """Return (N,)."""
+        return (images * self.weights).sum(dim=(1, 2, 3)).square()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Score) and torch.equal(self.weights, other.weights)
+
+    __hash__ = None
+
+
 EFFECTS: tuple[Effect, ...] = (
     lambda picture: answers(picture, convolution.kernel("emboss")),
     lambda picture: answers(picture, convolution.kernel("sharpen")),

@@ -13,6 +13,7 @@ import torch
 
 from course_utils.exercises.checking import Check, attempted, call, exercise
 from course_utils.exercises.differences import described
+from course_utils.exercises.given import Score
 from course_utils.exercises.quiz import read_quiz
 
 LESSON = "04"
@@ -203,22 +204,6 @@ def nesterov_path(start: float, curvature: float, rate: float, momentum: float, 
         weight -= rate * (gradient + momentum * velocity)
         path.append(weight)
     return torch.tensor(path)
-
-
-class Score:
-    """A score of pictures (N, C, H, W) that looks at some places more than at others."""
-
-    def __init__(self, weights: torch.Tensor) -> None:
-        self.weights = weights  # (C, H, W)
-
-    def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """Return (N,)."""
-        return (images * self.weights).sum(dim=(1, 2, 3)).square()
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Score) and torch.equal(self.weights, other.weights)
-
-    __hash__ = None
 
 
 BOARD = torch.rand(2, 4, 6, generator=_draws)  # (C, H, W)
