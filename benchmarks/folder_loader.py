@@ -9,6 +9,9 @@ normalised) with the same workers, by turns; the middle of their times counts, a
 
 from __future__ import annotations
 
+import course_utils  # noqa: F401 - before torch is loaded: it says how threads wait
+
+# isort: split
 import argparse
 import json
 import shutil

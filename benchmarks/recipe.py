@@ -7,6 +7,9 @@ Everything here was chosen on validation pictures.
 
 from __future__ import annotations
 
+import course_utils  # noqa: F401 - before torch is loaded: it says how threads wait
+
+# isort: split
 import itertools
 from pathlib import Path
 

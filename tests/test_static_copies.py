@@ -22,7 +22,7 @@ NOTEBOOKS = lessons.notebooks(ROOT)
 NOTHING = re.compile(
     r"widget not found|error displaying widget|loading widget|VBox\(children|widget-view", re.IGNORECASE
 )
-ALT = "Nine versions of the photograph."
+ALT = "Six versions of the photograph"
 
 
 @pytest.fixture(scope="module")
