@@ -1,10 +1,6 @@
 """The loss of a loop that you write yourself, drawn while it runs.
 
-curve = LossCurve()
-for images, labels in batches:
-    ...
-    curve(loss.item())
-curve.finish()
+Call a `LossCurve` with the loss of each batch, `curve(loss.item())`, and `curve.finish()` after the last one.
 """
 
 from __future__ import annotations

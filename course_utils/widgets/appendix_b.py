@@ -57,8 +57,8 @@ def sorting_out(
         compute,
         draw,
         {
-            "darkest": controls.slider("brightness at least", 40, 0, 200, 5, ".0f"),
-            "softest": controls.log_slider("sharpness at least", 30, 0, 4, ".0f"),
+            "darkest": controls.slider("min. brightness", 40, 0, 200, 5, ".0f"),
+            "softest": controls.log_slider("min. sharpness", 30, 0, 4, ".0f"),
         },
         describe=lambda result: (
             f"{len(result.out)} of {len(brightness)} pictures are darker than {result.limits[0]:.0f} or less sharp "
