@@ -7,7 +7,6 @@ Pictures that lie in a folder `test` without class folders have no label: they a
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from course_utils.base.paths import find_folder
 from course_utils.data.parts import PART_WORDS
-from course_utils.errors import DataError
+from course_utils.errors import DataError, readable
 from course_utils.pictures.files import SUFFIXES, why_not
 
 # The names of parts, in any case; a folder of such a name is a part only if it holds folders.
@@ -184,14 +183,6 @@ def _folder_above(place: Path) -> str:
     except DataError:
         return ""
     return f"; did you mean {place.parent}" if len(beside) > 1 else ""
-
-
-def readable(name: str) -> str:
-    """Return a file's name as text that can be shown, stored and compared: bytes that are no text are written out.
-
-    Letters with marks are put together, as macOS takes them apart: two systems then mean the same by one name.
-    """
-    return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "backslashreplace"))
 
 
 def _listed(folders: Iterable[Path]) -> str:
