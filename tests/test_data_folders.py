@@ -3,20 +3,25 @@
 import multiprocessing
 import os
 import pickle
+import re
 import shutil
 import time
 import unicodedata
 import warnings
+from collections import OrderedDict
 
+import fuzz_pictures
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from course_utils import data, figures, pictures
-from course_utils.data import decoding, samples, sources, splits
+from course_utils import data, figures, pictures, transfer
+from course_utils.command import ask
+from course_utils.data import copies, decoding, samples, sources, splits
 from course_utils.errors import DataError
 
 CLASSES = ("cat", "coffee", "raccoon")
@@ -133,6 +138,19 @@ def test_one_file_copied_ten_times_lies_in_one_part(tmp_path):
         assert made.copies == 10 and len(copied) == 1
         assert counts(made) == [[20, 15], [10, 8], [10, 7]]  # of 40 and 30
         assert made.remarks[0].startswith("10 repeated, kept in one part: a/03.png")
+
+
+def test_a_picture_under_two_labels_tests_nothing_in_a_flat_folder(tmp_path):
+    fill(tmp_path, {"a": 8, "b": 1})
+    shutil.copy(tmp_path / "b" / "00.png", tmp_path / "a" / "again.png")
+    for seed in range(5):
+        made = data.folder(tmp_path, seed=seed, quiet=True)
+        assert counts(made) == [[5, 1], [2, 0], [2, 0]]
+        assert made.remarks[1] == "2 equal under two class names: a/again.png, b/00.png."
+    for file in tmp_path.glob("a/0*.png"):
+        file.unlink()
+    made = data.folder(tmp_path, quiet=True)  # one picture, two names, and nothing else
+    assert counts(made) == [[1, 1]] and "Too few pictures for validation or test: a, b." in made.remarks
 
 
 def test_copies_that_make_the_shares_uneven_are_told(tmp_path):
@@ -505,52 +523,86 @@ def test_odd_pictures_are_read_and_monsters_are_refused(tmp_path):
 # --- one decoder for all doors
 
 
-def zoo(folder, swapped):
-    """Write pictures of 64 × 48 pixels that readers differ on; `swapped` gives other pixels."""
-    folder.mkdir(parents=True)
-    ramp = np.linspace(0, 65535, 48 * 64).reshape(48, 64).astype(np.uint16)
-    clear = np.zeros((48, 64, 4), np.uint8)
-    clear[:, :32] = (200, 30, 30, 255)
-    if swapped:
-        ramp, clear = ramp[::-1].copy(), clear[:, ::-1].copy()
-    thing = little(int(swapped), (64, 48))
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.fromarray(ramp).save(folder / "grey16.png")
-    Image.fromarray(clear).save(folder / "clear.png")
-    Image.fromarray(clear).convert("LA").save(folder / "clear grey.png")
-    Image.fromarray(clear).save(folder / "clear.webp", lossless=True)
-    thing.convert("P").save(folder / "palette.gif")
-    thing.convert("1").save(folder / "bits.png")
-    thing.convert("CMYK").save(folder / "print.jpg")
-    thing.convert("L").save(folder / "grey.jpg")
-    thing.save(folder / "moving.gif", save_all=True, append_images=[thing.rotate(180)])
-    thing.save(folder / "really a png.jpg", "PNG")
-    for suffix in ("jpg", "png", "webp", "tif"):
-        thing.save(folder / f"turned.{suffix}", exif=exif)
-    thing.save(folder / "odd tag.jpg", exif=b"Exif\0\0MM\0*no tags at all")
-    thing.save(folder / "xmp.jpg", xmp=b"<x>\xff no UTF-8 </x>")
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory):
+    """Pictures that readers differ on, of two classes: the same sorts of file with other pixels."""
+    root = tmp_path_factory.mktemp("zoo") / "own"
+    for seed, name in enumerate(("a", "b")):
+        (root / name).mkdir(parents=True)
+        for file, content in fuzz_pictures.zoo(seed).items():
+            (root / name / file).write_bytes(content)
+    return root
 
 
-def test_a_picture_has_the_same_pixels_through_every_door(tmp_path):
-    for name in ("a", "b"):
-        zoo(tmp_path / "own" / name, name == "b")
-    as_files = data.folder(tmp_path / "own", fractions=(1, 0, 0), quiet=True).train
-    as_tensors = data.folder(tmp_path / "own", size=(48, 48), fractions=(1, 0, 0), quiet=True).train
-    assert len(as_files) == 32
+@pytest.mark.filterwarnings("error")
+def test_a_picture_has_the_same_pixels_through_every_door(zoo, tmp_path, capfd):
+    as_files = data.folder(zoo, fractions=(1, 0, 0)).train
+    as_tensors = data.folder(zoo, size=(48, 48), fractions=(1, 0, 0), quiet=True).train
+    assert len(as_files) == 2 * len(fuzz_pictures.zoo())
     middle = v2.Compose([v2.CenterCrop(48), v2.PILToTensor()])
-    ((batch, _),) = data.loader(as_files, 32, transform=middle)
-    ((resized, _),) = data.loader(as_files, 32, transform=v2.Compose([v2.Resize(48), *middle.transforms]))
+    count = len(as_files)
+    in_order = data.loader(as_files, count, transform=middle)
+    ((batch, _),) = in_order
+    ((resized, _),) = data.loader(as_files, count, transform=v2.Compose([v2.Resize(48), *middle.transforms]))
+    layers = OrderedDict(small=nn.AdaptiveAvgPool2d(12), flat=nn.Flatten(), fc=nn.Linear(3 * 144, 2))
+    view = transfer.Preprocess(resize=48, crop=48, mean=(0.5,) * 3, std=(0.5,) * 3)
+    net = transfer.Network("small", nn.Sequential(layers).eval(), "fc", ("a", "b"), view, "made here")
+    features = transfer.cached_features(net, as_files, cache=tmp_path, progress=False).values
+    found, _ = ask.find([zoo])
+    answers = {answer.asked.path: answer for answer in ask.answers(net, found, 2)}
     for i, (file, size) in enumerate(zip(as_files.files, as_files.sizes)):
         alone = pictures.open_picture(file)
         upload = pictures.open_upload(pictures.Upload(file.name, file.read_bytes()))
         assert alone.tobytes() == upload.tobytes() == as_files.picture(i).tobytes(), file.name
-        assert alone.size == size == ((48, 64) if "turned" in file.name else (64, 48)), file.name
+        assert alone.size == size == fuzz_pictures.SIZE, file.name
         expected = middle(alone)
-        assert all(torch.equal(images[i], expected) for images in (as_tensors.images, batch, resized)), file.name
-    means = dict(zip((file.name for file in as_files.files[:16]), as_tensors.images.float().mean((1, 2, 3)).tolist()))
-    assert 126 < means["grey16.png"] < 129  # not cut off at 255
-    assert means["clear.png"] == means["clear.webp"] and 150 < means["clear.png"] < 185  # white where it is transparent
+        for images in (as_tensors.images, batch, resized, [pair[0] for pair in [in_order.dataset[i]] * (i + 1)]):
+            assert torch.equal(images[i], expected), file.name
+        assert torch.equal(features[i], net.features(view(alone)[None])[0]), file.name
+        assert answers[file].guesses == tuple(net.predict(alone, 2)) == tuple(net.predict(file, 2)), file.name
+    assert "Warning" not in capfd.readouterr().err
+
+
+def test_the_pixels_are_those_that_were_stored_the_right_way_up(zoo):
+    seen = {file.name: np.asarray(pictures.open_picture(file)).astype(int) for file in (zoo / "a").iterdir()}
+    plain, white = seen["plain.png"], seen["clear.png"][:, 0]
+    for name, pixels in seen.items():
+        if name.startswith("turned"):
+            exact = name.endswith(("png", "tif"))
+            assert np.abs(pixels - plain).mean() < (1e-9 if exact else 12), name
+        if name.startswith(("tag", "no tags")):
+            assert np.array_equal(pixels, seen["plain.jpg"]), name
+        if name.startswith("grey16"):  # not cut off at 255
+            assert np.array_equal(pixels, seen["grey.png"]), name
+        if name.startswith("moving") or name in ("two.tif", "raw.tif", "plain.ppm", "plain.bmp", "really a png.jpg"):
+            assert np.abs(pixels - plain).mean() < (25 if name.endswith("gif") else 6), name  # the first frame
+    assert (white == 255).all()  # where it is transparent
+    assert np.array_equal(seen["clear.png"], seen["clear.webp"]) and np.array_equal(
+        seen["clear.png"], seen["clear.tif"]
+    )
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_is_no_whole_picture_is_named_with_a_reason_by_every_door(tmp_path, capfd):
+    for name, (content, why) in fuzz_pictures.refused().items():
+        file = tmp_path / name
+        file.write_bytes(content)
+        with pytest.raises(DataError, match=re.escape(f"{file} {why}")) as error:
+            pictures.open_picture(file)
+        said = str(error.value)
+        assert said.endswith(".") and "\n" not in said and len(said) < 400
+        (look,) = copies.look([file])
+        assert look.why and why in look.why, name
+        (answer,) = ask.answers(None, [ask.Asked(name, file, True)], 1)
+        assert answer.error == said.replace(str(file), name)
+        with pytest.raises(DataError, match=re.escape(name)):
+            pictures.open_upload(pictures.Upload(name, content))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_damaged_files_give_a_picture_or_one_sentence_and_nothing_else():
+    ends, problems = fuzz_pictures.fuzz(800, seed=2)
+    assert not problems and set(ends) == {"picture", "DataError"}
 
 
 # --- as tensors, and one after another

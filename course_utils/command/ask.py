@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from course_utils.base.files import replace_file
 from course_utils.base.words import percent
 from course_utils.command.grading.report import harmless, plain
-from course_utils.errors import CourseError, DataError, SettingError
+from course_utils.errors import CourseError, DataError, SettingError, readable
 
 if TYPE_CHECKING:
     from course_utils.transfer import Guess, Network
@@ -96,7 +96,7 @@ def answers(net: Network, asked: Iterable[Asked], top: int) -> Iterator[Answer]:
         try:
             picture = open_picture(each.path)
         except DataError as error:
-            yield Answer(each, error=str(error).replace(str(each.path), each.shown))
+            yield Answer(each, error=str(error).replace(readable(str(each.path)), each.shown))
         else:
             yield Answer(each, tuple(net.predict(picture, top)))
 
