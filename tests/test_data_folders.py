@@ -5,6 +5,7 @@ import os
 import pickle
 import re
 import shutil
+import subprocess
 import time
 import unicodedata
 import warnings
@@ -234,9 +235,15 @@ def test_a_folder_with_parts_is_taken_as_it_is(parted, capsys):
     assert " ".join(capsys.readouterr().out.split()) == str(made)
 
 
-@pytest.mark.parametrize("names", ["Train Valid TEST", "training validation testing", "TRAIN Dev test"])
+@pytest.mark.parametrize(
+    "names",
+    [
+        *("Train/Valid/TEST", "training/validation/testing", "TRAIN/Dev/test", "training_set/Val Set/test-set"),
+        *("seg_train/seg_val/seg_test", "Training Data/evaluation images/Holdout", "trainset/VALSET/tst"),
+    ],
+)
 def test_parts_have_many_names_in_any_case(parted, names):
-    for old, new in zip(("train", "val", "test"), names.split()):
+    for old, new in zip(("train", "val", "test"), names.split("/")):
         (parted / old).rename(parted / f"{new}-")
         (parted / f"{new}-").rename(parted / new)
     assert counts(data.folder(parted, quiet=True)) == [[3, 3], [1, 1], [2, 2]]
@@ -257,6 +264,18 @@ def test_a_test_folder_without_classes_is_kept_aside_for_asking(parted, test, ca
     said = f"3 without a label, kept aside: {test}/00.png, {test}/01.png, {test}/02.png."
     assert made.remarks == (said, f"1 not used: {test}/notes.txt (is not a picture).")
     assert said in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("names", ["latest contest", "trains rain", "device valve", "images photos", "1 2"])
+def test_other_names_are_no_parts_and_the_same_folders_in_every_class_are_told(tmp_path, names):
+    for start, name in enumerate(names.split()):
+        fill(tmp_path / name, {"cats": 4, "dogs": 4}, start=50 * start)
+    made = data.folder(tmp_path, quiet=True)
+    assert made.classes == tuple(sorted(names.split()))
+    said = "Every class holds the folders cats, dogs; if these are the classes, name those above them train and test."
+    assert made.remarks == (said,)
+    shutil.rmtree(tmp_path / names.split()[0] / "dogs")
+    assert data.folder(tmp_path, quiet=True).remarks == ()
 
 
 def test_a_test_folder_beside_classes_is_no_class(tmp_path):
@@ -454,14 +473,85 @@ def test_with_the_library_heic_is_read_upright_whatever_its_name(tmp_path):
         data.folder(tmp_path, quiet=True)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_links_round_in_circles_and_into_nothing_are_named_wherever_they_lie(tmp_path):
+    fill(tmp_path, {"cats": 4, "dogs": 4})
+    for name, target in {"up": "..", "here": ".", "self": "self", "cats/a.jpg": "a.jpg", "gone": "nowhere"}.items():
+        (tmp_path / name).symlink_to(target)
+    (tmp_path / "linked").symlink_to(fill(tmp_path.with_name("elsewhere"), {"birds": 4}, start=90) / "birds")
+    made = data.folder(tmp_path, quiet=True)
+    assert made.classes == ("cats", "dogs", "linked")
+    circles, nothing = "is a link that leads round in circles", "is a link that leads nowhere"
+    wanted = {"up": circles, "here": circles, "self": nothing, "cats/a.jpg": nothing, "gone": nothing}
+    assert made.skipped == wanted
+    shutil.rmtree(tmp_path / "dogs")
+    for name in ("cats", "linked"):
+        (tmp_path / name).rename(tmp_path.with_name(name))
+    with pytest.raises(DataError, match="holds no class folders"):  # nothing but circles
+        data.folder(tmp_path, quiet=True)
+    found, others = ask.find([tmp_path.with_name("cats")])
+    assert len(found) == 5 and others == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a system with shorter paths")
+def test_folders_far_too_deep_are_named_and_end_nothing(tmp_path):
+    fill(tmp_path, {"cats": 4, "dogs": 4})
+    place = os.open(tmp_path / "cats", os.O_RDONLY)
+    for _ in range(1200):
+        os.mkdir("d", dir_fd=place)
+        place, above = os.open("d", os.O_RDONLY, dir_fd=place), place
+        os.close(above)
+    os.close(place)
+    made = data.folder(tmp_path, quiet=True)
+    assert list(made.skipped.values()) == ["has folders more than 40 deep"] and len(made.train) == 4
+    found, others = ask.find([tmp_path])
+    assert len(found) == 8 and len(others) == 1
+    subprocess.run(["rm", "-rf", str(tmp_path / "cats")], check=True)  # deeper than shutil.rmtree goes
+
+
+def test_folders_called_like_pictures_are_folders(tmp_path):
+    fill(tmp_path, {"a.jpg": 4, "b.png": 4, "b.png/c.jpg": 2})
+    made = data.folder(tmp_path, quiet=True)
+    assert made.classes == ("a.jpg", "b.png") and sum(map(len, made.parts.values())) == 10 and not made.skipped
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="rights do not hold here")
+def test_what_may_not_be_read_is_named(tmp_path):
+    fill(tmp_path, {"cats": 5, "dogs": 5})
+    (tmp_path / "cats" / "00.png").chmod(0)
+    made = data.folder(tmp_path, unreadable="skip", quiet=True)
+    assert made.skipped == {"cats/00.png": "cannot be read (Permission denied)"}
+    (tmp_path / "dogs").chmod(0)
+    with pytest.raises(DataError, match=r"dogs cannot be read \(Permission denied\); check its permissions"):
+        data.folder(tmp_path, quiet=True)
+    (tmp_path / "dogs").chmod(0o700)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a system that forbids such names")
+def test_names_that_are_no_text_or_end_a_line_are_shown_on_one_line(tmp_path, capsys):
+    root = tmp_path / os.fsdecode(b"\xe9t\xe9")
+    fill(root, {"cats": 4, "do\ngs": 4})
+    (root / "cats" / "no\nte.txt").write_text("no picture")
+    (root / "cats" / os.fsdecode(b"\xff.jpg")).write_bytes(b"no picture")
+    made = data.folder(root, unreadable="skip")
+    assert made.classes == ("cats", "do\\ngs")
+    assert made.skipped == {"cats/no\\nte.txt": "is not a picture", "cats/\\xff.jpg": made.skipped["cats/\\xff.jpg"]}
+    assert "\\xe9t\\xe9: 4 training" in capsys.readouterr().out.encode().decode()
+    for wrong in (root / "cats", root / "cats" / "00.png", root / "\udcff", tmp_path):
+        with pytest.raises(DataError) as error:
+            data.folder(wrong)
+        assert "\n" not in str(error.value) and str(error.value).encode()
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without named pipes")
 def test_pipes_and_links_to_folders_are_named_and_never_opened(tmp_path):
     fill(tmp_path, {"cats": 4, "dogs": 4})
     os.mkfifo(tmp_path / "cats" / "pipe.jpg")
     (tmp_path / "dogs" / "round").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "dogs" / "aside").symlink_to(tmp_path / "cats", target_is_directory=True)
     (tmp_path / "dogs" / "gone.png").symlink_to(tmp_path / "nowhere.png")
     made = data.folder(tmp_path, quiet=True)
-    assert sorted(made.skipped) == ["cats/pipe.jpg", "dogs/gone.png", "dogs/round/"]
+    assert sorted(made.skipped) == ["cats/pipe.jpg", "dogs/aside/", "dogs/gone.png", "dogs/round"]
 
 
 def test_every_suffix_that_is_listed_is_read(tmp_path):

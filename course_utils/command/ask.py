@@ -163,14 +163,17 @@ def check_csv(path: Path, classifier: Path, asked: Sequence[Asked]) -> None:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    from course_utils.data.listing import DEBRIS
+    """Yield what is no folder, and folders that lie too deep to go on."""
+    from course_utils.data.listing import DEBRIS, DEEPEST
 
     def fails(error: OSError) -> None:
         raise SettingError(f"{error.filename} cannot be read ({error.strerror}); check its permissions.")
 
     for place, folders, files in os.walk(folder, onerror=fails):
         kept = sorted(name for name in folders if name[0] != "." and name.casefold() not in DEBRIS)
-        folders[:] = kept
+        too_deep = len(Path(place).relative_to(folder).parts) >= DEEPEST
+        folders[:] = [] if too_deep else kept
+        yield from (Path(place, name) for name in kept if too_deep)
         for name in sorted(files):
             if name[0] != "." and name.casefold() not in DEBRIS:
                 yield Path(place, name)
