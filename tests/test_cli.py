@@ -1,10 +1,12 @@
 import json
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
 
 import pytest
 
+import course_utils
 from course_utils.base import machine
 from course_utils.command import builder, cli, doctor
 from course_utils.data import sources
@@ -26,8 +28,24 @@ def test_help_comes_at_once_and_imports_nothing_heavy():
     )
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert answer.splitlines()[-1] == "0 set()"
-    for word in ("run", "build", "data", "doctor", "lab"):
-        assert f"\n  {word} " in answer
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["data"]])
+def test_help_ends_with_0_and_cuts_nothing_off(course, monkeypatch, arguments):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, output, errors = course(*arguments)
+    assert (
+        (code, errors) == (0, "") and "..." not in re.sub(r"COMMAND \[ARGS\]\.\.\.", "", output) and "…" not in output
+    )
+    if arguments != ["data"]:
+        panels = dict(re.findall(r"─ (Learn|Teach|Maintain) ─(.*?)╰", output, re.DOTALL))
+        shown = {name: re.findall(r"^│ (\w+) ", panel, re.MULTILINE) for name, panel in panels.items()}
+        assert shown == {"Learn": ["lab", "reset", "ask", "doctor", "data"], "Teach": ["run", "check"],
+                         "Maintain": ["build"]}  # fmt: skip
+
+
+def test_the_version_is_said(course):
+    assert course("--version") == (0, f"course {course_utils.__version__}\n", "")
 
 
 @pytest.mark.parametrize("arguments", [["runn"], ["run", "--jobs", "0"], ["run", "--nothing"], ["data", "fetch"]])
@@ -155,19 +173,6 @@ def test_doctor_goes_on_when_data_or_torch_cannot_be_looked_at(course, monkeypat
     assert doctor._device()["kind"] is None
     code, output, _ = course("doctor")
     assert code == 1 and "PyTorch cannot be loaded" in output
-
-
-@pytest.mark.processes
-def test_lab_starts_jupyterlab_in_the_notebooks_folder(course, toy, monkeypatch):
-    calls = []
-
-    def run(command, cwd, check):
-        calls.append((command[1:], cwd))
-        return SimpleNamespace(returncode=3)
-
-    monkeypatch.setattr(cli.subprocess, "run", run)
-    assert course("lab", "--no-browser")[0] == 3
-    assert calls == [(["-m", "jupyterlab", "--no-browser"], toy / "notebooks")]
 
 
 def test_an_unforeseen_error_is_not_hidden(monkeypatch):
