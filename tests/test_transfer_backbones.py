@@ -238,7 +238,7 @@ def test_a_server_that_drips_or_never_ends_is_given_up(torch_home, monkeypatch, 
     monkeypatch.setattr(downloads, "SLOW_AFTER", 1)
     monkeypatch.setattr(weights, "MOST_BYTES", 100_000)
     name = "resnet18-f37072fd.pth"
-    with serving({name: bytes(5000)}, behaviour) as mirror, pytest.raises(DataError, match=r"127\.0\.0\.1, which sends"):
+    with serving({name: bytes(5000)}, behaviour) as mirror, pytest.raises(DataError, match="1, which sends"):
         weights.torchvision_file(mirror.url + name, "resnet18")
     assert list(torch_home.rglob("*.pth")) == []
 
