@@ -24,7 +24,8 @@ class Waits(TorchDispatchMode):
         if there and operation in (aten._local_scalar_dense.default, aten.is_nonzero.default, aten.nonzero.default):
             self.count["looks"] += 1
             return 1
-        if operation is aten._to_copy.default and torch.device(kwargs.get("device") or args[0].device) != args[0].device:
+        moved = operation is aten._to_copy.default and kwargs.get("device") is not None
+        if moved and torch.device(kwargs["device"]) != args[0].device:
             self.count["copies back" if there else "copies there"] += 1
             if there:
                 return torch.zeros(args[0].shape, dtype=kwargs.get("dtype") or args[0].dtype)

@@ -450,6 +450,46 @@ def test_muon_keeps_the_length_of_the_weights_and_turns_them_downhill():
     assert weights.norm().item() == pytest.approx(6**0.5, rel=0.2)
 
 
+def plain_muon(weights, gradients, momenta, rate, kept):
+    """One step, bank by bank, as Keller Jordan's script takes it."""
+    for each, gradient in zip(weights, gradients):
+        momentum = momenta[each] = kept * momenta.get(each, 0) + gradient
+        ahead = gradient + kept * momentum
+        each *= len(each) ** 0.5 / each.norm()
+        each -= rate * muon.orthogonalised(ahead.flatten(1)).view_as(each)
+
+
+@pytest.mark.parametrize("rate", [0.24, torch.tensor(0.24)])
+def test_muons_stacked_banks_take_the_steps_that_each_would_take_alone(rate):
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(8, 4, 3, 3), (8, 8, 3, 3), (16, 8, 3, 3), (16, 16, 3, 3), (16, 16, 3, 3), (20, 5), (8, 40)]
+    drawn = [torch.randn(shape, generator=generator) for shape in shapes]
+    together = [nn.Parameter(each.contiguous(memory_format=layout(each))) for each in drawn]
+    optimizer, alone, momenta = muon.Muon(together, lr=rate), [each.clone() for each in drawn], {}
+    for step in range(5):
+        gradients = [torch.randn(shape, generator=generator) for shape in shapes]
+        for each, gradient in zip(together, gradients):
+            each.grad = gradient
+        without = 2 if step == 3 else None  # a bank without a gradient is left alone
+        if without is not None:
+            together[without].grad = None
+        optimizer.step()
+        chosen = [i for i in range(len(shapes)) if i != without]
+        plain_muon([alone[i] for i in chosen], [gradients[i] for i in chosen], momenta, 0.24, 0.6)
+    for ours, theirs in zip(together, alone):
+        torch.testing.assert_close(ours.detach(), theirs, atol=1e-5, rtol=1e-4)
+
+
+def layout(tensor):
+    return torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
+
+
+def test_a_stack_is_orthogonalised_matrix_by_matrix():
+    stack = torch.randn(3, 5, 9, generator=torch.Generator().manual_seed(0))
+    for turned, matrix in zip(muon.orthogonalised(stack), stack):
+        torch.testing.assert_close(turned, muon.orthogonalised(matrix), atol=1e-5, rtol=1e-4)
+
+
 def test_muon_refuses_vectors_and_odd_settings():
     with pytest.raises(ValueError, match="give vectors, such as biases, to SGD"):
         muon.Muon([nn.Parameter(torch.zeros(3))])
