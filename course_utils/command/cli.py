@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
+import os
 import signal
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +19,7 @@ from course_utils.errors import CourseError, RunError, SettingError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+PLAIN = {"✓": "+", "✗": "x", "○": "o", "×": "x", "−": "-", "·": ".", "…": ".", "→": ">", "\N{NO-BREAK SPACE}": " "}
 OK, LESSON_FAILED, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
 LEARN, TEACH, MAINTAIN = "Learn", "Teach", "Maintain"
 OPTIONS = {
@@ -144,12 +148,17 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="JSON for progra
 
     Exit code: 0; 1 when something needed is missing.
     """
+    from rich.console import Console
+
     from course_utils.command import doctor as doctors
 
-    found = doctors.diagnose()
-    typer.echo(json.dumps(found, indent=2, ensure_ascii=False) if as_json else doctors.report(found))
-    broken = found["device"]["kind"] is None or not all(found["versions"].get(name) for name in doctors.NEEDED)
-    raise typer.Exit(LESSON_FAILED if broken else OK)
+    with Console(stderr=True).status("Looking around") if watched() else nullcontext():
+        found = doctors.diagnose()
+    if as_json:
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        doctors.show(found, Console(highlight=False))
+    raise typer.Exit(OK if doctors.ready(found) else LESSON_FAILED)
 
 
 @data_app.command("list")
@@ -163,10 +172,16 @@ def data_list(as_json: Annotated[bool, typer.Option("--json", help="JSON for pro
         lines = [{key: getattr(e, key) for key in keys} | {"path": str(e.path) if e.path else None} for e in entries]
         typer.echo(json.dumps(lines, indent=2, ensure_ascii=False))
         return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
     for entry in entries:
-        state = "complete" if entry.found else "sample"
-        where = f"\n{'':26}{entry.path}" if entry.path else ""
-        typer.echo(f"{entry.name:<15}{state:<11}{entry.description} ({entry.size_bytes / 1e6:,.1f} MB){where}")
+        words = f"{entry.description} ({entry.size_bytes / 1e6:,.1f} MB)" + (f"\n{entry.path}" if entry.path else "")
+        table.add_row(entry.name, "complete" if entry.found else "sample", escape(words))
+    Console(highlight=False).print(table)
 
 
 @data_app.command("fetch")
@@ -240,7 +255,8 @@ def run(
     for lesson in report.lessons:
         if lesson["error"] and lesson["status"] != "interrupted":
             typer.echo(f"course: {lesson['label']} {lesson['status']}: {lesson['error']}", err=True)
-    typer.echo(f"Report: {(out / 'index.html').as_posix()}")
+    good = sum(lesson["status"] == "passed" for lesson in report.lessons)
+    typer.echo(f"{good} of {len(report.lessons)} passed. Report: {(out / 'index.html').as_posix()}")
     if report.interrupted:
         typer.echo("course: interrupted", err=True)
         raise typer.Exit(INTERRUPTED)
@@ -347,11 +363,17 @@ def progress(names: dict[str, str]) -> Iterator[Any]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
+    from rich.table import Column
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+    whole = [Column(no_wrap=True, min_width=7) for _ in range(2)]  # times and counts are never cut off
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(table_column=whole[0]),
+        TimeElapsedColumn(table_column=whole[1]),
+    )  # fmt: skip
+    with Bars(*columns, console=console, transient=True, disable=not watched()) as bars:
         tasks = {label: bars.add_task(name, total=None, start=False) for label, name in names.items()}
+        lessons = bars.add_task("lessons", total=len(names), visible=len(names) > 1)
 
         class Watcher:
             def cell(self, label: str, index: int, of: int) -> None:
@@ -361,8 +383,11 @@ def progress(names: dict[str, str]) -> Iterator[Any]:
 
             def finished(self, label: str, entry: dict[str, Any]) -> None:
                 memory = f", {entry['peak_memory_mb']:,.0f} MB" if entry["peak_memory_mb"] else ""
-                console.print(f"{names[label]}: {entry['status']} ({entry['seconds']:.1f} s{memory})", markup=False)
+                mark, style = ("✓", "green") if entry["status"] == "passed" else ("✗", "red")
+                told = f"{names[label]}: {entry['status']} ({entry['seconds']:.1f} s{memory})"
+                console.print(mark, told, style=style, markup=False)
                 bars.update(tasks[label], visible=False)
+                bars.advance(lessons)
 
         yield Watcher()
 
@@ -374,13 +399,29 @@ def counting(total: int, what: str) -> Iterator[Callable[[str], None]]:
     from rich.progress import Progress as Bars
 
     console = Console(stderr=True)
-    with Bars(console=console, transient=True, disable=not console.is_terminal) as bars:
+    with Bars(console=console, transient=True, disable=not watched()) as bars:
         task = bars.add_task(what, total=total)
         yield lambda _: bars.advance(task)
 
 
+def watched() -> bool:
+    """Tell whether a person looks on: bars move on a real terminal only, whatever FORCE_COLOR says of colours."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def in_plain_signs(error: UnicodeError) -> tuple[str, int]:
+    """Give for signs that a stream's encoding lacks what comes nearest to them, or a question mark."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(PLAIN.get(sign, "?") for sign in error.object[error.start : error.end]), error.end
+
+
 def main() -> None:
-    """Run the command; errors are one sentence on standard error, without a traceback."""
+    """Run the command; errors are one sentence on standard error, without a traceback, in any encoding."""
+    codecs.register_error("course", in_plain_signs)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="course")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to end: clean up as after Ctrl-C
     try:
         sys.exit(app(prog_name="course", standalone_mode=False) or OK)

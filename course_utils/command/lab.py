@@ -42,6 +42,21 @@ SETTINGS = {
     "@jupyterlab/docmanager-extension:plugin": {"defaultViewers": {"markdown": "Markdown Preview"}},
     "@jupyterlab/filebrowser-extension:browser": {"showLastModifiedColumn": False},
 }
+# Notebook 7's own shortcuts would take these keys from a focused slider.
+FOR_NOTEBOOK_7 = {
+    "@jupyterlab/shortcuts-extension:shortcuts": {
+        "shortcuts": [
+            {
+                "command": f"notebook:move-cursor-{command}", "keys": [key], "disabled": True,
+                "selector": ".jp-Notebook.jp-mod-commandMode:not(.jp-mod-readWrite) :focus",
+            }
+            for command, key in (
+                ("heading-above-or-collapse", "ArrowLeft"), ("heading-below-or-expand", "ArrowRight"),
+                ("up", "ArrowUp"), ("down", "ArrowDown"),
+            )
+        ]
+    }
+}  # fmt: skip
 WORKSPACE = "default-37a8.jupyterlab-workspace"  # what JupyterLab calls the file of the workspace "default"
 LAYOUT = {
     "layout-restorer:data": {
@@ -249,7 +264,8 @@ def start(arguments: Sequence[str]) -> int:
 def _private(work: Path) -> Path:
     """Write what JupyterLab is told, and return the folder of its workspaces, where a layout is kept."""
     places = work / OWN / "workspaces"
-    replace_file(work / OWN / "labconfig" / "default_setting_overrides.json", json.dumps(SETTINGS, indent=1))
+    for folder, settings in {OWN: SETTINGS, f"{OWN}/notebook": FOR_NOTEBOOK_7}.items():
+        replace_file(work / folder / "labconfig" / "default_setting_overrides.json", json.dumps(settings, indent=1))
     if not (places / WORKSPACE).exists():
         replace_file(places / WORKSPACE, json.dumps({"data": LAYOUT, "metadata": {"id": "default"}}))
     return places
