@@ -2,6 +2,7 @@
 
 import pickle
 
+import pretend
 import pytest
 import torch
 import torchvision.transforms.v2.functional as TF
@@ -242,3 +243,12 @@ def test_pictures_of_one_colour_cannot_be_normalised():
         data.batches(one)
     images, _ = next(iter(data.batches(one, normalise=False)))
     assert images.isfinite().all()
+
+
+def test_a_batch_on_a_gpu_waits_for_nothing_but_its_random_numbers():
+    options = {"shuffle": True, "augment": data.Augment(crop=2, cutout=3), "device": pretend.DEVICE}
+    batches = data.batches(part(40), 8, **options)
+    with pretend.Waits() as waits:
+        assert len(list(batches)) == 5
+    # The order once; then the places of the cuts and of the squares. The colour of the squares lies there already.
+    assert waits.count == {"copies there": 1 + 2 * 5}

@@ -9,6 +9,7 @@ import textwrap
 import weakref
 
 import matplotlib.pyplot as plt
+import pretend
 import pytest
 import torch
 from torch import nn
@@ -57,6 +58,15 @@ def test_fit_does_exactly_what_the_five_lines_do():
     training.fit(by_fit, batches, epochs=3, optimizer=sgd(by_fit), progress=False)
     for a, b in zip(by_hand.parameters(), by_fit.parameters()):
         assert torch.equal(a, b)
+
+
+def test_predictions_come_back_from_a_gpu_in_one_copy_each():
+    batches = [(images.to(pretend.DEVICE), labels.to(pretend.DEVICE)) for images, labels in pairs(*task())]
+    model = linear().to(pretend.DEVICE)
+    with pretend.Waits() as waits:
+        answers = training.predict(model, batches)
+    assert waits.count == {"copies back": 2}  # logits and labels, after the last batch
+    assert answers.logits.shape == (90, 3) and answers.labels.device.type == "cpu"
 
 
 def test_metrics_weigh_samples_not_batches():

@@ -78,11 +78,11 @@ def predict(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Predi
     logits, labels = [], []
     with evaluating(model), torch.inference_mode():
         for images, targets in batches:
-            logits.append(model(images.to(device)).float().cpu())
-            labels.append(targets.cpu())
+            logits.append(model(images.to(device)).float())
+            labels.append(targets)
     if not logits:
         raise ValueError("There are no batches to predict; give at least one picture.")
-    return Predictions(torch.cat(logits), torch.cat(labels))
+    return Predictions(torch.cat(logits).cpu(), torch.cat(labels).cpu())  # copied once: each copy makes a GPU wait
 
 
 def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], loss: Loss = F.cross_entropy) -> Metrics:
