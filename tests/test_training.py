@@ -327,35 +327,12 @@ def test_a_checkpoint_of_another_network_or_run_is_refused(tmp_path):
     with pytest.raises(DataError, match="its optimizer was SGD, here it is AdamW"):
         adam = torch.optim.AdamW(model.parameters())
         training.fit(model, batches, epochs=2, optimizer=adam, checkpoint=file, progress=False)
-    with pytest.raises(DataError, match="another optimizer"):
+    with pytest.raises(DataError, match="another number of parameter groups"):
         two = torch.optim.SGD([{"params": [p]} for p in model.parameters()], lr=0.1)
         training.fit(model, batches, epochs=2, optimizer=two, checkpoint=file, progress=False)
     training.save_weights(model, file)
     with pytest.raises(DataError, match="no training state"):
         training.fit(model, batches, epochs=2, optimizer=sgd(model), checkpoint=file, progress=False)
-
-
-class Explodes:
-    def __reduce__(self):
-        return (print, ("a file from outside ran code",))
-
-
-@pytest.mark.parametrize("content", ["text", "cut", "pickle", "list", "empty"])
-def test_a_damaged_or_hostile_file_is_refused_and_runs_nothing(tmp_path, capsys, content):
-    file = tmp_path / "w.pt"
-    torch.save({"text": None, "list": [1], "pickle": Explodes()}.get(content, linear().state_dict()), file)
-    if content == "cut":
-        file.write_bytes(file.read_bytes()[:-200])
-    elif content in ("text", "empty"):
-        file.write_text("<html>404</html>" if content == "text" else "")
-    with pytest.raises(DataError, match=r"w\.pt (is damaged|holds a list)"):
-        training.load_weights(linear(), file)
-    assert "ran code" not in capsys.readouterr().out
-
-
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"no file gone\.pt"):
-        training.load_weights(linear(), tmp_path / "gone.pt")
 
 
 def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
@@ -514,7 +491,7 @@ def test_a_resumed_one_cycle_of_another_length_is_refused(tmp_path):
         )
 
     run(epochs=1, steps=6)
-    with pytest.raises(DataError, match="its steps of the scheduler was 6, here it is 9"):
+    with pytest.raises(DataError, match="its scheduler's total_steps was 6, here it is 9"):
         run(epochs=3, steps=9)
 
 

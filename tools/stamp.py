@@ -166,10 +166,9 @@ def readme_clone(repository: str) -> str:
     lines = [
         f"git clone https://github.com/{repository}",
         f"cd {repository.partition('/')[2]}",
-        "make run     # installs into .venv, runs all lessons, writes notebooks, a report and pages to runs/latest",
-        "make lab     # opens the lessons in JupyterLab",
+        "make lab",
     ]
-    return "\n".join(["```", *lines, "```", ""])
+    return "\n".join(["```bash", *lines, "```", ""])
 
 
 def stamp_all(to: str | None = None, root: Path | None = None, *, check: bool = False) -> list[Path]:

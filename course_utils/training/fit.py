@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from course_utils.base.modules import weights_of
 from course_utils.training import checkpoints, guards
 from course_utils.training.amp import Amp
 from course_utils.training.evaluate import Loss, evaluate
 from course_utils.training.history import History
+from course_utils.training.snapshot import set_epoch
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 
@@ -86,10 +88,18 @@ def fit(
     guards.require_settings(epochs, patience, schedule_every, validation, scheduler, optimizer)
     plateau = isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
     per_batch = schedule_every == "batch" and not plateau
-    run = checkpoints.Run(model, optimizer, scheduler, autocast, others=(batches, loss))
+    settings = {"schedule_every": schedule_every, "patience": patience, "validation": validation is not None}
+    run = checkpoints.Run(
+        model, optimizer, scheduler, autocast, batches=batches, loss=loss, settings=settings, others=(validation,)
+    )
     checkpoint_file = Path(checkpoint) if checkpoint is not None else None
     if checkpoint_file is not None and checkpoint_file.exists():
         run.restore(checkpoints.load(checkpoint_file, run.device), checkpoint_file.name)
+        if run.history.epochs > epochs:
+            raise ValueError(
+                f"{checkpoint_file.name} holds {run.history.epochs} epochs and {epochs} were asked for; ask for no "
+                "fewer, or save to another file to train anew."
+            )
         if progress:
             print(f"going on from {checkpoint_file.name}, where {run.history.epochs} of {epochs} epochs are done")
     first = run.history.epochs + 1
@@ -105,7 +115,7 @@ def fit(
         if progress:
             print(run.history.row(epoch))
     if patience is not None and run.best_weights is not None:
-        model.load_state_dict(run.best_weights)
+        checkpoints.put_weights(model, run.best_weights, "The best epoch")
         if progress and run.history.best_epoch != run.history.epochs:
             print(f"kept the weights of epoch {run.history.best_epoch}, the best on validation")
     return run.history
@@ -116,8 +126,7 @@ def _train_one_epoch(
 ) -> None:
     epoch, history = run.history.epochs + 1, run.history
     watch = guards.Watch(run.model, loss, epoch, history.learning_rates, closely)
-    if hasattr(batches, "set_epoch"):
-        batches.set_epoch(epoch - 1)
+    set_epoch(batches, epoch - 1)
     start = time.perf_counter()
     with watch.memory():
         _steps(run, watch.batches(_bar(batches, f"epoch {epoch}", progress)), watch.loss, per_batch)
@@ -151,6 +160,6 @@ def _validate(run: checkpoints.Run, validation: Batches, loss: Loss, patience: i
     if metrics.accuracy > run.best_score:
         run.best_score, history.best_epoch = metrics.accuracy, history.epochs
         if patience is not None:
-            run.best_weights = {name: value.clone() for name, value in run.model.state_dict().items()}
+            run.best_weights = {name: value.clone() for name, value in weights_of(run.model).items()}
     elif patience is not None and history.epochs - history.best_epoch >= patience:
         history.stopped_early = True
