@@ -5,7 +5,7 @@
 #     tools/measure_gpu.sh [tests|sprint|large|ladder|lesson7|lesson4|eager|compiled …]
 #
 # Each step has a limit of its own, and all together have BUDGET seconds (525). After each step $OUT (runs/gpu) has its
-# log in log.txt, and what it recorded in recorded.tar: a machine that is taken away costs one step.
+# log in log.txt, and what it recorded in recorded.tar.gz: a machine that is taken away costs one step.
 # The course and its `lab` extra must be importable by $PYTHON; WHEELS may name a folder of wheels with what is missing.
 # COURSE_DATA_DIR names the folder with CIFAR-10's pictures; PICTURES may name an archive to unpack there.
 # Without a GPU this is a rehearsal in miniature: lessons with the quick profile, two seeds, PATIENCE times the limits.
@@ -33,7 +33,7 @@ measure() { # NAME SECONDS COMMAND…
     echo "== $name: exit code $code after $((SECONDS - begin)) s" | tee -a "$OUT/log.txt"
     tail -n 12 "$OUT/step"
     rm -f "$OUT/step"
-    tar -cf "$OUT/recorded.tar" results notebooks/*.ipynb
+    tar -czf "$OUT/recorded.tar.gz" results notebooks/*.ipynb
     [ "$code" -eq 0 ] || failed="$failed $name"
 }
 
