@@ -75,7 +75,8 @@ def test_a_recorded_step_trains_as_the_plain_one_does(crops, left_out):
     graphed, plain = race(crops, leave_out=left_out), race(crops, leave_out=(*left_out, "CUDA graph"))
     for seed in (0, 1):
         ours, theirs = torch.tensor(graphed.run(seed).losses), torch.tensor(plain.run(seed).losses)
-        torch.testing.assert_close(ours[:6], theirs[:6], atol=0.05, rtol=0.05)  # then roundings have grown
+        torch.testing.assert_close(ours[:3], theirs[:3], atol=0.05, rtol=0.02)  # roundings double with every step
+        assert ours[-5:].mean() < ours[:3].mean() and theirs[-5:].mean() < theirs[:3].mean()
     assert set(graphed.recorded) == {True, False} and not plain.recorded
 
 
