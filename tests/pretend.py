@@ -11,20 +11,23 @@ aten = torch.ops.aten
 DEVICE = torch.device("meta")  # knows shapes and types, computes nothing
 
 
-class Waits(TorchDispatchMode):
-    """Counts what would make a GPU wait, with tensors on `DEVICE`: values looked at, and copies to it and from it."""
+LOOKS = (aten._local_scalar_dense.default, aten.is_nonzero.default, aten.nonzero.default)
 
-    def __init__(self):
+
+class Waits(TorchDispatchMode):
+    """Counts what would make a GPU wait: values on `device` that are looked at, and copies to it and from it."""
+
+    def __init__(self, device=DEVICE):
         super().__init__()
-        self.count = Counter()
+        self.device, self.count = torch.device(device), Counter()
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        there = bool(args) and isinstance(args[0], torch.Tensor) and args[0].device == DEVICE
-        if there and operation in (aten._local_scalar_dense.default, aten.is_nonzero.default, aten.nonzero.default):
+        there = bool(args) and isinstance(args[0], torch.Tensor) and args[0].device == self.device
+        if there and operation in LOOKS:
             self.count["looks"] += 1
-            return 1
-        if operation is aten._to_copy.default and torch.device(kwargs.get("device") or args[0].device) != args[0].device:
+        moved = operation is aten._to_copy.default and kwargs.get("device") is not None
+        if moved and torch.device(kwargs["device"]) != args[0].device:
             self.count["copies back" if there else "copies there"] += 1
             if there:
                 return torch.zeros(args[0].shape, dtype=kwargs.get("dtype") or args[0].dtype)
@@ -53,6 +56,7 @@ def record(step, inputs, forget):
     with _Recorder() as recorder:
         loss = step(*inputs)
 
+    @torch.no_grad()
     def replay():
         for operation, args, kwargs, made in recorder.tape:
             returned = operation._schema.returns

@@ -5,6 +5,7 @@ import socket
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -319,6 +320,16 @@ def test_pictures_of_any_size_and_mode_become_a_square_of_the_right_size(size, m
     prepare = transfer.Preprocess(256, 224, (0.5,) * 3, (0.5,) * 3, "bicubic")
     image = prepare(Image.new(mode, size))
     assert image.shape == (3, 224, 224) and image.dtype == torch.float32 and image.isfinite().all()
+
+
+def test_a_picture_opened_by_pillow_is_seen_as_the_course_would_open_it(tmp_path):
+    prepare = transfer.Preprocess(4, 4, (0.5,) * 3, (0.5,) * 3)
+    deep = Image.fromarray(np.full((4, 4), 128 * 257, np.uint16))
+    for name, picture, level in (("clear.png", Image.new("RGBA", (4, 4)), 255), ("deep.png", deep, 128)):
+        picture.save(tmp_path / name)
+        with Image.open(tmp_path / name) as opened:
+            seen = prepare.cut(opened)
+        assert torch.equal(seen, prepare.cut(pictures.open_picture(tmp_path / name))) and (seen == level).all()
 
 
 def test_a_tensor_is_prepared_like_the_picture_and_a_mirror_mirrors(lite):
