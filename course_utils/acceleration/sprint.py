@@ -1,7 +1,8 @@
 """The sprint: CIFAR-10 as fast as possible, each trick of the published records on its own and able to be left out.
 
-The ideas are those of David Page (myrtle.ai, "How to train your ResNet", 2018), tysam-code/hlb-CIFAR10 (2023) and
-Keller Jordan's airbench and Muon (arXiv:2404.00498, 2024); the settings start from airbench94's published ones.
+The ideas are those of David Page (myrtle.ai, "How to train your ResNet", 2018), tysam-code/hlb-CIFAR10 (2023), Keller
+Jordan's airbench and Muon (arXiv:2404.00498, 2024) and hiverge/cifar10-speedrun (2025). The settings start from those
+of airbench94_muon.py; the rates that rise at first and the lookahead come from the older airbench94.py.
 """
 
 from __future__ import annotations
