@@ -102,10 +102,10 @@ def fit(
             )
         if progress:
             print(f"going on from {checkpoint_file.name}, where {run.history.epochs} of {epochs} epochs are done")
-    first = run.history.epochs + 1
+    first, shares = run.history.epochs + 1, guards.Shares(loss)
     while run.history.epochs < epochs and not run.history.stopped_early:
         epoch = run.history.epochs + 1
-        _train_one_epoch(run, batches, loss, per_batch, closely=epoch == first, progress=progress)
+        _train_one_epoch(run, batches, shares, per_batch, closely=epoch == first, progress=progress)
         if validation is not None:
             _validate(run, validation, loss, patience)
         if scheduler is not None and not per_batch:
@@ -122,15 +122,16 @@ def fit(
 
 
 def _train_one_epoch(
-    run: checkpoints.Run, batches: Batches, loss: Loss, per_batch: bool, closely: bool, progress: bool
+    run: checkpoints.Run, batches: Batches, shares: guards.Shares, per_batch: bool, closely: bool, progress: bool
 ) -> None:
     epoch, history = run.history.epochs + 1, run.history
-    watch = guards.Watch(run.model, loss, epoch, history.learning_rates, closely)
+    watch = guards.Watch(run.model, run.loss, shares, epoch, history.learning_rates, closely)
     set_epoch(batches, epoch - 1)
     start = time.perf_counter()
-    with watch.memory():
+    with guards.explained(run.device, lambda: watch.batch_size, f" in epoch {epoch}"):
         _steps(run, watch.batches(_bar(batches, f"epoch {epoch}", progress)), watch.loss, per_batch)
     mean_loss, accuracy = watch.summary()
+    history.learning_rates[:] = map(float, history.learning_rates)  # only now: they may be tensors on a GPU
     history.train_loss.append(mean_loss)
     history.train_accuracy.append(accuracy)
     history.seconds.append(time.perf_counter() - start)
@@ -140,7 +141,8 @@ def _steps(run: checkpoints.Run, batches: Batches, loss: Loss, per_batch: bool) 
     """Go through all batches once. A function of its own: after an error nothing holds on to the last batch."""
     run.model.train()
     for images, labels in batches:
-        run.history.learning_rates.append(run.optimizer.param_groups[0]["lr"])
+        rate = run.optimizer.param_groups[0]["lr"]
+        run.history.learning_rates.append(rate.clone() if isinstance(rate, Tensor) else rate)
         _, stepped = train_step(run.model, images, labels, loss, run.optimizer, run.amp)
         if per_batch and stepped and run.scheduler is not None:
             run.scheduler.step()
