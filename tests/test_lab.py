@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from jupyter_core.paths import jupyter_path
 from lab import free_port
 
 from course_utils import exercises
@@ -165,6 +166,22 @@ def test_jupyterlab_gets_the_page_or_the_lesson_and_its_own_options(root, monkey
     assert f"--LabApp.default_url=/lab/tree/{NAME}" in second and second[-1] == "--no-browser"
     assert variables[progress.WORK] == str(root / "work")
     assert variables["COURSE_DATA_DIR"] == str(Path("sets").absolute())  # from where the command was typed
+
+
+def test_git_ignores_what_learners_make():
+    assert "/work/" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+
+
+def test_the_shortcuts_that_notebook_7_gives_up_are_those_that_it_has(tmp_path):
+    lab._private(tmp_path)
+    written = tmp_path / lab.OWN / "notebook" / "labconfig" / "default_setting_overrides.json"
+    ((_, given_up),) = json.loads(written.read_text(encoding="utf-8")).items()
+    schema = Path("lab", "schemas", "@jupyterlab", "notebook-extension", "tracker.json")
+    found = next(path for folder in jupyter_path() if (path := Path(folder) / schema).is_file())
+    known = json.loads(found.read_text(encoding="utf-8"))
+    theirs = [(each["command"], each["keys"], each["selector"]) for each in known["jupyter.lab.shortcuts"]]
+    for each in given_up["shortcuts"]:
+        assert each["disabled"] and (each["command"], each["keys"], each["selector"]) in theirs
 
 
 @pytest.fixture(scope="module")
