@@ -38,6 +38,19 @@ def test_grad_cam_is_what_four_lines_give_for_every_class(net, target):
     torch.testing.assert_close(found.weights, net.classifier.weight[target].detach() / 16)
 
 
+@pytest.mark.parametrize("target", range(3))
+def test_a_map_weighs_as_much_as_the_mean_of_its_gradients_also_where_they_differ(target):
+    torch.manual_seed(1)
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(4 * 5 * 3, 3))  # each place has slopes of its own
+    picture = torch.randn(1, 1, 7, 5)
+    found = diagnosis.grad_cam(net, picture, "0", target)
+    slopes = net[2].weight[target].detach().view(4, 5, 3)
+    weights = torch.tensor([each.sum().item() / 15 for each in slopes])
+    torch.testing.assert_close(found.weights, weights)
+    heat = sum(weight * each for weight, each in zip(weights, net[0](picture)[0].detach())).clamp(min=0)
+    torch.testing.assert_close(found.heat, heat / heat.max())
+
+
 def test_the_heat_lies_where_the_pattern_is():
     net = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 2))
     with torch.no_grad():

@@ -26,6 +26,19 @@ def test_a_file_takes_its_place_only_when_it_is_complete(tmp_path):
     assert path.read_bytes() == b"first half, second half" and names(path.parent) == ["values.npy"]
 
 
+def test_a_file_is_replaced_and_never_written_in_its_place(tmp_path):
+    path = tmp_path / "state"
+    replace_file(path, "old" * 1000)
+    with path.open() as reader, whole(path) as unfinished:
+        unfinished.write_text("new" * 1000)
+        written = unfinished.stat().st_ino
+    assert path.stat().st_ino == written and path.read_text() == "new" * 1000  # the very file, moved
+    if sys.platform != "win32":
+        with path.open() as reader:
+            replace_file(path, "third")
+            assert reader.read() == "new" * 1000  # who had begun to read sees the old one whole
+
+
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, ValueError("wrong"), SystemExit, OSError(28, "No space")])
 def test_an_interrupted_file_leaves_the_old_one_and_nothing_else(tmp_path, interruption):
     path = tmp_path / "file.txt"

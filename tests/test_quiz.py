@@ -10,6 +10,65 @@ LESSONS = {module.LESSON: module for module in (getattr(exercises, name) for nam
 ALL = [(lesson, i + 1) for lesson, module in LESSONS.items() for i in range(len(module.quiz.questions))]
 every_question = pytest.mark.parametrize(("lesson", "number"), ALL, ids=[f"{lesson}-{n}" for lesson, n in ALL])
 
+RIGHT = {  # a second time: which option of each question is right, by its first words
+    "01": [
+        "(3, 480, 640)",
+        "`cat + np.uint8(80)`, numbers",
+        "`images - mean.view(3, 1, 1)`",
+        "0.8",
+        "18",
+    ],
+    "02": [
+        "Its upper row is −1, −2, −1, i",
+        "Two 3 × 3, because they see as",
+        "(8, 16, 20, 20) and (8, 32, 10",
+        "It stays as it is.",
+    ],
+    "03": [
+        "It gives every class the same",
+        "Probably less.",
+        "The gradients of all earlier b",
+        "Not which one is better.",
+    ],
+    "04": [
+        "`model.eval()`",
+        "more pictures, or augmented on",
+        "new pictures may face left or",
+        "no: momentum, learning rate an",
+        "dropout",
+    ],
+    "05": [
+        "the running means and variance",
+        "crop every picture anew at ran",
+        "large early steps destroyed fe",
+        "that ImageNet knows cats, dogs",
+        "take either, and say that the",
+    ],
+    "06": [
+        "about 10⁻², where the loss sti",
+        "because its last steps were ta",
+        "the training ends with an erro",
+        "that these two runs cannot tel",
+    ],
+    "07": [
+        "launching the product",
+        "a little over five times",
+        "the single picture counts as m",
+        "the error's traceback still ho",
+        "float16 with a scaled loss",
+    ],
+    "A": [
+        "the two flatten their pictures",
+        "0.9",
+        "the loss expects probabilities",
+    ],
+    "B": [
+        "hardly anything: every validat",
+        "any class, perhaps with a larg",
+        "the picture becomes 341 × 256,",
+    ],
+}
+
 
 def right(text, why):
     return Option(text, why, right=True)
@@ -46,6 +105,13 @@ TRAP = Question("Is `a < b` *always* <b>true</b>?", [right("`x<y`", "Yes & no.")
 
 def test_each_lesson_asks_at_least_three_questions():
     assert all(len(module.quiz.questions) >= 3 for module in LESSONS.values())
+
+
+def test_the_right_option_of_every_question_is_the_one_of_the_key():
+    for lesson, module in LESSONS.items():
+        for question, words in zip(module.quiz.questions, RIGHT[lesson], strict=True):
+            chosen = [" ".join(option.text.split()) for option in question.options if option.right]
+            assert len(chosen) == 1 and chosen[0].startswith(words), (lesson, question.text)
 
 
 @every_question

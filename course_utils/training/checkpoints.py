@@ -134,7 +134,9 @@ class Run:
             _require_alike(state["scaler"], self.amp.scaler.state_dict())
             self.amp.scaler.load_state_dict(state["scaler"])
         history = History(**state["history"])
-        _require_alike(asdict(history), asdict(History([0.0], [0.0], [0.0], [0.0], [0.0], [0.0])))
+        _require_alike(asdict(history), asdict(History([0.0], [0.0], [0.0], [0.0], [0.0], [0.0], history.best_epoch)))
+        if not isinstance(history.best_epoch, (int, type(None))):
+            raise ValueError(f"{str(history.best_epoch)[:40]!r} stands for an epoch")
         self.best_weights, self.best_score = state["best_weights"], float(state["best_score"])
         if self.best_weights is not None:
             require_same_network(weights_of(self.model), self.best_weights, name)
@@ -151,7 +153,8 @@ def _fits(moment: Tensor, parameter: Tensor) -> bool:
 def _require_alike(saved: Any, here: Any) -> None:
     """Raise `ValueError` where saved data is of another form than that which it shall replace."""
     numbers = isinstance(here, (int, float)) and isinstance(saved, (int, float))
-    if not (numbers or here is None or saved is None or isinstance(saved, type(here))):
+    unset = here is None and not isinstance(saved, (dict, list, tuple, Tensor))
+    if not (numbers or unset or isinstance(saved, type(here))):
         raise ValueError(f"{str(saved)[:40]!r} stands for a {type(here).__name__}")
     if isinstance(here, dict):
         for key in here:
