@@ -62,17 +62,8 @@ def main():
             f"looked at once {results[-1].plain_accuracy:.2%}",
             flush=True,
         )
-    if options.profile:
-        os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else it prints notes for its own developers
-        on_gpu = device.kind == "cuda"
-        with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]) as record:
-            race.run()
-        order = "self_device_time_total" if on_gpu else "self_cpu_time_total"
-        print(record.key_averages().table(sort_by=order, row_limit=40, max_name_column_width=70))
     accuracies, warm = [r.accuracy for r in results], [r.seconds for r in results if not r.cold]
     spread = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
-    print(f"\n{device}: mean accuracy {statistics.mean(accuracies):.2%} ± {spread:.2%} over {len(results)} seeds")
-    print(f"cold {results[0].seconds:.2f} s" + (f", warm {statistics.median(warm):.2f} s (median)" if warm else ""))
     if options.record:
         record = {
             "date": time.strftime("%Y-%m-%d"),
@@ -92,6 +83,15 @@ def main():
         path = Path(__file__).parent.parent / "results" / f"benchmark_sprint_{device.kind}.json"
         path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         print(f"written: results/{path.name}")
+    if options.profile:
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else it prints notes for its own developers
+        on_gpu = device.kind == "cuda"
+        with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]) as seen:
+            race.run()
+        order = "self_device_time_total" if on_gpu else "self_cpu_time_total"
+        print(seen.key_averages().table(sort_by=order, row_limit=40, max_name_column_width=70))
+    print(f"\n{device}: mean accuracy {statistics.mean(accuracies):.2%} ± {spread:.2%} over {len(results)} seeds")
+    print(f"cold {results[0].seconds:.2f} s" + (f", warm {statistics.median(warm):.2f} s (median)" if warm else ""))
     missed = {
         "accuracy": statistics.mean(accuracies) < BARS["accuracy"],
         "cold": results[0].seconds > BARS["cold"],

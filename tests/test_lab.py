@@ -155,6 +155,7 @@ def test_jupyterlab_gets_the_page_or_the_lesson_and_its_own_options(root, monkey
 
     monkeypatch.setattr(lab.subprocess, "Popen", Server)
     monkeypatch.setattr(lab, "find_root", lambda: root)
+    monkeypatch.setenv("COURSE_DATA_DIR", "sets")
     handler = signal.getsignal(signal.SIGINT)
     assert lab.start(["--no-browser", "--port", "1"]) == lab.start(["1", "--no-browser"]) == 3
     with pytest.raises(SettingError, match="There is no lesson '9'"):
@@ -165,6 +166,7 @@ def test_jupyterlab_gets_the_page_or_the_lesson_and_its_own_options(root, monkey
     assert first[-3:] == ["--no-browser", "--port", "1"]
     assert f"--LabApp.default_url=/lab/tree/{NAME}" in second and second[-1] == "--no-browser"
     assert variables[progress.WORK] == str(root / "work")
+    assert variables["COURSE_DATA_DIR"] == str(Path("sets").absolute())  # from where the command was typed
 
 
 def test_git_ignores_what_learners_make():

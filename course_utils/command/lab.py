@@ -26,7 +26,7 @@ from typing import Any
 from course_utils.base import progress
 from course_utils.base.files import replace_file
 from course_utils.base.lessons import choose, find_root, notebooks
-from course_utils.base.paths import absolute
+from course_utils.base.paths import absolute, from_here
 from course_utils.base.words import NO_BREAK
 from course_utils.command.notebooks.study import study
 from course_utils.errors import SettingError
@@ -246,7 +246,7 @@ def start(arguments: Sequence[str]) -> int:
     command += [f"--LabApp.default_url=/lab/tree/{target}", f"--LabApp.workspaces_dir={_private(work)}", *rest]
     first = {"JUPYTER_CONFIG_PATH": work / OWN, "PATH": Path(sys.executable).parent}  # terminals there know `course`
     paths = {name: os.pathsep.join(filter(None, [str(own), os.environ.get(name)])) for name, own in first.items()}
-    server = subprocess.Popen(command, cwd=work, env=os.environ | paths)
+    server = subprocess.Popen(command, cwd=work, env=from_here() | paths)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is JupyterLab's, which asks whether to end
     seen = _saved(work)
     try:
