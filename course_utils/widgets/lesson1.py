@@ -173,7 +173,7 @@ def next_step(result: Walk) -> str:
 
 
 def _signed(value: float) -> str:
-    return f"{value:.4g}".replace("-", "−")
+    return f"{value + 0.0:.4g}".replace("-", "−")  # never −0
 
 
 def draw_walk(result: Walk, figure: Canvas) -> None:
