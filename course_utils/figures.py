@@ -7,7 +7,7 @@ import io
 import re
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from course_utils.base.words import percent as percent  # what titles and sentences show shares with
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.path import Path
@@ -76,11 +77,16 @@ _DRAWING = threading.RLock()
 
 
 @contextmanager
-def style() -> Iterator[None]:
-    """Draw in the course's style inside the `with` block, one thread at a time; matplotlib's settings are put back."""
+def style(live: bool = False) -> Iterator[None]:
+    """Draw in the course's style inside the `with` block, one thread at a time; matplotlib's settings are put back.
+
+    A `live` figure has no automatic layout, and its titles stand at a fixed height: to find these places takes longer
+    than to draw all the rest.
+    """
     import matplotlib
 
-    with _DRAWING, matplotlib.rc_context({**STYLE, "font.family": _families()}):
+    quick = {"figure.constrained_layout.use": False, "axes.titley": 1.0} if live else {}
+    with _DRAWING, matplotlib.rc_context({**STYLE, **quick, "font.family": _families()}):
         yield
 
 
@@ -208,6 +214,43 @@ def to_live_image(figure: Figure, photograph: bool = False) -> bytes:
     with _drawing(figure):
         figure.savefig(buffer, format=kind, dpi=LIVE_DPI, pil_kwargs=options)
     return buffer.getvalue()
+
+
+class LiveCanvas:
+    """A figure that is kept: what stands still is drawn once, and what moves is drawn over it each time."""
+
+    def __init__(self, figure: Figure) -> None:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        figure.set_dpi(LIVE_DPI)
+        self.figure, self._canvas = figure, FigureCanvasAgg(figure)
+        self._still: Any = None
+
+    def image(self, move: Callable[[Figure], Sequence[Artist]], photograph: bool = False) -> bytes:
+        """Return the picture after `move` has changed the figure.
+
+        `move` returns the parts that it may change, always the same ones, or none where everything is drawn again.
+        """
+        import numpy as np
+        from PIL import Image
+
+        moving = move(self.figure)
+        if self._still is None or not moving:
+            for part in moving:
+                part.set_animated(True)
+            with _drawing(self.figure):
+                self._canvas.draw()
+            self._still = self._canvas.copy_from_bbox(self.figure.bbox)
+        else:
+            self._canvas.restore_region(self._still)
+        for part in moving:
+            part.axes.draw_artist(part)
+        buffer = io.BytesIO()
+        drawn = Image.fromarray(np.asarray(self._canvas.buffer_rgba())).convert("RGB")
+        drawn.save(
+            buffer, **({"format": "jpeg", "quality": 88} if photograph else {"format": "png", "compress_level": 1})
+        )
+        return buffer.getvalue()
 
 
 def show(figure: Figure, alt: str, *, shareable: bool = True) -> None:
