@@ -99,6 +99,7 @@ def batch_size(
             "second against the batch size, with a dot at the chosen size. Right: a bar of the memory of a training "
             "step, most of it activations.",
         ),
+        title="Batch size, speed and memory",
         size=(7.6, 3.0),
     )
 
@@ -191,6 +192,7 @@ def where_time_goes(*ladders: acceleration.Ladder) -> Exploration:
             f"for data, forward, backward and update. Forward and backward take at least {percent(passes, 0)} of it.",
             size=(7.6, 1.9),
         ),
+        title="Where the time goes",
         size=(7.6, 2.3),
     )
 
