@@ -515,6 +515,8 @@ def one_epoch(model, batches, optimizer, rate=0.03):
 
 
 # %%
+model, batches, optimizer = fresh()
+climb(model, batches, optimizer, rates)  # the same test once more
 largest = max(weight.abs().max().item() for weight in model.parameters())
 variance = max(
     buffer.max().item()

@@ -181,7 +181,7 @@ figures.show(
 # %%
 example = work / "three things"
 for name in ("blue mug", "red mug", "white mug", SOMETHING_ELSE):
-    (example / name).mkdir(parents=True)
+    (example / name).mkdir(parents=True, exist_ok=True)
 print(*sorted(path.name for path in example.iterdir()), sep="\n")
 
 # %% [markdown]
