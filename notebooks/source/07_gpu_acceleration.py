@@ -208,7 +208,7 @@ assert records["ResNet-18, usual training (96 %)"] > 200 * 2.095
 # > | hlb-CIFAR10 | 6.3 | README of [hlb-CIFAR10][hlb], last changed 2023-11-07 |
 # > | `airbench94.py` | 3.83 | Jordan, [arXiv:2404.00498](https://arxiv.org/abs/2404.00498), April 2024 |
 # > | `airbench94_muon.py` | 2.59 | README of cifar10-airbench, commit f1c599c, 2025-03-02, torch 2.4.1 |
-# > | `cifar10_speedrun.py` | 2.095 | README of [cifar10-speedrun][speedrun], commit 0be64ab; its logs are of 2025-09-17 |
+# > | `cifar10_speedrun.py` | 2.095 | README of [cifar10-speedrun][speedrun], commit 0be64ab; logs of 2025-09-17 |
 #
 # [hlb]: https://github.com/tysam-code/hlb-CIFAR10
 # [airbench]: https://github.com/KellerJordan/cifar10-airbench
