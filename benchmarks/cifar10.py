@@ -12,8 +12,8 @@ test pictures once, at the end, as it will be shipped: with weights of 16 bits. 
 
 The budget of ours is processor time over all threads, 1,200 seconds, which other programs lengthen less than time by
 the clock: what two cores can do in ten minutes. `as_they_are` and `changed` train the lesson's small network on 10,000
-pictures, without and with changed pictures, and are judged on validation pictures alone. `clock` times one epoch of each kind on all cores of a quiet machine, and says
-how long ours waits by the clock at that speed.
+pictures, without and with changed pictures, and are judged on validation pictures alone. `clock` times one epoch of
+each kind on all cores of a quiet machine, and says how long ours waits by the clock at that speed.
 """
 
 import course_utils  # noqa: F401 - before torch is loaded: it says how threads wait
@@ -113,7 +113,8 @@ def by_the_clock(split, epochs, seed):
     first = trained(split.train, split.validation, WIDTHS, 2, seed, augment, small_until=1)[1].seconds
     small = round(SMALL_SHARE * epochs)
     seconds = small * first[0] + (epochs - small) * first[1]
-    return {"small_seconds": round(first[0], 1), "whole_seconds": round(first[1], 1), "seconds": round(seconds, 1)}
+    taken = {"small_seconds": first[0], "whole_seconds": first[1], "seconds": seconds}
+    return {"small_epochs": small} | {name: round(value, 1) for name, value in taken.items()}
 
 
 def rounded(value):

@@ -29,9 +29,9 @@
 # see when it says nothing; put back everything that such a test spoils; write down the one-cycle schedule and count its
 # steps; and compare schedules fairly, with the same budget, several seeds, mean and spread.
 #
-# **You need** lessons 1 to 3. **Time:** about {{study_minutes}} minutes of study. On {{cores}} processor cores the
-# cells take {{quick.seconds:.0f}} seconds with the profile `quick` (a few thousand pictures); the run on this page
-# took {{minutes:.1f}} minutes.
+# **You need** lessons 1 to 3, and lesson 4 for momentum and Adam. **Time:** about {{study_minutes}} minutes of study.
+# On {{cores}} processor cores the cells take {{quick.seconds:.0f}} seconds with the profile `quick` (a few thousand
+# pictures); the run on this page took {{minutes:.1f}} minutes.
 #
 # <details><summary>Contents</summary>
 #

@@ -119,7 +119,8 @@ settings = profiles.load(
     side=side,
     runs=runs,
 )
-work = Path(tempfile.mkdtemp())
+holder = tempfile.TemporaryDirectory()  # removed when the kernel ends
+work = Path(holder.name)
 
 # %%
 if settings.colab:
