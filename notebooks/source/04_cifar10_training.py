@@ -1288,7 +1288,9 @@ if ten:
     )
     clock = benchmark.get("clock")
     results.record(
-        ten_took=f"{ten['processor_seconds'] / 60:.1f} minutes of processor time"
+        ten_took=(
+            f"{ten['processor_seconds'] / 60:.1f} minutes of processor time"
+        )
         + (
             f", which two quiet cores do in {clock['seconds'] / 60:.1f}"
             if clock
