@@ -1294,7 +1294,7 @@ if ten:
         + (
             f", which two quiet cores do in {clock['seconds'] / 60:.1f}"
             if clock
-            else " on two cores"
+            else ", of the 20 that two cores have in ten minutes"
         ),
         ten_bits="as this one had"
         + (
