@@ -124,7 +124,8 @@ settings = profiles.load(
     side=side,
     runs=runs,
 )
-work = Path(tempfile.mkdtemp())
+holder = tempfile.TemporaryDirectory()  # removed when the kernel ends
+work = Path(holder.name)
 
 # %%
 if settings.colab:
@@ -186,7 +187,7 @@ figures.show(
 # %%
 example = work / "three things"
 for name in ("blue mug", "red mug", "white mug", SOMETHING_ELSE):
-    (example / name).mkdir(parents=True)
+    (example / name).mkdir(parents=True, exist_ok=True)
 print(*sorted(path.name for path in example.iterdir()), sep="\n")
 
 # %% [markdown]
