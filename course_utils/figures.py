@@ -7,7 +7,7 @@ import io
 import re
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from course_utils.base.words import percent as percent  # what titles and senten
 from course_utils.errors import readable
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.path import Path
@@ -89,17 +90,20 @@ _DRAWING = threading.RLock()
 
 
 @contextmanager
-def style() -> Iterator[None]:
+def style(live: bool = False) -> Iterator[None]:
     """Draw in the course's style inside the `with` block, one thread at a time; matplotlib's settings are put back.
 
     The reader's own settings (a matplotlibrc, a style, another library's) hold neither while a figure is made nor
-    while it becomes a picture.
+    while it becomes a picture. A `live` figure has no automatic layout, and its titles stand at a fixed height: to find
+    these places takes longer than to draw all the rest.
     """
     import matplotlib
 
+    quick = {"figure.constrained_layout.use": False, "axes.titley": 1.0} if live else {}
     with _DRAWING, matplotlib.rc_context():
         has = dict(matplotlib.rcParams.copy())
-        matplotlib.rcParams.update({name: value for name, value in _settings().items() if has[name] != value})
+        wanted = {**_settings(), **quick}
+        matplotlib.rcParams.update({name: value for name, value in wanted.items() if has[name] != value})
         yield
 
 
@@ -122,8 +126,8 @@ def _families() -> list[str]:
     return ["DejaVu Sans", *(name for name in OTHER_FONTS if name in there)]
 
 
-def _drawn(figure: Figure, **options: Any) -> tuple[bytes, set[str]]:
-    """Return a figure as the bytes of a picture file, and the letters that no font here has.
+def _draw(figure: Figure, drawing: Callable[[], object]) -> set[str]:
+    """Call `drawing`, which draws `figure`, and return the letters that no font here has.
 
     Matplotlib warns of each one, in red and with paths of packages. It draws a box instead.
     """
@@ -131,7 +135,6 @@ def _drawn(figure: Figure, **options: Any) -> tuple[bytes, set[str]]:
     from matplotlib.text import Text
 
     missing: set[str] = set()
-    buffer = io.BytesIO()
     with style():
         matplotlib.rcParams["figure.constrained_layout.use"] = False  # saving would give it to figures made without
         for axes in figure.axes:  # labels of logarithmic axes are powers, written as mathematics
@@ -143,18 +146,30 @@ def _drawn(figure: Figure, **options: Any) -> tuple[bytes, set[str]]:
         with warnings.catch_warnings(record=True) as seen:
             warnings.simplefilter("always")
             try:
-                figure.savefig(buffer, **options)
+                drawing()
             except (TypeError, UnicodeError):  # a name with bytes that are no text, which matplotlib cannot draw
                 for text in figure.findobj(Text):
                     text.set_text("\n".join(map(readable, text.get_text().split("\n"))))
-                buffer = io.BytesIO()
-                figure.savefig(buffer, **options)
+                drawing()
         for warning in seen:
             found = MISSING.match(str(warning.message))
             if found:
                 missing.add(readable(chr(int(found[1]))))
             else:
                 warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    return missing
+
+
+def _drawn(figure: Figure, **options: Any) -> tuple[bytes, set[str]]:
+    """Return a figure as the bytes of a picture file, and the letters that no font here has."""
+    buffer = io.BytesIO()
+
+    def save() -> None:
+        buffer.seek(0)
+        buffer.truncate()
+        figure.savefig(buffer, **options)
+
+    missing = _draw(figure, save)
     return buffer.getvalue(), missing
 
 
@@ -240,6 +255,42 @@ def to_live_image(figure: Figure, photograph: bool = False) -> bytes:
     """Return `figure` quickly as the bytes of a PNG file, or of a JPEG file where it shows photographs."""
     kind, options = ("jpeg", {"quality": 88}) if photograph else ("png", {"compress_level": 1})
     return _drawn(figure, format=kind, dpi=LIVE_DPI, pil_kwargs=options)[0]
+
+
+class LiveCanvas:
+    """A figure that is kept: what stands still is drawn once, and what moves is drawn over it each time."""
+
+    def __init__(self, figure: Figure) -> None:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        figure.set_dpi(LIVE_DPI)
+        self.figure, self._canvas = figure, FigureCanvasAgg(figure)
+        self._still: Any = None
+
+    def image(self, move: Callable[[Figure], Sequence[Artist]], photograph: bool = False) -> bytes:
+        """Return the picture after `move` has changed the figure.
+
+        `move` returns the parts that it may change, always the same ones, or none where everything is drawn again.
+        """
+        import numpy as np
+        from PIL import Image
+
+        moving = move(self.figure)
+        if self._still is None or not moving:
+            for part in moving:
+                part.set_animated(True)
+            _draw(self.figure, self._canvas.draw)
+            self._still = self._canvas.copy_from_bbox(self.figure.bbox)
+        else:
+            self._canvas.restore_region(self._still)
+        for part in moving:
+            part.axes.draw_artist(part)
+        buffer = io.BytesIO()
+        drawn = Image.fromarray(np.asarray(self._canvas.buffer_rgba())).convert("RGB")
+        drawn.save(
+            buffer, **({"format": "jpeg", "quality": 88} if photograph else {"format": "png", "compress_level": 1})
+        )
+        return buffer.getvalue()
 
 
 def show(figure: Figure, alt: str, *, shareable: bool = True) -> None:

@@ -3,7 +3,9 @@
 Nothing is executed and nothing is fetched, neither while building nor while reading.
 """
 
+import html
 import re
+from pathlib import Path
 
 from docutils import nodes
 from stamp import BRANCH, repository
@@ -12,11 +14,15 @@ from course_utils import __version__
 from course_utils.command.notebooks.folds import DEEPER
 
 project = "Pixels to Predictions"
+PROMISE = "Executable lessons on image classification with PyTorch, from one pixel to a trained network."
 author = "the authors of Pixels to Predictions"
 copyright = "the authors; text and code under the MIT licence"
 version = release = __version__
 language = "en"
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+copybutton_selector = ".highlight:not(.highlight-none) pre"
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
 exclude_patterns = ["jupyter_execute"]
 # Lessons put "### Contents" below their title, a level lower than the sections, so that it is not a section itself.
 suppress_warnings = ["myst.header"]
@@ -42,6 +48,8 @@ html_title = project
 html_static_path = ["_static"]
 html_css_files = ["course.css"]
 html_js_files = ["course.js"]
+html_logo = html_favicon = "_static/logo.svg"
+html_search_scorer = str(Path(__file__).with_name("scorer.js"))
 html_copy_source = True
 html_sourcelink_suffix = ""
 html_show_sphinx = False
@@ -57,7 +65,7 @@ html_theme_options = {
         "binderhub_url": "https://mybinder.org",
         "notebook_interface": "jupyterlab",
     },
-    "home_page_in_toc": True,
+    "logo": {"text": project, "alt_text": "Home"},
     "navbar_persistent": [],  # one field for the search, in the sidebar
     "show_toc_level": 2,
     "pygments_light_style": "a11y-high-contrast-light",
@@ -96,8 +104,27 @@ def fold_deeper(app, doctree, name) -> None:
             section.extend([begin, title, under, *rest, end])
 
 
+def describe(app, page, template, context, doctree) -> None:
+    """Say for links to a page elsewhere what it is about, with the course's picture."""
+    owner, _, name = repository().partition("/")
+    text = doctree.astext() if doctree else ""
+    question = re.search(r"The question: (.+?\?)", text, re.DOTALL)
+    about = " ".join(question[1].split()) if question else PROMISE
+    told = {
+        "og:title": context.get("title", project),
+        "og:description": about,
+        "og:type": "website",
+        "og:image": f"https://{owner.lower()}.github.io/{name}/_static/card.png",
+    }
+    tags = [f'<meta name="description" content="{html.escape(about)}">', *(
+        f'<meta property="{key}" content="{html.escape(re.sub("<.*?>", "", value))}">' for key, value in told.items()
+    ), '<meta name="twitter:card" content="summary_large_image">']  # fmt: skip
+    context["metatags"] = context.get("metatags", "") + "\n".join(tags)
+
+
 def setup(app) -> None:
     """Let the docstrings pass through `fields_as_list` before napoleon sees them, and sections be folded at the end."""
+    app.connect("html-page-context", describe)
     app.connect("autodoc-process-docstring", fields_as_list, priority=400)
     app.connect("doctree-resolved", fold_deeper)
 

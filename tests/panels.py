@@ -5,6 +5,8 @@ import gc
 import ipywidgets
 from matplotlib.figure import Figure
 
+from course_utils.figures import LiveCanvas
+
 
 def every_control(panel):
     """Return all that a learner can operate in a panel: sliders, lists, boxes, fields, buttons, uploads."""
@@ -37,9 +39,11 @@ def several_values(control):
 
 
 def figures_in_memory():
-    """Count matplotlib's figures that are still alive."""
+    """Count matplotlib's figures that are still alive, but for the one that a live panel may keep."""
     gc.collect()
-    return sum(issubclass(type(thing), Figure) for thing in gc.get_objects())
+    there = gc.get_objects()
+    kept = [thing.figure for thing in there if type(thing) is LiveCanvas]
+    return sum(issubclass(type(thing), Figure) for thing in there) - len(kept)
 
 
 def operate_everything(panel):

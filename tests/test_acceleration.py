@@ -722,6 +722,8 @@ def test_all_pictures_of_an_epoch_come_once_shifted_by_at_most_two_pixels(crops)
 def test_a_sprint_that_cannot_start_is_one_sentence(crops):
     with pytest.raises(SettingError, match="There is no trick 'magic' to leave out; there are whitening"):
         sprint.SprintSettings(leave_out={"magic"})
+    with pytest.raises(SettingError, match="batch_size ≥ 2 and unsure from 0 to 1, not"):
+        sprint.SprintSettings(unsure=25)
     with pytest.raises(SettingError, match=re.escape("at least one batch (2000) of pictures (3, 32, 32), not 100")):
         sprint.Sprint(crops.train.take(100), crops.test, device="cpu")
 

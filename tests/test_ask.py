@@ -150,3 +150,17 @@ def test_asking_loads_nothing_that_it_does_not_need(classifier, folder):
     )
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert answer.splitlines()[-1] == "0 []"
+
+
+def test_names_of_classes_and_files_steer_no_terminal_and_end_no_line(course, tmp_path):
+    """A classifier from somebody else may hold any names."""
+    names = ("\x1b[31mred", "two\nlines", "\ud800", "猫 👨\u200d👩\u200d👧")
+    net = transfer.replace_head(transfer.backbone("squeezenet1_0", weights=None), names, seed=1)
+    transfer.save_network(net, tmp_path / "mine.safetensors")
+    file = tmp_path / os.fsdecode(b"caf\xe9.png")
+    Image.new("RGB", (8, 8)).save(file)
+    (tmp_path / os.fsdecode(b"\xff.jpg")).write_bytes(b"no picture")
+    for options in ([], ["--json"], ["--csv", str(tmp_path / "out.csv")]):
+        code, output, errors = course("ask", str(tmp_path / "mine.safetensors"), str(tmp_path), "--top", "4", *options)
+        assert code == 1 and "is not a picture" in errors and "\x1b" not in (output + errors).encode().decode()
+        assert "猫 👨\u200d👩\u200d👧" in output and r"two\nlines" in output.replace(r"\\n", r"\n")

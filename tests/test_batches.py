@@ -215,13 +215,6 @@ def test_a_set_stays_in_main_memory_when_it_would_fill_the_device(monkeypatch):
     assert fits(images, torch.device("cpu"))
 
 
-def test_the_gpu_gives_the_same_batches_where_there_is_one():
-    for device in ["cuda"] if torch.cuda.is_available() else []:
-        made = passes(data.batches(part(50), 8, device=device, **OPTIONS), 1)[0]
-        assert made.device.type == device
-        torch.testing.assert_close(made.cpu(), passes(data.batches(part(50), 8, **OPTIONS), 1)[0])
-
-
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

@@ -70,10 +70,10 @@ def compute(**settings):
 def draw(settings, figure):
     figure.text(0.02, 0.5, " ".join(str(value) for name, value in settings.items() if name != "unused"))
 
-def explore(members, arrangement=None):
+def explore(members):
     return Exploration(
         compute, draw, members, describe=str, twin=Twin([{}], alt="All settings in one line."), size=(7, 1),
-        arrangement=arrangement,
+        title="A small live figure",
     )
 """
 FAILING = """\
@@ -90,8 +90,7 @@ members = {
 }
 members["shift"].disabled = True
 members["on"].observe(lambda change: setattr(members["shift"], "disabled", not change.new), "value")
-again = controls.button("Reset", lambda: panel.set(**panel.first_values), "undo")
-panel = explore(members, controls.row(*members.values(), again))
+panel = explore(members)
 panel
 """
 # What matplotlib and ipywidgets take by themselves on this machine, in this moment: two small pictures with axes.
@@ -121,7 +120,7 @@ POOR = """\
 explore({
     "unused": controls.slider("unused", 0.0, 0.0, 1.0, 0.1),
     "long": ipywidgets.FloatSlider(1, description="a label of many words", style={"description_width": "7.5em"}),
-    "name": controls.choice("name", ["an option that is far too long for any list"]),
+    "name": controls.choice("name", ["an option that is far too long for any list, " * 2]),
 })
 """
 
@@ -168,6 +167,8 @@ class Tour:
             for other in self.panel.controls():
                 if other.kind in ("slider", "field") and other.enabled and other != control:
                     other.press("ArrowUp")
+                elif other.kind == "list" and other.enabled:
+                    other.choose("End" if other.value == other.options[0] else "Home")
             if not self.changes(control):
                 self.without_effect.append(control.label)
 
@@ -411,13 +412,23 @@ def test_labels_take_the_width_of_their_words_in_whatever_font(planted):
     assert found == []
 
 
+def test_a_number_counts_while_it_is_typed(planted):
+    panel = planted.panels()[1]
+    number, before = panel.control("n"), panel.picture()
+    number.place.focus()
+    planted.page.keyboard.press("Control+A")
+    planted.page.keyboard.type("7")
+    panel.wait_for_change(before)
+    panel.control("Reset").press("Enter")
+
+
 def test_these_tests_notice_an_error_a_dead_control_and_a_text_that_is_cut_off(planted):
     with pytest.raises(AssertionError, match="steps at 3: Three steps are one too many"):
         Tour(planted.panels()[0])
     poor = planted.panels()[2]
     assert Tour(poor).without_effect == ["unused", "name"]
     found = texts_cut_off(planted)
-    for text in ("a label of many words: needs", "an option that is far too long for any list: needs"):
+    for text in ("a label of many words: needs", "far too long for any list,: needs"):
         assert sum(text in each for each in found) == 2, found
     assert len(found) == 4, found
 

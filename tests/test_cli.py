@@ -309,6 +309,14 @@ def test_a_folder_is_passed_on_in_full(monkeypatch, tmp_path):
     assert job.parameters == {"pictures": str(tmp_path / "pets")}
 
 
+def test_doctor_misses_a_data_folder_that_is_not_there(course, monkeypatch, tmp_path):
+    for folder, missed in ((tmp_path / "dta", True), (tmp_path, False)):
+        monkeypatch.setenv("COURSE_DATA_DIR", str(folder))
+        advice = json.loads(course("doctor", "--json")[1])["advice"]
+        said = f"COURSE_DATA_DIR names {folder}, which is not there; check its name if it should hold data."
+        assert (said in advice) == missed
+
+
 @pytest.mark.parametrize("folder", ["~nobody-of-this-name/x", "x" * 300])
 def test_a_data_folder_that_cannot_be_is_named(course, monkeypatch, folder):
     monkeypatch.setenv("COURSE_DATA_DIR", folder)

@@ -1,11 +1,14 @@
 """Exercises: blank is not attempted, references pass, plausible mistakes are refused with their first difference."""
 
+import html
 import json
 import math
 import re
+import sys
 from itertools import pairwise
 from pathlib import Path
 
+import ipywidgets
 import numpy as np
 import pytest
 import torch
@@ -14,7 +17,9 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from course_utils import acceleration, exercises, learning_rate, models
-from course_utils.base import lessons
+from course_utils.base import lessons, progress
+from course_utils.base.notes import MARK
+from course_utils.exercises.check_panel import AGAIN, VIEW
 from course_utils.exercises.checking import EXERCISE, Exercise, call, is_untouched
 from course_utils.exercises.differences import described, first_difference
 
@@ -561,14 +566,14 @@ def one_floor_in_common(shoes):
 WRONG = [
     ("from_hex", hex_in_decimal, "from_hex('#66FF66') raised ValueError: invalid literal for int() with base 10: 'FF'"),
     ("from_hex", hex_with_capitals_only, "from_hex('#ffa07a') raised ValueError: substring not found"),
-    ("from_hex", lambda text: [102, 255, 102], "got [102, 255, 102], which is a list, expected the tuple"),
+    ("from_hex", lambda text: {102, 255}, "which is a set, expected the tuple (102, 255, 102)"),
     ("from_hex", lambda text: (102, 255), "got 2 values, (102, 255), expected 3, (102, 255, 102)"),
     ("from_hex", lambda text: (102, 255, 102), "from_hex('#000000'): at [0], got 102, expected 0"),
     ("frame", frame_in_place, "frame(<uint8 tensor, shape (3, 6, 7)>, 1): the result is right, but the input was"),
     ("frame", frame_with_minus_zero, "frame(<uint8 tensor, shape (3, 6, 7)>, 0): at [0, 0, 0], got 255, expected 2"),
     ("frame", frame_around, "got a tensor of shape (3, 8, 9), expected shape (3, 6, 7)"),
     ("frame", frame_in_black, "at [0, 0, 0], got 0, expected 255"),
-    ("frame", lambda image, thickness: image.numpy(), "a ndarray, expected a uint8 tensor of shape (3, 6, 7)"),
+    ("frame", lambda image, thickness: image.tolist(), "a list, expected a uint8 tensor of shape (3, 6, 7)"),
     (
         "stretch",
         stretched_together,
@@ -700,7 +705,7 @@ WRONG = [
     ("best_epoch", lambda a, p: (a.index(max(a)), len(a)), "best_epoch([0.5, 0.6, 0.7, 0.69, 0.68, 0.9], 2): at [0], "),
     ("best_epoch", latest_of_equals, "best_epoch([0.8, 0.8, 0.8], 2): at [0], got 3, expected 1"),
     ("stratified_split", split_without_classes, "pictures, "),
-    ("stratified_split", split_in_order, "two calls set the same pictures aside; draw them at random"),
+    ("stratified_split", split_in_order, "set the same pictures of class 0 aside; draw them at"),
     ("stratified_split", split_twice, "is in both parts, or twice in one"),
     ("stratified_split", lambda labels, fraction: labels, "expected two tensors of indices"),
     ("prepare", freeze_last, "prepare(model, 2): top.weight is frozen, but it is part of the new head"),
@@ -708,7 +713,7 @@ WRONG = [
     ("prepare", head_of_old_size, "prepare(model, 2): the network gives (2, 3) for two pictures, expected (2, 2)"),
     ("leaked", leaked_without_mirrors, "4 training pictures, 4 test pictures): got [0], expected [0, 2]"),
     ("leaked", leaked_upside_down, "leaked(4 training pictures, 4 test pictures): "),
-    ("leaked", lambda train, test: torch.tensor([0]), "which is a Tensor, expected [0], a list"),
+    ("leaked", lambda train, test: torch.tensor([0]), "got tensor([0]), expected [0, 2]"),
     ("sampler_weights", lambda labels: 1 / labels.bincount()[labels].float(), "at [0], got 0.3333333, expected 0.16"),
     ("sampler_weights", lambda labels: labels.bincount()[labels] / len(labels), "at [0], got 0.75, expected 0.16"),
     ("sampler_weights", lambda labels: 1 / labels.bincount(), "got a tensor of shape (2,), expected shape (4,)"),
@@ -1075,7 +1080,72 @@ def test_hints_and_solutions_carry_no_outcome(shown):
     ALL["from_hex"].hint(1)
     ALL["from_hex"].solution()
     assert [EXERCISE in bundle for bundle in shown] == [False, False]
-    assert "<pre" in shown[1]["text/html"] and "def from_hex" in shown[1]["text/html"]
+    page = shown[1]["text/html"]
+    assert "<pre" in page and "var(--jp-mirror-editor-keyword-color" in page
+    assert html.unescape(re.sub("<[^>]+>", "", page)) == ALL["from_hex"].source()
+
+
+def test_a_static_copy_folds_hints_and_solution(shown, monkeypatch):
+    monkeypatch.setenv(MARK, "1")  # as `course run` and `course build` do
+    ALL["scenes"].check(blank)
+    (bundle,) = shown
+    assert set(bundle) == {"text/plain", "text/html", EXERCISE}
+    folds = bundle["text/html"].split("<details")[1:]
+    titles = [re.search("<summary>(.+)</summary>", fold)[1] for fold in folds]
+    assert titles == ["Hint 1 of 3", "Hint 2 of 3", "Hint 3 of 3", "Solution"]
+    assert html.escape(ALL["scenes"].hints[1]) in folds[1] and "<script" not in bundle["text/html"]
+    assert html.unescape(re.sub("<[^>]+>", "", folds[3])).endswith(ALL["scenes"].source())
+
+
+@pytest.fixture
+def learner(shown, monkeypatch, tmp_path):
+    """Return what sets the learner's `scenes` in the notebook, and fresh exercises of appendix B."""
+    monkeypatch.setenv(progress.WORK, str(tmp_path))
+    for each in exercises.appendix_b.scenes.of_its_lesson():
+        monkeypatch.setattr(each, "_right", False)
+        monkeypatch.setattr(each, "_checked", None)
+    return lambda answer: monkeypatch.setattr(sys.modules["__main__"], "scenes", answer, raising=False)
+
+
+def words(widget):
+    return html.unescape(re.sub(r"<[^>]+>", "", widget.value))
+
+
+def test_a_live_notebook_gets_a_panel_with_buttons(shown, learner):
+    scenes = ALL["scenes"]
+    learner(blank)
+    scenes.check(blank)
+    panel = _instances()[shown[0][VIEW]["model_id"]]
+    assert words(panel.said) == "○ not attempted: scenes is still blank." and words(panel.done).startswith("0 of 4 ")
+    panel.buttons["Check"].click()
+    assert AGAIN in words(panel.said)  # its cell may have been edited, but was not run
+    learner(lambda times, pause: [0] * len(times))
+    panel.buttons["Check"].click()
+    assert words(panel.said).startswith("✗ wrong: scenes([0, 1, 2") and AGAIN not in words(panel.said)
+    for count in (1, 2, 3):
+        assert not panel.buttons["Hint"].disabled
+        panel.buttons["Hint"].click()
+        assert words(panel.help).count(" of 3: ") == count
+    assert panel.buttons["Hint"].disabled
+    panel.buttons["Solution"].click()
+    assert words(panel.help) == scenes.source()
+    learner(scenes.reference)
+    panel.buttons["Check"].click()
+    panel.buttons["Check"].click()
+    assert words(panel.said) == "✓ correct: scenes passed all 6 checks." and words(panel.done).startswith("1 of 4 ")
+    assert progress.read() == {"B": {"scenes": True}}
+    assert len(shown) == 1
+
+
+def test_what_was_solved_before_counts_in_a_new_kernel(shown, learner):
+    progress.note("B", "floors", True)
+    ALL["scenes"].check(ALL["scenes"].reference)
+    assert words(_instances()[shown[0][VIEW]["model_id"]].done) == "2 of 4 exercises done"
+
+
+def _instances():
+    """Return all widgets by their number, in ipywidgets 7 and 8."""
+    return getattr(ipywidgets.widgets.widget, "_instances", None) or ipywidgets.Widget.widgets
 
 
 @pytest.mark.parametrize(

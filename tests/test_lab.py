@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from jupyter_core.paths import jupyter_path
 from lab import free_port
 
 from course_utils import exercises
@@ -135,6 +136,7 @@ def test_the_page_shows_where_to_go_on_and_what_is_solved():
     rows = {row.split(". ")[0][-1]: row for row in page.splitlines() if "<progress" in row}
     assert len(rows) == len(read) and rows["2"].startswith("| ✓ |") and rows["3"].startswith("| → |")
     assert 'value="5" max="5"' in rows["2"] and 'value="0" max="7"' in rows["3"]
+    assert "## Go on with: [1. Pixels and tensors]" in lab.page(read, lab.Copies(last="02"), tried)  # 2 is done
     assert "L3 --> L6" in page and "L5 --> LB" in page
 
 
@@ -153,6 +155,7 @@ def test_jupyterlab_gets_the_page_or_the_lesson_and_its_own_options(root, monkey
 
     monkeypatch.setattr(lab.subprocess, "Popen", Server)
     monkeypatch.setattr(lab, "find_root", lambda: root)
+    monkeypatch.setenv("COURSE_DATA_DIR", "sets")
     handler = signal.getsignal(signal.SIGINT)
     assert lab.start(["--no-browser", "--port", "1"]) == lab.start(["1", "--no-browser"]) == 3
     with pytest.raises(SettingError, match="There is no lesson '9'"):
@@ -163,6 +166,23 @@ def test_jupyterlab_gets_the_page_or_the_lesson_and_its_own_options(root, monkey
     assert first[-3:] == ["--no-browser", "--port", "1"]
     assert f"--LabApp.default_url=/lab/tree/{NAME}" in second and second[-1] == "--no-browser"
     assert variables[progress.WORK] == str(root / "work")
+    assert variables["COURSE_DATA_DIR"] == str(Path("sets").absolute())  # from where the command was typed
+
+
+def test_git_ignores_what_learners_make():
+    assert "/work/" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+
+
+def test_the_shortcuts_that_notebook_7_gives_up_are_those_that_it_has(tmp_path):
+    lab._private(tmp_path)
+    written = tmp_path / lab.OWN / "notebook" / "labconfig" / "default_setting_overrides.json"
+    ((_, given_up),) = json.loads(written.read_text(encoding="utf-8")).items()
+    schema = Path("lab", "schemas", "@jupyterlab", "notebook-extension", "tracker.json")
+    found = next(path for folder in jupyter_path() if (path := Path(folder) / schema).is_file())
+    known = json.loads(found.read_text(encoding="utf-8"))
+    theirs = [(each["command"], each["keys"], each["selector"]) for each in known["jupyter.lab.shortcuts"]]
+    for each in given_up["shortcuts"]:
+        assert each["disabled"] and (each["command"], each["keys"], each["selector"]) in theirs
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import sys
 from functools import cache
 from pathlib import Path
 
-import held
 import pytest
+from held import HELD
 from lint_notebooks import check_all
 
 from course_utils import results
@@ -77,14 +77,14 @@ def test_every_recorded_run_of_a_lesson_names_its_machine_versions_and_date(numb
 @pytest.mark.parametrize("number", NOTEBOOKS)
 def test_a_lesson_runs_quickly_from_the_command_line(number, tmp_path):
     command = [sys.executable, "-m", "course_utils.command.cli", "run", number, "--profile", "quick"]
-    command += ["--out", str(tmp_path), *(["--again", str(AGAIN)] if number in held.AGAIN else [])]
+    command += ["--out", str(tmp_path), *(["--again", str(AGAIN)] if number in HELD else [])]
     done = subprocess.run(
         [*command, "--timeout", "1500"], capture_output=True, text=True, timeout=1600, cwd=ROOT, preexec_fn=CAN_LIMIT
     )
     assert done.returncode == 0, done.stderr
     (entry,) = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["lessons"]
     assert entry["status"] == "passed" and entry["profile"] == "quick" and entry["lesson"] == number
-    assert bool(entry["again"]) == (number in held.AGAIN)  # and each of these sections could be run a second time
+    assert bool(entry["again"]) == (number in HELD)  # and each of these sections could be run a second time
     assert entry["figures"] and entry["settings"] == dict(lesson_profile(number).values["quick"])
     assert entry["peak_memory_mb"] - mapped_from_disk() < MOST_MEMORY
     assert (tmp_path / entry["notebook"]).exists() and "1 of 1 passed" in (tmp_path / "index.html").read_text()

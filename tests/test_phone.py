@@ -1,9 +1,11 @@
 """Made-up photographs as a phone saves them, and folders of pictures on Google Colab."""
 
+import random
 import sys
 import types
 import zipfile
 
+import fuzz_pictures
 import numpy as np
 import pytest
 from PIL import Image
@@ -166,6 +168,24 @@ def test_an_archive_writes_nothing_outside_its_folder(tmp_path):
     colab.unpacked(tmp_path / "evil.zip", tmp_path / "into" / "here")
     assert not list((tmp_path / "into").glob("outside*")) and not (tmp_path / "outside.jpg").exists()
     assert (tmp_path / "into" / "here" / "a" / "in.jpg").read_bytes() == b"x"
+
+
+def test_a_damaged_or_locked_archive_is_one_sentence_and_leaves_nothing(home, tmp_path):
+    whole = zipped(home / "sandal", tmp_path / "up.zip").read_bytes()
+    locked = bytearray(whole)
+    for start in (whole.index(b"PK\x03\x04") + 6, whole.index(b"PK\x01\x02") + 8):
+        locked[start] |= 1  # the flag that says so
+    files = [bytes(locked), *(fuzz_pictures.damaged(whole, random.Random(seed), [whole]) for seed in range(60))]
+    refused = 0
+    for content in files:
+        (tmp_path / "up.zip").write_bytes(content)
+        try:
+            colab.unpacked(tmp_path / "up.zip", tmp_path / "here")
+        except DataError as error:
+            refused += 1
+            assert str(error).endswith(".") and "\n" not in str(error)
+            assert refused > 1 or "is locked with a password" in str(error)
+    assert refused > 20 and {path.name for path in tmp_path.iterdir()} <= {"up.zip", "here"}
 
 
 def test_an_archive_that_is_too_large_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import re
 import pytest
 
 from course_utils import exercises
+from course_utils.base import progress
 from course_utils.exercises.quiz import LETTERS, VIEW, Option, Question, Quiz, parse_quiz
 
 LESSONS = {module.LESSON: module for module in (getattr(exercises, name) for name in exercises.__all__)}
@@ -136,12 +137,15 @@ def test_a_copy_without_a_kernel_holds_the_question_and_folded_answers(lesson, n
     asked = LESSONS[lesson].quiz.ask(number)
     data = asked._repr_mimebundle_()
     assert data[VIEW]["model_id"] == asked.model_id
-    open_part, folded = data["text/html"].split("<details>")
-    assert open_part.startswith(f"<p><strong>{number}.</strong>") and "Yes" not in open_part
-    assert folded.count("<strong>Yes:</strong>") == 1 and "<script" not in data["text/html"]
-    for letter, option in zip(LETTERS, asked.question.options):
-        assert f"({letter}) " in open_part and f"({letter}) " in folded
-        assert option.why.split("`")[0].split("*")[0] in html.unescape(folded)
+    asking, *folds = data["text/html"].split("<details>")
+    assert asking.startswith(f"<p><strong>{number}.</strong>") and "Yes" not in asking
+    assert data["text/html"].count("<strong>✓ Yes:</strong>") == 1 and "<script" not in data["text/html"]
+    assert len(folds) == len(asked.question.options)
+    for letter, option, fold in zip(LETTERS, asked.question.options, folds):
+        summary, answer = fold.split("</summary>")
+        assert summary.startswith(f"<summary>({letter}) ") and "Yes" not in summary
+        assert ("✓ Yes:" if option.right else "✗ No:") in answer
+        assert option.why.split("`")[0].split("*")[0] in html.unescape(answer)
     question, answers = data["text/plain"].split("\nAnswers\n")
     assert question.startswith(f"{number}. ") and answers.count("Yes: ") == 1 and "`" not in data["text/plain"]
 
@@ -214,3 +218,15 @@ def test_a_badly_written_quiz_is_refused_with_its_place(old, new, message):
     assert old in GOOD
     with pytest.raises(ValueError, match=message):
         parse_quiz(GOOD.replace(old, new), "bad.md")
+
+
+def test_a_right_answer_is_kept_as_progress(tmp_path, monkeypatch):
+    monkeypatch.setenv(progress.WORK, str(tmp_path))
+    asked = LESSONS["01"].quiz.ask(2)
+    assert progress.read() == {}
+    right = [option.right for option in asked.question.options].index(True)
+    asked.choice.value = (right + 1) % len(asked.question.options)
+    assert progress.read() == {"01": {"quiz 2": False}}
+    asked.choice.value = right
+    asked.choice.value = (right + 1) % len(asked.question.options)  # reads why the other one is wrong
+    assert progress.read() == {"01": {"quiz 2": True}}

@@ -1,6 +1,7 @@
 """The site: built strictly from the committed notebooks, open to everybody, with nothing on it from elsewhere."""
 
 import os
+import random
 import re
 import subprocess
 import sys
@@ -9,8 +10,12 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+import torch
+from PIL import Image
 
+from course_utils import pictures
 from course_utils.base import lessons
+from course_utils.widgets import lesson1, lesson2, lesson6
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = lessons.notebooks(ROOT)
@@ -166,3 +171,132 @@ def test_a_word_of_a_lesson_is_found_by_the_search(visit):
     with visit.open("search.html?q=stride") as page:
         page.wait_for_selector("#search-results li a", timeout=180_000)
         assert any("02_" in (a.get_attribute("href") or "") for a in page.locator("#search-results li a").all())
+
+
+def test_lessons_are_found_first_and_their_excerpts_hold_no_menus(visit):
+    with visit.open("search.html?q=convolution") as page:
+        page.wait_for_selector("#search-results li .context", timeout=180_000)
+        places = [a.get_attribute("href") or "" for a in page.locator("#search-results li a").all()]
+        assert "notebooks/" in places[0] and "02_" in " ".join(places[:3])
+        assert not any("System Settings" in each for each in page.locator("#search-results .context").all_inner_texts())
+
+
+def test_the_front_page_has_a_face(site, pages, visit):
+    home = (site / "index.html").read_text(encoding="utf-8")
+    for name in ("description", "og:title", "og:description", "og:image"):
+        assert re.search(rf'<meta (name|property)="{name}" content="[^"]{{15,}}', home), name
+    assert "<title>Image classification, from one pixel" in home and 'rel="icon"' in home
+    assert Image.open(site / "_static" / "card.png").size == (1200, 630)
+    with visit.open("index.html") as page:
+        (start,) = page.locator(".hero a.start").all()
+        assert start.get_attribute("href") == LESSONS[0]
+        entries = page.locator("ol.lessons li").all_inner_texts()
+    assert [entry.split()[0] for entry in entries] == [number.lstrip("0") for number in NOTEBOOKS]
+    assert all(re.search(r"about \d+ minutes", entry) for entry in entries)
+
+
+def test_lessons_are_numbered_in_titles_and_menus(pages, site):
+    for number, path in NOTEBOOKS.items():
+        page = (site / "notebooks" / f"{path.stem}.html").read_text(encoding="utf-8")
+        name = f"{int(number)}. " if number.isdigit() else f"Appendix {number}. "
+        assert f"<h1>{name}" in page and f"<title>{name}" in page and re.search(rf'href="#">\s*{name}', page)
+
+
+def test_names_in_where_the_code_lives_lead_to_the_reference(pages):
+    for lesson in LESSONS:
+        assert sum(link.startswith("../api/") for _, link in pages[lesson].links) >= 5, lesson
+
+
+def test_the_site_is_light_enough_for_any_host(site):
+    assert sum(path.stat().st_size for path in site.rglob("*") if path.is_file()) < 30e6
+
+
+# --- explorations that need no kernel
+
+CLIPPED = """card => [...card.querySelectorAll("*:not(svg, svg *)")]
+  .filter((node) => node.scrollWidth > node.clientWidth + 1 && getComputedStyle(node).display !== "inline")
+  .map((node) => node.outerHTML.slice(0, 80))"""
+
+CHANCE = random.Random(17)
+
+
+def mixer():
+    """Give settings, and what Python makes of them: shares and some pixels, and the sentence."""
+    exploration = lesson1.channel_mixer("coffee")
+    for _ in range(100):
+        gains = {name: round(CHANCE.uniform(0, 3), 2) for name in lesson1.GAINS}
+        settings = {**gains, "brightness": round(CHANCE.uniform(-0.5, 0.5), 2)}
+        mixture = exploration.compute(**settings)
+        pixels = mixture.after.flatten(1)[:, ::997].flatten().tolist()
+        yield settings, [mixture.cut, mixture.black, *pixels], exploration.describe(mixture)
+
+
+def editor():
+    for _ in range(100):
+        # Eighths, whose float32 sums are the same in any order: one of 134,000 pixels may else leave the range or not.
+        numbers = [CHANCE.randint(-16, 24) / CHANCE.choice((1, 8)) for _ in range(9)]
+        normalise = CHANCE.random() < 0.5
+        found = lesson2.filtered("cat", torch.tensor(numbers).view(3, 3), normalise)
+        pixels = found.after.flatten()[::997].tolist()
+        shown = [pictures.clipped_fraction(found.after), *found.kernel.flatten().tolist(), *pixels]
+        settings = {**{f"n{i}": number for i, number in enumerate(numbers)}, "normalise": normalise}
+        yield settings, shown, lesson2.sentence(found)
+
+
+def descent():
+    for _ in range(100):
+        settings = {
+            "rate": CHANCE.randint(1, 120) / 100, "start": CHANCE.randint(-6, 8) / 2, "steps": CHANCE.randint(0, 30)
+        }  # fmt: skip
+        walk = lesson1.walk(**settings)
+        yield settings, walk.places.tolist(), lesson1.next_step(walk)
+
+
+def valley():
+    exploration = lesson6.valley_walk()
+    for _ in range(100):
+        settings = {
+            "rate": 10 ** CHANCE.uniform(-3, 1), "start": CHANCE.randint(-8, 16) / 2, "steps": CHANCE.randint(0, 100)
+        }  # fmt: skip
+        walk = lesson6.walk(**settings)
+        yield settings, walk.places.tolist(), exploration.describe(walk)
+
+
+@pytest.mark.parametrize("cases", [mixer, editor, descent, valley], ids=lambda cases: cases.__name__)
+def test_an_exploration_without_a_kernel_computes_what_python_computes(cases, visit):
+    with visit.open(LESSONS[0]) as page:
+        page.wait_for_function("window.explore")
+        for settings, numbers, sentence in cases():
+            found = page.evaluate(f"settings => explore.run('{cases.__name__}', settings)", settings)
+            assert found["numbers"] == pytest.approx(numbers, rel=1e-6, abs=1e-6), settings
+            assert found["sentence"].replace("\xa0", " ") == sentence.replace("\xa0", " "), settings
+
+
+@pytest.mark.parametrize(
+    ("lesson", "name", "control"),
+    [(0, "mixer", "red ×"), (0, "descent", "steps taken"), (1, "editor", "middle"), (5, "valley", "steps")],
+)
+def test_an_exploration_without_a_kernel_works_by_keyboard_and_fits_any_window(lesson, name, control, visit):
+    for width in (400, 900, 1200, 1440):
+        with visit.open(LESSONS[lesson], width=width) as page:
+            card = page.locator(f".explore-{name}")
+            said = card.get_by_role("status")
+            before = said.inner_text()
+            card.get_by_label(control, exact=True).focus()
+            page.keyboard.press("ArrowUp")
+            after = said.inner_text()
+            assert after != before
+            card.get_by_role("button", name="Reset").press("Enter")
+            assert said.inner_text() == before
+            clipped = card.evaluate(CLIPPED)
+            assert clipped == []
+    assert (visit.left, visit.errors, visit.failed) == ([], [], [])
+
+
+def test_the_picture_stays_where_a_script_fails(site, visit):
+    with visit.open(LESSONS[0]) as page:
+        page.route("**/explore-data.js", lambda route: route.fulfill(body="", content_type="text/javascript"))
+        page.reload()
+        page.wait_for_function("window.explore")
+        page.wait_for_timeout(500)
+        assert page.locator("[data-explore=mixer] img.figure").is_visible()

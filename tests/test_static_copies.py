@@ -80,7 +80,7 @@ def test_every_widget_of_a_committed_lesson_has_its_picture(path):
         for cell in notebook["cells"]
         if cell["cell_type"] == "code" and shows_a_panel("".join(cell["source"]))
     ]
-    assert len(panels) >= {"A": 0, "07": 1}.get(path.name.partition("_")[0], 2)  # appendix A has none, lesson 7 one
+    assert len(panels) >= {"A": 0}.get(path.name.partition("_")[0], 2)  # appendix A has none
     for outputs in panels:
         data = outputs[-1]["data"]
         assert len(set(picture_in(data).tobytes())) > 20

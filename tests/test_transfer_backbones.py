@@ -232,6 +232,17 @@ def test_a_server_that_accepts_and_then_stays_silent_is_given_up(torch_home, mon
     assert list(torch_home.iterdir()) == []
 
 
+@pytest.mark.parametrize("behaviour", ["dripping", "dripping before the file", "endless"])
+def test_a_server_that_drips_or_never_ends_is_given_up(torch_home, monkeypatch, behaviour):
+    monkeypatch.setenv("COURSE_OFFLINE", "0")
+    monkeypatch.setattr(downloads, "SLOW_AFTER", 1)
+    monkeypatch.setattr(weights, "MOST_BYTES", 100_000)
+    name = "resnet18-f37072fd.pth"
+    with serving({name: bytes(5000)}, behaviour) as mirror, pytest.raises(DataError, match="1, which sends"):
+        weights.torchvision_file(mirror.url + name, "resnet18")
+    assert list(torch_home.rglob("*.pth")) == []
+
+
 @pytest.mark.parametrize("behaviour", ["good", "wrong", "html", "gone"])
 def test_a_download_is_kept_only_when_its_hash_is_right(torch_home, monkeypatch, behaviour):
     import hashlib

@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from course_utils import models, training
+from course_utils import figures, models, training
+from course_utils.training import watch
 
 
 def test_a_curve_keeps_each_loss_and_draws_it_with_the_average():
@@ -48,3 +49,60 @@ def test_a_trace_is_drawn_with_a_box_for_each_layer_that_changes_a_shape_or_lear
     written = [text.get_text() for text in trace.plot().axes[0].texts]
     assert written[0] == "picture\n1 × 28 × 28" and written[-1] == "dense\n10" and len(written) == 1 + 6 + 3
     assert "pooling\n32 × 2 × 2" in written
+
+
+def history_of(epochs, validation=True):
+    numbers = {"train_loss": 0.5, "train_accuracy": 0.8}
+    if validation:
+        numbers |= {"validation_loss": 0.6, "validation_accuracy": 0.7}
+    return training.History(**{name: [value] * epochs for name, value in numbers.items()}, seconds=[10.0] * epochs)
+
+
+def test_the_table_says_how_long_the_whole_run_will_take(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(watch.time, "perf_counter", lambda: now[0])
+    history = training.History()
+    table = watch.EpochTable(history, 5)
+    assert table.status(0.0, 0.0) == "epoch 1 of 5: 0 %"
+    now[0] = 10.0  # half an epoch
+    assert table.status(0.5, 10.0) == "epoch 1 of 5: 50 %, about 1 min 30 s left"
+    for values, more in zip((history.train_loss, history.seconds), ([0.5] * 2, [20.0] * 2)):
+        values.extend(more)
+    now[0] = 50.0  # two epochs and their validation
+    assert table.status(0.0, 0.0) == "epoch 3 of 5: 0 %, about 1 min 15 s left"
+    history.train_loss += [0.4] * 3
+    now[0] = 125.0
+    assert table.status(0.0, 0.0) == "5 epochs in 2 min 5 s"
+
+
+def test_the_table_holds_every_epoch_and_the_curves_grow_from_the_second_on():
+    for validation in (True, False):
+        text = watch.EpochTable(history_of(1, validation), 3).html("…")
+        assert text.count("<tr>") == 2 and "<svg" not in text and ("validation" in text) == validation
+        text = watch.EpochTable(history_of(3, validation), 3).html("…")
+        assert text.count("<tr>") == 4 and text.count("<polyline") == 1 + validation
+        assert figures.percent(0.8, 2) in text
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("strict", ["0", "1"])
+def test_fit_shows_a_reader_one_table_and_a_run_without_a_reader_plain_lines(strict, monkeypatch):
+    import nbclient
+    import nbformat
+
+    monkeypatch.setenv("COURSE_STRICT", strict)
+    source = (
+        "import torch\nfrom torch import nn\nfrom course_utils import training\n"
+        "batches = [(torch.zeros(2, 3), torch.tensor([0, 1]))] * 4\nmodel = nn.Linear(3, 2)\n"
+        "optimizer = torch.optim.SGD(model.parameters(), lr=0.1)\n"
+        "history = training.fit(model, batches, batches, epochs=3, optimizer=optimizer)"
+    )
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    nbclient.NotebookClient(book, timeout=300, kernel_name="python3").execute()
+    shown = [each for each in book.cells[0].outputs if each.get("name") != "stderr"]  # there the kernel warns
+    if strict == "1":
+        assert "".join(each.text for each in shown).count("validation") == 3
+        return
+    (output,) = shown
+    assert output.data["text/html"].count("<tr>") == 4 and "<svg" in output.data["text/html"]
+    assert output.data["text/plain"].count("validation") == 3 and "3 epochs in " in output.data["text/plain"]

@@ -1,6 +1,9 @@
+import base64
 import io
+import re
 import threading
 
+import numpy as np
 import pytest
 import torch
 from matplotlib import pyplot as plt
@@ -201,6 +204,7 @@ def test_the_walk_is_gradient_descent_and_its_buttons_take_single_steps():
     assert panel.values["steps"] == 0
     panel.set(start=-1.0)
     assert panel.sentence.endswith("The slope here is −3, so the next step is −0.1 · (−3) = 0.3.")
+    assert lesson1.next_step(lesson1.walk(0.1, 0.5, 0)).endswith("so the next step is −0.1 · 0 = 0.")
 
 
 @pytest.mark.parametrize("name", convolution.KERNELS)
@@ -222,7 +226,7 @@ def test_choosing_a_preset_draws_once(monkeypatch):
     panel = lesson2.kernel_editor("cat")
     (preset,) = [control for control in every_control(panel) if control.description == "kernel"]
     drawn = []
-    monkeypatch.setattr(panel, "draw", lambda result, figure: drawn.append(result.name))
+    monkeypatch.setattr(panel, "move", lambda result, figure: drawn.append(result.name) or [])
     preset.value = "emboss"
     assert drawn == ["emboss"]
 
@@ -258,6 +262,46 @@ def test_an_arithmetic_stays_in_the_output_and_greys_out_what_an_operation_lacks
         lesson2.cell_arithmetic(torch.zeros(3, 3))
 
 
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("channel mixer", {"red": 0.3, "brightness": 0.2}),
+        ("learning rate", {"rate": 0.9, "steps": 12, "start": -2.0}),
+        ("kernel editor", {"n4": 1.0, "normalise": True}),
+        ("cell arithmetic", {"padding": 2, "row": 1, "column": 2}),
+        ("cell arithmetic", {"operation": "max pooling", "stride": 2}),
+        ("kernel editor", {f"n{i}": 1.0 for i in range(9)} | {"normalise": True}),
+    ],
+)
+def test_what_moves_in_a_kept_figure_looks_as_if_all_of_it_were_drawn_anew(name, settings):
+    moved = EXPLORATIONS[name]()
+    moved.set(**settings)
+    fresh = EXPLORATIONS[name]()
+    fresh.move = None
+    fresh.set(**settings)
+    apart = np.abs(np.asarray(image_of(moved), float) - np.asarray(image_of(fresh).convert("RGB"), float))
+    assert moved.picture.value != EXPLORATIONS[name]().picture.value and apart.mean() < 0.5, apart.mean()
+
+
+def test_the_static_copy_is_computed_where_the_course_is_built_and_not_in_a_learners_kernel(monkeypatch):
+    panel = lesson1.learning_rate()
+    panel.set(steps=3)
+    monkeypatch.setattr(panel, "_static", lambda: pytest.fail("computed"))
+    monkeypatch.setenv("COURSE_STRICT", "0")
+    data, _ = panel._repr_mimebundle_()
+    shown = base64.b64decode(re.search(r"base64,([^\"]+)", data["text/html"])[1])
+    assert shown == panel.picture.value and data["text/plain"] == panel.sentence and data[VIEW]
+    assert "the controls stand in its place" in data["text/html"] and f'alt="{panel.sentence}"' in data["text/html"]
+
+
+def test_a_card_has_a_title_and_a_reset():
+    for make in EXPLORATIONS.values():
+        panel = make()
+        titles = [child.value for child in panel.children if "course-title" in getattr(child, "_dom_classes", ())]
+        assert len(titles) == 1 and len(titles[0]) > len("<b></b>") + 8
+        assert [c.description for c in every_control(panel)].count("Reset") == 1
+
+
 def test_a_photograph_travels_as_jpeg_and_a_drawing_as_png():
     assert image_of(lesson1.channel_mixer("coffee")).format == "JPEG"
     assert image_of(lesson1.learning_rate()).format == "PNG"
@@ -269,9 +313,14 @@ def test_controls_have_labels_and_a_place_that_fits_any_window():
         controls.slider("shift", 0, -1, 1, 0.5),
         controls.choice("of", "ab"),
     ]
-    narrow = [controls.number("•", 1.0), controls.tick("on"), controls.button("go", print), controls.upload("file", [])]
+    narrow = [
+        controls.number("middle", 1.0),
+        controls.tick("on"),
+        controls.button("go", print),
+        controls.upload("file", []),
+    ]
     assert all(control.description for control in wide + narrow)
     assert {control.layout.max_width for control in wide} == {"100%"}  # never wider than the window
-    assert {control.layout.width for control in narrow} <= {"7em", "auto"}  # as wide as the words, or seven letters
+    assert {control.layout.width for control in wide + narrow} == {"auto"}  # as wide as the grid, or as the words
     assert controls.choice("kernel", [("one", 1), ("two", 2)]).value == 1
     assert controls.choice("kernel", ["a", "b"], "b").value == "b"

@@ -54,7 +54,12 @@ def test_a_photograph_is_classified_and_every_control_takes_its_values(classifie
     assert classifier.sentence.startswith("cat: most likely ") and "cat" in classifier.sentence
     assert operate_everything(classifier) >= 3
     assert figures_in_memory() <= before
-    assert {control.description for control in every_control(classifier)} == {"network", "picture", "Your picture"}
+    assert {control.description for control in every_control(classifier)} == {
+        "network",
+        "picture",
+        "Your picture",
+        "Reset",
+    }
     assert several_values(classifier.controls["file"]) == [classifier.controls["file"].value]
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from live_runs import LONG, run_to_its_end, sample_of_clothes, small_race, wait_for
 from matplotlib.figure import Figure
-from panels import every_control, figures_in_memory, operate_everything, several_values
+from panels import figures_in_memory, operate_everything, several_values
 
 from course_utils import learning_rate, training
 from course_utils.widgets import lesson6, schedule_race
@@ -84,7 +84,7 @@ def test_every_control_of_the_range_test_takes_its_ends_and_values_between(setti
     before = figures_in_memory()
     panel.set(steps=40)  # each picture is a test of its own
     pictures = {panel.picture.value}
-    for control in every_control(panel):
+    for control in panel.controls.values():
         first = control.value
         values = several_values(control)
         if len(values) == 7:

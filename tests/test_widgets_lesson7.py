@@ -64,6 +64,26 @@ def test_a_rung_that_nobody_measured_says_so_and_one_of_a_gpu_is_named_as_such(c
     assert panel.sentence.endswith("GPU: 16 bits takes 3.5 ms a batch, 57 % of it for backward (Some GPU, 2030-01-01).")
 
 
+def test_each_brake_of_the_model_sets_the_pace_where_the_lesson_says():
+    panel = lesson7.brakes()
+    before = figures_in_memory()
+    assert operate_everything(panel) > 4
+    assert figures_in_memory() <= before
+    block = lesson7.braked(64, 64, 32, recorded=False)
+    assert block.limit == "compute" and lesson7.braked(4, 64, 32, recorded=False).limit == "launch"
+    assert list(block.seconds) == list(lesson7.BATCHES)
+    # by hand: 64 pictures of 16 × 16 fields, 64 channels, 4 bytes a number
+    assert block.seconds[64]["compute"] == pytest.approx(2 * 9 * 64 * 64 * 64 * 256 / 2e13)
+    assert block.seconds[64]["memory"] == pytest.approx((7 * 64 * 256 * 64 + 9 * 64 * 64) * 4 / 2e12)
+    assert [lesson7.braked(n, 64, 16, recorded=False).limit for n in (64, 256)] == ["launch", "memory"]
+    assert lesson7.braked(64, 64, 16, recorded=True).limit == "memory"  # one launch instead of three
+    limits = {c: lesson7.braked(4096, c, 16, recorded=False).limit for c in (16, 32, 64, 128, 256, 512)}
+    assert [c for c, limit in limits.items() if limit == "compute"] == [128, 256, 512]
+    assert all(lesson7.braked(4096, c, 32, recorded=False).limit == "compute" for c in limits)
+    panel.set(size=1024, channels=64, bits=16)
+    assert panel.sentence.startswith("Batches of 1024, 64 channels, 16 bits: memory-bound")
+
+
 def test_one_output_holds_the_live_widget_and_a_picture_with_words(sizes, climbed):
     for panel in (sizes, lesson7.where_time_goes(climbed)):
         bundle, metadata = panel._repr_mimebundle_()

@@ -105,7 +105,7 @@ def test_a_panel_that_was_refused_can_be_closed(kind):
 def test_start_is_offered_again_however_short_the_run():
     slow = controls.slider("slow", 0, 0, 1, 1)
     slow.observe(lambda change: threading.Event().wait(0.2 * change.new), "disabled")  # while `start` locks it
-    panel, done = LivePanel(controls.row(slow), (1, 1)), []
+    panel, done = LivePanel([slow], (1, 1)), []
 
     def begin():
         done.append("a step")

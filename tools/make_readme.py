@@ -32,7 +32,8 @@ FINDINGS = {  # what the README says of each lesson, from its recorded run
     "after {f[epochs]} epochs; one dense layer, moved by three pixels, keeps {f[moved_one_layer]:.0%}, this network "
     "{f[moved_ours]:.0%}",
     "04": "{cifar[ours][accuracy]:.1%} of CIFAR-10's test pictures right (JPEG copies) after "
-    "{cifar[ours][seconds]:.0f} s of training on two cores; the classic small network {cifar[classic][accuracy]:.1%}",
+    "{cifar[ours][processor_seconds]:,.0f} s of processor time (budget: two cores, ten minutes); the classic "
+    "small network {cifar[classic][accuracy]:.1%}",
     "05": "{f[test_accuracy]:.1%} ± {f[test_error]:.1%} (one standard error) of {f[test_pictures]:,} test pictures of "
     "clothes in folders right, {f[training_pictures]:,} to learn from; on ants and bees, which ImageNet knows, the "
     "untouched network has {f[untouched_accuracy]:.1%} and a trained head {f[trained_accuracy]:.1%}",

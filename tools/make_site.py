@@ -27,6 +27,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+import site_face  # noqa: E402
 import stamp  # noqa: E402
 from sphinx.cmd.build import build_main  # noqa: E402
 
@@ -41,6 +42,8 @@ SECTIONS = {  # pages made of the README's sections
     "start": ("Start", ["Start", "Elsewhere", "For learners"]),
     "instructors": ("For instructors", ["For instructors", "Data", "Tests and CI", "Licences"]),
 }
+FIRST_TITLE = re.compile(r"\A# (?=\S)")
+CODE_PLACES = "## Where the code lives"  # the section of a lesson whose names become links
 QUESTION = re.compile(r"\*\*The question: (.+?)\*\*", re.DOTALL)
 HIDDEN = ("base", "command")  # what all stands on, and what the command is made of: on a page for maintainers
 
@@ -58,6 +61,8 @@ def main() -> int:
     code = build_main([*options, str(source), str(out)])  # in this process, where conf.py finds `stamp`
     if code == 0:
         fix_theme(out / "_static" / "styles")
+        for unread in out.rglob("*.map"):  # for the theme's makers, a tenth of the whole site
+            unread.unlink()
         for path in lessons.notebooks(ROOT).values():  # what the download button gives: the lesson as it is committed
             shutil.copy(path, out / "_sources" / "notebooks" / path.name)
         print(f"The site: {out / 'index.html'}")
@@ -79,15 +84,24 @@ def put_together(source: Path) -> None:
     pictures = source / "_static" / "pictures"
     for folder in (pictures, source / "notebooks", source / "api"):
         folder.mkdir(parents=True)
+    static = source / "_static"
+    (static / "explore-data.js").write_text(site_face.exploration_data(), encoding="utf-8")
+    (static / "logo.svg").write_text(site_face.logo(), encoding="utf-8")
+    site_face.card(static / "card.png")
+    pages = dict(reference())
+    for name, text in pages.items():
+        (source / "api" / f"{name}.md").write_text(text, encoding="utf-8")
     notebooks = lessons.notebooks(ROOT)
     cards = []
     for number, path in notebooks.items():
         content = json.loads(path.read_text(encoding="utf-8"))
         cards.append(card(number, path.stem, content))
-        prepared(content, pictures)
+        prepared(content, pictures, number, pages)
         (source / "notebooks" / path.name).write_text(json.dumps(content), encoding="utf-8")
     index = (source / "index.md").read_text(encoding="utf-8")
     index = index.replace("<!-- lessons -->", f'<ol class="lessons">\n{"".join(cards)}</ol>')
+    first = next(iter(notebooks.values())).stem
+    index = index.replace("<!-- first lesson -->", f"notebooks/{first}.html")
     files = "\n".join(f"notebooks/{path.stem}" for path in notebooks.values())
     (source / "index.md").write_text(index.replace("<!-- lesson files -->", files), encoding="utf-8")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -99,32 +113,48 @@ def put_together(source: Path) -> None:
     guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     (source / "contributing.md").write_text(with_links(guide), encoding="utf-8")
     (source / "behind.md").write_text(behind(), encoding="utf-8")
-    for name, text in reference():
-        (source / "api" / f"{name}.md").write_text(text, encoding="utf-8")
 
 
 def card(number: str, stem: str, content: dict[str, Any]) -> str:
-    """Return the home page's entry of a lesson: title, question, how long it takes."""
+    """Return the home page's entry of a lesson: number, title, question, how long it takes."""
     text = "".join(content["cells"][0]["source"])
-    title = text.partition("\n")[0].lstrip("# ")
-    label = f"{int(number)}. {title}" if number.isdigit() else f"Appendix {number}. {title}"
+    title = html.escape(text.partition("\n")[0].lstrip("# "))
     question = QUESTION.search(text)
-    lines = [f'<li><a href="notebooks/{stem}.html">{html.escape(label)}</a>']
-    lines += [f"<p>{html.escape(' '.join(question[1].split()))}</p>"] if question else []
-    record = ROOT / "results" / f"{number}_quick.json"
-    if record.exists():
-        run = json.loads(record.read_text(encoding="utf-8"))
-        minutes = study(to_notebook(lessons.sources(ROOT)[number]), content).minutes
-        run_time = f"the cells run in {run['seconds']:.0f} s on {run['hardware']['cores']} cores"
-        lines += [f'<p class="facts">about {minutes} minutes; {run_time}</p>']
-    return "".join(lines) + "</li>\n"
+    minutes = study(to_notebook(lessons.sources(ROOT)[number]), content).minutes
+    words = f"<p>{html.escape(sentence(question[1]))}</p>" if question else ""
+    return (
+        f'<li><span class="number" aria-hidden="true">{int(number) if number.isdigit() else number}</span><div>'
+        f'<a href="notebooks/{stem}.html">{title}</a>{words}'
+        f'<p class="facts">{label(number).strip()}about {minutes} minutes</p></div></li>\n'
+    )
 
 
-def prepared(content: dict[str, Any], folder: Path) -> None:
-    """Change a notebook for the site: pictures into `folder`, with their words; formulas as MathML."""
+def sentence(text: str) -> str:
+    """Return a question of a lesson's opening as a sentence of its own, without Markdown's marks."""
+    plain = re.sub(r"[*`]", "", " ".join(text.split()))
+    return plain[:1].upper() + plain[1:]
+
+
+def label(number: str) -> str:
+    """Return what stands before a lesson's title."""
+    return f"{int(number)}. " if number.isdigit() else f"Appendix {number}. "
+
+
+def prepared(content: dict[str, Any], folder: Path, number: str, pages: dict[str, str]) -> None:
+    """Change a notebook for the site.
+
+    A number in its title; pictures into `folder`, with their words; formulas as MathML; names in "Where the code lives"
+    as links to `pages` about the package; places for explorations that need no kernel.
+    """
+    opening = content["cells"][0]
+    opening["source"] = FIRST_TITLE.sub(f"# {label(number)}", "".join(opening["source"]))
     for cell in content["cells"]:
+        source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
-            cell["source"] = with_formulas("".join(cell["source"]))
+            source = with_formulas(source)
+            cell["source"] = with_places(source, pages) if CODE_PLACES in source else source
+            continue
+        live = next((name for call, name in site_face.EXPLORATIONS.items() if f"\n{call}" in f"\n{source}"), None)
         for output in cell.get("outputs", ()):
             data = output.get("data", {})
             for kind in [kind for kind in data if kind.startswith("application/")]:
@@ -140,8 +170,32 @@ def prepared(content: dict[str, Any], folder: Path) -> None:
             alt = html.escape(about.get("alt") or "".join(data.get("text/plain", "")))
             size = "".join(f' {side}="{about[side]}"' for side in ("width", "height") if side in about)
             if "text/html" not in data:
-                data["text/html"] = f'<img class="figure" alt="{alt}"{size} src="../_static/pictures/{name}">'
+                shown = f'<img class="figure" alt="{alt}"{size} src="../_static/pictures/{name}">'
+                data["text/html"] = f'<div data-explore="{live}">{shown}</div>' if live else shown
             del data[kind]
+
+
+def with_places(text: str, pages: dict[str, str]) -> str:
+    """Return the text of "Where the code lives" with links from names to the pages about the package."""
+    known = {name for page in pages.values() for name in re.findall(r"auto(?:class|function):: ([\w.]+)", page)}
+    begin, heading, places = text.partition(CODE_PLACES)
+    places, rule, after = places.partition("\n## ")
+    package = ""
+
+    def linked(code: re.Match[str]) -> str:
+        nonlocal package
+        name = code[1].removesuffix("()")
+        full = name if name.partition(".")[0] in pages else f"{package}.{name}"
+        page, _, inside = full.partition(".")
+        package = full.rpartition(".")[0] or package
+        if page not in pages:
+            return code[0]
+        anchor = f"#course_utils.{full}" if f"course_utils.{full}" in known else ""
+        if inside and not anchor and f"## `{full}`" in pages[page]:
+            anchor = f"#{full.replace('.', '-').replace('_', '-')}"
+        return f'<a href="../api/{page}.html{anchor}"><code>{code[1]}</code></a>'
+
+    return begin + heading + re.sub(r"`([\w.()]+)`", linked, places) + rule + after
 
 
 def with_links(text: str) -> str:
@@ -168,11 +222,23 @@ def reference() -> Iterator[tuple[str, str]]:
     names = sorted(set(found) - set(HIDDEN), key=order.index)
     for name in names:
         yield name, "\n".join([f"# `{name}`\n", *described(f"course_utils.{name}")])
-    pages = "\n".join(names)
-    yield (
-        "index",
-        f"# The package\n\nOne page for each idea, made from its docstrings.\n\n```{{toctree}}\n\n{pages}\n```\n",
-    )
+    lines = ["# The package", "", "One page for each idea, made from its docstrings.", ""]
+    for name in names:
+        module = importlib.import_module(f"course_utils.{name}")
+        lines += [f"**[`{name}`]({name}.md)**: {first_sentence(module)}", ""]
+        offered = {each: getattr(module, each) for each in getattr(module, "__all__", ())}
+        lines += [
+            f'- <a href="{name}.html#course_utils.{name}.{each}"><code>{each}</code></a>: {first_sentence(thing)}'
+            for each, thing in offered.items()
+            if callable(thing)
+        ]
+        lines.append("")
+    yield "index", "\n".join([*lines, "```{toctree}", ":hidden:", "", *names, "```", ""])
+
+
+def first_sentence(thing: object) -> str:
+    """Return the first sentence of a docstring, in one line."""
+    return " ".join((inspect.getdoc(thing) or "").partition("\n\n")[0].split())
 
 
 def described(name: str) -> Iterator[str]:
@@ -204,7 +270,7 @@ def member(name: str, thing: object) -> str:
         return block("function", name)
     held = f"   {', '.join(map(str, thing))}" if isinstance(thing, (dict, list, tuple)) else f"   {thing}"
     # No autodata: it would repeat what Python says of any dict or tuple.
-    return "\n".join(["```{eval-rst}", f".. py:data:: {name}", "", held, "```", ""])
+    return "\n".join(["```{eval-rst}", f".. py:data:: {name.rpartition('.')[2]}", "", held, "```", ""])
 
 
 def block(kind: str, name: str, *options: str) -> str:

@@ -11,21 +11,27 @@ FIGURES, SETTINGS, SOURCE = (f"application/vnd.course.{name}+json" for name in (
 MARK = "COURSE_RUN"  # environment variable of a kernel that `course run` or `course build` has started: their page
 
 
-def show_note(text: str, kind: str, payload: Mapping[str, Any], html_text: str | None = None) -> None:
+def show_note(
+    text: str,
+    kind: str,
+    payload: Mapping[str, Any],
+    html_text: str | None = None,
+    view: Mapping[str, Any] | None = None,
+) -> None:
     """Show `text` under a cell with `payload` attached as data of MIME type `kind`; outside a notebook, print it.
 
     `kind` is one of this module's `FIGURES`, `SETTINGS` (a mapping of a lesson's settings) and `SOURCE` (with "name",
-    "kind" and "description" of a data set). The runner collects each.
+    "kind" and "description" of a data set). The runner collects each. `view` is a widget's data, for live front ends.
     """
     # No IPython loaded means no notebook around us, and importing it only to print would cost half a second.
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    if shell is None or not hasattr(shell, "kernel"):
+    shell = _shell()
+    if shell is None:
         print(text)
         return
     from IPython.display import display
 
     shell.course_told = {**getattr(shell, "course_told", {}), kind: dict(payload)}  # lives as long as the kernel
-    bundle: dict[str, Any] = {"text/plain": text, kind: dict(payload)}
+    bundle: dict[str, Any] = {**(view or {}), "text/plain": text, kind: dict(payload)}
     if html_text:
         bundle["text/html"] = html_text
     display(bundle, raw=True)
@@ -35,6 +41,16 @@ def told(kind: str) -> dict[str, Any] | None:
     """Return the data of the last note of MIME type `kind` in this kernel, or None."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     return getattr(shell, "course_told", {}).get(kind)
+
+
+def is_live() -> bool:
+    """Tell whether somebody sits before this kernel: it is a notebook's, and makes no page of the course."""
+    return _shell() is not None and not makes_the_page()
+
+
+def _shell() -> Any:
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return shell if hasattr(shell, "kernel") else None
 
 
 def makes_the_page() -> bool:

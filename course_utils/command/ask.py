@@ -45,7 +45,7 @@ class Answer:
     error: str = ""
 
     def __str__(self) -> str:
-        return ", ".join(f"{guess.name} {percent(guess.probability)}" for guess in self.guesses)
+        return ", ".join(f"{readable(guess.name)} {percent(guess.probability)}" for guess in self.guesses)
 
 
 def load(classifier: Path) -> Network:
@@ -116,12 +116,17 @@ def to_json(net: Network, given: Sequence[Answer], others: Sequence[str]) -> str
     pictures = [
         {
             "picture": answer.asked.shown,
-            "guesses": [{"class": guess.name, "share": guess.probability} for guess in answer.guesses],
+            "guesses": [{"class": readable(guess.name), "share": guess.probability} for guess in answer.guesses],
             "error": answer.error or None,
         }
         for answer in given
     ]
-    whole = {"network": net.name, "classes": list(net.classes), "pictures": pictures, "passed": list(others)}
+    whole = {
+        "network": net.name,
+        "classes": [*map(readable, net.classes)],
+        "pictures": pictures,
+        "passed": list(others),
+    }
     return json.dumps(whole, indent=2, ensure_ascii=False)
 
 

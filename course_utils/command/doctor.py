@@ -13,6 +13,7 @@ import psutil
 
 from course_utils import __version__
 from course_utils.base.machine import describe_machine, versions
+from course_utils.base.paths import named_data_folder
 from course_utils.errors import CourseError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def diagnose() -> dict[str, Any]:
         "weights": _weights(),
     }
     found["free_disk_gb"] = round(_free(_data_place()) / 2**30, 1)
-    found["advice"] = advise(found)
+    found["advice"] = _no_folder() + advise(found)
     return found
 
 
@@ -200,6 +201,16 @@ def _data() -> list[dict[str, Any]]:
         ]
     except (CourseError, ImportError, OSError) as error:
         return [{"name": "all", "title": "data", "complete": False, "error": f"The data cannot be listed: {error}"}]
+
+
+def _no_folder() -> list[str]:
+    """Return a sentence where COURSE_DATA_DIR names a folder that is not there, by a slip perhaps."""
+    try:
+        folder = named_data_folder()
+    except CourseError:  # what is wrong with it is said with the data
+        return []
+    missing = folder is not None and not folder.exists()
+    return [f"COURSE_DATA_DIR names {folder}, which is not there; check its name if it should hold data."] * missing
 
 
 def _weights() -> list[str]:

@@ -26,7 +26,7 @@ from typing import Any
 from course_utils.base import progress
 from course_utils.base.files import replace_file
 from course_utils.base.lessons import choose, find_root, notebooks
-from course_utils.base.paths import absolute
+from course_utils.base.paths import absolute, from_here
 from course_utils.base.words import NO_BREAK
 from course_utils.command.notebooks.study import study
 from course_utils.errors import SettingError
@@ -170,7 +170,9 @@ def page(lessons: Iterable[Lesson], copies: Copies, tried: dict[str, dict[str, b
     by_number = {lesson.number: lesson for lesson in lessons}
     last = copies.last or max(tried, default=None)
     now = by_number.get(last or "", lessons[0])
-    begin = "Go on where you stopped" if last else "Begin here"
+    if _is_done(now, tried):
+        now = next((lesson for lesson in lessons if not _is_done(lesson, tried)), now)
+    begin = "Begin here" if not last else "Go on where you stopped" if now.number == last else "Go on with"
     lines = [
         "# Pixels to Predictions",
         "",
@@ -192,8 +194,7 @@ def page(lessons: Iterable[Lesson], copies: Copies, tried: dict[str, dict[str, b
     for lesson in lessons:
         kinds = (lesson.exercises, lesson.questions)
         bars = [_bar([tried.get(lesson.number, {}).get(name, False) for name in names]) for names in kinds]
-        done = all(tried.get(lesson.number, {}).get(name) for names in kinds for name in names)
-        mark = "✓" if done else "→" if lesson is now else ""
+        mark = "✓" if _is_done(lesson, tried) else "→" if lesson is now else ""
         level = LEVELS.get(lesson.number, "")
         lines.append(
             f"| {mark} | **[{lesson.short}. {lesson.title}]({lesson.file})**<br>{_capital(lesson.question)} "
@@ -245,7 +246,7 @@ def start(arguments: Sequence[str]) -> int:
     command += [f"--LabApp.default_url=/lab/tree/{target}", f"--LabApp.workspaces_dir={_private(work)}", *rest]
     first = {"JUPYTER_CONFIG_PATH": work / OWN, "PATH": Path(sys.executable).parent}  # terminals there know `course`
     paths = {name: os.pathsep.join(filter(None, [str(own), os.environ.get(name)])) for name, own in first.items()}
-    server = subprocess.Popen(command, cwd=work, env=os.environ | paths)
+    server = subprocess.Popen(command, cwd=work, env=from_here() | paths)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is JupyterLab's, which asks whether to end
     seen = _saved(work)
     try:
@@ -353,6 +354,10 @@ def _solved(lesson: Lesson, tried: dict[str, dict[str, bool]]) -> str:
     mine = tried.get(lesson.number, {})
     done = sum(mine.get(name, False) for name in lesson.exercises)
     return f"{done} of {len(lesson.exercises)} exercises solved"
+
+
+def _is_done(lesson: Lesson, tried: dict[str, dict[str, bool]]) -> bool:
+    return all(tried.get(lesson.number, {}).get(name) for name in (*lesson.exercises, *lesson.questions))
 
 
 def _bar(right: Sequence[bool]) -> str:

@@ -62,10 +62,17 @@ def unpacked(archive: Path, folder: Path) -> Path:
             packed.extractall(unfinished)
             for debris in [path for path in unfinished.rglob("*") if path.name.casefold() in DEBRIS]:
                 shutil.rmtree(debris) if debris.is_dir() else debris.unlink(missing_ok=True)
-    except zipfile.BadZipFile as error:
-        raise DataError(f"{archive.name} is no whole .zip archive ({error}); pack the folder again.") from error
+    except DataError:
+        raise
     except OSError as error:
         raise DataError(f"{archive.name} cannot be unpacked ({error.strerror or error}).") from error
+    except RuntimeError as error:
+        raise DataError(
+            f"{archive.name} is locked with a password, or packed in a way that is not read; pack the folder again."
+        ) from error
+    except Exception as error:  # damaged archives raise anything
+        said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise DataError(f"{archive.name} is no whole .zip archive ({said}); pack the folder again.") from error
     entries = [path for path in folder.iterdir() if not path.name.startswith(".")]
     inside = entries[0] if len(entries) == 1 and entries[0].is_dir() else None
     return inside if inside and any(path.is_dir() for path in inside.iterdir()) else folder

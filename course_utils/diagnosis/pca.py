@@ -64,7 +64,10 @@ class PCA:
             for i, name in enumerate(classes):
                 x, y = self.points[labels == i, :2].T.numpy()
                 colour, mark = COLOURS[i % len(COLOURS)], MARKS[i // len(COLOURS) % len(MARKS)]
-                ax.scatter(x, y, s=12, color=colour, marker=mark, alpha=0.75, linewidths=0, label=name)
+                ax.scatter(x, y, s=12, color=colour, marker=mark, alpha=0.6, linewidths=0, label=name)
+                if len(x):  # the name where the class has its centre
+                    box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": colour, "alpha": 0.85}
+                    ax.text(x.mean(), y.mean(), name, fontsize=8, ha="center", va="center", bbox=box)
             both = self.share[:2].sum().item()
             ax.set(
                 xlabel=f"first direction ({percent(self.share[0], 0)} of the variance)",

@@ -35,7 +35,12 @@ def kernel_to_pytorch(kernel: torch.Tensor) -> torch.Tensor:
 
 @exercise(
     question="Return a dense layer's weights (out, C·H·W) behind `nn.Flatten` for Keras's kernel (H·W·C, out).",
-    checks=[call(counted(8, 3), 2, 2, 2), call(counted(12, 4), 2, 3, 2), call(counted(5, 2), 5, 1, 1)],
+    checks=[
+        call(counted(8, 3), 2, 2, 2),
+        call(counted(12, 4), 2, 3, 2),
+        call(counted(5, 2), 5, 1, 1),
+        call(counted(24, 2), 4, 3, 2),
+    ],
     hints=[
         "A transpose gives the right shape; but are the inputs in the right order?",
         "First undo Keras's Flatten: reshape the kernel to (height, width, channels, out).",
@@ -90,4 +95,4 @@ def keras_count(channels: int, widths: tuple[int, ...], flat: int, classes: int)
     return total + flat * classes + classes
 
 
-quiz = read_quiz("appendix")
+quiz = read_quiz("appendix", LESSON)

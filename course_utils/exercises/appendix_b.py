@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from course_utils.exercises.checking import attempted, call, exercise
+from course_utils.exercises.checking import MISSING, attempted, call, exercise
+from course_utils.exercises.differences import described, shortened
 from course_utils.exercises.quiz import read_quiz
 
 LESSON = "B"
@@ -78,6 +79,7 @@ def held_back(probabilities: torch.Tensor, labels: torch.Tensor, least: float) -
         call([60, 0, 200, 1, 61, 2], 10),
         call([5, 15, 26], 10),
         call([7], 3),
+        call([0, 4, 12, 20], 5),
         call([3, 3, 3], 0),
     ],
     hints=[
@@ -104,18 +106,20 @@ def _planned(judge: Callable[[dict[str, list[str]]], str | None]) -> Callable[..
         plan, failure = attempted(answer, SHOES)
         if failure:
             return f"floors(shoes) {failure}"
-        try:
-            tidy = {str(name): list(map(str, chosen)) for name, chosen in plan.items()}  # type: ignore[attr-defined]
-        except (AttributeError, TypeError):
-            return f"floors(shoes) returned {plan!r}, expected a dictionary with a list of floors for each class"
-        return judge(tidy)
+        kinds = (list, tuple, set, frozenset)
+        if not isinstance(plan, dict) or not all(isinstance(chosen, kinds) for chosen in plan.values()):
+            expected = f"expected a dictionary with a list of floors for each class{MISSING if plan is None else ''}"
+            return f"floors(shoes) returned {described(plan)}, {expected}"
+        return judge({str(name): list(map(str, chosen)) for name, chosen in plan.items()})
 
     return check
 
 
 def _all_classes(plan: dict[str, list[str]]) -> str | None:
     if sorted(plan) != sorted(SHOES):
-        return f"floors(shoes) names the classes {', '.join(plan) or 'of nothing'}, expected {', '.join(SHOES)}"
+        return (
+            f"floors(shoes) names the classes {shortened(', '.join(plan)) or 'of nothing'}, expected {', '.join(SHOES)}"
+        )
     return None
 
 
@@ -123,7 +127,7 @@ def _known_floors(plan: dict[str, list[str]]) -> str | None:
     for name, chosen in plan.items():
         for floor in chosen:
             if floor not in FLOORS:
-                return f"floors(shoes) puts {name!r} on {floor!r}, expected floors of {', '.join(FLOORS)}"
+                return f"floors(shoes) puts {name!r} on {described(floor)}, expected floors of {', '.join(FLOORS)}"
         if not 1 <= len(set(chosen)) <= 2:
             return f"floors(shoes) gives {name!r} {len(set(chosen))} floors, expected one or two"
     return None
@@ -154,4 +158,4 @@ def floors(shoes: tuple[str, ...]) -> dict[str, list[str]]:
     return {shoe: ["wood", "carpet"] for shoe in shoes}
 
 
-quiz = read_quiz("appendix_b")
+quiz = read_quiz("appendix_b", LESSON)

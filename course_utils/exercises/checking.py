@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import dis
+import functools
 import html
 import inspect
 import re
@@ -19,7 +20,8 @@ import torch
 from torch import Tensor
 
 from course_utils import figures
-from course_utils.base.notes import show_note
+from course_utils.base import progress
+from course_utils.base.notes import is_live, show_note
 from course_utils.exercises.differences import described, first_difference, shortened
 
 EXERCISE = "application/vnd.course.exercise+json"  # rides along with an outcome: {lesson, exercise, outcome}
@@ -33,6 +35,8 @@ SIGNS: dict[str, tuple[str, str]] = {
 }
 # What a function that does nothing is made of, in the words of any version of Python.
 IDLE = {"RESUME", "NOP", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE", "POP_TOP", "CACHE"}
+MISSING = "; is the return missing?"
+FAILURES = (Exception, SystemExit, GeneratorExit)  # an interruption by the learner is none
 Check = Callable[[Callable[..., Any], Callable[..., Any]], "str | None"]
 
 
@@ -52,12 +56,14 @@ class Outcome:
     def __str__(self) -> str:
         return f"{SIGNS[self.outcome][0]} {self.outcome}: {self.message}"
 
-    def show(self) -> None:
-        """Show the outcome under the cell, with what `course check` collects; print it elsewhere."""
-        sign, colour = SIGNS[self.outcome]
-        payload = {"lesson": self.lesson, "exercise": self.exercise, "outcome": self.outcome}
-        bold = f"<strong>{sign} {self.outcome}:</strong>"
-        show_note(str(self), EXERCISE, payload, html_text=_framed(f"{bold} {html.escape(self.message)}", colour))
+    @property
+    def colour(self) -> str:
+        """The colour of its bar."""
+        return SIGNS[self.outcome][1]
+
+    def as_html(self) -> str:
+        """Return the outcome as HTML."""
+        return f"<strong>{SIGNS[self.outcome][0]} {self.outcome}:</strong> {html.escape(self.message)}"
 
     def _ipython_display_(self) -> None:
         """Add nothing when a cell ends with a check: `check` has shown its outcome already."""
@@ -82,6 +88,8 @@ class Exercise:
     lesson: str
     name: str = field(init=False)
     _given: int = field(default=0, init=False, repr=False)
+    _checked: Any = field(default=None, init=False, repr=False)  # the answer of the last check
+    _right: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.name = self.reference.__name__
@@ -91,9 +99,32 @@ class Exercise:
 
     def check(self, answer: Any) -> Outcome:
         """Check `answer` (the learner's function), show the outcome and return it; see `judge`."""
-        outcome = self.judge(answer)
-        outcome.show()
+        outcome, again = self.tried(answer)
+        payload = {"lesson": self.lesson, "exercise": self.name, "outcome": outcome.outcome}
+        from course_utils.exercises import check_panel  # loads ipywidgets, which printing does without
+
+        page = check_panel.framed(outcome.as_html(), outcome.colour) + check_panel.folds(self)
+        view = check_panel.CheckPanel(self, outcome, again).view() if is_live() else None
+        show_note(str(outcome), EXERCISE, payload, html_text=page, view=view)
         return outcome
+
+    def tried(self, answer: Any) -> tuple[Outcome, bool]:
+        """Return the outcome for `answer`, keep it as progress, and tell whether it is the one of the last check."""
+        outcome, again = self.judge(answer), answer is not None and answer is self._checked
+        self._checked = answer
+        if outcome.outcome != "not attempted":
+            self._right |= outcome.outcome == "correct"
+            progress.note(self.lesson, self.name, outcome.outcome == "correct")
+        return outcome, again
+
+    def done(self) -> tuple[int, int]:
+        """Return how many exercises of its lesson are solved, in this kernel or before, and how many there are."""
+        kept, all_of_them = progress.read().get(self.lesson, {}), self.of_its_lesson()
+        return sum(each._right or kept.get(each.name, False) for each in all_of_them), len(all_of_them)
+
+    def of_its_lesson(self) -> list[Exercise]:
+        """Return all exercises of its lesson, in their order."""
+        return [each for each in self.reference.__globals__.values() if isinstance(each, Exercise)]
 
     def judge(self, answer: Any) -> Outcome:
         """Return the outcome for `answer` and show nothing.
@@ -125,13 +156,22 @@ class Exercise:
     def solution(self) -> None:
         """Show the source of the reference solution: one way of several."""
         source = self.source()
-        self._help(source, f'<pre style="margin:0"><code>{html.escape(source)}</code></pre>', {"solution": True})
+        self._help(source, None, {"solution": True})
 
-    def _help(self, text: str, inner: str, what: dict[str, Any]) -> None:
+    def _help(self, text: str, inner: str | None, what: dict[str, Any]) -> None:
+        from course_utils.exercises import check_panel
+
         payload = {"lesson": self.lesson, "exercise": self.name, **what}
-        show_note(text, HELP, payload, html_text=_framed(inner, figures.BLUE))
+        page = check_panel.framed(inner or check_panel.coloured(text), figures.BLUE)
+        show_note(text, HELP, payload, html_text=page)
 
     def _judged(self, answer: Any) -> tuple[Verdict, str]:
+        try:
+            return self._compared(answer)
+        except FAILURES as error:  # what came back fails at whatever a check does with it
+            return "wrong", f"{self.name} gave something that cannot be checked; looking at it {_failure(error)}."
+
+    def _compared(self, answer: Any) -> tuple[Verdict, str]:
         blank = ("not attempted", f"{self.name} is still blank.")
         if answer is None or answer is Ellipsis or is_untouched(answer):
             return blank
@@ -160,26 +200,32 @@ def exercise(
     return lambda reference: Exercise(question, checks, hints, reference, reference.__globals__["LESSON"])
 
 
-def call(*arguments: Any, shown: str | None = None) -> Check:
+def call(*arguments: Any, shown: str | None = None, typed: bool = False) -> Check:
     """Return a check that calls the answer with `arguments` and expects what the reference gives.
 
     Args:
         arguments: tensors, numbers, texts, lists. They are copied for every call, and an answer must leave its own as
             they were.
         shown: how to write the arguments in a message, where writing them out says too little.
+        typed: whether the text asks for the dtype of the tensor to return.
     """
+    tensors = [each for each in arguments if isinstance(each, Tensor) and each.is_floating_point()]
+    scale = max((each.abs().max().item() for each in tensors), default=0.0)
     inside = ", ".join(described(each) for each in arguments) if shown is None else shown
 
+    @functools.cache
+    def expected(reference: Callable[..., Any]) -> Any:
+        return reference(*copy.deepcopy(arguments))
+
     def check(answer: Callable[..., Any], reference: Callable[..., Any]) -> str | None:
-        expected = reference(*copy.deepcopy(arguments))
         given = copy.deepcopy(arguments)
         name = f"{reference.__name__}({inside})"
         got, failure = attempted(answer, *given)
         if failure:
             return f"{name} {failure}"
-        difference = first_difference(got, expected)
+        difference = first_difference(got, expected(reference), typed=typed, scale=scale)
         if difference:
-            return f"{name}: {difference}{'; is the return missing?' if got is None else ''}"
+            return f"{name}: {difference}{MISSING if got is None else ''}"
         if not _same(given, arguments):
             return f"{name}: the result is right, but the input was changed; work on a copy of it"
         return None
@@ -195,12 +241,10 @@ def attempted(answer: Callable[..., Any], *arguments: Any) -> tuple[Any, str]:
     """
     try:
         got = answer(*arguments)
-    except NotImplementedError as error:
-        # PyTorch raises it too, for an operation that a dtype lacks, and then always says which.
-        if not str(error):
+    except FAILURES as error:
+        # PyTorch raises NotImplementedError too, for an operation that a dtype lacks, and then always says which.
+        if isinstance(error, NotImplementedError) and not _reason(error):
             raise Unanswered from None
-        return None, _failure(error)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - an answer may fail in any way
         return None, _failure(error)
     if got is Ellipsis:
         raise Unanswered
@@ -218,9 +262,16 @@ def is_untouched(answer: Any) -> bool:
 
 
 def _failure(error: BaseException) -> str:
-    # Only the first line: PyTorch adds notes for its own developers below it.
-    reason = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+    reason = _reason(error)
     return f"raised {type(error).__name__}{f': {shortened(reason)}' if reason else ''}"
+
+
+def _reason(error: BaseException) -> str:
+    """Return the first line of its message: PyTorch adds notes for its own developers below it."""
+    try:
+        return (str(error).strip().splitlines() or [""])[0].rstrip(".")
+    except Exception:  # noqa: BLE001 - its __str__ is the learner's
+        return ""
 
 
 def _same(left: Any, right: Any) -> bool:
@@ -230,7 +281,3 @@ def _same(left: Any, right: Any) -> bool:
     if isinstance(left, (list, tuple)):
         return len(left) == len(right) and all(map(_same, left, right))
     return bool(left == right)
-
-
-def _framed(inner: str, colour: str) -> str:
-    return f'<div style="border-left:4px solid {colour};padding:0.2em 0.8em">{inner}</div>'

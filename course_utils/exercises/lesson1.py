@@ -4,9 +4,12 @@ Each function is a reference solution, and `exercise` makes a question of it. Re
 use only names that the lesson imports: a copy runs in its cell.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 
-from course_utils.exercises.checking import Check, call, exercise
+from course_utils.exercises.checking import Check, attempted, call, exercise
 from course_utils.exercises.quiz import read_quiz
 
 LESSON = "01"
@@ -31,14 +34,22 @@ def from_hex(text: str) -> tuple[int, ...]:
     return tuple(int(text[start : start + 2], 16) for start in (1, 3, 5))
 
 
+def _copied(answer: Callable[..., Any], reference: Callable[..., Any]) -> str | None:
+    given = PICTURE.clone()
+    got, _ = attempted(answer, given, 0)
+    itself = isinstance(got, torch.Tensor) and got.data_ptr() == given.data_ptr()
+    return "frame(…, 0) returned the picture itself, expected a copy of it" if itself else None
+
+
 @exercise(
     question="Return a copy of a uint8 picture (C, H, W) with a white border over its edge.",
     checks=[
-        call(PICTURE, 1),
-        call(PICTURE, 2),
-        call(PICTURE[:1], 1),
-        call(PICTURE, 0),
-        call(PICTURE, 3),
+        call(PICTURE, 1, typed=True),
+        call(PICTURE, 2, typed=True),
+        call(PICTURE[:1], 1, typed=True),
+        call(PICTURE, 0, typed=True),
+        call(PICTURE, 3, typed=True),
+        _copied,
     ],
     hints=[
         "Work on image.clone(), so that the picture that was given stays as it was. White is 255 in every channel.",
@@ -137,4 +148,4 @@ def find_filter(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
     return numbers.detach().round(decimals=2)
 
 
-quiz = read_quiz("lesson1")
+quiz = read_quiz("lesson1", LESSON)

@@ -7,12 +7,13 @@ use only names that the lesson imports: a copy runs in its cell.
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
 from course_utils.base.words import percent
 from course_utils.exercises.checking import Check, attempted, call, exercise
-from course_utils.exercises.differences import described
+from course_utils.exercises.differences import described, plain
 from course_utils.exercises.given import EFFECTS, Effect, answers, small_photograph
 from course_utils.exercises.given import unknown_effect as unknown_effect  # for the lesson
 from course_utils.exercises.quiz import read_quiz
@@ -118,10 +119,10 @@ def _pair(number: int, effect: Effect, enough: bool) -> Check:
         got, failure = attempted(answer, *given)
         if failure:
             return f"{name} {failure}"
-        if not isinstance(got, tuple) or len(got) != 2:
+        if not isinstance(got, (list, tuple)) or len(got) != 2:
             return f"{name}: got {described(got)}, expected a pair (kernel, enough)"
-        kernel, said = got
-        if not isinstance(kernel, torch.Tensor) or kernel.shape != (3, 3):
+        kernel, said = got[0], plain(got[1])
+        if not isinstance(kernel, (torch.Tensor, np.ndarray)) or kernel.shape != (3, 3):
             return f"{name}: the kernel is {described(kernel)}, expected a tensor of shape (3, 3)"
         if not isinstance(said, bool):
             return f"{name}: enough is {described(said)}, expected True or False"
@@ -132,7 +133,10 @@ def _pair(number: int, effect: Effect, enough: bool) -> Check:
         if enough and not said:
             return f"{name}: it said False, but there are nine numbers that explain this effect; take more steps"
         expected = effect(other)
-        left = F.mse_loss(answers(other, kernel.detach().float()), expected).item() / expected.var().item()
+        left = (
+            F.mse_loss(answers(other, torch.as_tensor(kernel).detach().float()), expected).item()
+            / expected.var().item()
+        )
         if enough and not left <= MOST_LEFT:  # nan too
             return (
                 f"{name}: on another photograph the kernel leaves {percent(left)} of the effect unexplained, and at "
@@ -175,4 +179,4 @@ def learn_effect(before: torch.Tensor, after: torch.Tensor) -> tuple[torch.Tenso
     return kernel.detach()[0, 0] / spread, enough
 
 
-quiz = read_quiz("lesson2")
+quiz = read_quiz("lesson2", LESSON)

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from course_utils.exercises.checking import Check, attempted, call, exercise
-from course_utils.exercises.differences import described
+from course_utils.exercises.checking import MISSING, Check, attempted, call, exercise
+from course_utils.exercises.differences import described, plain
 from course_utils.exercises.given import Score
 from course_utils.exercises.quiz import read_quiz
 
@@ -88,11 +88,12 @@ def growth(factor: float, blocks: int, seed: int) -> float:
 def _in_range(blocks: int) -> Check:
     def check(answer: Callable[..., Any], reference: Callable[..., Any]) -> str | None:
         name = f"branch_factor({blocks})"
-        factor, failure = attempted(answer, blocks)
+        got, failure = attempted(answer, blocks)
         if failure:
             return f"{name} {failure}"
+        factor = plain(got)
         if isinstance(factor, bool) or not isinstance(factor, (int, float)):
-            return f"{name}: got {described(factor)}, expected a number"
+            return f"{name}: got {described(got)}, expected a number{MISSING if got is None else ''}"
         for seed in range(3):
             times = growth(factor, blocks, seed)
             if not SMALLEST <= times <= LARGEST:
@@ -141,6 +142,8 @@ def flip_some(images: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
         call(MAPS[0], 0, 4, 3, 9.0, shown="image (3, 5, 5), row 0, column 4, side 3, fill 9"),
         call(MAPS[0], 1, 3, 2, 0.5, shown="image (3, 5, 5), row 1, column 3, side 2, fill 0.5"),
         call(MAPS[0], 4, 0, 5, 0.0, shown="image (3, 5, 5), row 4, column 0, side 5, fill 0"),
+        call(MAPS[0], -3, 2, 3, 9.0, shown="image (3, 5, 5), row -3, column 2, side 3, fill 9"),
+        call(MAPS[0], 2, -4, 4, 9.0, shown="image (3, 5, 5), row 2, column -4, side 4, fill 9"),
     ],
     hints=[
         "The square begins at row - side // 2 and ends `side` rows later; the same for the columns.",
@@ -163,6 +166,7 @@ def paint_square(image: torch.Tensor, row: int, column: int, side: int, fill: fl
         call([0.5, 0.6, 0.7, 0.69, 0.71, 0.70], 2),
         call([0.8, 0.8, 0.8], 2),
         call([0.3, 0.2, 0.4], 1),
+        call([0.7, 0.6, 0.65, 0.66], 2),
         call([0.1, 0.2, 0.3], 5),
     ],
     hints=[
@@ -206,15 +210,20 @@ def nesterov_path(start: float, curvature: float, rate: float, momentum: float, 
     return torch.tensor(path)
 
 
-BOARD = torch.rand(2, 4, 6, generator=_draws)  # (C, H, W)
+def _eighths(*shape: int) -> torch.Tensor:
+    """Return numbers from 0 to 1 that float32 adds and squares without rounding."""
+    return (torch.rand(shape, generator=_draws) * 8).round() / 8
+
+
+BOARD = _eighths(2, 4, 6)  # (C, H, W)
 
 
 @exercise(
     question="Return how much of a score is lost when each square of a picture is covered, (H / side, W / side).",
     checks=[
-        call(Score(torch.rand(2, 4, 6, generator=_draws)), BOARD, 2, shown="score, image (2, 4, 6), 2"),
-        call(Score(torch.rand(2, 4, 6, generator=_draws) - 0.5), BOARD, 1, shown="score, image (2, 4, 6), 1"),
-        call(Score(torch.ones(3, 5, 5)), MAPS[0], 5, shown="score, image (3, 5, 5), 5"),
+        call(Score(_eighths(2, 4, 6)), BOARD, 2, shown="score, image (2, 4, 6), 2"),
+        call(Score(_eighths(2, 4, 6) - 0.5), BOARD, 1, shown="score, image (2, 4, 6), 1"),
+        call(Score(torch.ones(3, 5, 5)), _eighths(3, 5, 5), 5, shown="score, image (3, 5, 5), 5"),
     ],
     hints=[
         "Two loops, over the rows and the columns of squares. Cover on image.clone(), not on the picture.",
@@ -235,4 +244,4 @@ def covered_drop(score: torch.nn.Module, image: torch.Tensor, side: int) -> torc
     return drop
 
 
-quiz = read_quiz("lesson4")
+quiz = read_quiz("lesson4", LESSON)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -15,7 +16,7 @@ from torchvision.transforms.v2 import functional
 
 from course_utils import transfer
 from course_utils.data import samples
-from course_utils.exercises.checking import Check, attempted, call, exercise
+from course_utils.exercises.checking import MISSING, Check, attempted, call, exercise
 from course_utils.exercises.differences import described
 from course_utils.exercises.given import Small
 from course_utils.exercises.quiz import read_quiz
@@ -41,20 +42,27 @@ def _prepared(classes: int) -> Check:
         got, failure = attempted(answer, small(), classes)
         if failure:
             return f"{name} {failure}"
-        if not isinstance(got, nn.Module):
-            return f"{name}: got {described(got)}, expected the network; is the return missing?"
-        outputs = got.eval()(torch.ones(2, 4)).shape
-        if outputs != (2, classes):
-            return f"{name}: the network gives {tuple(outputs)} for two pictures, expected {(2, classes)}"
+        if not isinstance(got, nn.Module) or not {"block1", "block2", "block3", "top"} <= set(vars(got)["_modules"]):
+            return f"{name}: got {described(got)}, expected the network{MISSING if got is None else ''}"
+        if not isinstance(got.top, nn.Linear):
+            return f"{name}: the head is {described(got.top)}, expected one nn.Linear"
+        outputs, failure = attempted(got.eval(), torch.ones(2, 4))
+        if failure:
+            return f"{name}: the network {failure}"
+        if outputs.shape != (2, classes):
+            return f"{name}: the network gives {tuple(outputs.shape)} for two pictures, expected {(2, classes)}"
         for parameter, value in got.named_parameters():
-            learns = parameter.startswith("top")
+            learns = parameter.startswith("top.")
             if value.requires_grad != learns:
                 state = "is frozen, but it is part of the new head" if learns else "still learns; freeze it"
                 return f"{name}: {parameter} {state}"
-            if not learns and not torch.equal(value, before.state_dict()[parameter]):
-                return f"{name}: {parameter} has other numbers than before; only the head is new"
+        for key, value in before.state_dict().items():
+            if not key.startswith("top.") and not torch.equal(got.state_dict()[key], value):
+                return f"{name}: {key} has other numbers than before; only the head is new"
         if classes == 3 and torch.equal(got.top.weight, before.top.weight):
             return f"{name}: the head has its old numbers; put a new one in its place"
+        if got.top.bias is None or not got.top.weight.any():
+            return f"{name}: the head has no bias, or weights of 0; leave it as nn.Linear makes it"
         return None
 
     return check
@@ -77,7 +85,7 @@ def prepare(model: nn.Module, classes: int) -> nn.Module:
     return model
 
 
-def _split(counts: list[int], fraction: float) -> Check:
+def _split(counts: list[int], fraction: float, draws: int = 1) -> Check:
     """Return a check that a split loses nothing, doubles nothing, takes a share of each class, and is random."""
     labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
     labels = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(1))]
@@ -85,13 +93,15 @@ def _split(counts: list[int], fraction: float) -> Check:
 
     def check(answer: object, reference: object) -> str | None:
         drawn = []
-        for _ in range(2):
+        for _ in range(draws):
             given = labels.clone()
             got, failure = attempted(answer, given, fraction)
             if failure:
                 return f"{name} {failure}"
-            if not isinstance(got, tuple) or len(got) != 2 or not all(isinstance(each, torch.Tensor) for each in got):
-                return f"{name}: got {described(got)}, expected two tensors of indices"
+            pair = isinstance(got, (list, tuple)) and len(got) == 2
+            if not pair or not all(isinstance(each, (torch.Tensor, np.ndarray)) for each in got):
+                return f"{name}: got {described(got)}, expected two tensors of indices{MISSING if got is None else ''}"
+            got = [torch.as_tensor(each) for each in got]
             if any(each.dtype != torch.int64 or each.ndim != 1 for each in got):
                 return f"{name}: the two tensors must hold indices, int64 of one dimension"
             both = torch.cat(got)
@@ -101,13 +111,16 @@ def _split(counts: list[int], fraction: float) -> Check:
                 return f"{name}: the two parts hold {len(both)} pictures together, expected all {len(labels)}"
             for label, count in enumerate(counts):
                 found, share = int((labels[got[1]] == label).sum()), fraction * count
-                if abs(found - share) >= 1:
-                    return f"{name}: class {label} has {count} pictures, {found} set aside, expected about {share:g}"
+                if abs(found - share) > 0.5:
+                    return f"{name}: class {label} has {count} pictures, {found} set aside, expected {round(share)}"
             if not torch.equal(given, labels):
                 return f"{name}: the result is right, but the input was changed; work on a copy of it"
-            drawn.append(got[1].sort().values.tolist())
-        if drawn[0] == drawn[1]:
-            return f"{name}: two calls set the same pictures aside; draw them at random, as torch.randperm does"
+            drawn.append(torch.isin(labels.argsort(stable=True), got[1]))  # bool (N,), class by class
+        for label, each in enumerate(torch.stack(drawn).split(counts, dim=1) if draws > 1 else ()):
+            if (each == each[0]).all():
+                return f"{name}: {draws} calls set the same pictures of class {label} aside; draw them at random"
+            if ((each != each.roll(1, dims=1)).sum(dim=1) == 2).all():
+                return f"{name}: of class {label} neighbours are set aside; draw single ones, as torch.randperm does"
         return None
 
     return check
@@ -115,7 +128,7 @@ def _split(counts: list[int], fraction: float) -> Check:
 
 @exercise(
     question="Split pictures at random into indices to keep and to set aside; `fraction` of every class is set aside.",
-    checks=[_split([20, 20], 0.25), _split([60, 8, 32], 0.25), _split([40, 10], 0.5)],
+    checks=[_split([20, 20], 0.25, draws=5), _split([60, 8, 32], 0.25), _split([40, 10], 0.34)],
     hints=[
         "Go class by class: (labels == label).nonzero().flatten() are the indices of one class.",
         "Shuffle them with members[torch.randperm(len(members))]; the first round(fraction · count) are set aside.",
@@ -135,6 +148,7 @@ def stratified_split(labels: torch.Tensor, fraction: float) -> tuple[torch.Tenso
 
 
 TRAIN = torch.arange(4 * 3 * 2 * 3, dtype=torch.uint8).reshape(4, 3, 2, 3)
+ONE_PIXEL = F.pad(torch.full((1, 1, 1), 40, dtype=torch.uint8), (2, 0, 1, 0, 2, 0))  # (3, 2, 3)
 TEST = torch.cat([TRAIN[2:3], TRAIN[:1] + 100, TRAIN[1:2].flip(3), TRAIN[3:].flip(2)])
 
 
@@ -144,6 +158,7 @@ TEST = torch.cat([TRAIN[2:3], TRAIN[:1] + 100, TRAIN[1:2].flip(3), TRAIN[3:].fli
         call(TRAIN[:1], TRAIN[:1], shown="a picture, the same one"),
         call(TRAIN, TEST, shown="4 training pictures, 4 test pictures"),
         call(TRAIN[:2], TRAIN[2:], shown="2 training pictures, 2 others"),
+        call(TRAIN, TRAIN + ONE_PIXEL, shown="4 training pictures, 4 copies with one number changed"),
         call(
             TRAIN,
             torch.cat([TRAIN[:2].flip(3), TRAIN[:1]]),
@@ -168,9 +183,9 @@ def leaked(train: torch.Tensor, test: torch.Tensor) -> list[int]:
 @exercise(
     question="Return weights (N,), float32, for a WeightedRandomSampler: every class is drawn equally often.",
     checks=[
-        call(torch.tensor([0, 0, 0, 1])),
-        call(torch.tensor([2, 0, 1, 0, 2, 2, 2]), shown="7 labels of 3 classes"),
-        call(torch.tensor([4, 1, 1, 4, 4]), shown="5 labels, 1 and 4 only"),
+        call(torch.tensor([0, 0, 0, 1]), typed=True),
+        call(torch.tensor([2, 0, 1, 0, 2, 2, 2]), shown="7 labels of 3 classes", typed=True),
+        call(torch.tensor([4, 1, 1, 4, 4]), shown="5 labels, 1 and 4 only", typed=True),
     ],
     hints=[
         "labels.bincount() counts the pictures of each class; counts[labels] is, for each picture, that of its class.",
@@ -192,9 +207,10 @@ SHARES = torch.tensor(
 @exercise(
     question="Return the indices (n,) of the n pictures whose two likeliest classes are closest, the closest first.",
     checks=[
-        call(SHARES, 1, shown="probabilities (6, 3), 1"),
-        call(SHARES, 3, shown="probabilities (6, 3), 3"),
-        call(SHARES.flip(0), 5, shown="probabilities (6, 3) in another order, 5"),
+        call(SHARES, 1, shown="probabilities (6, 3), 1", typed=True),
+        call(SHARES, 3, shown="probabilities (6, 3), 3", typed=True),
+        call(SHARES.flip(0), 5, shown="probabilities (6, 3) in another order, 5", typed=True),
+        call(torch.tensor([[0.36, 0.33, 0.31], [0.4925, 0.4575, 0.05]]), 1, typed=True),
     ],
     hints=[
         "probabilities.topk(2, dim=1).values holds the two largest of each row, (N, 2).",
@@ -320,4 +336,4 @@ def balanced_head(features: torch.Tensor, labels: torch.Tensor) -> nn.Module:
     return head
 
 
-quiz = read_quiz("lesson5")
+quiz = read_quiz("lesson5", LESSON)

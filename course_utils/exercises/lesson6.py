@@ -18,7 +18,12 @@ LESSON = "06"
 
 @exercise(
     question="Return `steps` rates from `start` to `end`, each the same number of times the one before.",
-    checks=[call(1.0, 1000.0, 4), call(2.0, 32.0, 5), call(0.01, 10.0, 7), call(1.0, 9.0, 2)],
+    checks=[
+        call(1.0, 1000.0, 4, typed=True),
+        call(2.0, 32.0, 5, typed=True),
+        call(0.01, 10.0, 7, typed=True),
+        call(1.0, 9.0, 2, typed=True),
+    ],
     hints=[
         "From the first rate to the last there are steps − 1 factors, all the same.",
         "The factor to the power of steps − 1 must be end / start.",
@@ -37,10 +42,10 @@ LOSSES = torch.tensor([4.0, 2.0, 3.0, 1.0, 5.0, 0.5])
 @exercise(
     question="Return the losses (N,) as an exponential moving average with bias correction, float32 (N,).",
     checks=[
-        call(torch.tensor([4.0, 2.0, 3.0]), 0.5),
-        call(LOSSES, 0.9, shown="six losses, 0.9"),
-        call(LOSSES, 0.98, shown="six losses, 0.98"),
-        call(LOSSES, 0.0, shown="six losses, 0.0"),
+        call(torch.tensor([4.0, 2.0, 3.0]), 0.5, typed=True),
+        call(LOSSES, 0.9, shown="six losses, 0.9", typed=True),
+        call(LOSSES, 0.98, shown="six losses, 0.98", typed=True),
+        call(LOSSES, 0.0, shown="six losses, 0.0", typed=True),
     ],
     hints=[
         "The average starts at 0; each loss makes it beta × average + (1 − beta) × loss.",
@@ -63,6 +68,7 @@ def calm_loss(losses: torch.Tensor, beta: float) -> torch.Tensor:
         call(torch.tensor([0.001, 0.01, 0.1, 1.0]), torch.tensor([2.3, 2.0, 1.0, 3.0])),
         call(torch.tensor([0.001, 0.002, 0.1, 1.0]), torch.tensor([2.3, 2.1, 1.6, 1.5]), shown="uneven rates, losses"),
         call(torch.tensor([0.01, 0.1, 1.0]), torch.tensor([2.0, 1.9, 9.0])),
+        call(torch.tensor([0.01, 0.1, 1.0, 10.0]), torch.tensor([4.0, 2.5, 1.2, 0.2])),
     ],
     hints=[
         "A slope is a difference of losses over a difference of places; the place is the logarithm of the rate.",
@@ -108,6 +114,8 @@ def cycle_steps(pictures: int, size: int, epochs: int, drop_last: bool = False) 
         call(99, 100, 1.0),
         call(5, 50, 0.2),
         call(33, 50, 0.2),
+        call(40, 100, 1.0),
+        call(60, 305, 1.0),
     ],
     hints=[
         "Find out first on which of the two half waves the step lies; the top is at step 0.3 · total − 1.",
@@ -129,10 +137,12 @@ def one_cycle_rate(step: int, total: int, max_lr: float) -> float:
     question="Return the rate in use in each epoch, when more than `patience` epochs in a row without a new best loss "
     "multiply it by `factor`.",
     checks=[
-        call([3.0, 2.0, 1.0], 0.1, 0.5, 1),
-        call([1.0, 1.5, 1.5, 1.5, 1.5, 1.5, 1.5], 0.4, 0.5, 1),
-        call([3.0, 2.0, 2.5, 1.0, 1.5, 0.5, 0.6, 0.7, 0.8, 0.4], 1.0, 0.1, 1),
-        call([1.0, 2.0, 2.0, 2.0, 2.0, 2.0], 1.0, 0.5, 0),
+        call([3.0, 2.0, 1.0], 0.1, 0.5, 1, typed=True),
+        call([1.0, 1.5, 1.5, 1.5, 1.5, 1.5, 1.5], 0.4, 0.5, 1, typed=True),
+        call([3.0, 2.0, 2.5, 1.0, 1.5, 0.5, 0.6, 0.7, 0.8, 0.4], 1.0, 0.1, 1, typed=True),
+        call([1.0, 2.0, 2.0, 2.0, 2.0, 2.0], 1.0, 0.5, 0, typed=True),
+        call([1.0, 3.0, 2.0, 3.0, 2.0, 1.0, 0.5], 1.0, 0.5, 1, typed=True),
+        call([1.0, 1.0, 2.0, 1.5, 1.6, 1.7], 1.0, 0.5, 1, typed=True),
     ],
     hints=[
         "Walk through the losses with three notes: the best so far, the bad epochs in a row, and the rate.",
@@ -154,4 +164,4 @@ def plateau_rates(losses: list[float], rate: float, factor: float, patience: int
     return torch.tensor(result)
 
 
-quiz = read_quiz("lesson6")
+quiz = read_quiz("lesson6", LESSON)

@@ -15,6 +15,7 @@ from typing import Any
 import ipywidgets
 
 from course_utils import figures
+from course_utils.base import progress
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 LETTERS = "abcdefghij"
@@ -61,6 +62,7 @@ class Quiz:
     """The questions at the end of a lesson; `ask(1)` is the first."""
 
     questions: Sequence[Question]
+    lesson: str = ""
 
     def ask(self, number: int) -> AskedQuestion:
         """Return question `number`, counted from 1, as a widget to answer.
@@ -70,13 +72,13 @@ class Quiz:
         """
         if number not in range(1, len(self.questions) + 1):
             raise ValueError(f"There is no question {number!r}; they are numbered from 1 to {len(self.questions)}.")
-        return AskedQuestion(number, self.questions[number - 1])
+        return AskedQuestion(number, self.questions[number - 1], self.lesson)
 
 
-def read_quiz(name: str) -> Quiz:
-    """Return the quiz of a lesson, such as "lesson1", from its Markdown file; see `parse_quiz`."""
+def read_quiz(name: str, lesson: str) -> Quiz:
+    """Return the quiz of a lesson, such as "lesson1" and "01", from its Markdown file; see `parse_quiz`."""
     path = Path(__file__).parent / "quizzes" / f"{name}.md"
-    return parse_quiz(path.read_text(encoding="utf-8"), path.name)
+    return Quiz(parse_quiz(path.read_text(encoding="utf-8"), path.name).questions, lesson)
 
 
 def parse_quiz(text: str, source: str) -> Quiz:
@@ -125,8 +127,8 @@ def _joined(block: str, form: re.Pattern[str], where: str) -> str:
 class AskedQuestion(ipywidgets.VBox):
     """A question on the page: options to choose from, and below them why the chosen one is right or wrong."""
 
-    def __init__(self, number: int, question: Question) -> None:
-        self.question, self.number = question, number
+    def __init__(self, number: int, question: Question, lesson: str = "") -> None:
+        self.question, self.number, self.lesson = question, number, lesson
         choices = [(f"({letter}) {_plain(o.text)}", i) for i, (letter, o) in enumerate(zip(LETTERS, question.options))]
         self.choice = ipywidgets.RadioButtons(
             options=choices, value=None, layout={"width": "100%", "height": "auto"}, style={"description_width": "0"}
@@ -146,6 +148,7 @@ class AskedQuestion(ipywidgets.VBox):
             colour, text = figures.GREY, "Choose an answer."
         else:
             option = self.question.options[self.choice.value]
+            progress.note(self.lesson, f"quiz {self.number}", option.right)
             colour = figures.GREEN if option.right else figures.RED
             sign = "✓ Yes:" if option.right else "✗ No:"
             text = f"<strong>{sign}</strong> {_rich(option.why)}"
@@ -159,17 +162,13 @@ class AskedQuestion(ipywidgets.VBox):
         return {VIEW: view, "text/html": self.as_html(), "text/plain": self.as_text()}
 
     def as_html(self) -> str:
-        """Return question, options and folded answers as HTML, for places where no kernel answers."""
-        options = "".join(f"<li>({letter}) {_rich(o.text)}</li>" for letter, o in self._lettered())
-        answers = "".join(
-            f"<li>({letter}) {'<strong>Yes:</strong>' if o.right else 'No:'} {_rich(o.why)}</li>"
+        """Return the question and its options as HTML, each with its answer folded in, for places without a kernel."""
+        options = "".join(
+            f'<details><summary>({letter}) {_rich(o.text)}</summary><p style="margin:0.2em 0 0.6em 1.4em">'
+            f"<strong>{'✓ Yes:' if o.right else '✗ No:'}</strong> {_rich(o.why)}</p></details>"
             for letter, o in self._lettered()
         )
-        bare = 'style="list-style:none;padding-left:1em"'
-        return (
-            f"<p><strong>{self.number}.</strong> {_rich(self.question.text)}</p><ul {bare}>{options}</ul>"
-            f"<details><summary>Answers</summary><ul {bare}>{answers}</ul></details>"
-        )
+        return f"<p><strong>{self.number}.</strong> {_rich(self.question.text)}</p>{options}"
 
     def as_text(self) -> str:
         """Return question, options and answers as plain text."""
@@ -184,8 +183,11 @@ class AskedQuestion(ipywidgets.VBox):
 # Jupyter cuts long options off; here they wrap.
 LOOK = (
     "<style>.course-quiz .widget-html-content{line-height:1.45;white-space:normal}"
+    # The circle comes after the text in the page, and floats: in a row turned round it stands before its first line.
     ".course-choice .widget-radio-box label{white-space:normal;height:auto;line-height:1.45;margin-bottom:0.3em;"
-    "width:auto;display:flex;align-items:baseline}.course-choice .widget-radio-box{max-width:100%;width:100%}"
+    "width:auto;display:flex;flex-direction:row-reverse;justify-content:flex-end;align-items:flex-start;gap:0.5em}"
+    ".course-choice .widget-radio-box input[type=radio]{margin:0.2em 0 0;flex:none;float:none}"
+    ".course-choice .widget-radio-box{max-width:100%;width:100%}"
     ".course-choice{height:auto}</style>"
 )
 

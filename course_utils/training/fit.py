@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from course_utils.base.modules import weights_of
-from course_utils.training import checkpoints, guards
+from course_utils.training import checkpoints, guards, watch
 from course_utils.training.amp import Amp
 from course_utils.training.evaluate import Loss, evaluate
 from course_utils.training.history import History
@@ -73,7 +74,8 @@ def fit(
         patience: stop after this many epochs without a better validation accuracy, and put back the best weights.
         checkpoint: a file that is saved after each epoch; if it is there at the start, the run goes on from it and
             ends exactly as if it had never stopped.
-        progress: show a bar while an epoch runs and print a line after it.
+        progress: show how far it is: in a notebook a table that grows, a curve and the time left; elsewhere a bar while
+            an epoch runs, and a line after it.
 
     Returns:
         A `History` with one entry an epoch.
@@ -103,16 +105,20 @@ def fit(
         if progress:
             print(f"going on from {checkpoint_file.name}, where {run.history.epochs} of {epochs} epochs are done")
     first, shares = run.history.epochs + 1, guards.Shares(loss)
+    table = watch.EpochTable(run.history, epochs) if progress and watch.EpochTable.wanted() else None
     while run.history.epochs < epochs and not run.history.stopped_early:
         epoch = run.history.epochs + 1
-        _train_one_epoch(run, batches, shares, per_batch, closely=epoch == first, progress=progress)
+        shown = table.batches if table else partial(_bar, title=f"epoch {epoch}", progress=progress)
+        _train_one_epoch(run, batches, shares, per_batch, closely=epoch == first, shown=shown)
         if validation is not None:
             _validate(run, validation, loss, patience)
         if scheduler is not None and not per_batch:
             scheduler.step(*([run.history.validation_loss[-1]] if plateau else []))
         if checkpoint_file is not None:
             checkpoints.save(run.state(), checkpoint_file)
-        if progress:
+        if table:
+            table.show()
+        elif progress:
             print(run.history.row(epoch))
     if patience is not None and run.best_weights is not None:
         checkpoints.put_weights(model, run.best_weights, "The best epoch")
@@ -122,15 +128,20 @@ def fit(
 
 
 def _train_one_epoch(
-    run: checkpoints.Run, batches: Batches, shares: guards.Shares, per_batch: bool, closely: bool, progress: bool
+    run: checkpoints.Run,
+    batches: Batches,
+    shares: guards.Shares,
+    per_batch: bool,
+    closely: bool,
+    shown: Callable[[Batches], Batches],
 ) -> None:
     epoch, history = run.history.epochs + 1, run.history
-    watch = guards.Watch(run.model, run.loss, shares, epoch, history.learning_rates, closely)
+    guard = guards.Watch(run.model, run.loss, shares, epoch, history.learning_rates, closely)
     set_epoch(batches, epoch - 1)
     start = time.perf_counter()
-    with guards.explained(run.device, lambda: watch.batch_size, f" in epoch {epoch}"):
-        _steps(run, watch.batches(_bar(batches, f"epoch {epoch}", progress)), watch.loss, per_batch)
-    mean_loss, accuracy = watch.summary()
+    with guards.explained(run.device, lambda: guard.batch_size, f" in epoch {epoch}"):
+        _steps(run, guard.batches(shown(batches)), guard.loss, per_batch)
+    mean_loss, accuracy = guard.summary()
     history.learning_rates[:] = map(float, history.learning_rates)  # only now: they may be tensors on a GPU
     history.train_loss.append(mean_loss)
     history.train_accuracy.append(accuracy)

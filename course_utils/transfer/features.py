@@ -177,19 +177,27 @@ def _compute(
     try:
         kind.mkdir(parents=True, exist_ok=True)
         _tidy(kind)
-        with whole_folder(folder) as unfinished:
-            values = np.lib.format.open_memmap(unfinished / VALUES, "w+", np.float32, (len(rows), *shape))
+        # Not a file mapped into memory: where the disk is full, writing to that ends the process.
+        with whole_folder(folder) as unfinished, (unfinished / VALUES).open("wb") as file:
+            header = {"descr": "<f4", "fortran_order": False, "shape": (len(rows), *shape)}
+            np.lib.format.write_array_header_1_0(file, header)
+            start, size = file.tell(), 4 * int(np.prod(shape))
+
+            def put(number: int, values: np.ndarray) -> None:
+                file.seek(start + number * size)
+                file.write(values.astype("<f4").tobytes())
+
             for i, row in enumerate(rows):
                 if row.tobytes() in known:
                     there, place = known[row.tobytes()]
-                    values[i] = there[place]
+                    put(i, there[place])
             bar = tqdm(groups, desc="features", unit="batch", leave=False, delay=1, disable=silent, file=sys.stdout)
             for group in bar:
                 images = [change(_opened(pictures.files[i])) for i in group]
-                values[group] = net.features(torch.stack(images)).numpy()
-            values.flush()
+                for i, values in zip(group, net.features(torch.stack(images)).numpy()):
+                    put(i, values)
+            file.close()  # Windows moves no folder with an open file
             np.save(unfinished / ROWS, rows)
-            del values  # Windows moves no folder with a file that is mapped
     except OSError as error:
         raise downloads.cannot_write(kind, error) from error
     return len(missing)

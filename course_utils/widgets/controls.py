@@ -8,7 +8,8 @@ from typing import Any
 import ipywidgets
 
 STYLE = {"description_width": "initial"}  # as wide as its words in whatever font; `panel.LOOK` sets the least width
-LAYOUT = {"width": "23em", "max_width": "100%"}
+LAYOUT = {"width": "auto", "max_width": "100%"}  # in a grid, as long as there is room
+MANY = 4  # controls up to which each has a line of its own
 
 
 def slider(label: str, value: float, low: float, high: float, step: float, form: str = ".2f") -> ipywidgets.FloatSlider:
@@ -52,7 +53,7 @@ def number(label: str, value: float, step: float = 1.0) -> ipywidgets.FloatText:
         description=label,
         continuous_update=True,
         style=STYLE,
-        layout={"width": "7em"},
+        layout={"width": "auto"},
     )
 
 
@@ -68,6 +69,21 @@ def upload(label: str, endings: Sequence[str]) -> ipywidgets.FileUpload:
     return ipywidgets.FileUpload(accept=",".join(endings), multiple=False, description=label, layout={"width": "auto"})
 
 
+def grid(*members: ipywidgets.Widget) -> ipywidgets.GridBox:
+    """Return `members` below each other, or in two columns where there are many and the window is wide."""
+    columns = "minmax(0, 1fr)" if len(members) <= MANY else "repeat(auto-fit, minmax(min(100%, 20em), 1fr))"
+    made = ipywidgets.GridBox(members, layout={"grid_template_columns": columns, "width": "100%"})
+    made.add_class("course-grid")
+    return made
+
+
 def row(*members: ipywidgets.Widget) -> ipywidgets.Box:
-    """Return `members` in a row that wraps where the window is narrow."""
-    return ipywidgets.Box(members, layout={"flex_flow": "row wrap", "align_items": "center", "width": "100%"})
+    """Return `members`, such as buttons, in a row that wraps where the window is narrow."""
+    made = ipywidgets.Box(members, layout={"flex_flow": "row wrap", "align_items": "center", "width": "100%"})
+    made.add_class("course-row")
+    return made
+
+
+def stack(*members: ipywidgets.Widget) -> ipywidgets.VBox:
+    """Return `members`, such as a grid and a row of buttons, below each other."""
+    return ipywidgets.VBox(members, layout={"width": "100%"})

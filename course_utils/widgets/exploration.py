@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import ipywidgets
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure, SubFigure
 
 from course_utils import figures
+from course_utils.widgets import controls as make
 from course_utils.widgets.panel import LivePanel
 
 Canvas = Figure | SubFigure
@@ -52,8 +54,11 @@ class Exploration(LivePanel):
             them labelled and usable by keyboard.
         describe: says in a sentence what a result shows; stands below the picture and is read out where it is not seen.
         twin: what the static picture shows.
+        move: changes what a new result changes in the figure that `draw` has drawn, and returns those parts of it: far
+            quicker than to draw all of it anew, which is what happens when None.
+        title: the name of the exploration, above its controls.
         size: of the live figure, in inches.
-        arrangement: how the controls stand above the picture; in rows that wrap when None.
+        arrangement: how the controls stand above the picture; in a grid when None. "Reset" comes by itself.
         photograph: whether the picture shows photographs, which travel faster as JPEG.
         shareable: see `figures.show`.
     """
@@ -66,18 +71,24 @@ class Exploration(LivePanel):
         *,
         describe: Callable[[Any], str],
         twin: Twin,
+        move: Callable[[Any, Figure], Sequence[Artist]] | None = None,
+        title: str = "",
         size: tuple[float, float] = (7.0, 3.0),
         arrangement: ipywidgets.Widget | None = None,
         photograph: bool = False,
         shareable: bool = True,
     ) -> None:
-        self.compute, self.draw, self.describe = compute, draw, describe
+        self.compute, self.draw, self.move, self.describe = compute, draw, move, describe
+        self._canvas: figures.LiveCanvas | None = None
         self.controls = dict(controls)
         self.first_values = self.values
         self._twin, self._shareable = twin, shareable
         self.waiting = 0  # how many `together` blocks are open; nothing is drawn meanwhile
         self._drawing = threading.RLock()  # a cell and a slider may set values at the same time
-        super().__init__(arrangement or _rows(list(self.controls.values())), size, photograph)
+        kept = [name for name, control in controls.items() if not isinstance(control, ipywidgets.FileUpload)]
+        reset = make.button("Reset", lambda: self.set(**{name: self.first_values[name] for name in kept}), "undo")
+        reset.add_class("course-reset")
+        super().__init__([arrangement or make.grid(*self.controls.values()), reset], size, photograph, title)
         for control in self.controls.values():
             control.observe(self._changed, "value")
         self._refresh()
@@ -117,7 +128,17 @@ class Exploration(LivePanel):
 
     def _refresh(self) -> None:
         result = self.compute(**self.values)
-        self.redraw(lambda figure: self.draw(result, figure), self.describe(result))
+        move = self.move
+        if move is None:
+            self.redraw(lambda figure: self.draw(result, figure), self.describe(result))
+            return
+        with figures.style(live=True):
+            if self._canvas is None:
+                figure = Figure(figsize=self._size)
+                self.draw(result, figure)
+                self._canvas = figures.LiveCanvas(figure)
+            image = self._canvas.image(lambda figure: move(result, figure), self._photograph)
+        self.show(image, self.describe(result))
 
     def twin(self) -> Figure:
         """Return the static picture: the same `compute` and `draw` over the chosen settings."""
@@ -140,7 +161,3 @@ class Exploration(LivePanel):
     def _static(self) -> tuple[dict[str, Any], dict[str, Any]]:
         with figures.style():
             return figures.bundle(self.twin(), self._twin.alt, self._shareable)
-
-
-def _rows(controls: Sequence[ipywidgets.Widget]) -> ipywidgets.Box:
-    return ipywidgets.Box(controls, layout={"flex_flow": "row wrap", "width": "100%"})

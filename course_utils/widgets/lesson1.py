@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from course_utils import figures, pictures
@@ -52,8 +54,7 @@ def channel_mixer(photograph: str = "coffee") -> Exploration:
 
     gains = {name: controls.slider(f"{name} ×", 1.0, 0.0, 3.0, 0.05) for name in GAINS}
     brightness = controls.slider("brightness +", 0.0, -0.5, 0.5, 0.05)
-    again = controls.button("Reset", lambda: mixer.set(**mixer.first_values), "undo")
-    mixer = Exploration(
+    return Exploration(
         compute,
         draw_mixture,
         {**gains, "brightness": brightness},
@@ -61,7 +62,6 @@ def channel_mixer(photograph: str = "coffee") -> Exploration:
             f"{percent(mixture.cut, 0)} of the numbers left the range from 0 to 1 and were cut off; "
             f"{percent(mixture.black, 0)} of the pixels are black."
         ),
-        arrangement=controls.row(*gains.values(), brightness, again),
         twin=Twin(
             MIXTURES,
             draw=lambda mixture, figure: _show(figure.subplots(), mixture.after),
@@ -72,10 +72,11 @@ def channel_mixer(photograph: str = "coffee") -> Exploration:
             "table; without red and a little brighter, which looks green; much too dark, with only the cup's rim and "
             "shine left; and with gains of 3 in that darkness, harsh, but with most of the picture back.",
         ),
+        move=move_mixture,
+        title="Channel mixer",
         size=(7.6, 2.85),
         photograph=True,
     )
-    return mixer
 
 
 def draw_mixture(mixture: Mixture, figure: Canvas) -> None:
@@ -86,6 +87,13 @@ def draw_mixture(mixture: Mixture, figure: Canvas) -> None:
     ):
         _show(axes, image)
         axes.set_title(title, fontsize=10)
+
+
+def move_mixture(mixture: Mixture, figure: Figure) -> list[Artist]:
+    """Show another mixture in a drawn figure."""
+    (image,) = figure.axes[1].images
+    image.set_data(mixture.after.permute(1, 2, 0).numpy())
+    return [image]
 
 
 def _show(axes: Axes, image: Tensor) -> None:
@@ -146,7 +154,7 @@ def learning_rate() -> Exploration:
         draw_walk,
         {"rate": rate, "start": start, "steps": steps},
         describe=next_step,
-        arrangement=controls.row(rate, start, steps, *buttons),
+        arrangement=controls.stack(controls.grid(rate, start, steps), controls.row(*buttons)),
         twin=Twin(
             {f"rate {each:g}": {"rate": each, "steps": 8} for each in (0.02, 0.1, 0.5, 0.9, 1.0, 1.05)},
             draw=lambda result, figure: _draw_valley(result, figure.subplots()).set(xlabel="x", ylabel="y"),
@@ -157,6 +165,8 @@ def learning_rate() -> Exploration:
             "0.5 jumps into it in one step, 0.9 jumps from side to side and comes down, 1.0 jumps between two places "
             "for ever, 1.05 climbs higher with each step.",
         ),
+        move=move_walk,
+        title="Gradient descent on a parabola",
         size=(7.6, 3.3),
     )
 
@@ -173,7 +183,7 @@ def next_step(result: Walk) -> str:
 
 
 def _signed(value: float) -> str:
-    return f"{value:.4g}".replace("-", "−")
+    return f"{value + 0.0:.4g}".replace("-", "−")  # never −0
 
 
 def draw_walk(result: Walk, figure: Canvas) -> None:
@@ -185,7 +195,22 @@ def draw_walk(result: Walk, figure: Canvas) -> None:
     course.axhline(0.5, color=figures.GREY, linewidth=1)
     course.plot(result.places, "o-", color=figures.BLUE, markersize=4, linewidth=1)
     course.set(xlim=(-1, 31), ylim=(-4, 5), xlabel="step", ylabel="x")
-    course.set_title(f"distance to ½ in each step: × {_signed(1 - 2 * result.rate)}")
+    course.set_title(_factor(result))
+
+
+def move_walk(result: Walk, figure: Figure) -> list[Artist]:
+    """Show another walk in a drawn figure."""
+    valley, course = figure.axes
+    (_, walked, start), (_, steps) = valley.lines, course.lines
+    heights = parabola(result.places)
+    walked.set_data(result.places, heights)
+    start.set_data(result.places[:1], heights[:1])
+    steps.set_data(range(len(result.places)), result.places)
+    return [walked, start, steps, course.set_title(_factor(result))]
+
+
+def _factor(result: Walk) -> str:
+    return f"distance to ½ in each step: × {_signed(1 - 2 * result.rate)}"
 
 
 def _draw_valley(result: Walk, axes: Axes) -> Axes:

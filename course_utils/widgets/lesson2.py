@@ -9,7 +9,9 @@ from functools import lru_cache
 
 import ipywidgets
 import torch
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from course_utils import convolution, figures, pictures
@@ -18,7 +20,9 @@ from course_utils.convolution import worked
 from course_utils.widgets import controls
 from course_utils.widgets.exploration import Canvas, Exploration, Twin
 
-PLACES = ("↖", "↑", "↗", "←", "•", "→", "↙", "↓", "↘")  # of the nine numbers: what a field is called
+PLACES = (  # of the nine numbers: what a field is called where it is not seen
+    "top left", "top", "top right", "left", "middle", "right", "bottom left", "bottom", "bottom right"
+)  # fmt: skip
 OWN = "your own"
 STRONG = 0.5  # answers around zero have their full colour here; few edges of a photograph get farther
 
@@ -113,8 +117,10 @@ def kernel_editor(photograph: str = "cat") -> Exploration:
         if not editor.waiting:  # else the nine numbers are being set one after another
             preset.value = name_of(torch.tensor([field.value for field in fields.values()]).view(3, 3))
 
-    square = ipywidgets.GridBox(list(fields.values()), layout={"grid_template_columns": "repeat(3, 7.4em)"})
-    beside = ipywidgets.VBox([preset, shown, normalise])
+    square = ipywidgets.GridBox(list(fields.values()), layout={"grid_template_columns": "repeat(3, 5.5em)"})
+    square.add_class("course-square")
+    beside = controls.grid(preset, shown, normalise)
+    beside.layout.width, beside.layout.flex = "auto", "1 1 20em"
     editor = Exploration(
         compute,
         draw_filtered,
@@ -134,6 +140,8 @@ def kernel_editor(photograph: str = "cat") -> Exploration:
             "and a −1; then vertical and horizontal edges, Sobel in both directions, all edges, blurred, sharpened and "
             "embossed. Above each stand the nine numbers of its kernel.",
         ),
+        move=move_filtered,
+        title="Kernel editor",
         size=(7.6, 2.85),
         photograph=True,
     )
@@ -175,12 +183,29 @@ def draw_filtered(result: Filtered, figure: Canvas) -> None:
     left.set_title("photograph")
     left.axis("off")
     _draw_answer(result, right)
-    right.set_title(f"{result.name}: blue below 0, red above" if result.signed else result.name)
+    right.set_title(_title(result))
+
+
+def move_filtered(result: Filtered, figure: Figure) -> list[Artist]:
+    """Show another answer in a drawn figure."""
+    right = figure.axes[1]
+    (image,) = right.images
+    colours, low, high = _look(result)
+    image.set(data=result.after.numpy(), cmap=colours, clim=(low, high))
+    return [image, right.set_title(_title(result))]
+
+
+def _title(result: Filtered) -> str:
+    return f"{result.name}: blue below 0, red above" if result.signed else result.name
+
+
+def _look(result: Filtered) -> tuple[str, float, float]:
+    return (figures.DIVERGING, -STRONG, STRONG) if result.signed else ("gray", 0, 1)
 
 
 def _draw_answer(result: Filtered, axes: Axes) -> None:
-    look = {"cmap": figures.DIVERGING, "vmin": -STRONG, "vmax": STRONG} if result.signed else {"vmin": 0, "vmax": 1}
-    axes.imshow(result.after.numpy(), **look)
+    colours, low, high = _look(result)
+    axes.imshow(result.after.numpy(), cmap=colours, vmin=low, vmax=high)
     axes.axis("off")
 
 
@@ -251,7 +276,6 @@ def cell_arithmetic(numbers: Tensor, kernel: str = "vertical edges") -> Explorat
             "column": column,
         },
         describe=lambda cell: f"Row {cell.row}, column {cell.column}: {' '.join(cell.arithmetic.split())}",
-        arrangement=controls.row(operation, chosen, stride, padding, dilation, size, row, column),
         twin=Twin(
             [
                 {"row": 1, "column": 2},
@@ -265,6 +289,8 @@ def cell_arithmetic(numbers: Tensor, kernel: str = "vertical edges") -> Explorat
             "the cell in row 1 and column 2: no padding, padding 1, padding 1 with stride 2, and padding 2 with "
             "dilation 2. The window lies elsewhere each time.",
         ),
+        move=move_cell,
+        title="One cell of the output",
         size=worked.FIGSIZE,
     )
     for control in (operation, stride, padding, dilation, size):
@@ -277,3 +303,13 @@ def draw_cell(cell: worked.WorkedCell, figure: Canvas) -> None:
     """Draw input, kernel, output and arithmetic of a worked cell."""
     margins = {"left": 0.005, "right": 0.98, "top": 0.9, "bottom": 0.1, "wspace": 0.08}
     cell.plot(figure.subplots(1, 4, gridspec_kw={"width_ratios": worked.WIDTHS, **margins}))
+
+
+def move_cell(cell: worked.WorkedCell, figure: Figure) -> list[Artist]:
+    """Draw another cell into the axes of a drawn figure: to make the axes takes as long as all the rest."""
+    for axes in figure.axes:
+        axes.axis("on")
+        for artist in (*axes.collections, *axes.texts):
+            artist.remove()
+    cell.plot(figure.axes)
+    return []

@@ -76,6 +76,7 @@ def mistakes_by_pair(answers: Predictions, images: Tensor, classes: Sequence[str
             alt=f"A row of pictures for each of the most confused pairs of classes ({names}), each with the network's "
             "probability for its wrong guess.",
         ),
+        title="Mistakes, pair by pair",
         size=(7.6, 3.3),
     )
 
@@ -157,6 +158,7 @@ def feature_maps(
             "shadings at first, then coarse bright and dark patches, then a few fields a map.",
             size=(7.6, 1.15),
         ),
+        title="What the layers answer",
         size=(7.6, 2.9),
     )
 

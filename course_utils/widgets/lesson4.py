@@ -73,6 +73,7 @@ def augmentation(image: Tensor) -> Exploration:
             alt="Five rows of six changed copies of one picture: shifted, mirrored, with a square painted over, all "
             "three together, and all three so strongly that hardly anything of it is left.",
         ),
+        title="Augmentation",
         size=(7.6, 2.75),
         photograph=True,
     )
@@ -151,6 +152,7 @@ def grad_cam(
             f"for {len(layers)} layers: bright where the picture speaks for the class, dark elsewhere.",
             size=(3.8, 2.0),
         ),
+        title="Where the network looks: Grad-CAM",
         size=(6.0, 3.0),
         photograph=True,
         shareable=shareable,
@@ -227,6 +229,7 @@ def descent() -> Exploration:
             "jumps from side to side and leaves the valley.",
             size=(4.2, 1.9),
         ),
+        title="Down a long valley",
         size=(7.0, 3.0),
     )
 

@@ -76,7 +76,9 @@ def own_picture(networks: Mapping[str, Network], photographs: Sequence[str] = ("
         compute,
         draw_classified,
         {"network": network, "picture": choice, "file": chooser},
-        arrangement=controls.row(*([network] if len(networks) > 1 else []), choice, chooser),
+        arrangement=controls.stack(
+            controls.grid(*([network] if len(networks) > 1 else []), choice), controls.row(chooser)
+        ),
         describe=described_guesses,
         twin=Twin(
             [{"network": name, "picture": each} for name in networks for each in photographs[:2]],
@@ -87,6 +89,7 @@ def own_picture(networks: Mapping[str, Network], photographs: Sequence[str] = ("
             draw=lambda result, figure: draw_classified(result, figure, alone=False),
             size=(4.4, 1.9),
         ),
+        title="A picture of your own",
         size=(7.6, 2.9),
     )
     chooser.observe(arrived, "value")
@@ -189,6 +192,7 @@ def unequal_classes(counts: Sequence[int], accuracy: Mapping[str, Tensor]) -> Ex
             alt="Charts of accuracy against a class's number of training pictures, one for each remedy. "
             + " ".join(map(described_unequal, every)),
         ),
+        title="Rare and common classes",
         size=(6.4, 3.1),
     )
 
@@ -319,6 +323,7 @@ def where_it_looks(net: Network, photographs: Sequence[str] = ("cat", "coffee", 
             alt=f"The photographs {', '.join(photographs)} in grey, each twice, with colour, dark red to yellow, over "
             "the places that speak for the network's first guess and for its second.",
         ),
+        title="Where the network looks",
         size=(7.6, 3.6),
         photograph=True,
     )

@@ -88,6 +88,7 @@ def valley_walk() -> Exploration:
             alt="Six pictures of a wide valley with a narrow trap in its left side, and walks of 60 steps from "
             "x = −2.5. " + " ".join(f"Rate {rate:g}: the walk {walk(rate, -2.5, 60).end}." for rate in compared),
         ),
+        title="A valley with a trap",
         size=(7.0, 2.9),
     )
 
@@ -181,6 +182,7 @@ def range_settings(part: data.TensorPart, seed: int = 0) -> Exploration:
             title="The same network: settings change what the test can tell",
             alt="Six curves of loss against learning rate. " + " ".join(said),
         ),
+        title="The settings of a range test",
         size=(7.2, 3.4),
     )
 

@@ -1,4 +1,4 @@
-"""Explorations of lesson 7: batch size against speed and memory, and where the time goes on each rung of the ladder."""
+"""Explorations of lesson 7: the batch size, what limits a step on a GPU, and where the time goes on each rung."""
 
 from __future__ import annotations
 
@@ -99,6 +99,7 @@ def batch_size(
             "second against the batch size, with a dot at the chosen size. Right: a bar of the memory of a training "
             "step, most of it activations.",
         ),
+        title="Batch size, speed and memory",
         size=(7.6, 3.0),
     )
 
@@ -138,6 +139,105 @@ def draw_curve(curve: Curve, figure: Canvas) -> None:
     right.set_xlabel(f"MB; {curve.available / 1e9:.3g} GB: batches up to {most:,}", fontsize=8.5)
     right.set_title(f"a batch of {curve.chosen}: {curve.memory.of(curve.chosen) / 1e6:,.1f} MB", fontsize=10)
     right.grid(axis="y", visible=False)
+
+
+LAUNCH, FETCHED, SUMS = 5e-6, 2e12, {16: 3e14, 32: 2e13}  # the GPU of the lesson: seconds, bytes and sums a second
+BATCHES = (1, 4, 16, 64, 256, 1024, 4096)
+BRAKES = {"launch": figures.GREY, "memory": figures.SKY, "compute": figures.ORANGE}
+
+
+@dataclass(frozen=True)
+class Braked:
+    """What a block asks of the lesson's GPU: seconds that each brake alone would take, by batch size."""
+
+    size: int
+    channels: int
+    bits: int
+    seconds: dict[int, dict[str, float]]
+
+    @property
+    def limit(self) -> str:
+        """The slowest of the three at the chosen size."""
+        return max(self.seconds[self.size], key=self.seconds[self.size].__getitem__)
+
+
+def braked(size: int, channels: int, bits: int, recorded: bool) -> Braked:
+    """Return the model of the lesson: a 3×3 convolution, batch norm and ReLU on maps of 16×16, forwards.
+
+    Args:
+        size: pictures in the batch, one of `BATCHES`.
+        channels: in and out.
+        bits: of each number, 16 or 32.
+        recorded: whether one launch stands for all three, as in a CUDA graph.
+    """
+
+    def each(count: int) -> dict[str, float]:
+        fields = count * 16 * 16
+        # the convolution reads and writes each number, batch norm reads twice and writes, ReLU reads and writes
+        numbers = 7 * fields * channels + 9 * channels**2
+        return {
+            "launch": LAUNCH * (1 if recorded else 3),
+            "memory": numbers * bits / 8 / FETCHED,
+            "compute": 2 * 9 * channels**2 * fields / SUMS[bits],
+        }
+
+    return Braked(size, channels, bits, {count: each(count) for count in BATCHES})
+
+
+def brakes() -> Exploration:
+    """Return an exploration of the three brakes: which of them limits a block, by a model and not by a measurement."""
+    shown = [(32, 64, 64), (16, 64, 64), (16, 64, 1024), (16, 512, 1024)]  # bits, channels, batch
+    limits = [f"{bits} bits, {c} channels, {n} pictures: {braked(n, c, bits, False).limit}" for bits, c, n in shown]
+    return Exploration(
+        braked,
+        draw_braked,
+        {
+            "size": controls.choice("batch size", list(BATCHES), 64),
+            "channels": controls.choice("channels", [16, 32, 64, 128, 256, 512], 64),
+            "bits": controls.choice("bits", [32, 16]),
+            "recorded": controls.tick("one launch for all"),
+        },
+        describe=braked_in_words,
+        twin=Twin(
+            [{"bits": bits, "channels": c, "size": n} for bits, c, n in shown],
+            columns=2,
+            title="By the model: each of the three brakes sets the pace somewhere",
+            alt="Four charts of the time that launches, memory and computing take by batch size, both axes "
+            f"logarithmic: launches are level, the other two rise. Slowest, with {'; '.join(limits)}.",
+            size=(4.2, 2.7),
+        ),
+        size=(6.4, 3.2),
+    )
+
+
+def braked_in_words(block: Braked) -> str:
+    """Return the time at the chosen size, and what limits it."""
+    taken = block.seconds[block.size]
+    return (
+        f"Batches of {block.size}, {block.channels} channels, {block.bits} bits: {block.limit}-bound, "
+        f"{1e6 * taken[block.limit]:,.3g} µs; " + ", ".join(f"{n} {1e6 * s:,.2g} µs" for n, s in taken.items()) + "."
+    )
+
+
+def draw_braked(block: Braked, figure: Canvas) -> None:
+    """Draw the three times by batch size; the slowest at each size is the time of the block."""
+    axes = figure.subplots(gridspec_kw={"left": 0.15, "right": 0.78, "top": 0.82, "bottom": 0.2})
+    for name, colour in BRAKES.items():
+        times = [1e6 * each[name] for each in block.seconds.values()]
+        axes.plot(BATCHES, times, color=colour, label=name)
+    slowest = [1e6 * max(each.values()) for each in block.seconds.values()]
+    axes.plot(BATCHES, slowest, ":", color="black", lw=2.5)
+    axes.plot([block.size], [1e6 * max(block.seconds[block.size].values())], "o", color=BRAKES[block.limit], ms=9)
+    axes.set(xscale="log", yscale="log", xlabel="batch size", ylabel="microseconds", ylim=(0.01, 1e6))
+    axes.set_xticks(BATCHES, [str(size) for size in BATCHES], fontsize=8)
+    axes.minorticks_off()
+    ends = sorted((1e6 * block.seconds[BATCHES[-1]][name], name) for name in BRAKES)
+    height = 0.0
+    for value, name in ends:  # labels at the ends of the lines, a factor of 3 apart at least
+        height = max(value, 3 * height)
+        axes.text(1.25 * BATCHES[-1], height, name, color=BRAKES[name], va="center", fontsize=9)
+    title = f"{block.bits} bits, {block.channels} channels, {block.size} pictures:\n{block.limit}-bound"
+    axes.set_title(title, fontsize=9.5)
 
 
 @dataclass(frozen=True)
@@ -191,6 +291,7 @@ def where_time_goes(*ladders: acceleration.Ladder) -> Exploration:
             f"for data, forward, backward and update. Forward and backward take at least {percent(passes, 0)} of it.",
             size=(7.6, 1.9),
         ),
+        title="Where the time goes",
         size=(7.6, 2.3),
     )
 

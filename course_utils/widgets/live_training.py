@@ -53,7 +53,8 @@ class LiveTraining(LivePanel):
         self.record = Record()
         self.rate = controls.log_slider("learning rate", rate, -4, 1)
         self.run = LiveRun(self, self._begin, self._show)
-        super().__init__(controls.row(self.rate, *self.run.buttons), SIZE)
+        members = [controls.grid(self.rate), controls.row(*self.run.buttons)]
+        super().__init__(members, SIZE, title="Training, live")
         self._show()
 
     def _begin(self) -> Iterator[None]:
@@ -108,13 +109,13 @@ def sentence(record: Record) -> str:
 
 def draw_record(record: Record, figure: Canvas) -> None:
     """Draw the loss on the left; on the right the accuracy, and the learning rate below it."""
-    margins = {"left": 0.08, "right": 0.985, "top": 0.91, "bottom": 0.14, "wspace": 0.2, "hspace": 0.55}
+    margins = {"left": 0.08, "right": 0.97, "top": 0.91, "bottom": 0.14, "wspace": 0.26, "hspace": 0.55}
     grid = figure.add_gridspec(2, 2, **margins)
     end = max(100, 1.02 * len(record.losses))
     loss = figure.add_subplot(grid[:, 0])
     _draw_loss(record, loss)
     loss.set(xlim=(0, end), xlabel="step", ylabel="training loss")
-    loss.set_title("loss (pale: each batch; dark: moving average)")
+    loss.set_title("loss of each batch, and its average")
     accuracy = figure.add_subplot(grid[0, 1])
     accuracy.plot([s for s, _ in record.checks], [100 * a for _, a in record.checks], "o-", color=figures.GREEN, ms=3)
     accuracy.set(xlim=(0, end), ylim=(0, 100), ylabel="%", yticks=[0, 50, 100])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import ipywidgets
@@ -14,15 +15,35 @@ from course_utils import figures
 from course_utils.errors import CourseError
 
 VIEW = "application/vnd.jupyter.widget-view+json"
-STRICT = "COURSE_STRICT"  # set in tests: what a learner would read as a sentence is raised
+STRICT = "COURSE_STRICT"  # set in tests, in `course run` and `course build`: errors are raised, static copies are made
+NO_SLIDERS = "A picture of what was here: the controls stand in its place where a kernel runs and widgets can be shown."
 ERROR_CLASS = "course-error"  # of the widget that shows an error; the runner looks for it
-LOOK = (
-    "<style>.course-picture{border-radius:4px;background:#fff}.course-panel{overflow:hidden}"
-    ".course-panel .widget-label{min-width:1.5em}"
-    ".course-panel :is(.widget-slider,.widget-dropdown)>.widget-label{min-width:7.5em}"
-    ".course-caption .widget-html-content,.course-caption{line-height:1.45}"
-    ".course-error .widget-html-content{line-height:1.45;white-space:normal}</style>"
-)
+# The card: a frame, controls in a grid, labels as wide as their words, drawings that turn dark with the page.
+LOOK = """<style>
+.course-panel{container-type:inline-size;position:relative;box-sizing:border-box;overflow:hidden;border-radius:8px;
+  border:1px solid var(--jp-border-color2,#bdbdbd);padding:8px 14px 12px}
+.course-title{min-height:34px;height:auto}
+.course-title b{font-size:1.1em;line-height:1.3;padding:7px 7em 5px 0;display:block}
+.course-reset.jupyter-button{position:absolute;top:8px;right:12px}
+.course-panel .widget-label{min-width:1.5em}
+.course-panel :is(.widget-slider,.widget-dropdown)>.widget-label{min-width:7.5em}
+.course-panel .widget-dropdown{max-width:30em}
+.course-panel :is(.course-grid,.course-row)>*{min-width:0}
+.course-square .widget-label{font-size:0;min-width:0;margin:0}
+.course-square input{text-align:center}
+.course-panel .widget-checkbox{height:auto}
+.course-panel .widget-checkbox .widget-label-basic{white-space:normal;height:auto;line-height:1.4}
+@container (max-width:440px){
+.course-panel .widget-slider{flex-wrap:wrap;height:auto}
+.course-panel .widget-slider>.widget-label{flex:1 0 auto;text-align:left}
+.course-panel .widget-slider>.slider-container{order:3;flex:1 0 100%}}
+.course-picture{border-radius:4px;background:#fff}
+.course-caption .widget-html-content,.course-caption{line-height:1.45}
+.course-error .widget-html-content{line-height:1.45;white-space:normal}
+:is([data-jp-theme-light=false],.vscode-dark,html[theme=dark]) .course-picture{filter:brightness(.9)}
+:is([data-jp-theme-light=false],.vscode-dark,html[theme=dark]) .course-drawing{filter:invert(.93) hue-rotate(180deg)}
+:is([data-jp-theme-light=false],.vscode-dark,html[theme=dark]) .course-panel select{color-scheme:dark}
+</style>"""
 
 
 class Run(Protocol):
@@ -33,33 +54,45 @@ class Run(Protocol):
 
 
 class LivePanel(ipywidgets.VBox):
-    """Controls above a picture, a sentence below it, and a place for an error.
+    """A card: title, controls above a picture, a sentence below it, and a place for an error.
 
     A subclass calls `redraw`, wraps what a control sets off in `attempt`, and gives the static copy.
     """
 
     run: Run | None = None  # in panels that have something going on in the background; ends with the panel
 
-    def __init__(self, controls: ipywidgets.Widget, size: tuple[float, float], photograph: bool = False) -> None:
+    def __init__(
+        self,
+        controls: Sequence[ipywidgets.Widget],
+        size: tuple[float, float],
+        photograph: bool = False,
+        title: str = "",
+    ) -> None:
         width = f"{round(size[0] * figures.SHOWN_DPI)}px"
         layout = {"width": width, "max_width": "100%", "height": "auto", "align_self": "flex-start", "margin": "4px 0"}
         self._size, self._photograph = size, photograph
         self.error: Exception | None = None  # what went wrong at the last move, if anything did
         self.picture = ipywidgets.Image(format="jpeg" if photograph else "png", layout=layout)
         self.picture.add_class("course-picture")
+        if not photograph:
+            self.picture.add_class("course-drawing")
         self.caption = ipywidgets.HTML(layout={"width": width, "max_width": "100%"})
         self.caption.add_class("course-caption")
         self.alert = ipywidgets.HTML(layout={"display": "none", "max_width": "100%"})
         self.alert.add_class(ERROR_CLASS)
         self.sentence = ""
         look = ipywidgets.HTML(LOOK, layout={"display": "none"})
-        super().__init__([look, controls, self.alert, self.picture, self.caption], layout={"width": "100%"})
+        heading = [ipywidgets.HTML(f"<b>{html.escape(title)}</b>")] if title else []
+        for each in heading:
+            each.add_class("course-title")
+        wide = f"min(100%, {round(size[0] * figures.SHOWN_DPI) + 34}px)"  # with padding and frame
+        members = [look, *heading, *controls, self.alert, self.picture, self.caption]
+        super().__init__(members, layout={"width": wide})
         self.add_class("course-panel")
 
     def redraw(self, draw: Callable[[Figure], None], sentence: str) -> None:
         """Show what `draw` draws into an empty figure of the panel's size, and what it shows in words."""
-        with figures.style():
-            # No automatic layout: it takes longer than everything else together.
+        with figures.style(live=True):
             figure = Figure(figsize=self._size, layout="none")
             draw(figure)
             image = figures.to_live_image(figure, self._photograph)
@@ -107,8 +140,14 @@ class LivePanel(ipywidgets.VBox):
 
     _ipython_display_ = None  # ipywidgets 7 would pass the bundle below by
 
+    def _snapshot(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the picture as it is, for a learner's own notebook; a static copy would take seconds to compute."""
+        source = f"data:image/{self.picture.format};base64,{base64.b64encode(self.picture.value).decode()}"
+        picture = f'<img alt="{html.escape(self.sentence)}" style="max-width:100%" src="{source}">'
+        return {"text/html": f"{picture}<p><small>{NO_SLIDERS}</small></p>", "text/plain": self.sentence}, {}
+
     def _repr_mimebundle_(self, *_: object, **__: object) -> tuple[dict[str, Any], dict[str, Any]]:
-        data, metadata = self._static()
+        data, metadata = self._static() if strict() else self._snapshot()
         view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
         return {VIEW: view, **data}, metadata
 

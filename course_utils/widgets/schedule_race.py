@@ -90,7 +90,8 @@ class ScheduleRace(LivePanel):
         self.lanes: dict[str, Lane] = {}
         self._moving = False
         self.run = LiveRun(self, self._begin, self._show, locked=(*self.knots, self.shape))
-        super().__init__(controls.row(self.shape, *self.knots, controls.row(*self.run.buttons)), SIZE)
+        members = [controls.grid(self.shape), controls.grid(*self.knots), controls.row(*self.run.buttons)]
+        super().__init__(members, SIZE, title="Race your schedule")
         for knot in self.knots:
             knot.observe(lambda change: self._moved(), "value")
         self.shape.observe(lambda change: self.attempt(self._take_shape), "value")

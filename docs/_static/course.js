@@ -22,3 +22,25 @@ function unfold() {
 }
 addEventListener("load", unfold);
 addEventListener("hashchange", unfold);
+// Explorations that work without a kernel, on the pages that have one.
+const statics = document.currentScript.src.replace(/course\.js.*/, "");
+addEventListener("DOMContentLoaded", () => {
+  if (!document.querySelector("[data-explore]")) return;
+  for (const name of ["explore-data.js", "explore.js"]) {
+    const script = document.createElement("script");
+    script.src = statics + name;
+    script.async = false; // one after the other
+    document.head.append(script);
+  }
+});
+// The search shows words of a page's text, not of the menus around it.
+addEventListener("DOMContentLoaded", () => {
+  if (typeof Search === "undefined") return;
+  const whole = Search.htmlToText;
+  Search.htmlToText = (text, anchor) => {
+    const page = new DOMParser().parseFromString(text, "text/html");
+    const article = page.querySelector("article.bd-article");
+    if (article) page.querySelector('[role="main"]')?.replaceChildren(article);
+    return whole(page.documentElement.outerHTML, anchor);
+  };
+});

@@ -29,9 +29,9 @@
 # see when it says nothing; put back everything that such a test spoils; write down the one-cycle schedule and count its
 # steps; and compare schedules fairly, with the same budget, several seeds, mean and spread.
 #
-# **You need** lessons 1 to 3. **Time:** about {{study_minutes}} minutes of study. On {{cores}} processor cores the
-# cells take {{quick.seconds:.0f}} seconds with the profile `quick` (a few thousand pictures); the run on this page
-# took {{minutes:.1f}} minutes.
+# **You need** lessons 1 to 3, and lesson 4 for momentum and Adam. **Time:** about {{study_minutes}} minutes of study.
+# On {{cores}} processor cores the cells take {{quick.seconds:.0f}} seconds with the profile `quick` (a few thousand
+# pictures); the run on this page took {{minutes:.1f}} minutes.
 #
 # <details><summary>Contents</summary>
 #
@@ -45,6 +45,7 @@
 # - [Put everything back](#Put-everything-back)
 # - [Three rules for one curve](#Three-rules-for-one-curve)
 # - [Were the rules right?](#Were-the-rules-right?)
+# - [Does Adam need a rate?](#Does-Adam-need-a-rate?)
 # - [Curves that say nothing](#Curves-that-say-nothing)
 # - [Explore the settings](#Explore-the-settings)
 # - [Exercises: finding the rate](#Exercises:-finding-the-rate)
@@ -79,7 +80,12 @@ except ImportError:  # as on Colab: install the course, and replace nothing
 
     url = "git+https://github.com/pixels-to-predictions/pixels-to-predictions"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-    subprocess.run([*pip, url], check=True)
+    if subprocess.run([*pip, url], check=False).returncode:
+        raise RuntimeError(
+            f"pip could not fetch the course from {url} (see above); "
+            "switch the network on (on Kaggle: Settings, Internet), "
+            "then run this cell again."
+        ) from None
     importlib.invalidate_caches()
     from course_utils import environment
 environment.prepare()  # installs what else is missing, and says so
@@ -515,6 +521,8 @@ def one_epoch(model, batches, optimizer, rate=0.03):
 
 
 # %%
+model, batches, optimizer = fresh()
+climb(model, batches, optimizer, rates)  # the same test once more
 largest = max(weight.abs().max().item() for weight in model.parameters())
 variance = max(
     buffer.max().item()
@@ -824,6 +832,80 @@ assert middle_accuracy > max(accuracies[1e-3], accuracies[1.0]), (
 # {{best_outside:.1%}}; 0.001 crawls, with {{crawl_accuracy:.1%}}, and 1 is too wild, with {{wild_accuracy:.1%}}. One
 # epoch with one seed cannot rank neighbours. In a longer training a smaller rate has more time, so the valley's
 # cautious answer may gain.
+#
+# ## Does Adam need a rate?
+#
+# Adam divides every step by the size of its gradients (lesson 4 writes it by hand), so you may hear that it needs no
+# tuning: "just take 0.001". **Predict first.** The same short training with Adam, with six rates. Will they end
+# alike? And will its best rate be that of SGD?
+
+# %%
+adam_accuracies = {}
+for rate in (1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0):
+    model, batches, _ = fresh()
+    adam = torch.optim.Adam(model.parameters())
+    adam_accuracies[rate] = one_epoch(model, batches, adam, rate=rate)
+model, batches, _ = fresh()
+adam = torch.optim.Adam(model.parameters())
+adam_test = learning_rate.range_test(model, batches, adam, steps=steps)
+print("Adam,", adam_test)
+
+# %% tags=["hide-input"]
+adam_best = max(adam_accuracies, key=adam_accuracies.get)
+with figures.style():
+    figure, ax = plt.subplots(figsize=(7, 3))
+    for name, found, style, colour in (
+        ("SGD, momentum 0.9", accuracies, "o-", figures.BLUE),
+        ("Adam", adam_accuracies, "s--", figures.ORANGE),
+    ):
+        shares = [100 * share for share in found.values()]
+        ax.plot(list(found), shares, style, color=colour, label=name)
+    if adam_test.suggestion.clear:
+        ax.axvline(adam_test.rate, color=figures.ORANGE, linestyle=":")
+    ax.set(
+        xscale="log", xlabel="learning rate", ylabel="validation accuracy in %"
+    )
+    ax.set_title(f"Adam needs a rate too: best {adam_best:g}, SGD's {best:.2g}")
+    ax.legend(loc="upper left")
+figures.show(
+    figure,
+    alt=(
+        "Validation accuracy after one epoch against the learning rate, for"
+        " SGD and for Adam; both curves rise and fall again. Adam: "
+        + ", ".join(
+            f"{rate:g} {figures.percent(share)}"
+            for rate, share in adam_accuracies.items()
+        )
+        + "."
+    ),
+)
+worst_adam = min(adam_accuracies.values())
+assert adam_accuracies[adam_best] > worst_adam + 0.2, (
+    "expected the rate to matter for Adam as well"
+)
+results.record(
+    ".1%",
+    adam_usual=adam_accuracies[1e-3],
+    adam_highest=adam_accuracies[adam_best],
+    adam_lowest=worst_adam,
+)
+results.record(".2g", adam_best=adam_best)
+adam_answer = (
+    f"and the range test answers {adam_test.rate:.2g}"
+    if adam_test.suggestion.clear
+    else "and the range test gives no clear answer"
+)
+results.record(adam_answer=adam_answer)
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# On this page its accuracy lies between {{adam_lowest:.1%}} and {{adam_highest:.1%}}, so yes: what Adam evens out is
+# the size of the *gradients*, and the rate itself is now the size of a step. The best of these rates is {{adam_best}};
+# the usual 0.001 gave {{adam_usual:.1%}}; {{adam_answer}} (the dotted line). A rate that suits SGD says nothing about
+# Adam: test each optimizer by itself.
+#
+# </details>
 #
 # ## Curves that say nothing
 #

@@ -50,6 +50,7 @@
 # - [A stopwatch that lies](#A-stopwatch-that-lies)
 # - [Explore the batch size](#Explore-the-batch-size)
 # - [Three brakes](#Three-brakes)
+# - [Explore the three brakes](#Explore-the-three-brakes)
 # - [Inside a step](#Inside-a-step)
 # - [Exercises: measuring](#Exercises:-measuring)
 #
@@ -91,7 +92,12 @@ except ImportError:  # as on Colab: install the course, and replace nothing
 
     url = "git+https://github.com/pixels-to-predictions/pixels-to-predictions"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-    subprocess.run([*pip, url], check=True)
+    if subprocess.run([*pip, url], check=False).returncode:
+        raise RuntimeError(
+            f"pip could not fetch the course from {url} (see above); "
+            "switch the network on (on Kaggle: Settings, Internet), "
+            "then run this cell again."
+        ) from None
     importlib.invalidate_caches()
     from course_utils import environment
 environment.prepare()  # installs what else is missing, and says so
@@ -204,11 +210,12 @@ assert records["ResNet-18, usual training (96 %)"] > 200 * 2.095
 # > | script | seconds | source |
 # > | --- | --- | --- |
 # > | usual ResNet-18 (to 96 %) | 420 | README of [cifar10-airbench][airbench], commit f1c599c, 2025-03-02 |
-# > | hlb-CIFAR10 | 6.3 | README of cifar10-airbench, commit 00e4a0a, under "Prior work" |
-# > | `airbench94.py` | 3.83 | the same; Jordan, [arXiv:2404.00498](https://arxiv.org/abs/2404.00498), April 2024 |
+# > | hlb-CIFAR10 | 6.3 | README of [hlb-CIFAR10][hlb], last changed 2023-11-07 |
+# > | `airbench94.py` | 3.83 | Jordan, [arXiv:2404.00498](https://arxiv.org/abs/2404.00498), April 2024 |
 # > | `airbench94_muon.py` | 2.59 | README of cifar10-airbench, commit f1c599c, 2025-03-02, torch 2.4.1 |
-# > | `cifar10_speedrun.py` | 2.095 | README of [cifar10-speedrun][speedrun], commit 0be64ab |
+# > | `cifar10_speedrun.py` | 2.095 | README of [cifar10-speedrun][speedrun], commit 0be64ab; logs of 2025-09-17 |
 #
+# [hlb]: https://github.com/tysam-code/hlb-CIFAR10
 # [airbench]: https://github.com/KellerJordan/cifar10-airbench
 # [speedrun]: https://github.com/hiverge/cifar10-speedrun
 #
@@ -536,6 +543,40 @@ assert ten_times < 5 and rates[0] < rates[2] / 3 and rates[2] < rates[3] / 3
 # A GPU widens these gaps. An A100 multiplies 16-bit matrices at up to 312 trillion sums a second and fetches up to 2
 # trillion bytes (NVIDIA's data sheet, 80 GB model): an operation with fewer than some 150 sums for each byte waits for
 # memory.
+#
+# ### Explore the three brakes
+#
+# No measurement, but a **model** of such a GPU, with round numbers: 5 µs a launch, 2 · 10¹² bytes a second, and
+# 3 · 10¹⁴ sums a second in 16 bits, 2 · 10¹³ in 32. A block of C channels on maps of 16 × 16 goes forward: a 3 × 3
+# convolution (2 · 9 · C² sums a field; it reads and writes each number), batch norm (reads twice, writes once) and
+# ReLU (reads and writes). So each picture moves 7 · 256 · C numbers, the weights come on top, and there are three
+# launches, or a single one where they are recorded. What takes longest sets the pace.
+#
+# **Predict first.** 64 channels in 32 bits, batches of 64: which brake? In 16 bits? And does the recorded step help
+# with batches of 1,024? (Where no kernel runs, you see four settings.)
+
+# %%
+widgets.lesson7.brakes()
+
+
+# %% tags=["hide-input"]
+def limit(size, channels, bits, recorded=False):
+    return widgets.lesson7.braked(size, channels, bits, recorded).limit
+
+
+assert limit(64, 64, 32) == "compute" and limit(64, 64, 16) == "launch"
+assert limit(64, 64, 16, True) == limit(1024, 64, 16) == "memory"
+assert limit(4096, 64, 16) == "memory" and limit(4096, 128, 16) == "compute"
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# In 32 bits it is compute-bound. In 16 bits the tensor cores take that brake off, and the same block is launch-bound;
+# recorded, it is memory-bound, and so it is with batches of 1,024, where recording helps no more. Only from 128
+# channels on is there enough to compute for each number fetched, however large the batch. This is why the rungs below
+# do not all help everywhere: each takes off one brake, and the next one holds.
+#
+# </details>
 #
 # ### Inside a step
 #

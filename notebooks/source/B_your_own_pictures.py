@@ -57,7 +57,12 @@ except ImportError:  # as on Colab: install the course, and replace nothing
 
     url = "git+https://github.com/pixels-to-predictions/pixels-to-predictions"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-    subprocess.run([*pip, url], check=True)
+    if subprocess.run([*pip, url], check=False).returncode:
+        raise RuntimeError(
+            f"pip could not fetch the course from {url} (see above); "
+            "switch the network on (on Kaggle: Settings, Internet), "
+            "then run this cell again."
+        ) from None
     importlib.invalidate_caches()
     from course_utils import environment
 environment.prepare()  # installs what else is missing, and says so
@@ -119,7 +124,8 @@ settings = profiles.load(
     side=side,
     runs=runs,
 )
-work = Path(tempfile.mkdtemp())
+holder = tempfile.TemporaryDirectory()  # removed when the kernel ends
+work = Path(holder.name)
 
 # %%
 if settings.colab:
@@ -181,7 +187,7 @@ figures.show(
 # %%
 example = work / "three things"
 for name in ("blue mug", "red mug", "white mug", SOMETHING_ELSE):
-    (example / name).mkdir(parents=True)
+    (example / name).mkdir(parents=True, exist_ok=True)
 print(*sorted(path.name for path in example.iterdir()), sep="\n")
 
 # %% [markdown]

@@ -13,6 +13,8 @@ from course_utils.base.words import closest
 from course_utils.errors import SettingError
 from course_utils.profiles import LessonProfile, lesson_profile, named_profile
 
+NO_NOTEBOOK = "cannot be read as a notebook: expected JSON in UTF-8 with a list of cells; save it again in Jupyter"
+
 
 def parameters_of(notebook: Path) -> dict[str, Any] | None:
     """Return names and default values of the notebook's parameters cell, or None when it has no such cell.
@@ -26,8 +28,10 @@ def parameters_of(notebook: Path) -> dict[str, Any] | None:
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
         tagged = [cell for cell in cells if "parameters" in cell.get("metadata", {}).get("tags", ())]
         source = "".join(tagged[0]["source"]) if tagged else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SettingError(f"{notebook.name} cannot be read as a notebook: {error!r}.") from error
+    except OSError as error:
+        raise SettingError(f"{notebook.name} cannot be read ({error.strerror}).") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise SettingError(f"{notebook.name} {NO_NOTEBOOK}.") from error
     if source is None:
         return None
     found: dict[str, Any] = {}

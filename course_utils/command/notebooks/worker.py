@@ -40,7 +40,7 @@ def run(job: dict[str, Any]) -> None:
     """
     # papermill takes seconds to import, and only here.
     import papermill
-    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
     from papermill.clientwrap import PapermillNotebookClient
     from papermill.engines import NBClientEngine, papermill_engines
     from papermill.exceptions import PapermillExecutionError
@@ -52,6 +52,7 @@ def run(job: dict[str, Any]) -> None:
         """papermill's client, which also reports progress and stops endless output."""
 
         written = 0
+        raised: CellExecutionError | None = None  # by a cell, also where its output is lost, as without open files
 
         def papermill_execute_cells(self) -> None:
             super().papermill_execute_cells()
@@ -76,6 +77,9 @@ def run(job: dict[str, Any]) -> None:
             tell(event="cell", index=cell_index - before, of=len(self.nb.cells) - len(added))
             try:
                 return super().execute_cell(cell, cell_index, *args, **kwargs)
+            except CellExecutionError as error:
+                Client.raised = error
+                raise
             except CellTimeoutError:
                 self.shutdown_kernel = "immediate"  # it hangs: asking politely would take five seconds more
                 raise
@@ -117,7 +121,8 @@ def run(job: dict[str, Any]) -> None:
                 progress_bar=False, start_timeout=job["start_timeout"], execution_timeout=job["cell_timeout"],
             )  # fmt: skip
         except PapermillExecutionError as error:
-            message = f"{error.ename}: {error.evalue}" if error.evalue else error.ename
+            cause = Client.raised or error
+            message = f"{cause.ename}: {cause.evalue}" if cause.evalue else cause.ename
             return tell(event="failed", kind="error", cell=error.exec_count, message=message, source=error.source)
         except CellTimeoutError:
             return tell(event="failed", kind="timeout", message=f"took longer than {job['cell_timeout']:g} s")

@@ -1,0 +1,142 @@
+"""What stands under a check: the outcome with buttons where a kernel answers, with folds where none does."""
+
+from __future__ import annotations
+
+import html
+import sys
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import ipywidgets
+from pygments.lexers import PythonLexer
+from pygments.token import Comment, Keyword, Name, Number, Operator, String
+
+from course_utils import figures
+
+
+class Outcome(Protocol):
+    """What a panel needs of `checking.Outcome`."""
+
+    outcome: str
+    colour: str
+
+    def as_html(self) -> str:
+        """Return it as HTML."""
+
+
+class Exercise(Protocol):
+    """What a panel needs of `checking.Exercise`."""
+
+    name: str
+    hints: Sequence[str]
+
+    def source(self) -> str:
+        """Return the solution's source."""
+
+    def tried(self, answer: Any) -> tuple[Outcome, bool]:
+        """Return the outcome for `answer`, and whether it was the last check's."""
+
+    def done(self) -> tuple[int, int]:
+        """Return how many exercises of its lesson are solved, and how many there are."""
+
+
+VIEW = "application/vnd.jupyter.widget-view+json"
+AGAIN = (
+    "This is the same function as at the last check. If you have changed its cell since, run that cell first "
+    "(Shift + Enter): only then does the kernel know it."
+)
+# JupyterLab's own colours, which suit its light and dark themes, or one that can be read on both.
+COLOURS = {
+    Keyword.Constant: "var(--jp-mirror-editor-atom-color,#7a6fd0)",
+    Keyword: "var(--jp-mirror-editor-keyword-color,#2f8f46)",
+    Comment: "var(--jp-mirror-editor-comment-color,#5b8a8a)",
+    String: "var(--jp-mirror-editor-string-color,#c2554f)",
+    Number: "var(--jp-mirror-editor-number-color,#7a6fd0)",
+    Operator: "var(--jp-mirror-editor-operator-color,#a24fd0)",
+    Name.Function: "var(--jp-mirror-editor-def-color,#3a7bd5)",
+    Name.Builtin: "var(--jp-mirror-editor-builtin-color,#2f8f46)",
+}
+
+
+def coloured(source: str) -> str:
+    """Return Python source as HTML, in colours for a light and a dark page."""
+    parts = []
+    for token, text in PythonLexer(stripnl=False).get_tokens(source.rstrip()):
+        colour = next((COLOURS[kind] for kind in (token, *reversed(token.split())) if kind in COLOURS), "")
+        escaped = html.escape(text, quote=False)
+        parts.append(f'<span style="color:{colour}">{escaped}</span>' if colour else escaped)
+    return f'<pre style="margin:0;overflow-x:auto;background:none"><code>{"".join(parts).rstrip()}</code></pre>'
+
+
+def framed(inner: str, colour: str) -> str:
+    """Return HTML with a coloured bar to its left."""
+    return f'<div style="border-left:4px solid {colour};padding:0.2em 0.8em">{inner}</div>'
+
+
+def folds(exercise: Exercise) -> str:
+    """Return the hints and the solution, each in its own fold: they open without a kernel and without scripts."""
+    count = len(exercise.hints)
+    hints = [(f"Hint {i} of {count}", html.escape(hint)) for i, hint in enumerate(exercise.hints, start=1)]
+    return "".join(
+        f'<details style="margin:0.2em 0"><summary>{title}</summary>{framed(inner, figures.BLUE)}</details>'
+        for title, inner in [*hints, ("Solution", coloured(exercise.source()))]
+    )
+
+
+class CheckPanel(ipywidgets.VBox):
+    """An outcome, with buttons that check again, give the next hint, and show the solution."""
+
+    def __init__(self, exercise: Exercise, outcome: Outcome, again: bool) -> None:
+        self.exercise, self._hints = exercise, 0
+        self.said, self.help, self.done = (ipywidgets.HTML(layout={"max_width": "100%"}) for _ in range(3))
+        self.buttons = {
+            word: ipywidgets.Button(description=word, tooltip=tip, layout={"width": "auto"})
+            for word, tip in [
+                ("Check", f"Check {exercise.name} as its cell was last run"),
+                ("Hint", "Show one more hint"),
+                ("Solution", "Show one way to do it"),
+            ]
+        }
+        for word, action in zip(self.buttons, (self.check, self.hint, self.solution)):
+            self.buttons[word].on_click(action)
+        row = ipywidgets.HBox([*self.buttons.values(), self.done], layout={"flex_flow": "row wrap"})
+        look = ipywidgets.HTML(LOOK, layout={"display": "none"})
+        super().__init__([look, self.said, row, self.help], layout={"width": "100%", "max_width": "60em"})
+        self.add_class("course-check")
+        self.show(outcome, again)
+
+    def show(self, outcome: Outcome, again: bool) -> None:
+        """Show an outcome; `again` says that the same function was checked before."""
+        warning = f'<p style="margin:0.3em 0 0">{AGAIN}</p>' if again and outcome.outcome != "correct" else ""
+        self.said.value = (
+            f'<div role="status" aria-live="polite">{framed(outcome.as_html() + warning, outcome.colour)}</div>'
+        )
+        self.done.value = "{} of {} exercises done".format(*self.exercise.done())
+
+    def check(self, _: object = None) -> None:
+        """Check the function that has the exercise's name in the notebook now."""
+        answer = sys.modules["__main__"].__dict__.get(self.exercise.name)
+        self.show(*self.exercise.tried(answer))
+
+    def hint(self, _: object = None) -> None:
+        """Show one more hint."""
+        hints = self.exercise.hints
+        self._hints = min(self._hints + 1, len(hints))
+        given = enumerate(hints[: self._hints], start=1)
+        lines = "".join(f"<div>Hint {i} of {len(hints)}: {html.escape(hint)}</div>" for i, hint in given)
+        self.help.value = framed(lines, figures.BLUE)
+        self.buttons["Hint"].disabled = self._hints == len(hints)
+
+    def solution(self, _: object = None) -> None:
+        """Show the reference solution."""
+        self.help.value = framed(coloured(self.exercise.source()), figures.BLUE)
+
+    def view(self) -> dict[str, Any]:
+        """Return what shows the panel, by MIME type."""
+        return {VIEW: {"version_major": 2, "version_minor": 0, "model_id": self.model_id}}
+
+
+LOOK = (
+    "<style>.course-check .widget-html-content{line-height:1.45;white-space:normal}"
+    ".course-check pre{white-space:pre}</style>"
+)
