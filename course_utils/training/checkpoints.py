@@ -134,7 +134,11 @@ class Run:
             self.amp.scaler.load_state_dict(state["scaler"])
         history = History(**state["history"])
         _require_alike(asdict(history), asdict(History([0.0], [0.0], [0.0], [0.0], [0.0], [0.0], history.best_epoch)))
+        trained = {len(each) for each in (history.train_loss, history.train_accuracy, history.seconds)}
+        validated = {len(history.validation_loss), len(history.validation_accuracy)}
         epochs = range(1, len(history.validation_accuracy) + 1)
+        if len(trained) > 1 or len(validated) > 1:
+            raise ValueError("its history has lists of different lengths")
         if history.best_epoch not in (epochs or [None]):
             raise ValueError(f"{str(history.best_epoch)[:40]!r} stands for one of its epochs")
         self.best_weights, self.best_score = state["best_weights"], float(state["best_score"])
