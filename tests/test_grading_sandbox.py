@@ -3,6 +3,7 @@
 Everything runs in one clean process: a copy of a process with several threads, such as pytest's, would hang.
 """
 
+import ctypes
 import multiprocessing
 import os
 import sys
@@ -255,8 +256,8 @@ def test_exceptions_arrive_as_what_they_are(clean, source, name, base, text):
         ("open({outside!r}, 'a')", "Errno 13"),
         ("os.remove({outside!r})", "Errno 13"),
         ("os.rename({outside!r}, 'mine')", "Errno 1"),
-        ("os.truncate({outside!r}, 0)", "Errno 13"),
-        ("os.chmod({outside!r}, 0)", "Errno 1"),
+        ("os.truncate({outside!r}, 0)", "Errno 1"),
+        ("os.setxattr({outside!r}, 'user.note', b'x')", "Errno 1"),
         ("os.symlink('x', {outside!r} + '2')", "Errno 13"),
         ("os.fork()", "Errno 1"),
         ("os.execv('/bin/true', ['true'])", "Errno 1"),
@@ -273,6 +274,31 @@ def test_linux_forbids_an_answer_to_leave_its_process_and_folder(clean, tmp_path
     kind, _, text = clean(raised, source.format(outside=str(outside), parent=os.getpid()))
     assert kind in ("PermissionError", "OSError") and words in text
     assert outside.read_text("utf-8") == "as it was" and len(list(tmp_path.iterdir())) == 1
+
+
+@needs_confinement
+@pytest.mark.parametrize("version", range(1, 8))
+def test_older_kernels_keep_every_promise_too(tmp_path, monkeypatch, version):
+    if confinement._version(ctypes.CDLL(None)) < version:
+        pytest.skip("this kernel is older")
+    monkeypatch.setattr(confinement, "_version", lambda libc: version)
+    folder = tmp_path / "answers"
+    folder.mkdir()
+    assert confinement.is_confining(folder) and list(tmp_path.iterdir()) == [folder] and not list(folder.iterdir())
+
+
+@needs_confinement
+@pytest.mark.parametrize("lacking", ["_landlock", "_filter", "_drop_capabilities", "die_with"])
+def test_a_promise_that_is_not_kept_is_noticed(tmp_path, monkeypatch, lacking):
+    def fails(*arguments):
+        raise OSError(38, "Function not implemented")
+
+    (tmp_path / "answers").mkdir()
+    monkeypatch.setattr(confinement, lacking, fails)
+    assert not confinement.is_confining(tmp_path / "answers")
+    monkeypatch.setattr(confinement, lacking, lambda *arguments: None)
+    weak = lacking in ("_landlock", "_filter")
+    assert confinement.is_confining(tmp_path / "answers") is not weak
 
 
 def in_its_folder():

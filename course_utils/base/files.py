@@ -13,6 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+# What systems and programs leave in folders, besides everything whose name begins with a dot, in small letters.
+DEBRIS = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volume information"}
+
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:

@@ -141,29 +141,39 @@ def check(
     """Judge the exercises in learners' notebooks: correct, wrong, not attempted, or an error.
 
     No notebook is run or changed: each answer is taken out with what it needs and called in a process that can do no
-    harm. Exit code: 0; 1 when something could not be judged; 2 when the call was wrong.
+    harm. Exit code: 0; 1 when something could not be judged, such as an archive; 2 when the call was wrong.
     """
     from rich.console import Console
 
+    from course_utils.base.words import few
     from course_utils.command.grading import referee, report, submissions
 
     if csv is not None:
         report.check_csv(csv)
     found = submissions.find(paths)
     try:
-        with counting(len(found), "judged") as one_more:
+        with counting(len(found.names), "judged") as one_more:
             results = referee.judge_all(found, jobs=jobs, timeout=timeout, finished=one_more)
     except KeyboardInterrupt:
         typer.echo("course: interrupted", err=True)
         raise typer.Exit(INTERRUPTED) from None
+    unsaved: CourseError | None = None
     if csv is not None:
-        report.save_csv(results.rows, csv)
+        try:
+            report.save_csv(report.to_csv(results.rows), csv)
+        except CourseError as error:  # the judgements are shown all the same
+            unsaved = error
     if as_json:
         typer.echo(report.to_json(results))
     else:
         report.show(results, Console(highlight=False, soft_wrap=True), verbose=verbose)
+    if results.passed_over:
+        named = report.plain(few(results.passed_over, 20))
+        typer.echo(f"course: passed over, as they are no notebooks: {named}.", err=True)
     if not results.confined:
         typer.echo(f"course: {referee.UNCONFINED}", err=True)
+    if unsaved:
+        raise unsaved
     raise typer.Exit(OK if results.complete else LESSON_FAILED)
 
 
@@ -180,9 +190,9 @@ def ask(
     Exit code: 0; 1 when a picture in a folder could not be read; 2 when a file that was named is no classifier or no
     picture. The other pictures are answered all the same.
     """
+    from course_utils.base.words import few
     from course_utils.command import ask as asking
     from course_utils.command.grading import report
-    from course_utils.data.listing import few
 
     asked, others = asking.find(pictures)
     if csv is not None:
@@ -198,7 +208,7 @@ def ask(
         elif not as_json:
             typer.echo(f"{answer.asked.shown:<{width}}  {answer}")
     if csv is not None:
-        asking.save_csv(given, csv)
+        report.save_csv(asking.to_csv(given), csv)
     if as_json:
         typer.echo(asking.to_json(net, given, others))
     elif closing := asking.closing(net):
@@ -218,7 +228,7 @@ def data_list(as_json: Annotated[bool, typer.Option("--json", help="JSON for pro
     if as_json:
         keys = ("name", "title", "found", "kind", "size_bytes", "description")
         lines = [{key: getattr(e, key) for key in keys} | {"path": str(e.path) if e.path else None} for e in entries]
-        typer.echo(json.dumps(lines, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(lines, indent=2))
         return
     for entry in entries:
         state = "complete" if entry.found else "sample"
@@ -259,7 +269,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="JSON for progra
     from course_utils.command import doctor as doctors
 
     found = doctors.diagnose()
-    typer.echo(json.dumps(found, indent=2, ensure_ascii=False) if as_json else doctors.report(found))
+    typer.echo(json.dumps(found, indent=2) if as_json else doctors.report(found))
     broken = found["device"]["kind"] is None or not all(found["versions"].get(name) for name in doctors.NEEDED)
     raise typer.Exit(LESSON_FAILED if broken else OK)
 
@@ -293,7 +303,8 @@ def progress(names: dict[str, str]) -> Iterator[Any]:
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+    # Not `console.is_terminal`, which FORCE_COLOR makes true: bars would fill a log with control codes.
+    with Bars(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bars:
         tasks = {label: bars.add_task(name, total=None, start=False) for label, name in names.items()}
 
         class Watcher:
@@ -317,14 +328,20 @@ def counting(total: int, what: str) -> Iterator[Callable[[str], None]]:
     from rich.progress import Progress as Bars
 
     console = Console(stderr=True)
-    with Bars(console=console, transient=True, disable=not console.is_terminal) as bars:
+    with Bars(console=console, transient=True, disable=not sys.stderr.isatty()) as bars:
         task = bars.add_task(what, total=total)
         yield lambda _: bars.advance(task)
 
 
 def main() -> None:
     """Run the command; errors are one sentence on standard error, without a traceback."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to end: clean up as after Ctrl-C
+    for name in ("SIGTERM", "SIGHUP"):  # asked to end, or the terminal is closed: clean up as after Ctrl-C
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # not under nohup
+            signal.signal(number, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # what the console's encoding lacks
     try:
         sys.exit(app(prog_name="course", standalone_mode=False) or OK)
     except CourseError as error:

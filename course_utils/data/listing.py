@@ -15,7 +15,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from course_utils.base.files import DEBRIS
 from course_utils.base.paths import find_folder
+from course_utils.base.words import few
 from course_utils.data.parts import PART_WORDS
 from course_utils.errors import DataError
 from course_utils.pictures.files import SUFFIXES, why_not
@@ -23,8 +25,6 @@ from course_utils.pictures.files import SUFFIXES, why_not
 # The names of parts, in any case; a folder of such a name is a part only if it holds folders.
 PART_NAMES = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 PART_NAMES |= dict.fromkeys(("val", "valid", "validation", "dev"), "validation")
-# What systems and programs leave behind, besides everything whose name begins with a dot: passed over.
-DEBRIS = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volume information"}
 LOOSE = "lies in no class folder"
 
 
@@ -204,9 +204,3 @@ def summary(reasons: dict[str, str]) -> str:
     for name, reason in reasons.items():
         together.setdefault(reason.split(" (")[0], []).append(name)
     return "; ".join(f"{few(names)} ({reason})" for reason, names in together.items())
-
-
-def few(names: Iterable[str]) -> str:
-    """Return at most three names, and how many more there are."""
-    names = list(names)
-    return ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")

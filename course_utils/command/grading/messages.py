@@ -27,6 +27,7 @@ from course_utils.command.grading.arguments import HELD, MODULE_PARTS, Table, ha
 from course_utils.exercises.differences import described
 
 MOST_BYTES = 200_000_000  # of one message
+MOST_HEAD = 20_000_000  # of these for its structure: a byte of JSON can become thirty bytes of objects
 DEEPEST = 60  # containers within containers
 TRUSTED = ("torch.nn.modules.", "torch.optim.", "torchvision.", "course_utils.")  # whose classes may be rebuilt
 STOPPED = ("blank", "missing", "no function")  # why an answer was not called
@@ -162,6 +163,8 @@ class Reader:
         self.table, self.make_foreign = table, foreign
         try:
             size = struct.unpack_from("<Q", content)[0]
+            if size > MOST_HEAD:
+                raise ValueError("a structure too large to take apart")
             self.what = json.loads(content[8 : 8 + size])
             sizes = [int(each) for each in self.what["sizes"]]
             if min(sizes, default=0) < 0 or 8 + size + sum(sizes) != len(content):

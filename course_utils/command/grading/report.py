@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 SIGNS = {"correct": ("✓", "green"), "wrong": ("✗", "red"), "not attempted": ("○", "dim"), "error": ("!", "yellow")}
 COLUMNS = tuple(column.name for column in fields(Result))
-FORMULA = ("=", "+", "-", "@")
+ASCII = {"✓": "OK", "✗": "X", "○": "o"}  # for an output that cannot show the signs
+FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 
 
 def to_csv(rows: list[Result]) -> str:
@@ -36,21 +37,25 @@ def to_csv(rows: list[Result]) -> str:
 
 
 def to_json(results: Results) -> str:
-    """Return the outcomes as JSON: "confined", "counts" (of each outcome), and "results", a list like the CSV's."""
+    """Return JSON: "confined", "counts" (of each outcome), "results", a list like the CSV's, and "passed_over"."""
     counted = Counter(row.outcome for row in results.rows)
     counts = {outcome: counted[outcome] for outcome in OUTCOMES}
     whole = {"confined": results.confined, "counts": counts, "results": [asdict(row) for row in results.rows]}
-    return json.dumps(whole, indent=2)
+    return json.dumps({**whole, "passed_over": results.passed_over}, indent=2)
 
 
-def save_csv(rows: list[Result], path: Path) -> None:
-    """Write the CSV in one step: an older file stays whole until the new one is.
+def save_csv(text: str, path: Path) -> None:
+    """Write CSV in one step: an older file stays whole until the new one is. Excel takes it for UTF-8.
 
     Raises:
         CourseError: when it cannot be written.
     """
+    text = f"\ufeff{text}"
     try:
-        replace_file(path, to_csv(rows))
+        if path.exists() and not path.is_file():  # a device or a pipe
+            path.write_text(text, encoding="utf-8")
+        else:
+            replace_file(path.resolve(), text)  # a link stays one
     except OSError as error:
         raise CourseError(f"{path} cannot be written: {error.strerror or error}.") from error
 
@@ -63,8 +68,10 @@ def check_csv(path: Path) -> None:
     """
     if path.is_dir():
         raise SettingError(f"{path} is a folder; --csv needs the name of a file.")
-    if path.suffix == ".ipynb":
+    if ".ipynb" in path.name.lower():
         raise SettingError(f"--csv would overwrite the notebook {path}; choose another file name.")
+    if path.exists() and not path.is_file():
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         trial = path.with_name(f".{path.name}.trial")
@@ -76,22 +83,23 @@ def check_csv(path: Path) -> None:
 
 def show(results: Results, console: Console, *, verbose: bool = False) -> None:
     """Print a table for each lesson, what could not be judged and why, and with `verbose` why answers are wrong."""
+    signs = _signs(console.encoding)
     lessons = sorted({row.lesson for row in results.rows if row.exercise})
     for lesson in lessons:
         names = list(dict.fromkeys(row.exercise for row in results.rows if row.exercise and row.lesson == lesson))
         legend = ", ".join(f"{number} {name}" for number, name in enumerate(names, start=1))
         console.print(f"Lesson {lesson.lstrip('0')}: {legend}", markup=False)
-        console.print(_table(names, [row for row in results.rows if row.lesson == lesson and row.exercise]))
+        console.print(_table(names, [row for row in results.rows if row.lesson == lesson and row.exercise], signs))
         console.print()
     told = {"error", "wrong"} if verbose else {"error"}
     for row in results.rows:
         if row.outcome in told:
             named = not row.exercise or row.message.startswith(row.exercise)
             place = row.notebook if named else f"{row.notebook}, {row.exercise}"
-            console.print(f"{SIGNS[row.outcome][0]} {plain(place)}: {plain(row.message)}", markup=False)
+            console.print(f"{signs[row.outcome][0]} {plain(place)}: {plain(row.message)}", markup=False)
     counted = Counter(row.outcome for row in results.rows)
     notebooks = len({row.notebook for row in results.rows})
-    words = ", ".join(f"{counted[outcome]} {SIGNS[outcome][0]} {outcome}" for outcome in OUTCOMES)
+    words = ", ".join(f"{counted[outcome]} {signs[outcome][0]} {outcome}" for outcome in OUTCOMES)
     console.print(f"{notebooks} notebook{'s' if notebooks != 1 else ''}: {words}", markup=False)
 
 
@@ -100,7 +108,16 @@ def plain(text: str) -> str:
     return "".join(sign if sign.isprintable() else " " if sign.isspace() else "�" for sign in text)
 
 
-def _table(names: list[str], rows: list[Result]) -> object:
+def _signs(encoding: str) -> dict[str, tuple[str, str]]:
+    """Return the sign and the colour of each outcome, in an encoding."""
+    try:
+        "".join(ASCII).encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return {outcome: (ASCII.get(sign, sign), colour) for outcome, (sign, colour) in SIGNS.items()}
+    return SIGNS
+
+
+def _table(names: list[str], rows: list[Result], marks: dict[str, tuple[str, str]]) -> object:
     from rich.table import Table
     from rich.text import Text
 
@@ -113,7 +130,7 @@ def _table(names: list[str], rows: list[Result]) -> object:
     table.add_column("right", f"of {len(learners)}", justify="right", no_wrap=True)
     for learner in learners:
         outcomes = {row.exercise: row.outcome for row in rows if row.notebook == learner}
-        signs = [Text(*SIGNS[outcomes[name]]) if name in outcomes else Text("") for name in names]
+        signs = [Text(*marks[outcomes[name]]) if name in outcomes else Text("") for name in names]
         right = sum(outcome == "correct" for outcome in outcomes.values())
         table.add_row(Text(plain(learner)), *signs, f"{right}/{len(names)}")
     return table

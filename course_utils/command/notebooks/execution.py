@@ -26,7 +26,10 @@ from course_utils.base.notes import FIGURES, MARK, SETTINGS, SOURCE
 from course_utils.base.paths import absolute
 
 ERROR_CLASS = "course-error"  # the widgets' name for it; importing them would need theirs
-TAG = re.compile(r"<[^>]*>")
+TAG = re.compile(r"<[^<>]*>")
+UNSEEN = re.compile(
+    r"^(?:Exception in thread |Task exception was never retrieved)", re.MULTILINE
+)  # as Python prints them
 STEP = 0.1  # seconds between two looks at a running notebook
 LAST = 5.0  # seconds to wait for the last report of a worker that has ended: on a busy machine it may come late
 GRACE = 20.0  # seconds a worker gets to report a time-out by itself before it is ended
@@ -109,6 +112,7 @@ def execute(
 
 def collect(result: Execution) -> None:
     """Fill in what the executed notebook carries, and fail it when an error is hidden in outputs or widget state."""
+    printed: dict[int, str] = {}
     for index, output in _outputs(result.notebook):
         data = output.get("data", {})
         if isinstance(data.get(FIGURES), dict):
@@ -120,6 +124,13 @@ def collect(result: Execution) -> None:
         if output.get("output_type") == "error" and result.passed:
             result.status = FAILED
             result.error = f"cell {index}: {output.get('ename')}: {output.get('evalue')}"
+        if output.get("name") == "stderr":
+            printed[index] = printed.get(index, "") + "".join(output.get("text", ""))
+    for index, text in printed.items():
+        if UNSEEN.search(text) and result.passed:
+            result.status = HIDDEN
+            last = text.strip().splitlines()[-1]
+            result.error = f"cell {index}: an error in a thread or a task was only printed: {last[:300]}"
     for error in hidden_errors(result.notebook):
         if result.passed:
             result.status = HIDDEN
@@ -155,7 +166,7 @@ def _worker(
             start_new_session=True,  # an interrupt from the keyboard comes to the runner alone, which then ends this
         )  # fmt: skip
         events: queue.Queue[dict[str, Any]] = queue.Queue()
-        threading.Thread(target=_listen, args=(process, marker, events), daemon=True).start()
+        threading.Thread(target=_listen, args=(process, events), daemon=True).start()
         try:
             yield process, events
         finally:
@@ -190,13 +201,12 @@ def _environment(work: Path, marker: str, more: Mapping[str, str]) -> dict[str, 
     return {**inherited, **own, **more}
 
 
-def _listen(process: subprocess.Popen[str], marker: str, events: queue.Queue[dict[str, Any]]) -> None:
-    """Put the worker's reports into `events`; other lines are what a kernel wrote past its own channels."""
+def _listen(process: subprocess.Popen[str], events: queue.Queue[dict[str, Any]]) -> None:
+    """Put the worker's reports into `events`."""
     assert process.stdout is not None
     for line in process.stdout:
-        _, found, event = line.partition(marker)  # what a kernel wrote may stand before it on the same line
-        if found:
-            events.put(json.loads(event))
+        with suppress(ValueError):  # cut short, as it was ended
+            events.put(json.loads(line))
     events.put({"event": "silent"})
 
 
@@ -255,9 +265,7 @@ def _watch(
 
 def _failure(event: Mapping[str, Any], cell: int) -> Execution:
     status = {"timeout": TIMEOUT, "dead": DEAD}.get(event["kind"], FAILED)
-    message = event["message"]
-    if event["kind"] == "dead":
-        message += "; it may have run out of memory"
+    message, cell = event["message"], event.get("cell") or cell
     return Execution(status, 0.0, error=f"cell {cell}: {message}" if cell else message)
 
 
@@ -317,11 +325,11 @@ def end_all(pid: int, marker: str) -> None:
         left = family(pid, marker)
         if not left:
             return
+        # The worker goes last: what its children leave behind becomes its own.
+        left = [process for process in left if process.pid != pid] or left
         for process in left:
-            try:
+            with suppress(psutil.Error):
                 process.kill()
-            except psutil.Error:
-                continue
         psutil.wait_procs(left, timeout=0.2)
 
 
@@ -350,5 +358,8 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _last_words(code: int, path: Path) -> str:
-    lines = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    text = ""
+    with suppress(OSError):  # a notebook may have removed it
+        text = path.read_text(encoding="utf-8", errors="replace")
+    lines = [line for line in text.splitlines() if line.strip()]
     return f"the process ended with code {code}" + (f": {lines[-1][:300]}" if lines else " and no message")

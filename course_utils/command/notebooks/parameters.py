@@ -26,8 +26,10 @@ def parameters_of(notebook: Path) -> dict[str, Any] | None:
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
         tagged = [cell for cell in cells if "parameters" in cell.get("metadata", {}).get("tags", ())]
         source = "".join(tagged[0]["source"]) if tagged else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SettingError(f"{notebook.name} cannot be read as a notebook: {error!r}.") from error
+    except OSError as error:
+        raise SettingError(f"{notebook.name} cannot be read: {error.strerror or error}.") from error
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        raise SettingError(f"{notebook.name} cannot be read as a notebook; it has no cells in JSON.") from error
     if source is None:
         return None
     found: dict[str, Any] = {}
@@ -42,7 +44,7 @@ def parameters_of(notebook: Path) -> dict[str, Any] | None:
             else:
                 raise ValueError(f"line {statement.lineno} sets nothing")
             found |= {name.id: ast.literal_eval(value) for name in names if isinstance(name, ast.Name)}
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         raise SettingError(f"The parameters cell of {notebook.name} may only set constants: {error}.") from error
     return found
 
