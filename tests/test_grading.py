@@ -376,14 +376,9 @@ def test_a_folder_with_hostile_notebooks_gets_a_complete_table_with_right_verdic
     assert not [p for p in psutil.process_iter(["cmdline"]) if str(temporary) in " ".join(p.info["cmdline"] or ())]
 
 
-# Its check counts what autograd holds while the answer runs, which is in another process: `course check` says "!".
-NOT_JUDGED = {"little_memory"}
-
-
 def test_every_reference_is_correct_and_every_stub_blank(tmp_path, course):
     for module in (getattr(exercises, name) for name in exercises.__all__):
         mine = [each for each in vars(module).values() if isinstance(each, exercises.checking.Exercise)]
-        mine = [each for each in mine if each.name not in NOT_JUDGED]
         write(tmp_path / f"{module.LESSON}.ipynb", *map(reference, mine), lesson=module.LESSON)
         stubs = [f"def {each.name}(*values): ..." for each in mine]
         write(tmp_path / f"{module.LESSON} blank.ipynb", *stubs, lesson=module.LESSON.lstrip("0"))
@@ -391,8 +386,28 @@ def test_every_reference_is_correct_and_every_stub_blank(tmp_path, course):
     found = json.loads(output)
     assert code == 0 and found["counts"]["wrong"] == found["counts"]["error"] == 0
     for row in found["results"]:
-        left_out = "blank" in row["notebook"] or row["exercise"] in NOT_JUDGED
-        assert row["outcome"] == ("not attempted" if left_out else "correct"), row
+        assert row["outcome"] == ("not attempted" if "blank" in row["notebook"] else "correct"), row
+
+
+def test_memory_is_counted_where_the_answer_runs_and_enforced_by_the_system(tmp_path, course):
+    right = reference(exercises.lesson7.little_memory)
+    whole = "def little_memory(net, images, labels, memory):\n    {}F.cross_entropy(net(images), labels).backward()"
+    forged = "acceleration.memory.Kept.most = property(lambda kept: 0, lambda kept, value: None)\n    "
+    for name, source in {
+        "right": right,
+        "whole": whole.format(""),
+        "forged": whole.format(forged),
+        "one by one": right.replace("max(1, memory // one)", "1"),
+        "changes": right.replace("    one =", "    images.mul_(2)\n    one ="),
+    }.items():
+        write(tmp_path / f"{name}.ipynb", source, lesson=7)
+    rows = json.loads(course("check", tmp_path, "--json")[1])["results"]
+    got = {Path(row["notebook"]).stem: row for row in rows if row["exercise"] == "little_memory"}
+    assert got.pop("right")["outcome"] == "correct"
+    assert {row["outcome"] for row in got.values()} == {"wrong"}
+    assert " kept " in got["whole"]["message"] and "expected at most 8" in got["one by one"]["message"]
+    assert "raised RuntimeError" in got["forged"]["message"] and "allocate" in got["forged"]["message"]
+    assert "the input was changed" in got["changes"]["message"]
 
 
 def test_a_training_step_is_judged_by_what_it_does_to_the_network(tmp_path, course):

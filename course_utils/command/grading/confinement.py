@@ -76,17 +76,18 @@ FCNTLS = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1032)  # DUPFD, flags, locks
 PRCTLS = (15, 16, 0x5356_4D41)  # names of threads and of memory
 
 
-def confine(folder: Path, parent: int) -> None:
+def confine(folder: Path, parent: int, memory: int = MORE_MEMORY) -> None:
     """Confine this process for good, as far as the system can: limits first, then what Linux forbids.
 
     Args:
         folder: where it may write.
         parent: the process with whose end this one must end too.
+        memory: bytes of address space that it may take beyond what it holds.
 
     Raises:
         OSError: when Linux has not what it takes; the limits hold nevertheless. See `is_confining`.
     """
-    _limit()
+    _limit(memory)
     if sys.platform != "linux":
         raise OSError("not Linux")
     libc = ctypes.CDLL(None, use_errno=True)
@@ -230,10 +231,10 @@ def limit_memory(more: int) -> None:
         _set_limit(resource.RLIMIT_AS, held + more)
 
 
-def _limit() -> None:
+def _limit(memory: int = MORE_MEMORY) -> None:
     import resource
 
-    limit_memory(MORE_MEMORY)
+    limit_memory(memory)
     _set_limit(resource.RLIMIT_FSIZE, LARGEST_FILE)
     _set_limit(resource.RLIMIT_CORE, 0)
     _set_limit(resource.RLIMIT_NOFILE, OPEN_FILES)

@@ -27,6 +27,7 @@ import sys
 import tempfile
 import time
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ import torch
 
 from course_utils import errors, exercises
 from course_utils.command.grading.answers import FILE, Cut
-from course_utils.command.grading.confinement import confine
+from course_utils.command.grading.confinement import MORE_MEMORY, confine
 from course_utils.command.grading.messages import LONGEST, MOST_BYTES, Foreign, MessageError, Reader, Table, Writer
 from course_utils.command.grading.template import OPEN_MODULES, OPTIMIZERS, READY, Template
 from course_utils.exercises import given
@@ -86,10 +87,26 @@ class Answer:
         """
         return self._called([(arguments, named, torch.get_rng_state())])
 
-    def _called(self, steps: list[tuple[tuple[Any, ...], dict[str, Any], torch.Tensor]]) -> Any:
+    def by_way_of(self, function: Callable[..., Any], memory: int = 0) -> Callable[..., Any]:
+        """Return what calls a function of `given` with the answer, and then the arguments, where answers run.
+
+        Args:
+            function: what it returns is as much the answer's own word as the answer's result.
+            memory: bytes that it may take more than the process holds at its start, which the system enforces.
+        """
+        return lambda *arguments: self._called(
+            [(arguments, {}, torch.get_rng_state())], function.__name__, memory or MORE_MEMORY
+        )
+
+    def _called(
+        self,
+        steps: list[tuple[tuple[Any, ...], dict[str, Any], torch.Tensor]],
+        way: str = "",
+        memory: int = MORE_MEMORY,
+    ) -> Any:
         """Call the answer, then its result with the second step's arguments, and so on."""
         table = Table.of([step[:2] for step in steps])
-        content = self._run(_packed(self.cut, steps, table))
+        content = self._run(_packed(self.cut, steps, table, way), memory)
         # Its random numbers are its own affair; the next call starts from others.
         torch.manual_seed(int(torch.randint(2**62, ())))
 
@@ -129,7 +146,7 @@ class Answer:
         self.failed = ""
         return "wrong", f"got {reader.text('text')}, expected a function named {self.cut.name}."
 
-    def _run(self, orders: bytes) -> bytes:
+    def _run(self, orders: bytes, memory: int) -> bytes:
         """Run the orders in a copy of the template and return its message."""
         work = Path(tempfile.mkdtemp(dir=self.folder))
         started = time.monotonic()
@@ -146,7 +163,7 @@ class Answer:
         received = bytearray()
         try:
             with contextlib.suppress(BrokenPipeError), os.fdopen(ordering, "wb") as file:  # it may have died
-                file.write(pickle.dumps((str(work), orders)))
+                file.write(pickle.dumps((str(work), memory, orders)))
             problem = self._receive(reading, received, work, started + self.seconds - self.used)
         finally:
             self.used += time.monotonic() - started
@@ -191,7 +208,7 @@ def _trains(code: types.CodeType) -> bool:
     return any("optim" in name for name in code.co_names + code.co_varnames) or any(map(_trains, inner))
 
 
-def _packed(cut: Cut, steps: list[Any], table: Table) -> bytes:
+def _packed(cut: Cut, steps: list[Any], table: Table, way: str) -> bytes:
     """Return all that a copy needs, as bytes of the judge's own making; only the copy takes them apart.
 
     Raises:
@@ -208,7 +225,7 @@ def _packed(cut: Cut, steps: list[Any], table: Table) -> bytes:
         raise Stopped("error", f"The check of {cut.name} gives it something that cannot be sent: {error}.") from None
     code = [(each.cell, marshal.dumps(each.code)) for each in cut.statements]
     sources = {each.cell: each.source for each in cut.statements}
-    return pickle.dumps((cut.name, code, sources, inputs))
+    return pickle.dumps((cut.name, way, code, sources, inputs))
 
 
 def answer(orders: int, writing: int, template: int) -> None:
@@ -220,7 +237,7 @@ def answer(orders: int, writing: int, template: int) -> None:
         template: the process id of the template.
     """
     with os.fdopen(orders, "rb") as file:
-        folder, ordered = pickle.loads(file.read())
+        folder, memory, ordered = pickle.loads(file.read())
     work = Path(folder)
     os.setsid()
     nowhere = os.open(os.devnull, os.O_RDWR)
@@ -232,7 +249,7 @@ def answer(orders: int, writing: int, template: int) -> None:
     os.chdir(work)
     os.environ["TMPDIR"] = tempfile.tempdir = str(work)
     with contextlib.suppress(OSError):  # the report says once where this system does not forbid enough
-        confine(work, template)
+        confine(work, template, memory)
 
     def send(kind: bytes, content: bytes = b"") -> None:
         rest = memoryview(kind + content)
@@ -240,7 +257,7 @@ def answer(orders: int, writing: int, template: int) -> None:
             rest = rest[os.write(PIPE, rest) :]
 
     _close_solutions(lambda: send(TAKEN))
-    name, code, sources, inputs = pickle.loads(ordered)
+    name, way, code, sources, inputs = pickle.loads(ordered)
     steps, things, gradients = pickle.loads(inputs)
     for number, gradient in gradients:
         things[number].grad = gradient
@@ -258,7 +275,7 @@ def answer(orders: int, writing: int, template: int) -> None:
     elif not callable(found):
         what["stopped"], what["text"] = "no function", described(found)
     else:
-        result = found
+        result = functools.partial(getattr(given, way), found) if way else found
         try:
             for arguments, named, random in steps:
                 torch.set_rng_state(random)
