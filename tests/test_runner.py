@@ -446,7 +446,9 @@ def test_a_running_notebook_can_be_stopped_from_another_thread(no_process_left):
 )
 def test_a_parameters_cell_with_more_than_constants_is_refused(tmp_path, source, message):
     path = tmp_path / "x.ipynb"
-    path.write_text(json.dumps({"cells": [{"metadata": {"tags": ["parameters"]}, "source": source}]}))
+    path.write_text(
+        json.dumps({"cells": [{"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": source}]})
+    )
     with pytest.raises(SettingError, match=message):
         parameters_of(path)
 
@@ -454,9 +456,11 @@ def test_a_parameters_cell_with_more_than_constants_is_refused(tmp_path, source,
 def test_parameters_are_read_with_annotations_comments_and_equals_signs(tmp_path):
     path = tmp_path / "x.ipynb"
     source = '"""Settings."""\na: int = 3  # how many\nb = "x=y"\nc = d = -1.5\n'
-    path.write_text(json.dumps({"cells": [{"metadata": {"tags": ["parameters"]}, "source": [source]}]}))
+    path.write_text(
+        json.dumps({"cells": [{"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": [source]}]})
+    )
     assert parameters_of(path) == {"a": 3, "b": "x=y", "c": -1.5, "d": -1.5}
-    path.write_text(json.dumps({"cells": [{"metadata": {}, "source": []}]}))
+    path.write_text(json.dumps({"cells": [{"cell_type": "code", "metadata": {}, "source": []}]}))
     assert parameters_of(path) is None
     assert runner.plan([str(path)])[0].parameters == {}
     with pytest.raises(SettingError, match="has no cell tagged 'parameters'"):

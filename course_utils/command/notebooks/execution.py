@@ -139,16 +139,18 @@ def collect(result: Execution) -> None:
 
 def hidden_errors(notebook: Mapping[str, Any]) -> list[str]:
     """Return the errors that only widgets hold: in outputs they captured, or shown to the learner by a panel."""
-    states = notebook.get("metadata", {}).get("widgets", {})
-    models = states.get("application/vnd.jupyter.widget-state+json", {}).get("state", {})
+    models = notebook.get("metadata", {})
+    for key in ("widgets", "application/vnd.jupyter.widget-state+json", "state"):
+        models = models.get(key, {}) if isinstance(models, dict) else {}
+    models = [each for each in (models.values() if isinstance(models, dict) else ()) if isinstance(each, dict)]
     captured = [
         output
-        for model in models.values()
+        for model in models
         if model.get("model_name") == "OutputModel"
         for output in model.get("state", {}).get("outputs") or ()
     ]
     raised = [f"{o.get('ename')}: {o.get('evalue')}" for o in captured if o.get("output_type") == "error"]
-    panels = [m.get("state", {}) for m in models.values() if m.get("model_name") == "HTMLModel"]
+    panels = [m.get("state", {}) for m in models if m.get("model_name") == "HTMLModel"]
     told = [state.get("value", "") for state in panels if ERROR_CLASS in (state.get("_dom_classes") or ())]
     return raised + [html.unescape(TAG.sub("", text)) for text in told if text]
 
