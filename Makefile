@@ -1,10 +1,11 @@
+# make lab    a fresh clone to JupyterLab, on the page where the course begins
 # make run    a fresh clone to executed lessons, a report and web pages in runs/latest
 # make test   a fresh clone to a green test run
 # make check  style and the quick tests, in about two minutes
 #             the others by kind: make processes, make lessons, make browser
-# make lab    a fresh clone to JupyterLab
 # make site   a fresh clone to the site in build/site (Python 3.11 or newer)
 # Each makes .venv when it is missing. PYTHON chooses the Python to make it with: make run PYTHON=python3.12
+# TORCH=cpu takes PyTorch's build without the GPU libraries, a fifth of the size; so does TORCH=cu128 that for CUDA 12.8.
 # CONSTRAINTS= (empty) installs the newest versions that pyproject.toml allows, RUN="3 --profile full" runs less or more.
 
 PYTHON ?= python3
@@ -12,7 +13,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
 RUN ?=
-INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet $(CONSTRAINTS:%=--constraint %)
+TORCH ?=
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet $(CONSTRAINTS:%=--constraint %) \
+	$(TORCH:%=--extra-index-url https://download.pytorch.org/whl/%)
 
 # Two workers; the long tests first, and together what shares a server, a site or a notebook (tests/conftest.py).
 PYTEST := $(BIN)/python -m pytest -n 2

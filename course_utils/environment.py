@@ -94,7 +94,8 @@ def install(missing: list[Requirement]) -> None:
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines()[-3:]
         raise PrepareError(
-            f"pip could not install {', '.join(need.name for need in missing)}, which the course needs: "
-            f"{' '.join(said)} Install it yourself, restart the kernel, and run this cell again."
+            f"pip could not install {', '.join(need.name for need in missing)}, which the course needs "
+            f"({' '.join(said).rstrip('.')}); switch the network on if it is off (on Kaggle: Settings, Internet), or "
+            "install it yourself and restart the kernel, then run this cell again."
         )
     importlib.invalidate_caches()

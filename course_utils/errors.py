@@ -1,8 +1,25 @@
 """The course's own errors: each message says what was wrong, what was expected and what to do, in one sentence."""
 
+import re
 import textwrap
+import unicodedata
 
 WIDTH = 72  # characters in a line of text under a cell: the site shows it whole
+# Characters that no font draws and that steer a terminal or end a line; the last are bytes that are no text.
+UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def readable(text: str) -> str:
+    """Return a text, such as a file's name, that can be shown, stored and compared: what cannot be seen is written out.
+
+    Letters with marks are put together, as macOS takes them apart: two systems then mean the same by one name.
+    """
+
+    def written(found: re.Match[str]) -> str:
+        code = ord(found[0])
+        return f"\\x{code & 0xFF:02x}" if 0xDC80 <= code <= 0xDCFF else found[0].encode("unicode_escape").decode()
+
+    return unicodedata.normalize("NFC", UNSEEN.sub(written, text))
 
 
 def told(error: BaseException, *, first_line: bool = False) -> str:
@@ -16,6 +33,12 @@ def told(error: BaseException, *, first_line: bool = False) -> str:
 
 class CourseError(Exception):
     """Something outside the caller's code went wrong: data, disk, network, a run."""
+
+    def __str__(self) -> str:
+        said = super().__str__()
+        if said.startswith("Caught ") and "\n" in said:  # PyTorch's loader: a worker's traceback, then what it said
+            said = said.rstrip().rpartition(f"{type(self).__name__}: ")[2]
+        return "\n".join(map(readable, said.split("\n")))
 
 
 class DataError(CourseError):

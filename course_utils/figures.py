@@ -13,6 +13,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from course_utils.base.words import percent as percent  # what titles and sentences show shares with
+from course_utils.errors import readable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,6 +62,18 @@ STYLE = {
     "image.cmap": "gray",
     "image.interpolation": "nearest",
 }
+# Settings that change no figure; how windows open and where files go stays the reader's.
+NO_LOOK = (
+    "backend",
+    "interactive",
+    "toolbar",
+    "keymap.",
+    "tk.",
+    "webagg.",
+    "figure.raise",
+    "savefig.directory",
+    "date.",
+)
 # Fonts that come with systems, tried where matplotlib's own lacks a letter: Chinese, Japanese, Korean and others.
 OTHER_FONTS = (
     "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Noto Sans SC", "Noto Sans JP", "Noto Sans KR",
@@ -77,11 +90,27 @@ _DRAWING = threading.RLock()
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Draw in the course's style inside the `with` block, one thread at a time; matplotlib's settings are put back."""
+    """Draw in the course's style inside the `with` block, one thread at a time; matplotlib's settings are put back.
+
+    The reader's own settings (a matplotlibrc, a style, another library's) hold neither while a figure is made nor
+    while it becomes a picture.
+    """
     import matplotlib
 
-    with _DRAWING, matplotlib.rc_context({**STYLE, "font.family": _families()}):
+    with _DRAWING, matplotlib.rc_context():
+        has = dict(matplotlib.rcParams.copy())
+        matplotlib.rcParams.update({name: value for name, value in _settings().items() if has[name] != value})
         yield
+
+
+@cache
+def _settings() -> dict[str, Any]:
+    """Return all of matplotlib's settings that decide how a figure looks: its own values, but for the course's."""
+    import matplotlib
+
+    own = {**STYLE, "font.family": _families()}
+    wanted = dict(matplotlib.rcParamsDefault.copy()) | dict(matplotlib.RcParams(own).copy())
+    return {name: value for name, value in wanted.items() if not name.startswith(NO_LOOK)}
 
 
 @cache
@@ -93,29 +122,40 @@ def _families() -> list[str]:
     return ["DejaVu Sans", *(name for name in OTHER_FONTS if name in there)]
 
 
-@contextmanager
-def _drawing(figure: Figure) -> Iterator[set[str]]:
-    """Get ready to draw a figure; gives a set that afterwards holds the letters that no font here has.
+def _drawn(figure: Figure, **options: Any) -> tuple[bytes, set[str]]:
+    """Return a figure as the bytes of a picture file, and the letters that no font here has.
 
     Matplotlib warns of each one, in red and with paths of packages. It draws a box instead.
     """
-    for axes in figure.axes:  # labels of logarithmic axes are powers, written as mathematics
-        for axis in (axes.xaxis, axes.yaxis):
-            if axis.get_scale() != "linear":
-                for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks()):
-                    tick.label1.set_parse_math(True)
-                    tick.label2.set_parse_math(True)
+    import matplotlib
+    from matplotlib.text import Text
+
     missing: set[str] = set()
-    with _DRAWING:
+    buffer = io.BytesIO()
+    with style():
+        matplotlib.rcParams["figure.constrained_layout.use"] = False  # saving would give it to figures made without
+        for axes in figure.axes:  # labels of logarithmic axes are powers, written as mathematics
+            for axis in (axes.xaxis, axes.yaxis):
+                if axis.get_scale() != "linear":
+                    for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks()):
+                        tick.label1.set_parse_math(True)
+                        tick.label2.set_parse_math(True)
         with warnings.catch_warnings(record=True) as seen:
             warnings.simplefilter("always")
-            yield missing
+            try:
+                figure.savefig(buffer, **options)
+            except (TypeError, UnicodeError):  # a name with bytes that are no text, which matplotlib cannot draw
+                for text in figure.findobj(Text):
+                    text.set_text("\n".join(map(readable, text.get_text().split("\n"))))
+                buffer = io.BytesIO()
+                figure.savefig(buffer, **options)
         for warning in seen:
             found = MISSING.match(str(warning.message))
             if found:
-                missing.add(chr(int(found[1])))
+                missing.add(readable(chr(int(found[1]))))
             else:
                 warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    return buffer.getvalue(), missing
 
 
 @cache
@@ -178,11 +218,8 @@ def to_png(figure: Figure, dpi: int = SAVED_DPI) -> bytes:
 
 def _to_png(figure: Figure, dpi: int) -> tuple[bytes, set[str]]:
     """Return the PNG file, and the letters that are boxes in it."""
-    buffer = io.BytesIO()
     # Level 4 takes half the time of Pillow's default for photographs, for a few more bytes.
-    with _drawing(figure) as missing:
-        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None}, pil_kwargs={"compress_level": 4})
-    return buffer.getvalue(), missing
+    return _drawn(figure, format="png", dpi=dpi, metadata={"Software": None}, pil_kwargs={"compress_level": 4})
 
 
 def to_page_image(figure: Figure) -> tuple[str, bytes]:
@@ -196,18 +233,13 @@ def to_page_image(figure: Figure) -> tuple[str, bytes]:
         _tell_missing("".join(sorted(missing)))
     if len(png) <= LARGE:
         return "image/png", png
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="jpeg", dpi=PHOTOGRAPH_DPI, pil_kwargs=PHOTOGRAPH)
-    return "image/jpeg", buffer.getvalue()
+    return "image/jpeg", _drawn(figure, format="jpeg", dpi=PHOTOGRAPH_DPI, pil_kwargs=PHOTOGRAPH)[0]
 
 
 def to_live_image(figure: Figure, photograph: bool = False) -> bytes:
     """Return `figure` quickly as the bytes of a PNG file, or of a JPEG file where it shows photographs."""
-    buffer = io.BytesIO()
     kind, options = ("jpeg", {"quality": 88}) if photograph else ("png", {"compress_level": 1})
-    with _drawing(figure):
-        figure.savefig(buffer, format=kind, dpi=LIVE_DPI, pil_kwargs=options)
-    return buffer.getvalue()
+    return _drawn(figure, format=kind, dpi=LIVE_DPI, pil_kwargs=options)[0]
 
 
 def show(figure: Figure, alt: str, *, shareable: bool = True) -> None:

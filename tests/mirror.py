@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,8 +32,22 @@ class Mirror:
             sent = content[:-1] + bytes([content[-1] ^ 1])
         elif self.behaviour == "short":
             sent = content[: len(content) // 2]
+        if self.behaviour.startswith("dripping"):
+            self.drip(request, content, self.behaviour == "dripping")
+            return
+        if self.behaviour == "endless":
+            request.send_response(200)
+            request.end_headers()
+            while not self.stop.wait(0.001):
+                request.wfile.write(bytes(8192))
+            return
         promised = len(content) if self.behaviour in ("truncated", "stalled", "slow") else len(sent)
+        if self.behaviour == "packed":  # so that a client unpacks it: a small file that grows without end
+            sent = gzip.compress(bytes(5_000_000))
+            promised = len(sent)
         request.send_response(200)
+        if self.behaviour == "packed":
+            request.send_header("Content-Encoding", "gzip")
         request.send_header("Content-Length", str(promised))
         request.end_headers()
         if self.behaviour == "slow":
@@ -47,6 +62,14 @@ class Mirror:
         request.wfile.flush()
         if self.behaviour == "stalled":
             self.stop.wait(20)
+
+    def drip(self, request: BaseHTTPRequestHandler, content: bytes, after_headers: bool) -> None:
+        """Send a letter now and then, so that no read of the client waits long: of the file, or of its headers."""
+        start = f"HTTP/1.0 200 OK\r\nContent-Length: {len(content)}\r\n".encode()
+        request.wfile.write(start + (b"\r\n" if after_headers else b"X-Long: "))
+        while not self.stop.wait(0.05):
+            request.wfile.write(b"x")
+            request.wfile.flush()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import weakref
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
+import pretend
 import pytest
 import torch
 import torch.utils.checkpoint
@@ -450,6 +451,46 @@ def test_muon_keeps_the_length_of_the_weights_and_turns_them_downhill():
     assert weights.norm().item() == pytest.approx(6**0.5, rel=0.2)
 
 
+def plain_muon(weights, gradients, momenta, rate, kept):
+    """One step, bank by bank, as Keller Jordan's script takes it."""
+    for each, gradient in zip(weights, gradients):
+        momentum = momenta[each] = kept * momenta.get(each, 0) + gradient
+        ahead = gradient + kept * momentum
+        each *= len(each) ** 0.5 / each.norm()
+        each -= rate * muon.orthogonalised(ahead.flatten(1)).view_as(each)
+
+
+@pytest.mark.parametrize("rate", [0.24, torch.tensor(0.24)])
+def test_muons_stacked_banks_take_the_steps_that_each_would_take_alone(rate):
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(8, 4, 3, 3), (8, 8, 3, 3), (16, 8, 3, 3), (16, 16, 3, 3), (16, 16, 3, 3), (20, 5), (8, 40)]
+    drawn = [torch.randn(shape, generator=generator) for shape in shapes]
+    together = [nn.Parameter(each.contiguous(memory_format=layout(each))) for each in drawn]
+    optimizer, alone, momenta = muon.Muon(together, lr=rate), [each.clone() for each in drawn], {}
+    for step in range(5):
+        gradients = [torch.randn(shape, generator=generator) for shape in shapes]
+        for each, gradient in zip(together, gradients):
+            each.grad = gradient
+        without = 2 if step == 3 else None  # a bank without a gradient is left alone
+        if without is not None:
+            together[without].grad = None
+        optimizer.step()
+        chosen = [i for i in range(len(shapes)) if i != without]
+        plain_muon([alone[i] for i in chosen], [gradients[i] for i in chosen], momenta, 0.24, 0.6)
+    for ours, theirs in zip(together, alone):
+        torch.testing.assert_close(ours.detach(), theirs, atol=1e-5, rtol=1e-4)
+
+
+def layout(tensor):
+    return torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
+
+
+def test_a_stack_is_orthogonalised_matrix_by_matrix():
+    stack = torch.randn(3, 5, 9, generator=torch.Generator().manual_seed(0))
+    for turned, matrix in zip(muon.orthogonalised(stack), stack):
+        torch.testing.assert_close(turned, muon.orthogonalised(matrix), atol=1e-5, rtol=1e-4)
+
+
 def test_muon_refuses_vectors_and_odd_settings():
     with pytest.raises(ValueError, match="give vectors, such as biases, to SGD"):
         muon.Muon([nn.Parameter(torch.zeros(3))])
@@ -518,7 +559,12 @@ def test_every_trick_can_be_left_out(crops, trick):
     with_it = sprint.Sprint(train, test, sprint.SprintSettings(**small), "cpu").run(0)
     result = sprint.Sprint(train, test, settings, "cpu").run(0)
     assert not settings.uses(trick) and all(map(torch.isfinite, torch.tensor(result.losses)))
-    silent = {"views", "half precision", "channels_last"}  # change no loss: only the answers, or nothing on a CPU
+    silent = {
+        "views",
+        "half precision",
+        "channels_last",
+        "CUDA graph",
+    }  # change no loss: only the answers, or nothing on a CPU
     assert trick in silent or result.losses != with_it.losses
 
 
@@ -538,16 +584,17 @@ def test_the_rates_rise_and_fall_in_a_triangle():
 def test_decay_shrinks_the_weights_of_all_groups_alike_and_goes_through_the_momentum(crops):
     settings = sprint.SprintSettings(batch_size=20, widths=(8, 8, 8), decay=1e-3, leave_out={"muon"})
     race = sprint.Sprint(crops.train.take(20), crops.test.take(8), settings, "cpu")
-    (optimizer,) = race._optimizers()
-    assert len({group["lr"] for group in optimizer.param_groups}) == 3  # rates far from each other
+    (optimizer,) = race.optimizers
+    first = torch.tensor(race._first_rates())
+    assert len(set(first.tolist())) == 3  # rates far from each other
     decay, kept = 20 * 1e-3, settings.momentum
     expected, momentum = 1.0, 0.0
     for share in (1.0, 0.5):  # of the first rates
         momentum = kept * momentum + decay * expected
         expected -= share * (decay * expected + kept * momentum)  # Nesterov's step with no slope but the decay's
+        race.rates.copy_(share * first)
         with torch.no_grad():
             for group in optimizer.param_groups:
-                group["lr"] = share * group["first"]
                 for weights in group["params"]:
                     if weights.grad is None:
                         weights.fill_(1.0)
@@ -559,20 +606,107 @@ def test_decay_shrinks_the_weights_of_all_groups_alike_and_goes_through_the_mome
     assert expected < (1 - decay) * (1 - 0.5 * decay)  # where decoupled decay would end
 
 
-def test_views_weigh_the_picture_half_and_two_shifts_a_quarter_each():
+def six_views(model, images):
+    """The plain version: every picture six times, padded, cut and mirrored."""
+    padded, total = F.pad(images, (1,) * 4, "reflect"), 0.0
+    for offset, weight in ((1, 0.5), (0, 0.25), (2, 0.25)):
+        view = padded[:, :, offset : offset + 32, offset : offset + 32]
+        total = total + weight / 2 * (model(view) + model(view.flip(3)))
+    return total
+
+
+def test_the_least_certain_pictures_get_six_views_and_the_others_keep_their_first_answer():
+    torch.manual_seed(0)
+    model, images = models.SprintNet((8, 8, 8)).eval(), torch.randn(30, 3, 32, 32)
+    with torch.no_grad():
+        once, six = model(images), six_views(model, images)
+        sure = once.softmax(dim=1).amax(dim=1)
+        torch.testing.assert_close(sprint.answers(model, images, unsure=1.0, together=7), six, atol=1e-5, rtol=1e-4)
+        assert torch.equal(sprint.answers(model, images, unsure=0.0, together=30), once)
+        doubtful = sure < sure.sort().values[8]
+        expected = torch.where(doubtful[:, None], six, once)
+        torch.testing.assert_close(sprint.answers(model, images, unsure=8 / 30), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_all_pictures_that_a_gpu_answers_at_a_time_lie_in_memory_as_it_likes_them():
     seen = []
 
-    def model(view):
-        seen.append(view)
-        return view[:, :1, 5, 7:8].flatten(1)  # one pixel's value
+    def model(images):
+        seen.append((len(images), images.is_contiguous(memory_format=torch.channels_last)))
+        return images[:, :, 0, 0]
 
-    image = torch.arange(32 * 32.0).view(1, 1, 32, 32).expand(1, 3, 32, 32)
-    expected = sum(
-        weight / 2 * (image[0, 0, 5 + d, 7 + d] + image[0, 0, 5 + d, 31 - 7 + d])
-        for d, weight in ((0, 0.5), (-1, 0.25), (1, 0.25))
-    )
-    torch.testing.assert_close(sprint.scores(model, image, views=True)[0, 0], expected)
-    assert len(seen) == 6 and all(view.shape == (1, 3, 32, 32) for view in seen)
+    images = torch.randn(40, 3, 32, 32).to(memory_format=torch.channels_last)
+    sprint.answers(model, images, unsure=0.25, together=10)
+    assert seen == [(10, True)] * (4 + 5)  # ten pictures in doubt, each with five more views
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_a_gather_shifts_and_mirrors_as_padding_cutting_and_flipping_do(memory_format):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(9, 3, 32, 32, generator=generator).to(memory_format=memory_format)
+    chosen = torch.randperm(9, generator=generator)[:6]
+    shifts, mirrored = torch.randint(-2, 3, (2, 6), generator=generator), torch.arange(6) % 2 == 0
+    padded = F.pad(images, (2,) * 4, "reflect")
+    expected = [
+        padded[i, :, 2 + down : 34 + down, 2 + right : 34 + right] for i, (down, right) in zip(chosen, shifts.T)
+    ]
+    made = sprint.windows(images, chosen, shifts, mirrored)
+    assert torch.equal(made, torch.stack([cut.flip(2) if flip else cut for cut, flip in zip(expected, mirrored)]))
+    assert made.is_contiguous(memory_format=memory_format)
+
+
+def small_race(crops, **settings):
+    settings = {"epochs": 3, "batch_size": 40, "widths": (8, 8, 8), "bias_epochs": 1, **settings}
+    return sprint.Sprint(crops.train.take(160), crops.test.take(40), sprint.SprintSettings(**settings), "cpu")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_bytes_are_normalised_in_one_pass_to_the_type_and_layout_of_the_network(crops, dtype):
+    race = small_race(crops)
+    race.dtype = dtype
+    made, part = race._normalised(race.train), race.train
+    mean, std = (torch.tensor(value).view(-1, 1, 1) for value in (part.mean, part.std))
+    torch.testing.assert_close(made, ((part.images.float() / 255 - mean) / std).to(dtype), atol=1e-6, rtol=1e-3)
+    assert made.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_slow_weights_follow_all_together_as_they_would_one_by_one(crops):
+    race = small_race(crops)
+    slow = race._look_ahead(None, 0.1)
+    expected = [each.clone() for each in slow]
+    for done in (0.4, 0.8, 1.0):
+        with torch.no_grad():
+            for value in race.net.parameters():
+                value += 1
+        fast = [v.clone() for v in race.net.state_dict().values() if v.is_floating_point()]
+        if done < 1:
+            expected = [mine.lerp(theirs, 1 - 0.95**5 * done**3) for mine, theirs in zip(expected, fast)]
+        slow = race._look_ahead(slow, done)
+        now = [v for v in race.net.state_dict().values() if v.is_floating_point()]
+        for ours, fast_now, theirs in zip(slow, now, expected):
+            torch.testing.assert_close(ours, theirs)
+            assert torch.equal(fast_now, ours)
+
+
+@pytest.mark.parametrize("leave_out", [(), ("muon",), ("whitening", "lookahead")])
+def test_a_recorded_step_replays_what_the_plain_one_does_in_this_race_and_in_the_next(crops, monkeypatch, leave_out):
+    plain, graphed = small_race(crops, leave_out=leave_out), small_race(crops, leave_out=leave_out)
+    graphed.graphs = True
+    with pretend.cuda_graphs(monkeypatch):
+        for seed in (0, 1):
+            ours, theirs = graphed.run(seed), plain.run(seed)
+            assert ours.losses == theirs.losses and ours.accuracy == theirs.accuracy
+            assert all(map(torch.equal, graphed.net.state_dict().values(), plain.net.state_dict().values()))
+    assert len(ours.losses) == 12 and set(graphed.recorded) == {True, False}  # each recorded once
+
+
+def test_a_sprint_looks_at_no_value_before_its_training_has_ended(crops):
+    race = small_race(crops)
+    with pretend.Waits("cpu") as waits:
+        losses = race._train(seed=0)
+        assert waits.count == {}
+        losses[0].item()
+    assert waits.count == {"looks": 1}
 
 
 def test_all_pictures_of_an_epoch_come_once_shifted_by_at_most_two_pixels(crops):
@@ -588,6 +722,8 @@ def test_all_pictures_of_an_epoch_come_once_shifted_by_at_most_two_pixels(crops)
 def test_a_sprint_that_cannot_start_is_one_sentence(crops):
     with pytest.raises(SettingError, match="There is no trick 'magic' to leave out; there are whitening"):
         sprint.SprintSettings(leave_out={"magic"})
+    with pytest.raises(SettingError, match="batch_size ≥ 2 and unsure from 0 to 1, not"):
+        sprint.SprintSettings(unsure=25)
     with pytest.raises(SettingError, match=re.escape("at least one batch (2000) of pictures (3, 32, 32), not 100")):
         sprint.Sprint(crops.train.take(100), crops.test, device="cpu")
 

@@ -58,6 +58,7 @@ WRONG = {
 }
 
 SETUP = """\
+import ipywidgets
 from course_utils.widgets import controls
 from course_utils.widgets.exploration import Exploration, Twin
 
@@ -119,7 +120,7 @@ plain
 POOR = """\
 explore({
     "unused": controls.slider("unused", 0.0, 0.0, 1.0, 0.1),
-    "long": controls.slider("a label of many words", 1, 0, 2, 1),
+    "long": ipywidgets.FloatSlider(1, description="a label of many words", style={"description_width": "7.5em"}),
     "name": controls.choice("name", ["an option that is far too long for any list"]),
 })
 """
@@ -398,6 +399,16 @@ def test_controls_of_all_kinds_are_worked_those_too_that_another_one_enables(pla
     assert not panel.control("shift").enabled
     tour = Tour(panel)
     assert not tour.left_out and tour.without_effect == []
+
+
+def test_labels_take_the_width_of_their_words_in_whatever_font(planted):
+    # Letters a fifth wider stand for the fonts of other machines.
+    wider = planted.page.add_style_tag(content=".course-panel label { letter-spacing: 0.15em }")
+    try:
+        found = [text for text in texts_cut_off(planted) if "learning rate" in text or "normalise" in text]
+    finally:
+        wider.evaluate("style => style.remove()")
+    assert found == []
 
 
 def test_these_tests_notice_an_error_a_dead_control_and_a_text_that_is_cut_off(planted):

@@ -1,10 +1,14 @@
+import codecs
 import json
+import os
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
 
 import pytest
 
+import course_utils
 from course_utils.base import machine
 from course_utils.command import builder, cli, doctor
 from course_utils.data import sources
@@ -26,8 +30,24 @@ def test_help_comes_at_once_and_imports_nothing_heavy():
     )
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert answer.splitlines()[-1] == "0 set()"
-    for word in ("run", "build", "data", "doctor", "lab"):
-        assert f"\n  {word} " in answer
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["data"]])
+def test_help_ends_with_0_and_cuts_nothing_off(course, monkeypatch, arguments):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, output, errors = course(*arguments)
+    assert (
+        (code, errors) == (0, "") and "..." not in re.sub(r"COMMAND \[ARGS\]\.\.\.", "", output) and "…" not in output
+    )
+    if arguments != ["data"]:
+        panels = dict(re.findall(r"─ (Learn|Teach|Maintain) ─(.*?)╰", output, re.DOTALL))
+        shown = {name: re.findall(r"^│ (\w+) ", panel, re.MULTILINE) for name, panel in panels.items()}
+        assert shown == {"Learn": ["lab", "reset", "ask", "doctor", "data"], "Teach": ["run", "check"],
+                         "Maintain": ["build"]}  # fmt: skip
+
+
+def test_the_version_is_said(course):
+    assert course("--version") == (0, f"course {course_utils.__version__}\n", "")
 
 
 @pytest.mark.parametrize("arguments", [["runn"], ["run", "--jobs", "0"], ["run", "--nothing"], ["data", "fetch"]])
@@ -121,6 +141,7 @@ def test_doctor_says_what_to_do_about_each_gap():
         "versions": dict.fromkeys((*doctor.NEEDED, *doctor.FOR_RUNNING), None),
         "machine": {"gpu": "Toy GPU"},
         "device": {"kind": "cpu", "error": "libx.so"},
+        "sliders": "there are none",
         "free_memory_gb": 0.5,
         "free_disk_gb": 0.1,
         "offline": True,
@@ -134,6 +155,7 @@ def test_doctor_says_what_to_do_about_each_gap():
     expected = (
         "Install the missing packages",
         "Install the notebook tools",
+        "Sliders in JupyterLab: there are none.",
         "libx.so",
         "There is a GPU",
         "memory",
@@ -141,7 +163,7 @@ def test_doctor_says_what_to_do_about_each_gap():
         "unset",
         "B is damaged",
     )
-    assert len(advice) == 8
+    assert len(advice) == 9
     assert all(word in sentence for word, sentence in zip(expected, advice))
 
 
@@ -154,20 +176,62 @@ def test_doctor_goes_on_when_data_or_torch_cannot_be_looked_at(course, monkeypat
     monkeypatch.setitem(sys.modules, "torch", None)
     assert doctor._device()["kind"] is None
     code, output, _ = course("doctor")
-    assert code == 1 and "PyTorch cannot be loaded" in output
+    assert code == 1 and "PyTorch cannot be loaded" in output and "\nNot ready." in output
+
+
+def test_doctors_table_breaks_no_word_and_ends_with_a_verdict(course, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    code, output, errors = course("doctor")
+    assert (code, errors) == (0, "") and output.endswith("\nReady. Begin with: course lab\n")
+    assert max(map(len, output.splitlines())) <= 60 and "✓  packages" in output
+    words = " ".join(output.split())
+    for entry in doctor.diagnose()["data"]:
+        assert set(entry["description"].split()) <= set(words.split())
+
+
+def test_doctor_looks_for_what_draws_sliders_in_jupyterlab(monkeypatch, tmp_path):
+    assert doctor.sliders() == ""
+    real = doctor.metadata.version
+    versions = {"jupyterlab_widgets": "1.0.0"}
+    monkeypatch.setattr(doctor.metadata, "version", lambda name: versions.get(name) or real(name))
+    assert doctor.sliders().startswith("jupyterlab_widgets 1.0.0 does not fit ipywidgets")
+
+    def missing(name):
+        raise doctor.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(doctor.metadata, "version", missing)
+    assert 'pip install "jupyterlab_widgets' in doctor.sliders()
+    monkeypatch.undo()
+    monkeypatch.setattr("jupyter_core.paths.jupyter_path", lambda *_: [str(tmp_path)])
+    assert doctor.sliders().startswith("JupyterLab does not find its extension")
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "latin-1"])
+def test_what_an_encoding_lacks_becomes_a_plain_sign(encoding):
+    codecs.register_error("course", cli.in_plain_signs)
+    assert "✓ ✗ ○ 猫".encode(encoding, "course") == b"+ x o ?"
+    with pytest.raises(UnicodeDecodeError):
+        b"\xff".decode("utf-8", "course")
 
 
 @pytest.mark.processes
-def test_lab_starts_jupyterlab_in_the_notebooks_folder(course, toy, monkeypatch):
-    calls = []
+def test_the_command_prints_in_any_encoding_and_moves_nothing_in_a_log(tmp_path):
+    variables = os.environ | {"PYTHONIOENCODING": "cp1252", "FORCE_COLOR": "1", "COLUMNS": "80"}
+    notebook = {"cells": [], "metadata": {"course": {"lesson": "01"}}, "nbformat": 4, "nbformat_minor": 5}
+    (tmp_path / "a.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
+    command = [sys.executable, "-m", "course_utils.command.cli", "check", str(tmp_path / "a.ipynb")]
+    done = subprocess.run(command, env=variables, capture_output=True, check=True)
+    assert b"\x1b[2K" not in done.stderr and b" o" in done.stdout
 
-    def run(command, cwd, check):
-        calls.append((command[1:], cwd))
-        return SimpleNamespace(returncode=3)
 
-    monkeypatch.setattr(cli.subprocess, "run", run)
-    assert course("lab", "--no-browser")[0] == 3
-    assert calls == [(["-m", "jupyterlab", "--no-browser"], toy / "notebooks")]
+def test_bars_move_on_a_terminal_alone(monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert not cli.watched()
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert cli.watched()
+    monkeypatch.setenv("TERM", "dumb")
+    assert not cli.watched()
 
 
 def test_an_unforeseen_error_is_not_hidden(monkeypatch):
@@ -191,7 +255,7 @@ def test_progress_counts_cells_and_tells_of_finished_lessons(capsys):
     with cli.progress({"01": "01_toy"}) as watcher:
         watcher.cell("01", 1, 3)
         watcher.finished("01", {"status": "passed", "seconds": 1.25, "peak_memory_mb": 1234.5})
-    assert capsys.readouterr().err.strip() in ("01_toy: passed (1.2 s, 1,234 MB)", "01_toy: passed (1.2 s, 1,235 MB)")
+    assert capsys.readouterr().err.strip() in [f"✓ 01_toy: passed (1.2 s, 1,23{n} MB)" for n in (4, 5)]
 
 
 def test_the_machine_is_described_without_torch(monkeypatch, tmp_path):
@@ -243,6 +307,14 @@ def test_a_folder_is_passed_on_in_full(monkeypatch, tmp_path):
     (tmp_path / "pets").mkdir()
     (job,) = runner.plan(["5"], changes=["05.pictures=pets"])
     assert job.parameters == {"pictures": str(tmp_path / "pets")}
+
+
+def test_doctor_misses_a_data_folder_that_is_not_there(course, monkeypatch, tmp_path):
+    for folder, missed in ((tmp_path / "dta", True), (tmp_path, False)):
+        monkeypatch.setenv("COURSE_DATA_DIR", str(folder))
+        advice = json.loads(course("doctor", "--json")[1])["advice"]
+        said = f"COURSE_DATA_DIR names {folder}, which is not there; check its name if it should hold data."
+        assert (said in advice) == missed
 
 
 @pytest.mark.parametrize("folder", ["~nobody-of-this-name/x", "x" * 300])

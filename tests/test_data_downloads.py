@@ -67,12 +67,17 @@ def test_force_fetches_only_what_is_damaged(tmp_path):
         ("html", "sent a web page instead of the file"),
         ("wrong", "wrong SHA-256"),
         ("short", "sent 38,400 of 76,800 bytes"),
+        ("endless", "sends more than 76,800 bytes"),
+        ("packed", "wrong SHA-256|sends more than 76,800 bytes"),
+        ("dripping", "sends only 0 kB a second"),
+        ("dripping before the file", "sends only 0 kB a second"),
         ("truncated", "broke off"),
         ("stalled", "stopped sending"),
         ("gone", "answered 503"),
     ],
 )
-def test_a_bad_mirror_is_named_and_leaves_nothing(tmp_path, behaviour, words):
+def test_a_bad_mirror_is_named_and_leaves_nothing(tmp_path, monkeypatch, behaviour, words):
+    monkeypatch.setattr(downloads, "SLOW_AFTER", 1.5)
     with serving(CONTENT, behaviour) as mirror, pytest.raises(DataError, match=words) as caught:
         download(tmp_path, mirror.url)
     assert "a.gz could not be downloaded (127.0.0.1" in str(caught.value)
@@ -152,14 +157,11 @@ def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path):
 
 
 def test_a_disk_that_fills_up_is_one_clear_error_and_nothing_is_left(tmp_path, monkeypatch):
-    import pooch
+    def fills(url, output, **_):
+        output.write_bytes(b"as far as it went")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    class Full(pooch.HTTPDownloader):
-        def __call__(self, url, output, _):
-            Path(output).write_bytes(b"as far as it went")
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(pooch, "HTTPDownloader", Full)
+    monkeypatch.setattr(downloads, "receive", fills)
     with serving(CONTENT) as mirror, pytest.raises(DataError, match="The disk is full"):
         download(tmp_path, mirror.url)
     assert left_in(tmp_path) == set()

@@ -3,20 +3,26 @@
 import multiprocessing
 import os
 import pickle
+import re
 import shutil
+import subprocess
 import time
 import unicodedata
 import warnings
+from collections import OrderedDict
 
+import fuzz_pictures
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from course_utils import data, figures, pictures
-from course_utils.data import decoding, samples, sources, splits
+from course_utils import data, figures, pictures, transfer
+from course_utils.command import ask
+from course_utils.data import copies, decoding, samples, sources, splits
 from course_utils.errors import DataError
 
 CLASSES = ("cat", "coffee", "raccoon")
@@ -135,6 +141,19 @@ def test_one_file_copied_ten_times_lies_in_one_part(tmp_path):
         assert made.remarks[0].startswith("10 repeated, kept in one part: a/03.png")
 
 
+def test_a_picture_under_two_labels_tests_nothing_in_a_flat_folder(tmp_path):
+    fill(tmp_path, {"a": 8, "b": 1})
+    shutil.copy(tmp_path / "b" / "00.png", tmp_path / "a" / "again.png")
+    for seed in range(5):
+        made = data.folder(tmp_path, seed=seed, quiet=True)
+        assert counts(made) == [[5, 1], [2, 0], [2, 0]]
+        assert made.remarks[1] == "2 equal under two class names: a/again.png, b/00.png."
+    for file in tmp_path.glob("a/0*.png"):
+        file.unlink()
+    made = data.folder(tmp_path, quiet=True)  # one picture, two names, and nothing else
+    assert counts(made) == [[1, 1]] and "Too few pictures for validation or test: a, b." in made.remarks
+
+
 def test_copies_that_make_the_shares_uneven_are_told(tmp_path):
     fill(tmp_path, {"a": 4, "b": 8})
     for i in range(8):
@@ -216,9 +235,15 @@ def test_a_folder_with_parts_is_taken_as_it_is(parted, capsys):
     assert " ".join(capsys.readouterr().out.split()) == str(made)
 
 
-@pytest.mark.parametrize("names", ["Train Valid TEST", "training validation testing", "TRAIN Dev test"])
+@pytest.mark.parametrize(
+    "names",
+    [
+        *("Train/Valid/TEST", "training/validation/testing", "TRAIN/Dev/test", "training_set/Val Set/test-set"),
+        *("seg_train/seg_val/seg_test", "Training Data/evaluation images/Holdout", "trainset/VALSET/tst"),
+    ],
+)
 def test_parts_have_many_names_in_any_case(parted, names):
-    for old, new in zip(("train", "val", "test"), names.split()):
+    for old, new in zip(("train", "val", "test"), names.split("/")):
         (parted / old).rename(parted / f"{new}-")
         (parted / f"{new}-").rename(parted / new)
     assert counts(data.folder(parted, quiet=True)) == [[3, 3], [1, 1], [2, 2]]
@@ -239,6 +264,18 @@ def test_a_test_folder_without_classes_is_kept_aside_for_asking(parted, test, ca
     said = f"3 without a label, kept aside: {test}/00.png, {test}/01.png, {test}/02.png."
     assert made.remarks == (said, f"1 not used: {test}/notes.txt (is not a picture).")
     assert said in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("names", ["latest contest", "trains rain", "device valve", "images photos", "1 2"])
+def test_other_names_are_no_parts_and_the_same_folders_in_every_class_are_told(tmp_path, names):
+    for start, name in enumerate(names.split()):
+        fill(tmp_path / name, {"cats": 4, "dogs": 4}, start=50 * start)
+    made = data.folder(tmp_path, quiet=True)
+    assert made.classes == tuple(sorted(names.split()))
+    said = "Every class holds the folders cats, dogs; if these are the classes, name those above them train and test."
+    assert made.remarks == (said,)
+    shutil.rmtree(tmp_path / names.split()[0] / "dogs")
+    assert data.folder(tmp_path, quiet=True).remarks == ()
 
 
 def test_a_test_folder_beside_classes_is_no_class(tmp_path):
@@ -436,14 +473,85 @@ def test_with_the_library_heic_is_read_upright_whatever_its_name(tmp_path):
         data.folder(tmp_path, quiet=True)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_links_round_in_circles_and_into_nothing_are_named_wherever_they_lie(tmp_path):
+    fill(tmp_path, {"cats": 4, "dogs": 4})
+    for name, target in {"up": "..", "here": ".", "self": "self", "cats/a.jpg": "a.jpg", "gone": "nowhere"}.items():
+        (tmp_path / name).symlink_to(target)
+    (tmp_path / "linked").symlink_to(fill(tmp_path.with_name("elsewhere"), {"birds": 4}, start=90) / "birds")
+    made = data.folder(tmp_path, quiet=True)
+    assert made.classes == ("cats", "dogs", "linked")
+    circles, nothing = "is a link that leads round in circles", "is a link that leads nowhere"
+    wanted = {"up": circles, "here": circles, "self": nothing, "cats/a.jpg": nothing, "gone": nothing}
+    assert made.skipped == wanted
+    shutil.rmtree(tmp_path / "dogs")
+    for name in ("cats", "linked"):
+        (tmp_path / name).rename(tmp_path.with_name(name))
+    with pytest.raises(DataError, match="holds no class folders"):  # nothing but circles
+        data.folder(tmp_path, quiet=True)
+    found, others = ask.find([tmp_path.with_name("cats")])
+    assert len(found) == 5 and others == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a system with shorter paths")
+def test_folders_far_too_deep_are_named_and_end_nothing(tmp_path):
+    fill(tmp_path, {"cats": 4, "dogs": 4})
+    place = os.open(tmp_path / "cats", os.O_RDONLY)
+    for _ in range(1200):
+        os.mkdir("d", dir_fd=place)
+        place, above = os.open("d", os.O_RDONLY, dir_fd=place), place
+        os.close(above)
+    os.close(place)
+    made = data.folder(tmp_path, quiet=True)
+    assert list(made.skipped.values()) == ["has folders more than 40 deep"] and len(made.train) == 4
+    found, others = ask.find([tmp_path])
+    assert len(found) == 8 and len(others) == 1
+    subprocess.run(["rm", "-rf", str(tmp_path / "cats")], check=True)  # deeper than shutil.rmtree goes
+
+
+def test_folders_called_like_pictures_are_folders(tmp_path):
+    fill(tmp_path, {"a.jpg": 4, "b.png": 4, "b.png/c.jpg": 2})
+    made = data.folder(tmp_path, quiet=True)
+    assert made.classes == ("a.jpg", "b.png") and sum(map(len, made.parts.values())) == 10 and not made.skipped
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="rights do not hold here")
+def test_what_may_not_be_read_is_named(tmp_path):
+    fill(tmp_path, {"cats": 5, "dogs": 5})
+    (tmp_path / "cats" / "00.png").chmod(0)
+    made = data.folder(tmp_path, unreadable="skip", quiet=True)
+    assert made.skipped == {"cats/00.png": "cannot be read (Permission denied)"}
+    (tmp_path / "dogs").chmod(0)
+    with pytest.raises(DataError, match=r"dogs cannot be read \(Permission denied\); check its permissions"):
+        data.folder(tmp_path, quiet=True)
+    (tmp_path / "dogs").chmod(0o700)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a system that forbids such names")
+def test_names_that_are_no_text_or_end_a_line_are_shown_on_one_line(tmp_path, capsys):
+    root = tmp_path / os.fsdecode(b"\xe9t\xe9")
+    fill(root, {"cats": 4, "do\ngs": 4})
+    (root / "cats" / "no\nte.txt").write_text("no picture")
+    (root / "cats" / os.fsdecode(b"\xff.jpg")).write_bytes(b"no picture")
+    made = data.folder(root, unreadable="skip")
+    assert made.classes == ("cats", "do\\ngs")
+    assert made.skipped == {"cats/no\\nte.txt": "is not a picture", "cats/\\xff.jpg": made.skipped["cats/\\xff.jpg"]}
+    assert "\\xe9t\\xe9: 4 training" in capsys.readouterr().out.encode().decode()
+    for wrong in (root / "cats", root / "cats" / "00.png", root / "\udcff", tmp_path):
+        with pytest.raises(DataError) as error:
+            data.folder(wrong)
+        assert "\n" not in str(error.value) and str(error.value).encode()
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without named pipes")
 def test_pipes_and_links_to_folders_are_named_and_never_opened(tmp_path):
     fill(tmp_path, {"cats": 4, "dogs": 4})
     os.mkfifo(tmp_path / "cats" / "pipe.jpg")
     (tmp_path / "dogs" / "round").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "dogs" / "aside").symlink_to(tmp_path / "cats", target_is_directory=True)
     (tmp_path / "dogs" / "gone.png").symlink_to(tmp_path / "nowhere.png")
     made = data.folder(tmp_path, quiet=True)
-    assert sorted(made.skipped) == ["cats/pipe.jpg", "dogs/gone.png", "dogs/round/"]
+    assert sorted(made.skipped) == ["cats/pipe.jpg", "dogs/aside/", "dogs/gone.png", "dogs/round"]
 
 
 def test_every_suffix_that_is_listed_is_read(tmp_path):
@@ -505,52 +613,86 @@ def test_odd_pictures_are_read_and_monsters_are_refused(tmp_path):
 # --- one decoder for all doors
 
 
-def zoo(folder, swapped):
-    """Write pictures of 64 × 48 pixels that readers differ on; `swapped` gives other pixels."""
-    folder.mkdir(parents=True)
-    ramp = np.linspace(0, 65535, 48 * 64).reshape(48, 64).astype(np.uint16)
-    clear = np.zeros((48, 64, 4), np.uint8)
-    clear[:, :32] = (200, 30, 30, 255)
-    if swapped:
-        ramp, clear = ramp[::-1].copy(), clear[:, ::-1].copy()
-    thing = little(int(swapped), (64, 48))
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.fromarray(ramp).save(folder / "grey16.png")
-    Image.fromarray(clear).save(folder / "clear.png")
-    Image.fromarray(clear).convert("LA").save(folder / "clear grey.png")
-    Image.fromarray(clear).save(folder / "clear.webp", lossless=True)
-    thing.convert("P").save(folder / "palette.gif")
-    thing.convert("1").save(folder / "bits.png")
-    thing.convert("CMYK").save(folder / "print.jpg")
-    thing.convert("L").save(folder / "grey.jpg")
-    thing.save(folder / "moving.gif", save_all=True, append_images=[thing.rotate(180)])
-    thing.save(folder / "really a png.jpg", "PNG")
-    for suffix in ("jpg", "png", "webp", "tif"):
-        thing.save(folder / f"turned.{suffix}", exif=exif)
-    thing.save(folder / "odd tag.jpg", exif=b"Exif\0\0MM\0*no tags at all")
-    thing.save(folder / "xmp.jpg", xmp=b"<x>\xff no UTF-8 </x>")
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory):
+    """Pictures that readers differ on, of two classes: the same sorts of file with other pixels."""
+    root = tmp_path_factory.mktemp("zoo") / "own"
+    for seed, name in enumerate(("a", "b")):
+        (root / name).mkdir(parents=True)
+        for file, content in fuzz_pictures.zoo(seed).items():
+            (root / name / file).write_bytes(content)
+    return root
 
 
-def test_a_picture_has_the_same_pixels_through_every_door(tmp_path):
-    for name in ("a", "b"):
-        zoo(tmp_path / "own" / name, name == "b")
-    as_files = data.folder(tmp_path / "own", fractions=(1, 0, 0), quiet=True).train
-    as_tensors = data.folder(tmp_path / "own", size=(48, 48), fractions=(1, 0, 0), quiet=True).train
-    assert len(as_files) == 32
+@pytest.mark.filterwarnings("error")
+def test_a_picture_has_the_same_pixels_through_every_door(zoo, tmp_path, capfd):
+    as_files = data.folder(zoo, fractions=(1, 0, 0)).train
+    as_tensors = data.folder(zoo, size=(48, 48), fractions=(1, 0, 0), quiet=True).train
+    assert len(as_files) == 2 * len(fuzz_pictures.zoo())
     middle = v2.Compose([v2.CenterCrop(48), v2.PILToTensor()])
-    ((batch, _),) = data.loader(as_files, 32, transform=middle)
-    ((resized, _),) = data.loader(as_files, 32, transform=v2.Compose([v2.Resize(48), *middle.transforms]))
+    count = len(as_files)
+    in_order = data.loader(as_files, count, transform=middle)
+    ((batch, _),) = in_order
+    ((resized, _),) = data.loader(as_files, count, transform=v2.Compose([v2.Resize(48), *middle.transforms]))
+    layers = OrderedDict(small=nn.AdaptiveAvgPool2d(12), flat=nn.Flatten(), fc=nn.Linear(3 * 144, 2))
+    view = transfer.Preprocess(resize=48, crop=48, mean=(0.5,) * 3, std=(0.5,) * 3)
+    net = transfer.Network("small", nn.Sequential(layers).eval(), "fc", ("a", "b"), view, "made here")
+    features = transfer.cached_features(net, as_files, cache=tmp_path, progress=False).values
+    found, _ = ask.find([zoo])
+    answers = {answer.asked.path: answer for answer in ask.answers(net, found, 2)}
     for i, (file, size) in enumerate(zip(as_files.files, as_files.sizes)):
         alone = pictures.open_picture(file)
         upload = pictures.open_upload(pictures.Upload(file.name, file.read_bytes()))
         assert alone.tobytes() == upload.tobytes() == as_files.picture(i).tobytes(), file.name
-        assert alone.size == size == ((48, 64) if "turned" in file.name else (64, 48)), file.name
+        assert alone.size == size == fuzz_pictures.SIZE, file.name
         expected = middle(alone)
-        assert all(torch.equal(images[i], expected) for images in (as_tensors.images, batch, resized)), file.name
-    means = dict(zip((file.name for file in as_files.files[:16]), as_tensors.images.float().mean((1, 2, 3)).tolist()))
-    assert 126 < means["grey16.png"] < 129  # not cut off at 255
-    assert means["clear.png"] == means["clear.webp"] and 150 < means["clear.png"] < 185  # white where it is transparent
+        for images in (as_tensors.images, batch, resized, [pair[0] for pair in [in_order.dataset[i]] * (i + 1)]):
+            assert torch.equal(images[i], expected), file.name
+        assert torch.equal(features[i], net.features(view(alone)[None])[0]), file.name
+        assert answers[file].guesses == tuple(net.predict(alone, 2)) == tuple(net.predict(file, 2)), file.name
+    assert "Warning" not in capfd.readouterr().err
+
+
+def test_the_pixels_are_those_that_were_stored_the_right_way_up(zoo):
+    seen = {file.name: np.asarray(pictures.open_picture(file)).astype(int) for file in (zoo / "a").iterdir()}
+    plain, white = seen["plain.png"], seen["clear.png"][:, 0]
+    for name, pixels in seen.items():
+        if name.startswith("turned"):
+            exact = name.endswith(("png", "tif"))
+            assert np.abs(pixels - plain).mean() < (1e-9 if exact else 12), name
+        if name.startswith(("tag", "no tags")):
+            assert np.array_equal(pixels, seen["plain.jpg"]), name
+        if name.startswith("grey16"):  # not cut off at 255
+            assert np.array_equal(pixels, seen["grey.png"]), name
+        if name.startswith("moving") or name in ("two.tif", "raw.tif", "plain.ppm", "plain.bmp", "really a png.jpg"):
+            assert np.abs(pixels - plain).mean() < (25 if name.endswith("gif") else 6), name  # the first frame
+    assert (white == 255).all()  # where it is transparent
+    assert np.array_equal(seen["clear.png"], seen["clear.webp"]) and np.array_equal(
+        seen["clear.png"], seen["clear.tif"]
+    )
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_is_no_whole_picture_is_named_with_a_reason_by_every_door(tmp_path, capfd):
+    for name, (content, why) in fuzz_pictures.refused().items():
+        file = tmp_path / name
+        file.write_bytes(content)
+        with pytest.raises(DataError, match=re.escape(f"{file} {why}")) as error:
+            pictures.open_picture(file)
+        said = str(error.value)
+        assert said.endswith(".") and "\n" not in said and len(said) < 400
+        (look,) = copies.look([file])
+        assert look.why and why in look.why, name
+        (answer,) = ask.answers(None, [ask.Asked(name, file, True)], 1)
+        assert answer.error == said.replace(str(file), name)
+        with pytest.raises(DataError, match=re.escape(name)):
+            pictures.open_upload(pictures.Upload(name, content))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_damaged_files_give_a_picture_or_one_sentence_and_nothing_else():
+    ends, problems = fuzz_pictures.fuzz(800, seed=2)
+    assert not problems and set(ends) == {"picture", "DataError"}
 
 
 # --- as tensors, and one after another

@@ -34,6 +34,12 @@ def test_confusion_per_class_and_top_k_agree_with_scikit_learn(seed):
         assert diagnosis.top_k(p, k) == pytest.approx(top_k_accuracy_score(truth, p.logits.numpy(), k=k))
 
 
+def test_the_best_one_is_the_guess_also_where_logits_are_equal():
+    logits = torch.randint(0, 3, (500, 10), generator=torch.Generator().manual_seed(0)).float()
+    p = Predictions(logits, torch.arange(500) % 10)
+    assert diagnosis.top_k(p, 1) == p.accuracy and diagnosis.top_k(p, 10) == 1
+
+
 def test_worst_pairs_are_the_largest_counts_off_the_diagonal():
     matrix = torch.tensor([[9, 1, 0], [4, 5, 0], [0, 2, 7]])
     result = diagnosis.ConfusionMatrix(("x", "y", "z"), matrix)

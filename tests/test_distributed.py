@@ -1,6 +1,9 @@
 """Several processes equal one; a killed one costs a restart and nothing else; nobody is left behind."""
 
 import os
+import shlex
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -13,7 +16,7 @@ from torch.nn import functional as F
 from course_utils import data
 from course_utils.acceleration import Plan, distributed, launch
 from course_utils.acceleration.distributed import World
-from course_utils.acceleration.launch import read_report
+from course_utils.acceleration.launch import CHECKPOINT, _end, read_report
 from course_utils.errors import DataError, RunError, SettingError
 from course_utils.models.sprint import SprintNet
 
@@ -143,6 +146,42 @@ def test_a_plan_that_makes_no_sense_is_refused(change, message):
 def test_a_failure_in_a_process_is_told(tmp_path):
     with pytest.raises(RunError, match=r"torchrun ended with 1: .*There is no data set 'nothing'"):
         launch(Plan(data="nothing"), 1, tmp_path, timeout=600)
+
+
+def test_a_damaged_checkpoint_is_told_in_the_courses_own_words(tmp_path):
+    (tmp_path / CHECKPOINT).write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(RunError, match=r"DataError: checkpoint\.pt is damaged or cut short"):
+        launch(Plan(**SMALL), 1, tmp_path, timeout=600)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="processes cannot be stopped here")
+def test_a_stopped_process_is_ended_too():
+    worker = "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)"
+    code = (
+        f"import subprocess, sys\nchild = subprocess.Popen([sys.executable, '-c', {worker!r}], start_new_session=True)"
+    )
+    code += "\nprint(child.pid, flush=True)\nchild.wait()"
+    running = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    child = psutil.Process(int(running.stdout.readline()))
+    while child.status() != psutil.STATUS_STOPPED:
+        time.sleep(0.05)
+    _end(running)
+    psutil.wait_procs([child], timeout=10)
+    assert running.returncode is not None and not (child.is_running() and child.status() != psutil.STATUS_ZOMBIE)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() or not shutil.which("unshare"), reason="needs root")
+def test_processes_find_each_other_where_the_machines_name_does_not_resolve(tmp_path):
+    code = f"""
+from pathlib import Path
+from course_utils.acceleration.launch import Plan, launch
+print(launch(Plan(**{SMALL!r}), 2, Path({str(tmp_path)!r}), timeout=200).processes, "processes")
+"""
+    inside = f"hostname no-such-name.lan && exec {shlex.quote(sys.executable)} -c {shlex.quote(code)}"
+    done = subprocess.run(["unshare", "--uts", "sh", "-c", inside], capture_output=True, text=True)
+    if "unshare failed" in done.stderr:
+        pytest.skip("a container that may not have a name of its own")
+    assert done.stdout == "2 processes\n", done.stderr
 
 
 def test_data_of_the_sample_is_what_the_report_names(alone):

@@ -2,7 +2,9 @@
 
 import base64
 import io
+import warnings
 
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -73,6 +75,123 @@ def test_the_style_ends_with_its_block():
     with figures.style():
         assert plt.rcParams["axes.titlelocation"] == "left"
     assert dict(plt.rcParams) == before
+
+
+READERS = {  # settings that readers have in a matplotlibrc, or that another library leaves behind
+    "image.origin": "lower",
+    "image.interpolation": "bicubic",
+    "savefig.facecolor": "black",
+    "savefig.dpi": 30,
+    "savefig.bbox": "tight",
+    "savefig.transparent": True,
+    "figure.autolayout": True,
+    "figure.dpi": 300,
+    "figure.figsize": (1, 1),
+    "figure.titlesize": 40,
+    "figure.subplot.left": 0.4,
+    "figure.hooks": ["no_such_module:hook"],
+    "text.usetex": True,
+    "text.antialiased": False,
+    "mathtext.fontset": "cm",
+    "font.size": 30,
+    "font.family": "no such font",
+    "axes.formatter.use_locale": True,
+    "axes.formatter.limits": (0, 0),
+    "axes.titlecolor": "white",
+    "axes.xmargin": 0.4,
+    "xtick.top": True,
+    "xtick.major.size": 40,
+    "ytick.direction": "in",
+    "lines.marker": "o",
+    "lines.antialiased": False,
+    "patch.force_edgecolor": True,
+    "hist.bins": 2,
+    "path.sketch": (5, 100, 2),
+    "path.simplify_threshold": 1.0,
+    "legend.loc": "center",
+}
+
+
+def drawn():
+    """A photograph, lines on a logarithmic scale, bars and a legend, as the course draws them."""
+    with figures.style():
+        figure, (left, middle, right) = plt.subplots(1, 3, figsize=(9, 3))
+        left.imshow(pictures.photograph("coffee").resize((60, 40)))
+        middle.plot([1, 10, 1000], label="a line")
+        middle.set(yscale="log", xlabel="a label", title="A title")
+        middle.legend()
+        right.bar(["a", "b"], [1e5, 2e5])
+        right.hist([1, 2, 3, 3])
+        right.text(0, 1e5, "$5 to $10")
+        figure.suptitle("$5 and more")
+    kind, image = figures.to_page_image(figure)
+    assert (kind, figures.to_live_image(figure)[:4]) == ("image/png", b"\x89PNG")
+    plt.close(figure)
+    return image
+
+
+def readers_settings(settings):
+    """Hold what a reader has set while the block runs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of settings that do not go together
+        return matplotlib.rc_context(settings)
+
+
+def test_nothing_that_a_reader_has_set_changes_a_figure():
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        undisturbed = drawn()
+    with readers_settings(READERS):
+        assert drawn() == undisturbed
+    with plt.style.context("dark_background"):
+        before = dict(plt.rcParams)
+        assert drawn() == undisturbed
+        assert dict(plt.rcParams) == before
+
+
+def test_how_windows_open_stays_the_readers():
+    theirs = {"toolbar": "None", "interactive": True, "savefig.directory": "here"}
+    with matplotlib.rc_context(theirs), figures.style():
+        assert {name: plt.rcParams[name] for name in theirs} == theirs
+
+
+NAMES = (
+    *("$5-$10", "A$$", "a$x_{$b", "a_b^c", "C:\\temp", "%s {0}", "<b>&"),
+    *(
+        "猫 cats",
+        "🐶",
+        "👨\u200d👩\u200d👧",
+        "שלום",
+        "مرحبا",
+        "a\nb",
+        "tab\there",
+        "\u202eright",
+        "caf\udce9",
+        "\ud800",
+        "x\0y",
+    ),
+)
+
+
+@pytest.mark.filterwarnings("error")
+def test_any_name_of_a_class_is_drawn_without_a_warning(capsys):
+    noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)  # so large that it becomes a JPEG file
+    for kind, shown in (("image/jpeg", noise), ("image/png", noise[:8, :8])):
+        figure = pictures.grid([Image.fromarray(shown)] * len(NAMES), NAMES, title=" ".join(NAMES))
+        assert figures.to_page_image(figure)[0] == kind
+        assert figures.to_live_image(figure)[:4] == b"\x89PNG"
+        titles = [axes.get_title() for axes in figure.axes[: len(NAMES)]]
+        assert titles[:11] == list(NAMES[:11]) and titles[-3:] == ["caf\\xe9", "\\ud800", "x\\x00y"]
+        plt.close(figure)
+    assert "drawn as a box" in capsys.readouterr().out.encode().decode()
+
+
+@pytest.mark.filterwarnings("error")
+def test_names_from_right_to_left_run_from_right_to_left():
+    """As matplotlib 3.11 and later draw them; an older one draws the letters from left to right."""
+    if not matplotlib.__version__.startswith(("3.8", "3.9", "3.10")):
+        one, other = (pictures.grid([Image.new("RGB", (90, 9))], [word]) for word in ("שלום", "\u202dםולש"))
+        assert figures.to_png(one) == figures.to_png(other)
 
 
 def test_the_same_figure_gives_the_same_bytes():

@@ -109,6 +109,15 @@ def test_a_ladder_comes_back_from_its_file(climbed, tmp_path):
         acceleration.load_ladder(tmp_path / "bad.json")
 
 
+def test_the_large_size_is_the_sprints_and_has_a_file_of_its_own():
+    settings, large = acceleration.SprintSettings(), acceleration.SIZES["large"]
+    assert (large.batch, large.widths) == (settings.batch_size, settings.widths)
+    names = [acceleration.ladder_file("cuda", size) for size in acceleration.SIZES]
+    assert names == ["ladder_cuda.json", "ladder_cuda_large.json"]
+    assert acceleration.stored_ladder("cpu").settings["batch"] == acceleration.SIZES["small"].batch
+    assert acceleration.stored_ladder("abacus", "large") is None
+
+
 def test_the_chart_names_device_and_date(climbed):
     figure = climbed.plot()
     (axes,) = figure.axes

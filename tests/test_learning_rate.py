@@ -14,6 +14,7 @@ from torch.optim import lr_scheduler
 from torch.utils.data import DataLoader, TensorDataset
 
 from course_utils import data, learning_rate, models, training
+from course_utils.errors import TrainingError
 from course_utils.learning_rate import RangeTest, geometric_rates, range_test, smooth, suggest, valley
 
 
@@ -142,7 +143,7 @@ def test_everything_is_as_before_also_after_an_error_or_an_interrupt(error, call
     model = Troubled()
     optimizer = used(model, OPTIMIZERS["AdamW"], batches)
     before = everything(model, optimizer)
-    with pytest.raises(type(error)):
+    with pytest.raises(TrainingError if isinstance(error, torch.OutOfMemoryError) else type(error)):
         range_test(model, batches, optimizer, Failing(call, error), steps=25)
     assert same(everything(model, optimizer), before)
 
@@ -495,3 +496,27 @@ def test_a_result_is_drawn_with_its_finding_and_its_answers():
     flat = RangeTest(tuple(geometric_rates(steps=50)), (2.3,) * 50)
     assert flat.plot(axes) is figure and axes.get_title(loc="left").startswith("No clear answer: the loss stays near")
     plt.close(figure)
+
+
+def fastais_valley(losses):
+    """Return the index that fastai's rule takes: a third of the way's length, and half of that, before its end."""
+    length, end = [1] * len(losses), 0
+    for i in range(1, len(losses)):
+        for j in range(i):
+            if losses[i] < losses[j]:
+                length[i] = max(length[i], length[j] + 1)
+        if length[i] > length[end]:
+            end = i
+    third = length[end] / 3
+    return end - length[end] + int(third) + int(third / 2)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_valley_is_fastais_on_a_smooth_curve_and_further_left_on_a_bumpy_one(seed):
+    draws = np.random.default_rng(seed)
+    slopes = draws.uniform(0.01, 0.1, 120)
+    smooth_curve = np.concatenate([[9.0] * 10, 9 - np.cumsum(slopes), np.linspace(4, 30, 20)])
+    assert abs(valley(smooth_curve) - fastais_valley(smooth_curve)) <= 1
+    bumpy = smooth_curve.copy()
+    bumpy[10:130] += draws.normal(0, 0.1, 120)
+    assert valley(bumpy) < fastais_valley(bumpy)

@@ -2,8 +2,10 @@
 
 import io
 import os
+import re
 import struct
 import zlib
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -139,7 +141,7 @@ def test_a_folder_is_refused(tmp_path):
     one_sentence(error)
 
 
-@pytest.mark.parametrize("content", [b"", b"hello, I am no picture\n", b"<html><body>404</body></html>"])
+@pytest.mark.parametrize("content", [b"hello, I am no picture\n", b"<html><body>404</body></html>"])
 def test_a_text_file_called_jpg_is_refused(content, tmp_path):
     (tmp_path / "cat.jpg").write_bytes(content)
     with pytest.raises(DataError, match=r"cat\.jpg is not a picture; expected one of JPEG, PNG") as error:
@@ -168,20 +170,6 @@ def test_a_damaged_png_is_refused(photo):
     whole[200:260] = bytes(60)
     with pytest.raises(DataError, match="the given file is damaged"):
         pictures.open_picture(io.BytesIO(bytes(whole)))
-
-
-@given(st.data())
-@settings(max_examples=60)
-def test_random_damage_gives_a_picture_or_a_data_error_and_nothing_else(data):
-    form = data.draw(st.sampled_from(["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM"]))
-    whole = bytearray(encoded(Image.linear_gradient("L").resize((24, 18)).convert("RGB"), form).getvalue())
-    for _ in range(data.draw(st.integers(1, 8))):
-        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
-    try:
-        picture = pictures.open_picture(io.BytesIO(bytes(whole)), max_pixels=1_000_000)
-    except DataError:
-        return
-    assert picture.mode == "RGB"
 
 
 def png_that_claims(width, height):
@@ -237,6 +225,16 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
 def test_damaged_exif_data_changes_no_pixel(exif, photo):
     plain = pictures.open_picture(encoded(photo, "JPEG"))
     assert pictures.open_picture(encoded(photo, "JPEG", exif=exif)).tobytes() == plain.tobytes()
+
+
+def test_pillow_opens_strangers_files_in_one_module_only():
+    """Without `formats`, Pillow hands PostScript to an interpreter, whatever a file is called."""
+    package = Path(pictures.__file__).parents[1]
+    calls = {path.relative_to(package).as_posix(): path.read_text("utf-8") for path in package.rglob("*.py")}
+    calls = {name: re.findall(r"Image\.open\((.*)\)", text) for name, text in calls.items() if "Image.open(" in text}
+    own = ("figures.py", "command/notebooks/normalise.py")  # pictures that the course has drawn, from memory
+    assert set(calls) == {"pictures/files.py", *own}
+    assert all("formats=" in call for name, found in calls.items() for call in found if name != "figures.py")
 
 
 def test_every_suffix_is_one_of_a_format_that_opens():

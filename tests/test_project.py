@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import course_utils
 
@@ -44,6 +45,14 @@ def test_the_readme_quotes_the_recorded_runs():
     tool = [sys.executable, str(ROOT / "tools" / "make_readme.py"), "--check"]
     run = subprocess.run(tool, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_the_readme_begins_with_a_picture_that_moves_and_is_small():
+    head = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## ")[0]
+    (path,) = re.findall(r'<img src="(docs/pictures/\w+\.webp)" width="\d+" alt="[^"]{40,}">', head)
+    with Image.open(ROOT / path) as picture:
+        assert picture.n_frames > 20 and picture.width >= 700
+    assert (ROOT / path).stat().st_size < 1.5e6
 
 
 def test_the_benchmark_holds_its_bar_in_the_recorded_run():
@@ -86,7 +95,7 @@ def test_ci_runs_the_readmes_test_command_on_the_data_that_lies_beside(tmp_path,
         return re.fullmatch(r"(make .*) data=(.*) browser=1\n", done.stdout).groups()
 
     command, folder = run()
-    assert f"```\n{command}\n```" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"```bash\n{command}\n```" in (ROOT / "README.md").read_text(encoding="utf-8")
     assert bool(folder) == data_beside and not (folder and Path(folder).exists())  # unpacked, and tidied away
     assert run("lessons")[0] == "make lessons"
 

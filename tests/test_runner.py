@@ -465,9 +465,31 @@ def test_parameters_are_read_with_annotations_comments_and_equals_signs(tmp_path
     assert runner.plan([str(path)])[0].parameters == {}
     with pytest.raises(SettingError, match="has no cell tagged 'parameters'"):
         runner.plan([str(path)], "quick")
-    path.write_text("not json")
-    with pytest.raises(SettingError, match="cannot be read as a notebook"):
-        parameters_of(path)
+    for content in (b"not json", b"\xff\xfe", b"[]", b'{"cells": 3}', b'{"cells": [1]}', b"{}", b"[" * 100_000, b""):
+        path.write_bytes(content)
+        for read in (parameters_of, read_notebook):
+            with pytest.raises((SettingError, RunError), match=r"x\.ipynb cannot be read as a notebook: expected JSON"):
+                read(path)
+
+
+def test_no_message_shows_an_exceptions_repr():
+    package = Path(runner.__file__).parents[1]
+    shown = [
+        path
+        for path in package.rglob("*.py")
+        if re.search(r"\{(error|problem|exception|cause)!r\}", path.read_text("utf-8"))
+    ]
+    assert shown == []
+
+
+def test_an_error_that_no_output_holds_is_told_all_the_same(tmp_path):
+    """As where no file can be opened any more, so that the kernel's output is lost."""
+    source = "get_ipython()._showtraceback = lambda *_: None\nraise OSError(24, 'Too many open files')"
+    cell = {"cell_type": "code", "metadata": {}, "source": source, "outputs": [], "execution_count": None}
+    path = tmp_path / "x.ipynb"
+    path.write_text(json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 4}))
+    done = execute(path, {}, timeout=LONG, cell_timeout=LONG)
+    assert (done.status, done.error) == ("failed", "cell 1: OSError: [Errno 24] Too many open files")
 
 
 def test_assignments_are_split_by_lesson():

@@ -3,6 +3,8 @@ import math
 
 import pytest
 import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from matplotlib import pyplot as plt
 from torch import nn
 from torch.nn import functional as F
@@ -87,6 +89,83 @@ def test_cosine_restarts_end_with_the_training_and_follow_the_cosine():
     assert rates == pytest.approx(expected)
     ragged = rates_of(learning_rate.cosine_restarts, epochs=1, cycles=2)  # 7 steps do not divide by 3
     assert sum(rate == 0.1 for rate in ragged) == 2 and ragged[-1] < 0.1
+
+
+@pytest.mark.parametrize("lowest", [0.0, 0.01])
+@pytest.mark.parametrize(
+    ("total", "cycles", "growth"),
+    [
+        (10, 3, 2),
+        (12, 3, 2),
+        (25, 3, 2),
+        (305, 3, 2),
+        (100, 4, 2),
+        (7, 3, 2),
+        (8, 3, 2),
+        (10, 7, 1),
+        (40, 3, 3),
+        (5, 1, 2),
+    ],
+)
+def test_restarts_end_their_last_cycle_with_the_training_for_any_length(total, cycles, growth, lowest):
+    make = learning_rate.cosine_restarts
+    rates = rates_of_length(total, make, cycles=cycles, growth=growth, lowest=lowest)
+    begins = [step for step in range(total) if rates[step] == pytest.approx(0.1)]
+    assert len(begins) == cycles and begins[0] == 0
+    lengths = [end - begin for begin, end in itertools.pairwise([*begins, total])]
+    parts = [growth**cycle for cycle in range(cycles)]
+    for length, part in zip(lengths, parts):
+        assert abs(length - total * part / sum(parts)) <= 1
+    last = math.cos(math.pi * (lengths[-1] - 1) / lengths[-1])  # the step after it would be at the lowest
+    assert rates[-1] == pytest.approx(lowest + (0.1 - lowest) * (1 + last) / 2)
+    if total % sum(parts) == 0:
+        first = total // sum(parts)
+        theirs = lambda o, b, e: lr_scheduler.CosineAnnealingWarmRestarts(o, first, growth, lowest)  # noqa: E731
+        assert rates == pytest.approx(rates_of_length(total, theirs))
+
+
+def rates_of_length(total, make, **options):
+    return learning_rate.preview(lambda o, b, e: make(o, b, e, **options), range(total), 1, rate=0.1).rates
+
+
+def test_restarts_keep_the_rates_of_groups_apart_and_a_schedule_knows_its_length():
+    groups = [{"params": [nn.Parameter(torch.zeros(1))], "lr": rate} for rate in (0.01, 0.1)]
+    moved = torch.optim.SGD(groups)
+    schedule = learning_rate.cosine_restarts(moved, BATCHES, 3, lowest=0.001)
+    for _ in range(6):
+        moved.step()
+        schedule.step()
+    wave = (1 + math.cos(math.pi * 6 / 7)) / 2
+    assert [group["lr"] for group in moved.param_groups] == pytest.approx(
+        [0.001 + (rate - 0.001) * wave for rate in (0.01, 0.1)]
+    )
+    for make in (learning_rate.cosine_restarts, learning_rate.warmup_linear):
+        with pytest.raises(ValueError, match="made for 21 steps, but 2 epochs"):
+            learning_rate.require_fit(make(optimizer(), BATCHES, 3), BATCHES, 2)
+
+
+@given(
+    st.integers(2, 40), st.integers(1, 8), st.floats(0.05, 0.95), st.floats(1e-4, 10), st.floats(0.5, 0.9),
+    st.floats(0.01, 0.09),
+)  # fmt: skip
+def test_one_cycle_is_its_formula_for_any_settings(count, epochs, pct_start, rate, low, more):
+    total, momentum = count * epochs, (low, low + more)
+    assume(pct_start * total >= 2 and total - 1 > pct_start * total)
+    options = {"pct_start": pct_start, "momentum_range": momentum}
+    seen = learning_rate.preview(
+        lambda o, b, e: learning_rate.one_cycle(o, b, e, **options), range(count), epochs, rate=rate
+    )
+    formula = [learning_rate.one_cycle_values(step, total, rate, pct_start, momentum) for step in range(total)]
+    assert seen.rates == pytest.approx([each[0] for each in formula], rel=1e-6)
+    assert seen.momentum == pytest.approx([each[1] for each in formula], rel=1e-6)
+
+
+def test_one_cycle_is_its_formula_with_the_settings_that_nobody_names():
+    seen = learning_rate.preview(learning_rate.one_cycle, range(50), 2, rate=0.4)
+    formula = [learning_rate.one_cycle_values(step, 100, 0.4) for step in range(100)]
+    assert seen.rates == pytest.approx([each[0] for each in formula])
+    assert seen.momentum == pytest.approx([each[1] for each in formula])
+    assert seen.rates.index(max(seen.rates)) == 29 and min(seen.momentum) == pytest.approx(0.85)  # 30 % of the steps
 
 
 @pytest.mark.parametrize("lowest", [0.0, 0.01])

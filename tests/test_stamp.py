@@ -139,6 +139,19 @@ def bare(tmp_path_factory):
 
 
 @pytest.mark.processes
+def test_without_a_network_the_first_cell_says_what_to_do(bare):
+    python, variables, folder = bare
+    nowhere = {**variables, "GIT_CONFIG_KEY_0": f"url.{(folder / 'nowhere').as_uri()}.insteadOf"}
+    run = subprocess.run([python, "-c", FIRST], capture_output=True, text=True, env=nowhere, cwd=folder)
+    assert run.returncode == 1 and run.stderr.count("Traceback") == 1
+    assert re.fullmatch(
+        r"RuntimeError: pip could not fetch the course from git\+https://github.com/\S+ \(see above\); switch the "
+        r"network on \(on Kaggle: Settings, Internet\), then run this cell again\.",
+        run.stderr.splitlines()[-1],
+    )
+
+
+@pytest.mark.processes
 def test_in_a_kernel_without_the_course_the_first_cell_installs_it_and_replaces_nothing(bare):
     python, variables, folder = bare
     look = "import importlib.util as i; print(bool(i.find_spec('course_utils')))"
@@ -206,7 +219,8 @@ def test_a_package_of_another_version_is_named_and_left(pretended, capsys):
 def test_what_pip_cannot_install_is_said_in_one_sentence_with_pips_own_words(pretended):
     pretended("no-such-package", code=1, said="ERROR: No matching distribution found for no-such-package")
     with pytest.raises(
-        environment.PrepareError, match=r"no-such-package.*No matching distribution.*Install it yourself"
+        environment.PrepareError,
+        match=r"no-such-package.*No matching distribution.*network.*install it yourself.*again\.$",
     ):
         environment.prepare()
 

@@ -51,31 +51,67 @@ print(subprocess.check_output([sys.executable, "-c", "import os; print(os.enviro
     assert done.stdout.strip() == threads.BRIEF["GOMP_SPINCOUNT"], done.stderr
 
 
+@pytest.fixture
+def groups(tmp_path, monkeypatch):
+    """Control groups that hold for this process, as files: a function that writes one."""
+    monkeypatch.setattr(threads, "GROUPS", str(tmp_path / "groups"))
+    monkeypatch.setattr(threads, "OWN_GROUPS", str(tmp_path / "own"))
+    monkeypatch.setattr(threads, "usable_cores", lambda: 16)
+
+    def write(name, text):
+        file = tmp_path / name if name == "own" else tmp_path / "groups" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{text}\n")
+
+    return write
+
+
 @pytest.mark.parametrize(
     ("content", "granted"),
-    [("200000 100000", 2), ("150000 100000", 2), ("20000 100000", 1), ("max 100000", 16), ("", 16), ("1600000 1", 16)],
-)
-def test_no_more_threads_run_than_a_container_is_granted_cores(tmp_path, monkeypatch, content, granted):
-    (tmp_path / "cpu.max").write_text(content)
-    monkeypatch.setattr(threads, "QUOTAS", ((str(tmp_path / "cpu.max"), None),))
-    monkeypatch.setattr(threads, "usable_cores", lambda: 16)
+    [("200000 100000", 2), ("150000 100000", 2), ("20000 100000", 1), ("max 100000", 16), ("", 16), ("1600000 1", 16),
+     ("100000 0", 16)],
+)  # fmt: skip
+def test_no_more_threads_run_than_a_container_is_granted_cores(groups, monkeypatch, content, granted):
+    groups("cpu.max", content)
+    counts = []
+    monkeypatch.setattr("torch.get_num_threads", lambda: 16)
+    monkeypatch.setattr("torch.set_num_threads", counts.append)  # it is loaded here already
     environment = {}
     threads.prepare(environment)
-    assert machine.cores() == granted
+    assert machine.cores() == granted and counts == ([granted] if granted < 16 else [])
     assert environment.get("OMP_NUM_THREADS") == (str(granted) if granted < 16 else None)
     environment = {"OMP_NUM_THREADS": "5"}
     threads.prepare(environment)
-    assert environment["OMP_NUM_THREADS"] == "5"
+    assert environment["OMP_NUM_THREADS"] == "5" and len(counts) <= 1
+
+
+@pytest.mark.parametrize(
+    ("own", "quotas", "granted"),
+    [
+        ("0::/", {"": "300000 100000"}, 3),
+        ("0::/user.slice/job.scope", {"user.slice/job.scope": "300000 100000"}, 3),
+        ("0::/user.slice/job.scope", {"user.slice": "200000 100000", "user.slice/job.scope": "max 100000"}, 2),
+        ("0::/a/b", {"a": "200000 100000", "a/b": "500000 100000", "other": "100000 100000"}, 2),
+        ("0::/../../outside", {"": "400000 100000"}, 4),
+        ("0::/gone", {}, 16),
+    ],
+)
+def test_quotas_of_all_groups_above_hold(groups, own, quotas, granted):
+    groups("own", own)
+    for group, quota in quotas.items():
+        groups(f"{group}/cpu.max".lstrip("/"), quota)
+    assert machine.cores() == granted
 
 
 @pytest.mark.parametrize(("quota", "granted"), [("300000", 3), ("-1", 16)])
-def test_control_groups_of_the_first_version_are_read_too(tmp_path, monkeypatch, quota, granted):
-    (tmp_path / "quota").write_text(f"{quota}\n")
-    (tmp_path / "period").write_text("100000\n")
-    files = ((str(tmp_path / "missing"), None), (str(tmp_path / "quota"), str(tmp_path / "period")))
-    monkeypatch.setattr(threads, "QUOTAS", files)
-    monkeypatch.setattr(threads, "usable_cores", lambda: 16)
-    assert threads.granted_cores() == granted
+@pytest.mark.parametrize(("own", "folder"), [("", "cpu"), ("4:cpu,cpuacct:/docker/1", "cpu,cpuacct/docker/1"),
+                                             ("4:cpu,cpuacct:/docker/1", "cpu"),
+                                             ("7:cpu:/job", "cpu/job")])  # fmt: skip
+def test_control_groups_of_the_first_version_are_read_too(groups, own, folder, quota, granted):
+    groups("own", f"9:memory:/job\n{own}".strip())
+    groups(f"{folder}/cpu.cfs_quota_us", quota)
+    groups(f"{folder}/cpu.cfs_period_us", "100000")
+    assert machine.cores() == granted
 
 
 ROOT = Path(__file__).parent.parent

@@ -1,5 +1,7 @@
 """`fit`, `evaluate`, history, early stopping, checkpoints and errors."""
 
+import copy
+import functools
 import math
 import subprocess
 import sys
@@ -7,15 +9,18 @@ import textwrap
 import weakref
 
 import matplotlib.pyplot as plt
+import pretend
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, TensorDataset
 
-from course_utils import training
+from course_utils import learning_rate, training
 from course_utils.base.words import percent
 from course_utils.errors import DataError, TrainingError
+from course_utils.training import guards
 
 
 def task(count=90, classes=3, seed=0):
@@ -55,6 +60,15 @@ def test_fit_does_exactly_what_the_five_lines_do():
         assert torch.equal(a, b)
 
 
+def test_predictions_come_back_from_a_gpu_in_one_copy_each():
+    batches = [(images.to(pretend.DEVICE), labels.to(pretend.DEVICE)) for images, labels in pairs(*task())]
+    model = linear().to(pretend.DEVICE)
+    with pretend.Waits() as waits:
+        answers = training.predict(model, batches)
+    assert waits.count == {"copies back": 2}  # logits and labels, after the last batch
+    assert answers.logits.shape == (90, 3) and answers.labels.device.type == "cpu"
+
+
 def test_metrics_weigh_samples_not_batches():
     images, labels = task(count=70)
     model = linear()
@@ -74,6 +88,113 @@ def test_training_metrics_weigh_samples_too():
     whole = training.evaluate(model, [(images, labels)])
     assert history.train_loss == pytest.approx([whole.loss])
     assert history.train_accuracy == pytest.approx([whole.accuracy])
+
+
+WEIGHTS = torch.tensor([1.0, 5.0, 0.25])
+LOSSES = {
+    "weights": nn.CrossEntropyLoss(weight=WEIGHTS),
+    "a label left out": nn.CrossEntropyLoss(ignore_index=1),
+    "both": nn.CrossEntropyLoss(weight=WEIGHTS, ignore_index=1),
+    "smoothed": nn.CrossEntropyLoss(weight=WEIGHTS, label_smoothing=0.2, ignore_index=1),
+    "a function": functools.partial(F.cross_entropy, weight=WEIGHTS, ignore_index=2),
+    "log-probabilities": lambda logits, labels: F.nll_loss(F.log_softmax(logits, 1), labels),
+    "unlabelled": F.cross_entropy,
+}
+
+
+LEFT_OUT = {"a label left out": 1, "both": 1, "smoothed": 1, "a function": 2, "unlabelled": -100}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_training_metrics_are_those_of_the_whole_set_whatever_the_loss_counts(name):
+    images, labels = task(count=70)  # batches of 32, 32 and 6
+    loss, model = LOSSES[name], linear()
+    if name == "unlabelled":
+        labels[::7] = -100
+    frozen = torch.optim.SGD(model.parameters(), lr=0.0)
+    history = training.fit(model, pairs(images, labels), epochs=2, optimizer=frozen, loss=loss, progress=False)
+    logits, kept = model(images).detach(), labels != LEFT_OUT.get(name, -1)
+    assert history.train_loss == pytest.approx([loss(logits, labels).item()] * 2, rel=2e-6)
+    assert history.train_accuracy == pytest.approx([(logits.argmax(1) == labels)[kept].double().mean().item()] * 2)
+    whole = training.evaluate(model, pairs(images, labels), loss)
+    assert whole.count == kept.sum() and whole.loss == pytest.approx(history.train_loss[0], rel=2e-6)
+    assert whole.accuracy == pytest.approx(history.train_accuracy[0])
+
+
+def test_a_label_that_no_loss_leaves_out_is_refused_and_so_are_labels_that_are_all_left_out():
+    images, labels = task()
+    model = linear()
+    with pytest.raises(ValueError, match="leaves out every one of these labels"):
+        training.evaluate(model, [(images, torch.full_like(labels, -100))])
+    for bad in (-1, 3):
+        labels[5] = bad
+        with pytest.raises(ValueError, match=f"Label {bad} is outside"):
+            training.evaluate(model, [(images, labels)], nn.CrossEntropyLoss(ignore_index=0))
+
+
+def test_rates_are_noted_as_numbers_also_where_the_optimizer_holds_a_tensor():
+    model, batches = linear(), pairs(*task())
+    optimizer = torch.optim.Adam(model.parameters(), lr=torch.tensor(0.1))
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+    history = training.fit(model, batches, epochs=2, optimizer=optimizer, scheduler=schedule, progress=False)
+    assert history.learning_rates == pytest.approx([0.1 * 0.5**step for step in range(6)])
+    assert {type(rate) for rate in history.learning_rates} == {float}
+
+
+def test_answers_that_are_no_numbers_are_an_error_and_not_the_first_class():
+    class Breaks(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = linear()
+
+        def forward(self, x):
+            answers = self.inner(x)
+            return answers if self.training else answers.where(x.flatten(1)[:, :1] < 1, math.nan)
+
+    model, batches = Breaks(), pairs(*task())
+    some = (task()[0].flatten(1)[:, 0] >= 1).sum().item()
+    words = f"answers to {some} of 90 pictures, .* are not numbers"
+    for call in (training.predict, training.evaluate):
+        with pytest.raises(TrainingError, match=words):
+            call(model, batches)
+    with pytest.raises(TrainingError, match=words):
+        training.fit(model, batches, batches, epochs=3, optimizer=sgd(model), patience=1, progress=False)
+    with pytest.raises(TrainingError, match="answers to 1 of 2 pictures, the first of them number 1, are not numbers"):
+        training.Predictions(torch.tensor([[0.0, 1.0], [math.nan, 1.0]]), torch.tensor([0, 1]))
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_float16_makes_a_gpu_wait_at_most_twice_a_step(device, monkeypatch):
+    """Where there is no GPU, by what the CPU would make one wait for."""
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("there is no GPU")
+    if device == "cpu":
+        monkeypatch.setattr(guards, "look_every", lambda device: guards.LOOK_EVERY)
+
+    class Counts(TorchDispatchMode):
+        def __init__(self):
+            super().__init__()
+            self.waits = 0
+
+        def __torch_dispatch__(self, operation, types, arguments=(), options=None):
+            self.waits += operation is torch.ops.aten._local_scalar_dense.default
+            return operation(*arguments, **(options or {}))
+
+    def waits(batches, dtype, epochs):
+        model = linear().to(device)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1)
+        with Counts() as counts:
+            training.fit(
+                model, batches, epochs=epochs, optimizer=optimizer, scheduler=schedule, autocast=dtype, progress=False
+            )
+        return counts.waits
+
+    batches = pairs(*task(), size=3)  # 30 of them
+    for dtype, most in ((torch.float16, 2), (torch.bfloat16, 0), (None, 0)):
+        # From the second epoch on; in the first all labels are looked at.
+        a_step = (waits(batches, dtype, 5) - waits(batches, dtype, 2)) / (3 * len(batches))
+        assert a_step <= most + 4 / len(batches), dtype  # and a few an epoch, for its figures
 
 
 def test_evaluate_and_predict_keep_the_mode_and_touch_no_buffer():
@@ -317,35 +438,12 @@ def test_a_checkpoint_of_another_network_or_run_is_refused(tmp_path):
     with pytest.raises(DataError, match="its optimizer was SGD, here it is AdamW"):
         adam = torch.optim.AdamW(model.parameters())
         training.fit(model, batches, epochs=2, optimizer=adam, checkpoint=file, progress=False)
-    with pytest.raises(DataError, match="another optimizer"):
+    with pytest.raises(DataError, match="another number of parameter groups"):
         two = torch.optim.SGD([{"params": [p]} for p in model.parameters()], lr=0.1)
         training.fit(model, batches, epochs=2, optimizer=two, checkpoint=file, progress=False)
     training.save_weights(model, file)
     with pytest.raises(DataError, match="no training state"):
         training.fit(model, batches, epochs=2, optimizer=sgd(model), checkpoint=file, progress=False)
-
-
-class Explodes:
-    def __reduce__(self):
-        return (print, ("a file from outside ran code",))
-
-
-@pytest.mark.parametrize("content", ["text", "cut", "pickle", "list", "empty"])
-def test_a_damaged_or_hostile_file_is_refused_and_runs_nothing(tmp_path, capsys, content):
-    file = tmp_path / "w.pt"
-    torch.save({"text": None, "list": [1], "pickle": Explodes()}.get(content, linear().state_dict()), file)
-    if content == "cut":
-        file.write_bytes(file.read_bytes()[:-200])
-    elif content in ("text", "empty"):
-        file.write_text("<html>404</html>" if content == "text" else "")
-    with pytest.raises(DataError, match=r"w\.pt (is damaged|holds a list)"):
-        training.load_weights(linear(), file)
-    assert "ran code" not in capsys.readouterr().out
-
-
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"no file gone\.pt"):
-        training.load_weights(linear(), tmp_path / "gone.pt")
 
 
 def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
@@ -486,6 +584,21 @@ def test_a_plateau_schedule_without_validation_is_refused():
         training.fit(model, pairs(*task()), epochs=1, optimizer=optimizer, scheduler=schedule, progress=False)
 
 
+def test_a_batch_of_one_picture_under_batch_normalisation_is_explained():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3), nn.BatchNorm1d(3))
+    words = r"^A batch holds one picture alone, .*drop_last=True"
+    batches = pairs(*task(count=33))
+    with pytest.raises(ValueError, match=words):
+        training.fit(model, batches, epochs=1, optimizer=sgd(model), progress=False)
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(ValueError, match=words):
+        learning_rate.range_test(model, batches, sgd(model))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    other = ValueError("Expected more than 1 value per channel, of something else")
+    with pytest.raises(ValueError, match="of something else"), guards.explained(torch.device("cpu"), lambda: 32):
+        raise other
+
+
 def test_no_batches_are_refused():
     model = linear()
     with pytest.raises(ValueError, match="no batches to train on"):
@@ -504,7 +617,7 @@ def test_a_resumed_one_cycle_of_another_length_is_refused(tmp_path):
         )
 
     run(epochs=1, steps=6)
-    with pytest.raises(DataError, match="its steps of the scheduler was 6, here it is 9"):
+    with pytest.raises(DataError, match="its scheduler's total_steps was 6, here it is 9"):
         run(epochs=3, steps=9)
 
 
@@ -546,6 +659,9 @@ def test_a_layer_kept_in_evaluation_mode_stays_there():
         ),
         (lambda m: {"scheduler": torch.optim.lr_scheduler.ConstantLR(sgd(m))}, ValueError, "another optimizer"),
         (lambda m: {"batches": 3}, TypeError, "needs batches, not a int"),
+        (lambda m: {"batches": [{"x": task()[0]}]}, TypeError, "must be a pair of inputs and targets, not a dict"),
+        (lambda m: {"batches": [(*task(), 1)]}, TypeError, "must be a pair of inputs and targets, not 3 things"),
+        (lambda m: {"loss": nn.CrossEntropyLoss(reduction="none")}, ValueError, r"must be one number, .* not \(32,\)"),
         (lambda m: {"batches": pairs(task()[0].byte(), task()[1])}, TypeError, "float32 tensors.*not uint8"),
         (lambda m: {"batches": pairs(task()[0].double(), task()[1])}, TypeError, "not float64"),
         (lambda m: {"batches": [(task()[0].numpy(), task()[1])]}, TypeError, "not ndarray"),

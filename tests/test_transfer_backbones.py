@@ -5,6 +5,7 @@ import socket
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -231,6 +232,17 @@ def test_a_server_that_accepts_and_then_stays_silent_is_given_up(torch_home, mon
     assert list(torch_home.iterdir()) == []
 
 
+@pytest.mark.parametrize("behaviour", ["dripping", "dripping before the file", "endless"])
+def test_a_server_that_drips_or_never_ends_is_given_up(torch_home, monkeypatch, behaviour):
+    monkeypatch.setenv("COURSE_OFFLINE", "0")
+    monkeypatch.setattr(downloads, "SLOW_AFTER", 1)
+    monkeypatch.setattr(weights, "MOST_BYTES", 100_000)
+    name = "resnet18-f37072fd.pth"
+    with serving({name: bytes(5000)}, behaviour) as mirror, pytest.raises(DataError, match="1, which sends"):
+        weights.torchvision_file(mirror.url + name, "resnet18")
+    assert list(torch_home.rglob("*.pth")) == []
+
+
 @pytest.mark.parametrize("behaviour", ["good", "wrong", "html", "gone"])
 def test_a_download_is_kept_only_when_its_hash_is_right(torch_home, monkeypatch, behaviour):
     import hashlib
@@ -319,6 +331,16 @@ def test_pictures_of_any_size_and_mode_become_a_square_of_the_right_size(size, m
     prepare = transfer.Preprocess(256, 224, (0.5,) * 3, (0.5,) * 3, "bicubic")
     image = prepare(Image.new(mode, size))
     assert image.shape == (3, 224, 224) and image.dtype == torch.float32 and image.isfinite().all()
+
+
+def test_a_picture_opened_by_pillow_is_seen_as_the_course_would_open_it(tmp_path):
+    prepare = transfer.Preprocess(4, 4, (0.5,) * 3, (0.5,) * 3)
+    deep = Image.fromarray(np.full((4, 4), 128 * 257, np.uint16))
+    for name, picture, level in (("clear.png", Image.new("RGBA", (4, 4)), 255), ("deep.png", deep, 128)):
+        picture.save(tmp_path / name)
+        with Image.open(tmp_path / name) as opened:
+            seen = prepare.cut(opened)
+        assert torch.equal(seen, prepare.cut(pictures.open_picture(tmp_path / name))) and (seen == level).all()
 
 
 def test_a_tensor_is_prepared_like_the_picture_and_a_mirror_mirrors(lite):

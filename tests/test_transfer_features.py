@@ -263,3 +263,19 @@ def test_squeezenets_features_are_maps_and_its_tail_learns_from_them(listed, tmp
     )
     assert found.values.shape == (2, 512, 3, 3)
     assert net.tail().eval()(found.values).shape == (2, 2)
+
+
+def test_a_disk_that_fills_up_is_a_sentence_and_leaves_nothing(net, listed, tmp_path):
+    """A file that is mapped into memory would end the process here, as if memory had run out."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(disk)]
+    mounted = shutil.which("mount") and subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    if not mounted:
+        pytest.skip("no right to mount a small disk")
+    try:
+        with pytest.raises(DataError, match="The disk is full"):
+            transfer.cached_features(net, listed.train, cache=disk, progress=False)
+        assert [path for path in disk.rglob("*") if path.is_file()] == []
+    finally:
+        subprocess.run(["umount", str(disk)], check=False)

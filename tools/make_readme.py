@@ -1,6 +1,6 @@
-"""Fill the README's table and pictures from recorded runs, so that no figure in it is typed by hand.
+"""Fill the README's and CONTRIBUTING's tables and pictures from recorded runs, so that no figure is typed by hand.
 
-python tools/make_readme.py           write README.md and docs/pictures/
+python tools/make_readme.py           write README.md, CONTRIBUTING.md and docs/pictures/
 python tools/make_readme.py --check   exit 1 when they would change
 """
 
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from course_utils.base.words import percent
 from course_utils.command.builder import studied
+from course_utils.command.lab import LEVELS
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = {  # file: (notebook, how the picture's alternative text begins)
@@ -79,16 +80,42 @@ def title(notebook: Path) -> str:
     return "".join(first).splitlines()[0].lstrip("# ")
 
 
+def hours(minutes: float) -> str:
+    """Return a study time in hours, to the quarter: "1¼ h"."""
+    quarters = max(1, round(minutes / 15))
+    return f"{quarters // 4 or ''}{('', '¼', '½', '¾')[quarters % 4]} h"
+
+
 def table() -> str:
     """Return the table of lessons."""
-    lines = ["| lesson | study | quick | full | what the recorded run shows |", "| --- | --- | --- | --- | --- |"]
-    machines: dict[str, set[str]] = {}
+    lines = ["| lesson | level | study | what the recorded run shows |", "| --- | --- | --- | --- |"]
     for lesson, finding in FINDINGS.items():
-        notebook = next((ROOT / "notebooks").glob(f"{lesson}_*.ipynb"))
+        run = recorded(lesson, "full") or recorded(lesson, "quick")
+        shown = spaced(finding.format(f=run["figures"], cifar=benchmark("cifar10")))
+        lines.append(f"| {link(lesson)} | {LEVELS[lesson]} | {hours(minutes(lesson))} | {shown} |")
+    whole = sum(minutes(lesson) for lesson in FINDINGS)
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Study: the main path, about {whole / 60:.0f} hours in all; exercises and what is folded take more.",
+        ]
+    )
+
+
+def link(lesson: str) -> str:
+    """Return a lesson's number and title as a link to its notebook."""
+    notebook = next((ROOT / "notebooks").glob(f"{lesson}_*.ipynb"))
+    return f"[{lesson.lstrip('0')}. {title(notebook)}](notebooks/{notebook.name})"
+
+
+def costs() -> str:
+    """Return the table of what a run of each lesson takes."""
+    lines = ["| lesson | quick | full |", "| --- | --- | --- |"]
+    machines: dict[str, set[str]] = {}
+    for lesson in FINDINGS:
         runs = quick, full = recorded(lesson, "quick"), recorded(lesson, "full")
-        link = f"[{lesson.lstrip('0')}. {title(notebook)}](notebooks/{notebook.name})"
-        shown = spaced(finding.format(f=(full or quick)["figures"], cifar=benchmark("cifar10")))
-        lines.append(f"| {link} | {minutes(lesson)} min | {cost(quick)} | {cost(full)} | {shown} |")
+        lines.append(f"| {link(lesson)} | {cost(quick)} | {cost(full)} |")
         for run in filter(None, runs):
             hardware = run["hardware"]
             machine = (
@@ -97,12 +124,7 @@ def table() -> str:
             )
             machines.setdefault(machine, set()).add(run["date"])
     where = "; ".join(f"{machine}, {' and '.join(sorted(dates))}" for machine, dates in sorted(machines.items()))
-    lines += [
-        "",
-        "Study: the main path, without what is folded. Seconds and peak memory of the kernel, from `results/`: "
-        f"{where}.",
-    ]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", f"Seconds, and peak memory of the kernel, from `results/`: {where}."])
 
 
 def race() -> str:
@@ -133,14 +155,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    for name, content in {"lessons": table(), "race": race()}.items():
-        block = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        text, found = block.subn(lambda m, content=content: f"{m[1]}{content}\n{m[2]}", text)
-        if found != 1:
-            raise SystemExit(f"README.md needs the marks <!-- {name} --> and <!-- /{name} --> once.")
-    wanted = {readme: text.encode()}
+    wanted = {}
+    for file, blocks in {
+        "README.md": {"lessons": table(), "race": race()},
+        "CONTRIBUTING.md": {"costs": costs()},
+    }.items():
+        text = (ROOT / file).read_text(encoding="utf-8")
+        for name, content in blocks.items():
+            block = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+            text, found = block.subn(lambda m, content=content: f"{m[1]}{content}\n{m[2]}", text)
+            if found != 1:
+                raise SystemExit(f"{file} needs the marks <!-- {name} --> and <!-- /{name} --> once.")
+        wanted[ROOT / file] = text.encode()
     wanted |= {ROOT / "docs" / "pictures" / name: picture(*where) for name, where in PICTURES.items()}
     stale = [path for path, content in wanted.items() if not path.exists() or path.read_bytes() != content]
     for path in stale:

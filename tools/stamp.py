@@ -46,7 +46,12 @@ except ImportError:  # as on Colab: install the course, and replace nothing
 
     url = "git+https://github.com/{repository}"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-    subprocess.run([*pip, url], check=True)
+    if subprocess.run([*pip, url], check=False).returncode:
+        raise RuntimeError(
+            f"pip could not fetch the course from {{url}} (see above); "
+            "switch the network on (on Kaggle: Settings, Internet), "
+            "then run this cell again."
+        ) from None
     importlib.invalidate_caches()
     from course_utils import environment
 environment.prepare()  # installs what else is missing, and says so
@@ -166,10 +171,9 @@ def readme_clone(repository: str) -> str:
     lines = [
         f"git clone https://github.com/{repository}",
         f"cd {repository.partition('/')[2]}",
-        "make run     # installs into .venv, runs all lessons, writes notebooks, a report and pages to runs/latest",
-        "make lab     # opens the lessons in JupyterLab",
+        "make lab",
     ]
-    return "\n".join(["```", *lines, "```", ""])
+    return "\n".join(["```bash", *lines, "```", ""])
 
 
 def stamp_all(to: str | None = None, root: Path | None = None, *, check: bool = False) -> list[Path]:

@@ -18,7 +18,17 @@ from course_utils.acceleration.memory import (
 )
 from course_utils.acceleration.muon import MUON_COEFFICIENTS, Muon, orthogonalised
 from course_utils.acceleration.profiling import Profile, profiled
-from course_utils.acceleration.rungs import NOT_YET, RUNGS, Ladder, Measured, Rung, load_ladder, stored_ladder
+from course_utils.acceleration.rungs import (
+    NOT_YET,
+    RUNGS,
+    SIZES,
+    Ladder,
+    Measured,
+    Rung,
+    ladder_file,
+    load_ladder,
+    stored_ladder,
+)
 from course_utils.acceleration.sprint import TRICKS, Sprint, SprintResult, SprintSettings, alternating_flip
 from course_utils.acceleration.timer import Timing, measure, measure_in_turn, stopwatch
 
@@ -26,6 +36,7 @@ __all__ = [
     "MUON_COEFFICIENTS",
     "NOT_YET",
     "RUNGS",
+    "SIZES",
     "TRICKS",
     "GraphedStep",
     "Kept",
@@ -50,6 +61,7 @@ __all__ = [
     "half_type",
     "keeping",
     "kept_for_backward",
+    "ladder_file",
     "launch",
     "load_ladder",
     "measure",

@@ -2,7 +2,10 @@
 
 Two processes on this machine, on its GPUs where there are any, else on the CPU:
 
-    torchrun --standalone --nproc-per-node=2 --max-restarts=2 -m course_utils.acceleration.distributed --out runs/two
+    torchrun --standalone --local-addr=127.0.0.1 --nproc-per-node=2 --max-restarts=2 \\
+        -m course_utils.acceleration.distributed --out runs/two
+
+Without the address torchrun asks for this machine's name, which not every network can resolve.
 
 Two machines with four GPUs each; the same line on both, and OUT in a folder that both see:
 
@@ -166,8 +169,11 @@ def _resume(run: checkpoints.Run, plan: Plan, world: World, path: Path) -> list[
         raise DataError(
             f"{path.name} in {path.parent.name} belongs to another plan; choose another folder or delete it."
         )
-    run.restore(found[0]["run"], path.name)
-    return list(found[0]["losses"])
+    kept, losses = found[0].get("run"), found[0].get("losses")
+    if not isinstance(kept, dict) or not isinstance(losses, list):
+        raise DataError(f"{path.name} in {path.parent.name} is no checkpoint of such a run; choose another folder.")
+    run.restore(kept, path.name)
+    return losses
 
 
 def _identity(plan: Plan) -> dict[str, Any]:

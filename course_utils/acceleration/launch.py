@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -92,8 +93,9 @@ def launch(
     """
     options = [f"--{name.replace('_', '-')}={value}" for name, value in asdict(plan).items()]
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}",
-        f"--max-restarts={max_restarts}", "-m", "course_utils.acceleration.distributed", f"--out={out}", *options,
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1",
+        f"--nproc-per-node={processes}", f"--max-restarts={max_restarts}",
+        "-m", "course_utils.acceleration.distributed", f"--out={out}", *options,
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     if processes > torch.cuda.device_count():  # nccl wants a GPU for each process, so all of them take the CPU
@@ -114,20 +116,30 @@ def launch(
 
 
 def _first_error(printed: str) -> str:
-    """Return what the first process that failed said, or the end of what was printed."""
+    """Return what the first process that failed said, the course's own words first, or the end of what was printed."""
     errors = re.findall(r"^(?:\[rank\d+\]: )?([\w.]+(?:Error|Exception|Interrupt): .+)$", printed, re.MULTILINE)
     own = [error for error in errors if "ChildFailedError" not in error]
-    return own[0] if own else printed[-600:]
+    ours = [error for error in own if error.startswith("course_utils.")]
+    return next(iter(ours + own), printed[-600:])
 
 
 def _end(running: subprocess.Popen[str]) -> None:
-    """Ask torchrun to end its processes, and make it after a while; they end with it."""
+    """Ask torchrun to end its processes, and make it after a while; one that is stopped cannot end by itself."""
+    workers = []
+    with suppress(ImportError):  # it comes with what runs lessons
+        import psutil
+
+        with suppress(psutil.Error):
+            workers = psutil.Process(running.pid).children(recursive=True)
     running.terminate()
     try:
         running.wait(10)
     except subprocess.TimeoutExpired:
         running.kill()
         running.wait()
+    for worker in workers:
+        with suppress(psutil.Error):
+            worker.kill()
 
 
 def read_report(out: Path) -> Report:

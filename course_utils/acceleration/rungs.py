@@ -59,6 +59,27 @@ RUNGS = (
 
 
 @dataclass(frozen=True)
+class Size:
+    """How much a step of the ladder has to compute.
+
+    what: in words.
+    pictures, batch, widths, rate: of the training, as for `climb`.
+    """
+
+    what: str
+    pictures: int
+    batch: int
+    widths: tuple[int, int, int]
+    rate: float
+
+
+SIZES = {
+    "small": Size("a GPU waits for its launches", 1024, 64, (16, 32, 32), 0.5),
+    "large": Size("the sprint's, where a GPU has enough to compute", 40_000, 2000, (64, 256, 256), 2.0),
+}
+
+
+@dataclass(frozen=True)
 class Measured:
     """What one rung gave.
 
@@ -120,7 +141,7 @@ class Ladder:
             if row.missing:
                 open_ones.setdefault(row.missing, []).append(row.rung)
         lines += [fitted(f"{', '.join(names)}: {reason}") for reason, names in open_ones.items()]
-        devices = ", ".join(sorted({row.device for row in self.measured}))
+        devices = ", ".join(sorted({row.device for row in self.measured})) or "no device"
         about = f"measured on {devices}, {self.date}" + (f"; {self.data}" if self.data else "")
         return "\n".join([*lines, fitted(about)])
 
@@ -164,9 +185,14 @@ def load_ladder(path: Path) -> Ladder:
         raise DataError(f"{path.name} holds no ladder ({error}); run benchmarks/ladder.py again.") from error
 
 
-def stored_ladder(kind: str) -> Ladder | None:
-    """Return the ladder that was measured on a "cpu" or "cuda" and is stored in `results/`, or None."""
+def ladder_file(kind: str, size: str = "small") -> str:
+    """Return the name of the file in `results/` for a ladder of one of `SIZES` on a "cpu" or "cuda"."""
+    return f"ladder_{kind}.json" if size == "small" else f"ladder_{kind}_{size}.json"
+
+
+def stored_ladder(kind: str, size: str = "small") -> Ladder | None:
+    """Return the ladder of one of `SIZES` that was measured on a "cpu" or "cuda" and is in `results/`, or None."""
     try:
-        return load_ladder(find_root() / "results" / f"ladder_{kind}.json")
+        return load_ladder(find_root() / "results" / ladder_file(kind, size))
     except CourseError:
         return None

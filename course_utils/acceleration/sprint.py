@@ -1,7 +1,8 @@
 """The sprint: CIFAR-10 as fast as possible, each trick of the published records on its own and able to be left out.
 
-The ideas are those of David Page (myrtle.ai, "How to train your ResNet", 2018), tysam-code/hlb-CIFAR10 (2023) and
-Keller Jordan's airbench and Muon (arXiv:2404.00498, 2024); the settings start from airbench94's published ones.
+The ideas are those of David Page (myrtle.ai, "How to train your ResNet", 2018), tysam-code/hlb-CIFAR10 (2023), Keller
+Jordan's airbench and Muon (arXiv:2404.00498, 2024) and hiverge/cifar10-speedrun (2025). The settings start from those
+of airbench94_muon.py; the rates that rise at first and the lookahead come from the older airbench94.py.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_utils.acceleration.devices import TorchDevice, pick_device
+from course_utils.acceleration.graphs import GraphedStep, Step
 from course_utils.acceleration.muon import Muon
 from course_utils.acceleration.timer import stopwatch
 from course_utils.data import TensorPart
@@ -32,10 +34,16 @@ TRICKS = {
     "triangular schedule": "the rates rise for a moment, then fall to zero",
     "muon": "filters take orthogonalised steps (else Nesterov's)",
     "lookahead": "slow weights follow the fast ones and replace them",
-    "views": "test pictures are looked at six times",
+    "views": "the least certain test pictures are seen six times",
     "channels_last": "the channels of a pixel lie side by side in memory",
     "half precision": "weights and pictures have 16 bits (on a GPU)",
+    "CUDA graph": "a whole step with a single launch (on a GPU)",
 }
+SHIFT = 2  # the most pixels by which a training picture is moved
+# How a test picture is seen: pixels to the lower right, mirrored or not, and what the view counts.
+VIEWS = tuple(
+    (shift, mirror, share / 2) for shift, share in ((0, 0.5), (-1, 0.25), (1, 0.25)) for mirror in (False, True)
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,7 @@ class SprintSettings:
     smoothing: of the labels.
     pct_start: share of the steps in which the rates rise.
     bias_epochs: after which the whitening's biases are left alone.
+    unsure: share of the test pictures that are seen six times: those with the least certain first answer.
     compile: whether the network is compiled.
     leave_out: names of `TRICKS`.
     """
@@ -67,6 +76,7 @@ class SprintSettings:
     smoothing: float = 0.2
     pct_start: float = 0.1
     bias_epochs: float = 3.0
+    unsure: float = 0.25
     compile: bool = False
     leave_out: frozenset[str] = frozenset()
 
@@ -75,8 +85,11 @@ class SprintSettings:
         unknown = sorted(self.leave_out - TRICKS.keys())
         if unknown:
             raise SettingError(f"There is no trick {unknown[0]!r} to leave out; there are {', '.join(TRICKS)}.")
-        if self.epochs <= 0 or self.batch_size < 2:
-            raise SettingError(f"A sprint needs epochs > 0 and batch_size ≥ 2, not {self.epochs}, {self.batch_size}.")
+        if self.epochs <= 0 or self.batch_size < 2 or not 0 <= self.unsure <= 1:
+            raise SettingError(
+                f"A sprint needs epochs > 0, batch_size ≥ 2 and unsure from 0 to 1, not {self.epochs}, "
+                f"{self.batch_size} and {self.unsure}."
+            )
 
     def uses(self, trick: str) -> bool:
         """Return whether a trick of `TRICKS` is used."""
@@ -126,28 +139,34 @@ class Sprint:
                 f"{len(train)} of {tuple(train.images.shape[1:])}; take more pictures or smaller batches."
             )
         self.device = pick_device(device) if isinstance(device, str) else device
-        half = self.device.kind == "cuda" and self.settings.uses("half precision")
-        self.dtype = torch.float16 if half else torch.float32
+        on_gpu, uses = self.device.kind == "cuda", self.settings.uses
+        self.dtype = torch.float16 if on_gpu and uses("half precision") else torch.float32
+        self.layout = torch.channels_last if uses("channels_last") else torch.contiguous_format
         self.train, self.test, self.runs = train, test, 0
         self.images = {part.name: part.images.to(self.device.torch) for part in (train, test)}
         self.labels = {part.name: part.labels.to(self.device.torch) for part in (train, test)}
-        layout = torch.channels_last if self.settings.uses("channels_last") else torch.contiguous_format
         self.net = SprintNet(self.settings.widths, len(train.classes)).to(
-            self.device.torch, self.dtype, memory_format=layout
+            self.device.torch, self.dtype, memory_format=self.layout
         )
+        self.net.whiten.weight.requires_grad = not uses("whitening")
         for layer in self.net.modules():
             if isinstance(layer, nn.BatchNorm2d):
                 layer.float()  # averages of many numbers need all their digits
-        self.forward = torch.compile(self.net) if self.settings.compile else self.net
+        self.forward = torch.compile(self.net, dynamic=False) if self.settings.compile else self.net
+        self.rates = torch.zeros(4, device=self.device.torch)  # of the present step, for each group of parameters
+        self.optimizers = self._optimizers()
+        self.graphs = on_gpu and uses("CUDA graph")
+        self.recorded: dict[bool, GraphedStep] = {}
 
     def run(self, seed: int = 0) -> SprintResult:
         """Train from new first weights and answer the test pictures; the clock runs for both, as in the records."""
         seed_everything(seed)
         self.net.reset(self.settings.uses("identity start"))
-        with kernels_compared(), stopwatch(self.device) as watch:
-            losses = self._train(seed)
+        with stopwatch(self.device) as watch:
+            with kernels_compared():
+                losses = self._train(seed)
             right = self._right(self.settings.uses("views"))
-        history = torch.stack(losses).tolist()  # looked at only now: every look makes a GPU wait
+        history = losses.tolist()  # looked at only now: every look makes a GPU wait
         if not math.isfinite(history[-1]):
             raise TrainingError("The loss of the sprint is no longer a number; try smaller rates or more pictures.")
         plain = self._right(views=False) / len(self.test)
@@ -155,82 +174,95 @@ class Sprint:
         cold = self.runs == 1
         return SprintResult(watch.seconds, right / len(self.test), plain, tuple(history), self.device.name, cold)
 
-    def _train(self, seed: int) -> list[Tensor]:
+    def _train(self, seed: int) -> Tensor:
+        """Train from the present weights and return the losses (steps,), still on the device."""
         settings, images = self.settings, self._normalised(self.train)
         if settings.uses("whitening"):
             self.net.whitening(images[:500])  # half a million patches
+        for optimizer in self.optimizers:
+            for momentum in (value for state in optimizer.state.values() for value in state.values()):
+                momentum.zero_()
         per_epoch = len(images) // settings.batch_size
         steps, bias_steps = math.ceil(settings.epochs * per_epoch), math.ceil(settings.bias_epochs * per_epoch)
-        optimizers, slow, losses = self._optimizers(), None, []
+        rates, slow = self._rates(steps, bias_steps), None
+        losses = torch.empty(steps, device=self.device.torch)
         self.net.train()
-        for step, (pictures, labels) in zip(range(steps), self._batches(images, seed)):
-            for optimizer in optimizers:
-                for group in optimizer.param_groups:
-                    group["lr"] = group["first"] * (
-                        rate(step, steps, settings.pct_start) if settings.uses("triangular schedule") else 1
-                    )
-                    if group["early"]:
-                        group["lr"] = group["first"] * max(0.0, 1 - step / bias_steps)
-            self.net.whiten.bias.requires_grad_(step < bias_steps)  # later the gradients need not go back so far
-            smoothing = settings.smoothing if settings.uses("label smoothing") else 0.0
-            logits = self.forward(pictures).float()
-            loss = F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="sum")
-            self.net.zero_grad()
-            loss.backward()
-            for optimizer in optimizers:
-                optimizer.step()
-            losses.append(loss.detach() / len(labels))
+        for step, batch in zip(range(steps), self._batches(images, seed)):
+            self.rates.copy_(rates[step])
+            losses[step] = self._step(step < bias_steps, batch)(*batch)
             if settings.uses("lookahead") and (step % 5 == 4 or step == steps - 1):
                 slow = self._look_ahead(slow, done=(step + 1) / steps)
         return losses
+
+    def _step(self, early: bool, batch: tuple[Tensor, Tensor]) -> Step:
+        """Return the training step, in which whitening's biases learn while it is `early`; a GPU records both once."""
+        self.net.whiten.bias.requires_grad_(early)  # later the gradients need not go back so far
+        if not self.graphs:
+            return self._train_step
+        if early not in self.recorded:
+            self.recorded[early] = GraphedStep(self._train_step, self.net, self.optimizers, *batch)
+        return self.recorded[early]
+
+    def _train_step(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Train on a batch and return its mean loss. The rates lie on the device, and no value is looked at."""
+        smoothing = self.settings.smoothing if self.settings.uses("label smoothing") else 0.0
+        logits = self.forward(images).float()
+        loss = F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="sum")
+        self.net.zero_grad()
+        loss.backward()
+        for optimizer in self.optimizers:
+            optimizer.step()
+        return loss.detach() / len(labels)
 
     def _optimizers(self) -> list[torch.optim.Optimizer]:
         settings, net = self.settings, self.net
         filters = [p for p in net.parameters() if p.ndim == 4 and p.requires_grad]
         biases = [p for name, p in net.groups.named_parameters() if name.endswith("bias")]
-        whole_decay = settings.decay * settings.batch_size
-
-        def group(parameters: list[nn.Parameter], first: float, early: bool = False) -> dict[str, object]:
+        groups = []
+        for parameters, rate, first in zip(
+            ([net.whiten.bias], biases, [net.head.weight], filters), self.rates, self._first_rates()
+        ):
             # SGD adds decay · weights to the gradients and multiplies by the rate: divided by the first rate, all
             # groups shrink alike, and less as the rates fall. (Decoupled decay would not go through the momentum:
             # Loshchilov and Hutter 2019, arXiv:1711.05101.) Muon needs none: it sets the filters' length itself.
-            decay = {"weight_decay": whole_decay / first}
-            return {"params": parameters, "lr": first, "first": first, "early": early, **decay}
-
-        groups = [
-            group([net.whiten.bias], settings.bias_rate, early=True),
-            group(biases, settings.bias_rate),
-            group([net.head.weight], settings.head_rate),
-        ]
-        if not settings.uses("muon"):
-            groups.append(group(filters, settings.plain_rate))
+            decay = settings.decay * settings.batch_size / first
+            groups.append({"params": parameters, "lr": rate, "weight_decay": decay})
+        last = groups.pop() if settings.uses("muon") else None
         optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.SGD(groups, momentum=settings.momentum, nesterov=True, fused=self.device.kind == "cuda")
+            torch.optim.SGD(groups, momentum=settings.momentum, nesterov=True, fused=True)
         ]
-        if settings.uses("muon"):
-            optimizers.append(Muon(filters, settings.filter_rate, settings.filter_momentum))
-            optimizers[-1].param_groups[0].update(first=settings.filter_rate, early=False)
+        if last is not None:
+            optimizers.append(Muon(filters, last["lr"], settings.filter_momentum))
         return optimizers
+
+    def _first_rates(self) -> tuple[float, float, float, float]:
+        """Return the highest rates: of the whitening's biases, the other biases, the head, the filters."""
+        settings = self.settings
+        filters = settings.filter_rate if settings.uses("muon") else settings.plain_rate
+        return settings.bias_rate, settings.bias_rate, settings.head_rate, filters
+
+    def _rates(self, steps: int, bias_steps: int) -> Tensor:
+        """Return the rates of all steps, (steps, 4), as `_first_rates` names them."""
+        triangle = self.settings.uses("triangular schedule")
+        shares = [rate(step, steps, self.settings.pct_start) if triangle else 1.0 for step in range(steps)]
+        table = [[max(0.0, 1 - step / bias_steps), share, share, share] for step, share in enumerate(shares)]
+        return (torch.tensor(table) * torch.tensor(self._first_rates())).to(self.device.torch)
 
     def _batches(self, images: Tensor, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Give batches for ever, each epoch in a new order, shifted and mirrored."""
         settings, n, device = self.settings, len(images), self.device.torch
         generator = torch.Generator(device).manual_seed(seed)
-        padded = F.pad(images, (2,) * 4, "reflect")  # (N, 3, 36, 36)
-        windows = padded.unfold(2, 32, 1).unfold(3, 32, 1)  # (N, 3, 5, 5, 32, 32): every cut there is, no copy
-        layout = torch.channels_last if settings.uses("channels_last") else torch.contiguous_format
         first = torch.rand(n, generator=generator, device=device) < 0.5
         for epoch in range(math.ceil(settings.epochs)):
             order = torch.randperm(n, generator=generator, device=device)
-            top, left = torch.randint(0, 5, (2, n), generator=generator, device=device)
+            shifts = torch.randint(0, 2 * SHIFT + 1, (2, n), generator=generator, device=device) - SHIFT
             if not settings.uses("shifts"):
-                top, left = torch.full_like(top, 2), torch.full_like(left, 2)
+                shifts = torch.zeros_like(shifts)
             by_chance = torch.rand(n, generator=generator, device=device) < 0.5
-            mirror = alternating_flip(first, epoch) if settings.uses("alternating flip") else by_chance
+            mirrored = alternating_flip(first, epoch) if settings.uses("alternating flip") else by_chance
             for chosen in order[: n // settings.batch_size * settings.batch_size].split(settings.batch_size):
-                cut = windows[chosen, :, top[chosen], left[chosen]]  # (B, 3, 32, 32)
-                cut = torch.where(mirror[chosen].view(-1, 1, 1, 1), cut.flip(3), cut)
-                yield cut.contiguous(memory_format=layout), self.labels[self.train.name][chosen]
+                cut = windows(images, chosen, shifts[:, chosen], mirrored[chosen])
+                yield cut, self.labels[self.train.name][chosen]
 
     @torch.no_grad()
     def _look_ahead(self, slow: list[Tensor] | None, done: float) -> list[Tensor]:
@@ -241,25 +273,26 @@ class Sprint:
         fast = [v for v in self.net.state_dict().values() if v.is_floating_point()]
         if slow is None:
             return [value.float().clone() for value in fast]
-        stays = 0.95**5 * done**3 if done < 1 else 1.0
-        for mine, theirs in zip(slow, fast):
-            if done < 1:
-                mine.lerp_(theirs.float(), 1 - stays)
-            theirs.copy_(mine)
+        if done < 1:
+            stays = 0.95**5 * done**3
+            torch._foreach_lerp_(slow, [value.float() for value in fast], 1 - stays)
+        torch._foreach_copy_(fast, slow)
         return slow
 
     def _normalised(self, part: TensorPart) -> Tensor:
-        mean, std = (torch.tensor(v, device=self.device.torch).view(-1, 1, 1) for v in (part.mean, part.std))
-        return ((self.images[part.name].float() / 255 - mean) / std).to(self.dtype)
+        """Return a part's pictures, normalised: from bytes to the type and layout of the network in a single pass."""
+        images = self.images[part.name]
+        mean, std = (torch.tensor(v, device=images.device).view(-1, 1, 1) for v in (part.mean, part.std))
+        made = torch.empty_like(images, dtype=self.dtype, memory_format=self.layout)
+        return torch.addcmul(-mean / std, images, 1 / (255 * std), out=made)
 
     @torch.no_grad()
     def _right(self, views: bool) -> int:
         """Return how many test pictures are answered right."""
         self.net.eval()
-        images, labels = self._normalised(self.test), self.labels[self.test.name]
-        together = 2000 if self.device.kind == "cuda" else 200  # pictures: a processor gains nothing by more
-        guesses = [scores(self.forward, some, views).argmax(dim=1) for some in images.split(together)]
-        return int((torch.cat(guesses) == labels).sum())
+        together = 2500 if self.device.kind == "cuda" else 200  # pictures: a processor gains nothing by more
+        logits = answers(self.forward, self._normalised(self.test), self.settings.unsure if views else 0.0, together)
+        return int((logits.argmax(dim=1) == self.labels[self.test.name]).sum())
 
 
 @contextmanager
@@ -283,17 +316,56 @@ def alternating_flip(first: Tensor, epoch: int) -> Tensor:
     return first if epoch % 2 == 0 else ~first
 
 
-def scores(model: nn.Module, images: Tensor, views: bool) -> Tensor:
-    """Return logits (N, classes) for float pictures (N, 3, 32, 32), with `views` the weighted mean over six views.
+def windows(images: Tensor, chosen: Tensor, shifts: Tensor, mirrored: Tensor) -> Tensor:
+    """Return chosen pictures (B, C, H, W), shifted and mirrored, all in a single gather, laid out as `images` are.
 
-    The picture itself counts half, shifted by a pixel up left and down right a quarter each, all of them as they are
-    and mirrored.
+    Where a shift looks over the edge, it sees the pixels on this side of it, mirrored.
+
+    Args:
+        images: (N, C, H, W).
+        chosen: int64 (B,).
+        shifts: int64 (2, B), pixels down and to the right, smaller than the pictures.
+        mirrored: bool (B,).
     """
-    if not views:
-        return model(images)
-    padded = F.pad(images, (1,) * 4, "reflect")
-    total = torch.zeros((), device=images.device)
-    for offset, weight in ((1, 0.5), (0, 0.25), (2, 0.25)):
-        view = padded[:, :, offset : offset + 32, offset : offset + 32]
-        total = total + weight / 2 * (model(view) + model(view.flip(3)))
-    return total
+    height, width = images.shape[2:]
+    down, right = shifts[..., None]  # (B, 1) each
+    rows, columns = (torch.arange(side, device=images.device) for side in (height, width))
+    rows = _inside(rows + down, height)  # (B, H)
+    columns = _inside(torch.where(mirrored[:, None], columns.flip(0), columns) + right, width)  # (B, W)
+    layout = torch.channels_last if images.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+    pixels = images.permute(0, 2, 3, 1)[chosen[:, None, None], rows[:, :, None], columns[:, None, :]]  # (B, H, W, C)
+    return pixels.permute(0, 3, 1, 2).contiguous(memory_format=layout)
+
+
+def _inside(places: Tensor, side: int) -> Tensor:
+    """Return places on a line of `side` pixels, those beyond an end mirrored at it."""
+    last = side - 1
+    return last - (last - places.abs()).abs()
+
+
+def answers(model: nn.Module, images: Tensor, unsure: float = 0.25, together: int = 200) -> Tensor:
+    """Return logits (N, classes): of each picture, and for the least certain ones the weighted mean over six views.
+
+    Of the views, the picture itself counts half, shifted by a pixel up left and down right a quarter each, all of them
+    as they are and mirrored. That only pictures in doubt get them is an idea of hiverge/cifar10-speedrun (2025).
+
+    Args:
+        model: takes float pictures (B, 3, 32, 32).
+        images: (N, 3, 32, 32).
+        unsure: share of the pictures that get six views, those whose first answer is the least probable.
+        together: pictures that are answered at a time.
+    """
+    logits = torch.cat([model(some) for some in images.split(together)])
+    count = round(unsure * len(images))
+    if not count:
+        return logits
+    certainty = logits.float().softmax(dim=1).amax(dim=1)
+    doubtful = certainty.topk(count, largest=False, sorted=False).indices
+    others = VIEWS[1:]  # the first one is what was answered
+    shifts = torch.tensor([shift for shift, _, _ in others], device=images.device).repeat_interleave(count)
+    mirrored = torch.tensor([mirror for _, mirror, _ in others], device=images.device).repeat_interleave(count)
+    seen = windows(images, doubtful.repeat(len(others)), shifts.expand(2, -1), mirrored)
+    again = torch.cat([model(some) for some in seen.split(together)]).view(len(others), count, -1)
+    weights = torch.tensor([weight for _, _, weight in others], device=images.device).view(-1, 1, 1)
+    logits[doubtful] = VIEWS[0][2] * logits[doubtful] + (weights * again).sum(dim=0).to(logits.dtype)
+    return logits

@@ -1,4 +1,4 @@
-"""Any network: its device, and evaluation mode for a while."""
+"""Any network: its device, evaluation mode for a while, and its weights by their own names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
+
+AROUND = (DataParallel, DistributedDataParallel, AveragedModel)
+COMPILED = "_orig_mod."  # what torch.compile puts before the names of what it has compiled
 
 
 @contextmanager
@@ -25,3 +30,19 @@ def device_of(model: nn.Module) -> torch.device:
     """Return the device that holds the weights of `model` (the CPU when it has none)."""
     parameter = next(model.parameters(), None)
     return torch.device("cpu") if parameter is None else parameter.device
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return the network itself, where `model` is what `torch.compile` or one of `AROUND` has put around it."""
+    while True:
+        if isinstance(getattr(model, "_orig_mod", None), nn.Module):
+            model = model._orig_mod
+        elif isinstance(model, AROUND):
+            model = model.module
+        else:
+            return model
+
+
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """Return weights and buffers by the names that the network gives them, whatever is around it or its parts."""
+    return {name.replace(COMPILED, ""): value for name, value in unwrapped(model).state_dict().items()}

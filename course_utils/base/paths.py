@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from course_utils.base.words import nearest
@@ -63,6 +64,16 @@ def named_data_folder() -> Path | None:
         why = _why(problem)
         raise DataError(f"COURSE_DATA_DIR is no usable folder ({why}); set it to a folder, or unset it.") from None
     return folder
+
+
+def from_here() -> dict[str, str]:
+    """Return the environment for a process that runs in another folder: variables that name folders are absolute."""
+    found = dict(os.environ)
+    for name in ("COURSE_DATA_DIR", "TORCH_HOME", "HF_HOME"):
+        if found.get(name, "").strip():
+            with suppress(ValueError):  # an unknown user: whoever reads it will say so
+                found[name] = str(absolute(found[name].strip()))
+    return found
 
 
 def _why(problem: Exception) -> str:

@@ -41,9 +41,14 @@ def on_the_page(lesson: str | int, root: Path | None = None) -> dict[str, Any] |
     for profile in ("full", "quick"):
         path = find(f"{lesson_number(lesson)}_{profile}.json", root)
         if path is not None:
-            try:
-                recorded = json.loads(path.read_text(encoding="utf-8"))
-            except (OSError, ValueError):
-                return None
-            return recorded if isinstance(recorded, dict) and isinstance(recorded.get("figures"), dict) else None
+            return read(path)
     return None
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """Return a recorded run, or None where the file cannot be read as one."""
+    try:
+        recorded = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return recorded if isinstance(recorded, dict) and isinstance(recorded.get("figures"), dict) else None

@@ -24,26 +24,28 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import MutableMapping
+import sys
+from collections.abc import Iterator, MutableMapping
 
 BRIEF = {"GOMP_SPINCOUNT": "2500", "KMP_BLOCKTIME": "1"}  # turns of a loop; milliseconds
 CHOSEN = ("OMP_WAIT_POLICY", *BRIEF)  # by the user: then nothing is changed
-QUOTAS = (  # of a control group, Linux: (file with the quota, file with the period), both in microseconds
-    ("/sys/fs/cgroup/cpu.max", None),  # version 2: both in one file
-    ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
-)
+OWN_GROUPS, GROUPS = "/proc/self/cgroup", "/sys/fs/cgroup"  # Linux: this process's control groups, and all of them
 
 
 def prepare(environment: MutableMapping[str, str] = os.environ) -> None:
     """Let threads spin only briefly, and no more of them run than cores are granted, unless the user has set it.
 
-    What is started from here inherits it. Where PyTorch is loaded already, nothing changes.
+    What is started from here inherits it. Where PyTorch is loaded already, only its threads can still become fewer.
     """
     if not any(name in environment for name in CHOSEN):
         environment.update(BRIEF)
     granted = granted_cores()
-    if granted < usable_cores():  # PyTorch does not look at the grant, and would start a thread for each core
-        environment.setdefault("OMP_NUM_THREADS", str(granted))
+    if granted < usable_cores() and "OMP_NUM_THREADS" not in environment:
+        # PyTorch does not look at the grant, and would start a thread for each core.
+        environment["OMP_NUM_THREADS"] = str(granted)
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.get_num_threads() > granted:
+            torch.set_num_threads(granted)
 
 
 def usable_cores() -> int:
@@ -55,18 +57,38 @@ def usable_cores() -> int:
 
 def granted_cores() -> int:
     """Return how many cores' worth of time this process may use: in a container often less than it can run on."""
-    return min([usable_cores(), *(max(1, math.ceil(share)) for share in map(_share, QUOTAS) if share)])
+    return min([usable_cores(), *(max(1, math.ceil(share)) for share in map(_share, _quotas()) if share)])
 
 
-def _share(files: tuple[str, str | None]) -> float:
+def _quotas() -> Iterator[tuple[str, ...]]:
+    """Give the files with the quotas that hold for this process: of its control groups, and of those above them."""
+    places = {(GROUPS, ""): ("cpu.max",), (f"{GROUPS}/cpu", ""): ("cpu.cfs_quota_us", "cpu.cfs_period_us")}
+    for line in _lines(OWN_GROUPS):
+        _, controllers, group = line.split(":", 2)
+        if not controllers:  # version 2: one tree of groups, and quota and period in one file
+            places[GROUPS, group.strip("/")] = places[GROUPS, ""]
+        elif "cpu" in controllers.split(","):  # version 1: a tree for each kind
+            for name in {"cpu", controllers}:
+                places[f"{GROUPS}/{name}", group.strip("/")] = places[f"{GROUPS}/cpu", ""]
+    for (top, group), names in places.items():
+        while True:
+            yield tuple("/".join(filter(None, (top, group, name))) for name in names)
+            if not group:
+                break
+            group = group.rpartition("/")[0]
+
+
+def _share(files: tuple[str, ...]) -> float:
     """Return the cores that a control group grants; 0 where it sets no limit or there is none."""
-    texts = []
-    for path in filter(None, files):
-        try:
-            with open(path, encoding="ascii") as file:  # noqa: PTH123 - pathlib takes longer to import than all of this
-                texts += file.read().split()
-        except (OSError, ValueError):
-            return 0.0
-    if len(texts) != 2 or not all(text.isdigit() for text in texts):  # "max", "-1": no limit
+    numbers = " ".join(line for file in files for line in _lines(file)).split()
+    if len(numbers) != 2 or not all(text.isdigit() and int(text) for text in numbers):  # "max", "-1": no limit
         return 0.0
-    return int(texts[0]) / int(texts[1])
+    return int(numbers[0]) / int(numbers[1])
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib takes longer to import than all of this
+            return file.read().splitlines()
+    except (OSError, ValueError):
+        return []

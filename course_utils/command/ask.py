@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from course_utils.base.files import DEBRIS
 from course_utils.base.words import percent
 from course_utils.command.grading.report import harmless, plain
-from course_utils.errors import DataError, SettingError
+from course_utils.errors import DataError, SettingError, readable
 
 if TYPE_CHECKING:
     from course_utils.transfer import Guess, Network
@@ -96,7 +96,7 @@ def answers(net: Network, asked: Iterable[Asked], top: int) -> Iterator[Answer]:
         try:
             picture = open_picture(each.path)
         except DataError as error:
-            yield Answer(each, error=str(error).replace(str(each.path), each.shown))
+            yield Answer(each, error=str(error).replace(readable(str(each.path)), each.shown))
         else:
             yield Answer(each, tuple(net.predict(picture, top)))
 
@@ -151,12 +151,17 @@ def check_csv(path: Path, classifier: Path, asked: Sequence[Asked]) -> None:
 
 
 def _files(folder: Path) -> Iterator[Path]:
+    """Yield what is no folder, and folders that lie too deep to go on."""
+    from course_utils.data.listing import DEEPEST
+
     def fails(error: OSError) -> None:
         raise SettingError(f"{error.filename} cannot be read ({error.strerror}); check its permissions.")
 
     for place, folders, files in os.walk(folder, onerror=fails):
         kept = sorted(name for name in folders if name[0] != "." and name.casefold() not in DEBRIS)
-        folders[:] = kept
+        too_deep = len(Path(place).relative_to(folder).parts) >= DEEPEST
+        folders[:] = [] if too_deep else kept
+        yield from (Path(place, name) for name in kept if too_deep)
         for name in sorted(files):
             if name[0] != "." and name.casefold() not in DEBRIS:
                 yield Path(place, name)

@@ -17,7 +17,7 @@ from course_utils.base.machine import describe_machine, versions
 from course_utils.command.notebooks import folds, prose
 from course_utils.command.notebooks.execution import Execution, execute
 from course_utils.command.notebooks.normalise import KERNEL, LANGUAGE, normalised, to_json
-from course_utils.command.notebooks.parameters import checked_parameters
+from course_utils.command.notebooks.parameters import NO_NOTEBOOK, checked_parameters
 from course_utils.command.notebooks.study import Study, study
 from course_utils.errors import RunError, SettingError
 from course_utils.profiles import PROFILES
@@ -161,8 +161,10 @@ def read_notebook(path: Path) -> dict[str, Any]:
         notebook = json.loads(path.read_text(encoding="utf-8"))
         for cell in notebook["cells"]:
             cell["source"] = "".join(cell["source"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path.name} cannot be read as a notebook: {error!r}.") from error
+    except OSError as error:
+        raise RunError(f"{path.name} cannot be read as a notebook: {error.strerror}.") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RunError(f"{path.name} {NO_NOTEBOOK}.") from error
     return notebook
 
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from course_utils import __version__
 from course_utils.base.machine import describe_machine, versions
+from course_utils.base.paths import named_data_folder
 from course_utils.errors import CourseError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 NEEDED = ("torch", "torchvision", "numpy", "matplotlib", "pillow", "ipywidgets", "pooch")
 FOR_RUNNING = ("jupyterlab", "ipykernel", "papermill", "nbclient", "nbconvert", "jupytext")
@@ -28,12 +34,13 @@ def diagnose() -> dict[str, Any]:
         "machine": machine,
         "free_memory_gb": round(psutil.virtual_memory().available / 2**30, 1),
         "device": _device(),
+        "sliders": sliders(),
         "offline": _offline(),
         "data": _data(),
         "weights": _weights(),
     }
     found["free_disk_gb"] = round(_free(_data_place()) / 2**30, 1)
-    found["advice"] = advise(found)
+    found["advice"] = _no_folder() + advise(found)
     return found
 
 
@@ -46,6 +53,8 @@ def advise(found: dict[str, Any]) -> list[str]:
     missing = [name for name in FOR_RUNNING if not found["versions"].get(name)]
     if missing:
         advice.append(f'Install the notebook tools ({", ".join(missing)}): pip install "pixels-to-predictions[lab]".')
+    if found["sliders"]:
+        advice.append(f"Sliders in JupyterLab: {found['sliders']}.")
     if found["device"].get("error"):
         advice.append(f"PyTorch cannot be loaded ({found['device']['error']}); reinstall it.")
     if found["machine"]["gpu"] and found["device"].get("kind") == "cpu":
@@ -67,23 +76,99 @@ def advise(found: dict[str, Any]) -> list[str]:
     return advice
 
 
-def report(found: dict[str, Any]) -> str:
-    """Return `found` as text for people."""
-    machine, device = found["machine"], found["device"]
-    lines = [
-        f"course       {found['course']}, Python {found['versions']['python']}",
-        f"machine      {machine['processor']}, {machine['cores']} cores, {machine['system']}",
-        f"memory       {found['free_memory_gb']} GB of {machine['memory_gb']} GB free",
-        f"disk         {found['free_disk_gb']} GB free",
-        f"device       {device.get('name') or device.get('error')}",
-        "versions     "
-        + ", ".join(f"{name} {version or 'MISSING'}" for name, version in list(found["versions"].items())[1:]),
+def ready(found: dict[str, Any]) -> bool:
+    """Tell whether lessons can be worked through: nothing that they need is missing."""
+    return found["device"]["kind"] is not None and all(found["versions"].get(name) for name in NEEDED)
+
+
+def rows(found: dict[str, Any]) -> list[tuple[bool | None, str, str]]:
+    """Return what was found as rows: good, bad, or None for what can be done without; what it is; in words."""
+    machine, device, sizes = found["machine"], found["device"], found["versions"]
+
+    def named(names: Sequence[str]) -> tuple[bool, str]:
+        listed = ", ".join(f"{name} {sizes.get(name) or 'MISSING'}" for name in names)
+        return all(sizes.get(name) for name in names), listed
+
+    needed, tools = named(NEEDED), named(FOR_RUNNING)
+    free, of = found["free_memory_gb"], machine["memory_gb"]
+    lines: list[tuple[bool | None, str, str]] = [
+        (True, "course", f"{found['course']}, Python {sizes['python']}"),
+        (needed[0], "packages", needed[1]),
+        (tools[0] or None, "notebook tools", tools[1]),
+        (
+            not found["sliders"] or None,
+            "sliders",
+            found["sliders"] or f"ipywidgets {sizes.get('ipywidgets')} fits JupyterLab",
+        ),
+        (device["kind"] is not None, "computes on", device.get("name") or device["error"]),
+        (True, "machine", f"{machine['processor']}, {_counted(machine['cores'], 'core')}, {machine['system']}"),
+        (free >= KERNEL_MEMORY_GB or None, "memory", f"{free} GB of {of} GB free"),
+        (found["free_disk_gb"] >= FULL_DATA_GB or None, "disk", f"{found['free_disk_gb']} GB free"),
     ]
     for entry in found["data"]:
-        lines.append(f"data         {entry['name']}: {entry.get('error') or entry['description']}")
-    lines.append(f"weights      {', '.join(found['weights']) or 'none downloaded; lessons 1 to 3 do not need any'}")
-    lines += ["", *(found["advice"] or ["Nothing is missing."])]
-    return "\n".join(lines)
+        good = False if entry.get("error") else entry["complete"] or None
+        lines.append((good, f"data: {entry['name']}", entry.get("error") or entry["description"]))
+    weights = ", ".join(found["weights"]) or "none downloaded; the network that lesson 1 asks comes with the course"
+    return [*lines, (True if found["weights"] else None, "weights", weights)]
+
+
+def show(found: dict[str, Any], console: Console) -> None:
+    """Print `found` as a table for people, what to do, and the verdict."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    signs = {True: "[green]✓", None: "[yellow]○", False: "[red]✗"}
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for good, name, words in rows(found):
+        table.add_row(signs[good], name, escape(words))
+    console.print(table)
+    if found["advice"]:
+        console.print("\nWhat you can do", style="bold")
+        listed = Table(box=None, show_header=False, pad_edge=False)
+        for sentence in found["advice"]:
+            listed.add_row("-", escape(sentence))
+        console.print(listed)
+    verdict = (
+        "[bold green]Ready.[/] Begin with: course lab"
+        if ready(found)
+        else ("[bold red]Not ready.[/] Do the first of the above, then ask again: course doctor")
+    )
+    console.print(f"\n{verdict}")
+
+
+def sliders() -> str:
+    """Return in a sentence why JupyterLab here would show no sliders, or an empty text where nothing is in the way.
+
+    JupyterLab draws ipywidgets' controls by an extension of its own, which belongs where JupyterLab is.
+    """
+    from packaging.requirements import Requirement
+
+    try:
+        wanted = [Requirement(text) for text in metadata.requires("ipywidgets") or ()]
+    except metadata.PackageNotFoundError:
+        return "ipywidgets is missing"
+    for need in (need for need in wanted if need.name.replace("_", "-") == "jupyterlab-widgets"):
+        try:
+            version = metadata.version("jupyterlab_widgets")
+        except metadata.PackageNotFoundError:
+            return f'there are none without its extension; pip install "jupyterlab_widgets{need.specifier}"'
+        if not need.specifier.contains(version):
+            return f"jupyterlab_widgets {version} does not fit ipywidgets, which wants {need.specifier}; pip install it"
+    return "" if _extension() else "JupyterLab does not find its extension for them; reinstall jupyterlab_widgets"
+
+
+def _extension() -> bool:
+    """Tell whether a JupyterLab that is started here finds ipywidgets' part for the browser."""
+    try:
+        from jupyter_core.paths import jupyter_path
+    except ImportError:
+        return True  # no JupyterLab here: its absence is said with the notebook tools
+    place = Path("@jupyter-widgets", "jupyterlab-manager", "package.json")
+    return any((Path(folder) / place).is_file() for folder in jupyter_path("labextensions"))
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _device() -> dict[str, Any]:
@@ -95,7 +180,7 @@ def _device() -> dict[str, Any]:
     if torch.cuda.is_available():
         memory = torch.cuda.get_device_properties(0).total_memory / 2**30
         return {"kind": "cuda", "name": f"{torch.cuda.get_device_name()} ({memory:.0f} GB)"}
-    return {"kind": "cpu", "name": f"CPU, {torch.get_num_threads()} threads"}
+    return {"kind": "cpu", "name": f"CPU, {_counted(torch.get_num_threads(), 'thread')}"}
 
 
 def _data() -> list[dict[str, Any]]:
@@ -116,6 +201,16 @@ def _data() -> list[dict[str, Any]]:
         ]
     except (CourseError, ImportError, OSError) as error:
         return [{"name": "all", "title": "data", "complete": False, "error": f"The data cannot be listed: {error}"}]
+
+
+def _no_folder() -> list[str]:
+    """Return a sentence where COURSE_DATA_DIR names a folder that is not there, by a slip perhaps."""
+    try:
+        folder = named_data_folder()
+    except CourseError:  # what is wrong with it is said with the data
+        return []
+    missing = folder is not None and not folder.exists()
+    return [f"COURSE_DATA_DIR names {folder}, which is not there; check its name if it should hold data."] * missing
 
 
 def _weights() -> list[str]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from course_utils.base import recorded
 from course_utils.base.files import replace_file
 from course_utils.base.lessons import FILE, choose, find_root, notebooks
 from course_utils.base.machine import cores, describe_machine, versions
@@ -295,9 +296,32 @@ def _write_report(report: Report, others: Sequence[dict[str, Any]] = ()) -> None
     }
     try:
         replace_file(report.folder / "report.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
-        replace_file(report.folder / "index.html", pages.index_page(summary))
+        replace_file(report.folder / "index.html", pages.index_page(summary, _pictures(report), _recorded(report)))
     except OSError as error:
         raise RunError(f"The report cannot be written to {report.folder} ({error.strerror}).") from error
+
+
+def _pictures(report: Report) -> dict[str, pages.Picture]:
+    """Return one picture of each lesson that has any, by its label."""
+    found = {}
+    for lesson in report.lessons:
+        if lesson["notebook"]:
+            notebook = json.loads((report.folder / lesson["notebook"]).read_text(encoding="utf-8"))
+            if picture := pages.telling_picture(notebook):
+                found[lesson["label"]] = picture
+    return found
+
+
+def _recorded(report: Report) -> dict[str, dict[str, Any]]:
+    """Return the recorded run of each lesson that has one, by its label: with the same profile, or its page's."""
+    found = {}
+    for lesson in report.lessons:
+        if lesson["lesson"]:
+            path = recorded.find(f"{lesson['lesson']}_{lesson['profile']}.json")
+            known = recorded.read(path) if path else recorded.on_the_page(lesson["lesson"])
+            if known:
+                found[lesson["label"]] = known
+    return found
 
 
 def _title(notebook: Mapping[str, Any] | None) -> str | None:

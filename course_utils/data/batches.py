@@ -145,7 +145,7 @@ class Batches:
         # (pixel / 255 − mean) / std, worked out beforehand as pixel · scale + shift: one pass over the pixels
         scale, shift = (1 / (255 * std), -mean / std) if normalise else (torch.ones_like(std) / 255, 0 * mean)
         self.scale, self.shift = scale.float().to(self.device), shift.float().to(self.device)
-        self.mean_colour = (255 * mean).round().to(torch.uint8)  # 0 after normalising, nearly
+        self.mean_colour = (255 * mean).round().to(torch.uint8).to(self.device)  # 0 after normalising, nearly
         self.resident = fits(part.images, self.device)  # bytes, a quarter of what floats would take
         self.images = part.images.to(self.device) if self.resident else part.images
         self.labels = part.labels.to(self.device)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from course_utils.data.decoding import THREADS
-from course_utils.errors import DataError
+from course_utils.errors import DataError, readable
 from course_utils.pictures import files as picture_files
 
 SIDE = 16  # of a thumbnail, in pixels
@@ -42,7 +42,7 @@ def look(files: Sequence[Path]) -> list[Look]:
         try:
             square, size = picture_files.thumbnail(path, SIDE)
         except DataError as error:
-            return Look(why=str(error).removeprefix(f"{path} ").split(";")[0].rstrip("."))
+            return Look(why=str(error).removeprefix(f"{readable(str(path))} ").split(";")[0].rstrip("."))
         return Look(size, np.asarray(square).reshape(-1))
 
     with ThreadPoolExecutor(THREADS) as pool:

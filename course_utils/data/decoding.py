@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -15,10 +14,11 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from course_utils.base.files import whole
+from course_utils.base.machine import cores
 from course_utils.errors import DataError
 from course_utils.pictures import files as picture_files
 
-THREADS = min(4, os.cpu_count() or 1)  # Pillow decodes outside Python's lock
+THREADS = min(4, cores())  # Pillow decodes outside Python's lock
 
 
 def decode(files: Sequence[Path], mode: str = "RGB", size: tuple[int, int] | None = None) -> Tensor:

@@ -10,7 +10,7 @@ import tarfile
 import threading
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from socket import create_connection
@@ -22,7 +22,8 @@ from course_utils.errors import DataError
 CONNECT_SECONDS = 4  # how long a server may take to answer at all
 STALL_SECONDS = 15  # how long it may then stay silent
 SLOW_AFTER = 20  # seconds before the speed of a download is judged
-CHUNK = 1 << 16  # bytes read at a time
+CRAWL = 1000  # bytes per second, below which nobody waits
+CHUNK = 1 << 13  # bytes read at a time; few, so that a slow server is known from a silent one
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def download(
         mirrors: addresses ending in "/" to which a file's name is added, in order of preference. A mirror that fails
             once is not asked again.
         folder: where they go; made when missing.
-        slowest: bytes per second below which a download is given up after 20 seconds; 0 waits for ever.
+        slowest: bytes per second below which a download is given up after 20 seconds; 1,000 at least.
         force: check the SHA-256 of files that are there, and fetch those anew that are damaged.
         progress: show a progress bar.
 
@@ -92,17 +93,12 @@ class MirrorError(Exception):
 def fetch_file(url: str, remote: Remote, folder: Path, slowest: float, progress: bool) -> None:
     """Download one file with pooch, which moves it into place only after its SHA-256 was found right."""
     import pooch
-    import requests
-
-    downloader = pooch.HTTPDownloader(
-        progressbar=Watch(remote, slowest, progress),
-        chunk_size=CHUNK,
-        timeout=(CONNECT_SECONDS, STALL_SECONDS),
-        headers={"Accept-Encoding": "identity"},  # the file as it is, not unpacked on the way
-    )
+    from tqdm import tqdm
 
     def checked(url: str, output: str, _: object) -> None:
-        downloader(url, output, None)
+        bar = {"desc": remote.name, "total": remote.size, "unit": "B", "unit_scale": True, "leave": False}
+        with tqdm(**bar, disable=not progress) as shown:
+            receive(url, Path(output), most=remote.size, slowest=slowest, told=shown.update)
         with Path(output).open("rb") as file:
             start = file.read(200).lstrip().lower()
         if start.startswith((b"<!doctype", b"<html", b"<?xml")):
@@ -117,11 +113,6 @@ def fetch_file(url: str, remote: Remote, folder: Path, slowest: float, progress:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         pooch.retrieve(url, "sha256:" + remote.sha256, fname=remote.name, path=folder, downloader=checked)
-    except requests.exceptions.HTTPError as error:
-        raise MirrorError(f"answered {error.response.status_code}") from error
-    except requests.exceptions.RequestException as error:
-        stalled = isinstance(error, requests.exceptions.Timeout) or "timed out" in str(error).lower()
-        raise MirrorError("stopped sending" if stalled else "broke off or refused the connection") from error
     except ValueError as error:  # pooch's word for a wrong hash
         raise MirrorError("sent a file with a wrong SHA-256") from error
     except OSError as error:
@@ -130,33 +121,71 @@ def fetch_file(url: str, remote: Remote, folder: Path, slowest: float, progress:
         logger.setLevel(level)
 
 
-class Watch:
-    """The progress bar that pooch feeds; it also ends a download that crawls."""
+def receive(
+    url: str, path: Path, *, most: int, slowest: float = 0, told: Callable[[int], object] = lambda count: None
+) -> None:
+    """Write what a server sends into a file.
 
-    def __init__(self, remote: Remote, slowest: float, visible: bool) -> None:
-        from tqdm import tqdm
+    It is read in another thread, since a server that sends a letter now and then, even before its first byte of the
+    file, can keep a reader waiting for ever.
 
-        self.bar = tqdm(
-            desc=remote.name, total=remote.size, unit="B", unit_scale=True, disable=not visible, leave=False
-        )
-        self.slowest, self.started, self.received, self.total = slowest, time.monotonic(), 0, remote.size
+    Args:
+        url: what to ask for.
+        path: the file to write.
+        most: bytes; when more come, the server is given up.
+        slowest: bytes per second below which it is given up after `SLOW_AFTER` seconds; `CRAWL` at least.
+        told: called with the number of bytes of each piece that has come.
 
-    def update(self, count: int) -> None:
-        """Take note of `count` more bytes; raise MirrorError when they come too slowly."""
-        self.bar.update(count)
-        self.received += count
-        seconds = time.monotonic() - self.started
-        if seconds > SLOW_AFTER and self.received < self.slowest * seconds:
-            raise MirrorError(f"sends only {self.received / seconds / 1000:.0f} kB a second")
+    Raises:
+        MirrorError: with what the server did wrong.
+        OSError: when the file cannot be written.
+    """
+    import requests
 
-    def reset(self) -> None:
-        """Start again at nothing, as pooch does before it fills the bar."""
-        self.bar.reset()
-        self.started, self.received = time.monotonic(), 0
+    pieces: queue.SimpleQueue[bytes | Exception | None] = queue.SimpleQueue()
+    given_up = threading.Event()
+    headers = {"Accept-Encoding": "identity"}  # the file as it is, not unpacked on the way
 
-    def close(self) -> None:
-        """Remove the bar."""
-        self.bar.close()
+    def read() -> None:
+        try:
+            with requests.get(url, stream=True, timeout=(CONNECT_SECONDS, STALL_SECONDS), headers=headers) as response:
+                response.raise_for_status()
+                for piece in response.iter_content(CHUNK):
+                    if given_up.is_set():
+                        return
+                    pieces.put(piece)
+            pieces.put(None)
+        except Exception as error:  # noqa: BLE001 - raised where it is waited for
+            pieces.put(error)
+
+    started, received = time.monotonic(), 0
+    threading.Thread(target=read, daemon=True).start()
+    try:
+        with path.open("wb") as file:
+            while True:
+                seconds = time.monotonic() - started
+                if seconds > SLOW_AFTER and received < max(slowest, CRAWL) * seconds:
+                    raise MirrorError(f"sends only {received / seconds / 1000:.0f} kB a second")
+                try:
+                    piece = pieces.get(timeout=0.2)
+                except queue.Empty:
+                    continue
+                if piece is None:
+                    return
+                if isinstance(piece, Exception):
+                    raise piece
+                received += len(piece)
+                if received > most:
+                    raise MirrorError(f"sends more than {most:,} bytes")
+                file.write(piece)
+                told(len(piece))
+    except requests.exceptions.HTTPError as error:
+        raise MirrorError(f"answered {error.response.status_code}") from error
+    except requests.exceptions.RequestException as error:
+        stalled = isinstance(error, requests.exceptions.Timeout) or "timed out" in str(error).lower()
+        raise MirrorError("stopped sending" if stalled else "broke off or refused the connection") from error
+    finally:
+        given_up.set()
 
 
 def reachable(mirrors: Sequence[str]) -> list[str]:

@@ -16,10 +16,10 @@ from torch import Tensor
 from course_utils.base.words import few
 from course_utils.data import copies
 from course_utils.data.decoding import decode
-from course_utils.data.listing import PART_NAMES, Tree, list_folder, readable, summary
+from course_utils.data.listing import Tree, list_folder, part_of, summary
 from course_utils.data.parts import PART_WORDS, FilePart, ImageSet, Source, TensorPart, announce, statistics
 from course_utils.data.splits import split_groups
-from course_utils.errors import DataError
+from course_utils.errors import DataError, readable
 
 FRACTIONS = (0.5, 0.25, 0.25)
 UNREADABLE = ("refuse", "skip")
@@ -176,10 +176,10 @@ def remarks(
     if alike.any():
         like = [tree.shown(files[i]) for i in alike.nonzero()[0]]
         told.append(f"{len(like)} look alike: {few(like)}.")
-    told += _uneven(parts, fractions) if tree.flat else _lacking(parts)
+    told += _uneven(parts, fractions) + _floors(tree) if tree.flat else _lacking(parts)
     if tree.unlabelled:
         told.append(f"{len(tree.unlabelled):,} without a label, kept aside: {few(map(tree.shown, tree.unlabelled))}.")
-    beside = [] if not tree.flat or tree.root.name.casefold() not in PART_NAMES else _parts_beside(tree.root)
+    beside = _parts_beside(tree.root) if tree.flat and part_of(tree.root.name) else []
     if beside:
         told.append(f"Not used: {' and '.join(beside)} beside it; give the folder above to use all parts.")
     if tree.unused:
@@ -206,6 +206,16 @@ def _uneven(parts: dict[str, FilePart], fractions: Sequence[float]) -> list[str]
     return told
 
 
+def _floors(tree: Tree) -> list[str]:
+    """Return a remark where every class holds the same folders: these may be the classes, those above them parts."""
+    inside = [{file.relative_to(tree.root).parts[1:-1][:1] for file in files} for files in tree.parts["train"].values()]
+    same = sorted(inside[0])
+    if len(same) < 2 or () in same or any(each != inside[0] for each in inside):
+        return []
+    names = few(readable(name) for (name,) in same)
+    return [f"Every class holds the folders {names}; if these are the classes, name those above them train and test."]
+
+
 def _lacking(parts: dict[str, FilePart]) -> list[str]:
     """Return for each part that lacks classes of training which they are."""
     told = []
@@ -222,4 +232,4 @@ def _parts_beside(root: Path) -> list[str]:
         beside = sorted(entry.name for entry in root.parent.iterdir() if entry.is_dir())
     except OSError:
         return []
-    return [name for name in beside if PART_NAMES.get(name.casefold()) not in (None, PART_NAMES[root.name.casefold()])]
+    return [name for name in beside if part_of(name) not in (None, part_of(root.name))]

@@ -7,7 +7,7 @@ Pictures that lie in a folder `test` without class folders have no label: they a
 from __future__ import annotations
 
 import os
-import unicodedata
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,13 +19,19 @@ from course_utils.base.files import DEBRIS
 from course_utils.base.paths import find_folder
 from course_utils.base.words import few
 from course_utils.data.parts import PART_WORDS
-from course_utils.errors import DataError
+from course_utils.errors import DataError, readable
 from course_utils.pictures.files import SUFFIXES, why_not
 
-# The names of parts, in any case; a folder of such a name is a part only if it holds folders.
-PART_NAMES = {"train": "train", "training": "train", "test": "test", "testing": "test"}
-PART_NAMES |= dict.fromkeys(("val", "valid", "validation", "dev"), "validation")
+# The names of parts, in any case, such as "Training_Set", "test images", "seg_train"; a folder of such a name is a part
+# only if it holds folders.
+PART_NAMES = re.compile(
+    r"(?:seg|data|dataset|images?)?[\W_]*"
+    r"(?:(?P<train>tra?i?n|training)|(?P<validation>val|valid|validation|dev|eval|evaluation)|(?P<test>te?st|testing|holdout))"
+    r"[\W_]*(?:set|data|dataset|images?|imgs?|pictures|photos|split|part|folder)?",
+    re.IGNORECASE,
+)
 LOOSE = "lies in no class folder"
+DEEPEST = 40  # folders in one another below a class; a path may have 4,096 characters
 
 
 @dataclass
@@ -77,7 +83,7 @@ def list_folder(path: str | os.PathLike[str]) -> Tree:
     """
     root = find_folder(path)
     folders, files = _entries(root)
-    named = {folder: PART_NAMES.get(folder.name.casefold()) for folder in folders}
+    named = {folder: part_of(folder.name) for folder in folders}
     parts: dict[str, Path] = {}
     for folder, part in named.items():
         if part is not None and _entries(folder)[0]:
@@ -85,7 +91,7 @@ def list_folder(path: str | os.PathLike[str]) -> Tree:
                 raise DataError(f"{root} has two {part} parts, {parts[part].name} and {folder.name}; keep one of them.")
             parts[part] = folder
     tree = Tree(root, flat=not parts)
-    tree.unused = {tree.shown(file): why_not(file.name) or LOOSE for file in files}
+    tree.unused = {tree.shown(file): _why(file) or LOOSE for file in files}
     aside = [folder for folder, part in named.items() if part == "test" and folder not in parts.values()]
     if tree.flat:
         others = [folder for folder, part in named.items() if part is None]
@@ -104,7 +110,7 @@ def list_folder(path: str | os.PathLike[str]) -> Tree:
     for part in PART_WORDS:
         if part in parts:
             folders, loose = _entries(parts[part])
-            tree.unused |= {tree.shown(file): why_not(file.name) or LOOSE for file in loose}
+            tree.unused |= {tree.shown(file): _why(file) or LOOSE for file in loose}
             tree.parts[part] = _classes(tree, parts[part], folders, needed=part == "train")
     _keep_aside(tree, aside)
     if not tree.flat:
@@ -146,33 +152,60 @@ def _keep_aside(tree: Tree, aside: Sequence[Path]) -> None:
         tree.unlabelled += [path for files in tree.parts.pop("test").values() for path in files]
 
 
-def _pictures(tree: Tree, folder: Path) -> Iterator[Path]:
+def _pictures(tree: Tree, folder: Path, depth: int = 0) -> Iterator[Path]:
     """Yield the picture files in a folder and its sub-folders, and note what else is there."""
     folders, files = _entries(folder)
     for file in files:
-        why = why_not(file.name)
-        if why or not file.is_file():
-            tree.unused[tree.shown(file)] = why or "is not a file"
+        why = _why(file)
+        if why:
+            tree.unused[tree.shown(file)] = why
         else:
             yield file
     for inner in folders:
         if inner.is_symlink():
             tree.unused[f"{tree.shown(inner)}/"] = "is a link, which may lead round in circles"
+        elif depth == DEEPEST:
+            tree.unused[f"{tree.shown(folder)}/"] = f"has folders more than {DEEPEST} deep"
         else:
-            yield from _pictures(tree, inner)
+            yield from _pictures(tree, inner, depth + 1)
 
 
 def _entries(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Return the folders and the other entries in a folder, sorted, without debris."""
+    """Return the folders and the other entries in a folder, sorted, without debris.
+
+    A link to a folder counts as one, unless that lies above: it would lead round in circles.
+    """
     try:
         with os.scandir(folder) as found:
             entries = sorted(found, key=lambda entry: entry.name)
     except OSError as error:
         raise DataError(f"The folder {folder} cannot be read ({error.strerror}); check its permissions.") from error
     entries = [entry for entry in entries if entry.name[0] != "." and entry.name.casefold() not in DEBRIS]
-    return [Path(entry) for entry in entries if entry.is_dir()], [
-        Path(entry) for entry in entries if not entry.is_dir()
-    ]
+    folders = [Path(entry) for entry in entries if _is_folder(entry, folder)]
+    among = set(folders)
+    return folders, [path for path in map(Path, entries) if path not in among]
+
+
+def _is_folder(entry: os.DirEntry[str], inside: Path) -> bool:
+    if not entry.is_symlink():
+        return entry.is_dir()
+    there = os.path.realpath(entry)  # pathlib raises for a link to itself
+    return os.path.isdir(there) and not inside.resolve().is_relative_to(there)  # noqa: PTH112
+
+
+def _why(path: Path) -> str:
+    """Return why what is no folder is not taken for a picture; "" if it is one, as far as its name tells."""
+    if os.path.isfile(path):  # noqa: PTH113 - as above
+        return why_not(path.name)
+    if path.is_symlink():
+        return f"is a link that leads {'round in circles' if os.path.isdir(path) else 'nowhere'}"  # noqa: PTH112
+    return why_not(path.name) or "is not a file"
+
+
+def part_of(name: str) -> str | None:
+    """Return the part that a folder of this name would be: "train", "validation" or "test"; None for any other name."""
+    found = PART_NAMES.fullmatch(name)
+    return found and found.lastgroup
 
 
 def _folder_above(place: Path) -> str:
@@ -184,14 +217,6 @@ def _folder_above(place: Path) -> str:
     except DataError:
         return ""
     return f"; did you mean {place.parent}" if len(beside) > 1 else ""
-
-
-def readable(name: str) -> str:
-    """Return a file's name as text that can be shown, stored and compared: bytes that are no text are written out.
-
-    Letters with marks are put together, as macOS takes them apart: two systems then mean the same by one name.
-    """
-    return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "backslashreplace"))
 
 
 def _listed(folders: Iterable[Path]) -> str:

@@ -69,7 +69,7 @@ def split_groups(labels: Tensor, groups: np.ndarray, fractions: Sequence[float],
 
     Args:
         labels: int64 (N,).
-        groups: the number of each picture's group, int64 (N,); a group belongs to the class of its first picture.
+        groups: the number of each picture's group, int64 (N,); one with two labels goes to the first part.
         fractions: the share of each part; they add up to 1.
         seed: the same seed gives the same parts.
 
@@ -82,12 +82,16 @@ def split_groups(labels: Tensor, groups: np.ndarray, fractions: Sequence[float],
     members: dict[int, list[int]] = {}
     for i, group in enumerate(groups.tolist()):
         members.setdefault(group, []).append(i)
-    of_class: dict[int, list[list[int]]] = {label: [] for label in labels.unique().tolist()}
-    for pictures in members.values():
-        of_class[int(labels[pictures[0]])].append(pictures)
+    known = labels.tolist()
+    of_class: dict[int, list[list[int]]] = {label: [] for label in sorted(set(known))}
     parts: list[list[int]] = [[] for _ in fractions]
+    for pictures in members.values():
+        if len({known[i] for i in pictures}) > 1:
+            parts[0] += pictures
+        else:
+            of_class[known[pictures[0]]].append(pictures)
     needed_first = [0, len(fractions) - 1, *range(1, len(fractions) - 1)]
-    for inside in of_class.values():
+    for inside in filter(None, of_class.values()):
         wanted = sorted(set(needed_first[: len(inside)]))
         shuffled = [inside[i] for i in torch.randperm(len(inside), generator=generator).tolist()]
         shuffled.sort(key=len, reverse=True)  # stable: the order among equals stays random

@@ -21,11 +21,14 @@ if TYPE_CHECKING:
 
 
 def top_k(predictions: Predictions, k: int = 5) -> float:
-    """Return the share of pictures (0 to 1) whose true class is among the `k` largest logits."""
+    """Return the share of pictures (0 to 1) whose true class is among the `k` largest logits.
+
+    Of equal logits the first counts, as in a guess.
+    """
     classes = predictions.logits.shape[1]
     if not 1 <= k <= classes:
         raise ValueError(f"k must be between 1 and the number of classes, {classes}, not {k}.")
-    best = predictions.logits.topk(k, dim=1).indices  # (N, k)
+    best = predictions.logits.sort(dim=1, descending=True, stable=True).indices[:, :k]  # (N, k)
     return (best == predictions.labels[:, None]).any(dim=1).double().mean().item()
 
 

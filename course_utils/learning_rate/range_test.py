@@ -179,11 +179,17 @@ def range_test(
     guards.require_optimizer(optimizer, model)
     _require_reusable(batches)
     losses: list[float] = []
-    stopped, lowest, device = "end", math.inf, device_of(model)
+    stopped, lowest, device, size = "end", math.inf, device_of(model), 0
     amp, shares = Amp(device, autocast), _shares(optimizer)
-    with restored(model, optimizer, batches, loss), torch.enable_grad(), closing(_round_and_round(batches)) as stream:
+    with (
+        restored(model, optimizer, batches, loss),
+        guards.explained(device, lambda: size),
+        torch.enable_grad(),
+        closing(_round_and_round(batches)) as stream,
+    ):
         model.train()
         for rate, (inputs, targets) in zip(rates, stream):
+            size = len(inputs)
             for group, share in zip(optimizer.param_groups, shares):
                 group["lr"] = rate * share
             value = train_step(model, inputs.to(device), targets.to(device), loss, optimizer, amp)[0].item()
@@ -212,8 +218,7 @@ def _round_and_round(batches: Iterable[tuple[Tensor, Tensor]]) -> Generator[tupl
         empty = True
         for batch in batches:
             empty = False
-            if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-                raise TypeError(f"A batch must be a pair of inputs and targets, not a {type(batch).__name__}.")
+            guards.require_pair(batch)
             yield batch
         if empty:
             raise ValueError("There are no batches to test rates on; give at least one.")

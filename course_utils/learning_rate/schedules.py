@@ -4,10 +4,11 @@ before use. All are schedulers of `torch.optim.lr_scheduler`; `training.fit` tak
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.optim import lr_scheduler
@@ -96,7 +97,7 @@ def warmup_linear(optimizer: Optimizer, batches: Sized, epochs: int, *, pct_star
             f"pct_start must leave a step of the {total} for the way up and one for down, not {pct_start}."
         )
     top = round(pct_start * total)
-    return lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / top, (total - step) / (total - top + 1)))
+    return _by_steps(optimizer, total, lambda step: min((step + 1) / top, (total - step) / (total - top + 1)))
 
 
 def cosine_restarts(
@@ -104,8 +105,8 @@ def cosine_restarts(
 ) -> Scheduler:
     """Return half cosine waves from the optimizer's rate to `lowest`, each `growth` times as long as the last.
 
-    The first is as long as it must be for the final one to end with the training (Loshchilov and Hutter 2017,
-    arXiv:1608.03983).
+    The final one ends with the training: where the steps do not divide, cycles begin at the nearest whole step
+    (Loshchilov and Hutter 2017, arXiv:1608.03983).
 
     Raises:
         ValueError: when there are more cycles than fit.
@@ -116,7 +117,24 @@ def cosine_restarts(
     parts = sum(growth**i for i in range(cycles))
     if total < parts:
         raise ValueError(f"{cycles} cycles do not fit into {total} steps; take fewer cycles or more epochs.")
-    return lr_scheduler.CosineAnnealingWarmRestarts(optimizer, math.ceil(total / parts), growth, lowest)
+    done = [sum(growth**i for i in range(cycle)) for cycle in range(cycles + 1)]  # parts before each cycle
+    begins = [(2 * total * before + parts) // (2 * parts) for before in done]  # to the nearest whole step
+
+    def share(step: int) -> float:
+        cycle = max(bisect.bisect_right(begins, min(step, total - 1)) - 1, 0)
+        return half_wave(1.0, 0.0, (step - begins[cycle]) / (begins[cycle + 1] - begins[cycle]))
+
+    bases = [float(group["lr"]) for group in optimizer.param_groups]
+    return _by_steps(
+        optimizer, total, [lambda step, base=base: 1 - (1 - share(step)) * (1 - lowest / (base or 1)) for base in bases]
+    )
+
+
+def _by_steps(optimizer: Optimizer, total: int, factors: Any) -> Scheduler:
+    """Return a schedule that multiplies the rates by `factors`, functions of the step; it knows its length."""
+    schedule = lr_scheduler.LambdaLR(optimizer, factors)
+    schedule.total_steps = total
+    return schedule
 
 
 def one_cycle(
@@ -192,9 +210,7 @@ def from_points(optimizer: Optimizer, batches: Sized, epochs: int, *, rates: Seq
     if len(rates) < 2 or not all(0 < rate < math.inf for rate in rates):
         raise ValueError(f"A schedule is drawn through at least two positive rates, not {list(rates)}.")
     bases = [group["lr"] for group in optimizer.param_groups]
-    return lr_scheduler.LambdaLR(
-        optimizer, [lambda step, base=base: through(rates, step, total) / base for base in bases]
-    )
+    return _by_steps(optimizer, total, [lambda step, base=base: through(rates, step, total) / base for base in bases])
 
 
 def through(rates: Sequence[float], step: int, total: int) -> float:

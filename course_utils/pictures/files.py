@@ -8,11 +8,13 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import logging
 import os
 import stat
 import threading
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -22,13 +24,14 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from course_utils.errors import DataError
+from course_utils.errors import DataError, readable
 
 try:
     from PIL.AvifImagePlugin import SUPPORTED as _AVIF
 except ImportError:  # before Pillow 11.3
     _AVIF = False
 
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its remarks on damaged files go to standard error
 # Only formats that hold pixels: Pillow would hand some others (EPS) to an interpreter.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", *(("AVIF",) if _AVIF else ()))
 HEIC = importlib.util.find_spec("pillow_heif") is not None  # the extra `heic`; loaded with the first such picture
@@ -152,7 +155,7 @@ def _decoded(
     is_path = isinstance(source, PATHS)
     if not is_path and not hasattr(source, "read"):
         raise TypeError(f"open_picture wants a path or an open file, not {type(source).__name__}.")
-    name = str(source) if is_path else getattr(source, "name", "the given file")
+    name = readable(str(source if is_path else getattr(source, "name", "the given file")))
     with _opened(source, is_path, name, max_pixels) as picture:
         width, height = picture.size
         if width * height > max_pixels:
@@ -160,11 +163,12 @@ def _decoded(
             raise DataError(f"{name} has {size}, more than the limit of {max_pixels:,}; make it smaller first.")
         try:
             if choose is None or picture.format != "JPEG":  # other formats may tell their orientation at the end
-                picture.load()  # opening read the header only
+                with _silent() if picture.format == "TIFF" else nullcontext():
+                    picture.load()  # opening read the header only
             turn = TURNS.get(_orientation(picture))
             upright = (height, width) if turn in QUARTER_TURNS else (width, height)
             if choose is None:
-                image = _eight_bits(picture, mode, name)
+                image = eight_bits(picture, mode, name)
             else:
                 image = _part(picture, mode, name, choose(*upright), turn, detail)
             return image if turn is None else image.transpose(turn), upright
@@ -194,7 +198,7 @@ def _part(
         picture.draft(mode, (width // smaller, height // smaller))  # does nothing but for JPEG
     picture.load()
     scale = round(width / picture.width)  # the last row and column may stand for fewer pixels than the others
-    whole = picture if picture.mode == mode and not picture.has_transparency_data else _eight_bits(picture, mode, name)
+    whole = picture if picture.mode == mode and not picture.has_transparency_data else eight_bits(picture, mode, name)
     if scale == 1 and (left, upper, right, lower) != (0, 0, width, height):
         return whole.crop((left, upper, right, lower)).resize(size, cut.resample)  # no pixel beyond the box counts
     return whole.resize(size, cut.resample, (left / scale, upper / scale, right / scale, lower / scale))
@@ -203,8 +207,12 @@ def _part(
 def _opened(source: Any, is_path: bool, name: str, max_pixels: int) -> Image.Image:
     """Read the header of a picture file: no pixel is decoded yet."""
     try:
-        if is_path and not stat.S_ISREG(os.stat(source).st_mode):  # noqa: PTH116 - much quicker
-            raise DataError(f"{name} is not a file; expected a picture file.")  # a pipe might never come to its end
+        if is_path:
+            seen = os.stat(source)  # noqa: PTH116 - much quicker
+            if not stat.S_ISREG(seen.st_mode):  # a pipe might never come to its end
+                raise DataError(f"{name} is not a file; expected a picture file.")
+            if seen.st_size == 0:
+                raise DataError(f"{name} is empty; get a fresh copy of it.")
         with ONE_AT_A_TIME, warnings.catch_warnings():  # warnings' filters belong to all threads
             warnings.simplefilter("ignore")  # of sizes, where the limit here is stricter, and of odd EXIF data
             return Image.open(source, formats=FORMATS)
@@ -220,6 +228,20 @@ def _opened(source: Any, is_path: bool, name: str, max_pixels: int) -> Image.Ima
         if isinstance(error, OSError) and error.errno is not None:  # the system's, not Pillow's
             raise DataError(f"{name} cannot be read ({error.strerror}); check the path.") from error
         raise DataError(f"{name} is damaged ({_why(error)}); get a fresh copy of the file.") from error
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep to itself what libtiff writes to standard error, past Python, and of what Pillow warns."""
+    with ONE_AT_A_TIME, warnings.catch_warnings(), ExitStack() as opened:
+        warnings.simplefilter("ignore")
+        with suppress(OSError):  # none is open, as in a program without a terminal
+            kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+            opened.callback(os.close, kept)
+            opened.callback(os.close, nowhere)
+            os.dup2(nowhere, 2)
+            opened.callback(os.dup2, kept, 2)
+        yield
 
 
 def _looks_like_heic(source: Any, is_path: bool) -> bool:
@@ -281,15 +303,19 @@ def _orientation(picture: Image.Image) -> object:
         return 1
 
 
-def _eight_bits(picture: Image.Image, mode: str, name: str) -> Image.Image:
-    """Convert any decoded picture to "RGB" or "L"; Pillow alone would cut 16-bit values off at 255."""
+def eight_bits(picture: Image.Image, mode: str = "RGB", name: str = "the picture") -> Image.Image:
+    """Return a copy of any decoded picture in "RGB" or "L", on white; Pillow alone would cut 16-bit values off at 255.
+
+    Raises:
+        DataError: when its pixels are of a kind that cannot be brought to 8 bits without a choice; `name` is named.
+    """
     if picture.mode.startswith("I"):
-        values = np.asarray(picture).astype(np.int64)
+        values = np.asarray(picture)
         if values.min() < 0 or values.max() > 65535:
             raise DataError(f"{name} has pixels of 32 bits, where 8 or 16 were expected; save it with 8 bits.")
         picture = Image.fromarray((values // 257).astype(np.uint8))
-    elif picture.mode == "F":
-        raise DataError(f"{name} has decimal fractions as pixels, where 8 bits were expected; save it with 8 bits.")
+    elif picture.mode in ("F", "LAB", "HSV"):
+        raise DataError(f"{name} has pixels of the kind {picture.mode}, not colours or grey; save it with 8 bits each.")
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)

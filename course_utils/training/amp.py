@@ -19,6 +19,7 @@ class Amp:
     def __init__(self, device: torch.device, dtype: torch.dtype | None = None) -> None:
         self.autocast: AbstractContextManager = nullcontext() if dtype is None else torch.autocast(device.type, dtype)
         self.scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
+        self.scale: float | None = None  # after the last step
 
     def scaled(self, loss: Tensor) -> Tensor:
         """Return the loss that gradients are computed from: times the scale in float16, else the loss itself."""
@@ -30,7 +31,12 @@ class Amp:
         Returns:
             Whether it did: float16's scaler leaves out a step whose gradients overflowed, and lowers its scale.
         """
-        scale = self.scaler.get_scale()
+        if not self.scaler.is_enabled():
+            optimizer.step()
+            return True
+        if self.scale is None:
+            self.scale = self.scaler.get_scale()
         self.scaler.step(optimizer)
         self.scaler.update()
-        return self.scaler.get_scale() >= scale
+        before, self.scale = self.scale, self.scaler.get_scale()  # a GPU waits for each look at the scale: one a step
+        return self.scale >= before

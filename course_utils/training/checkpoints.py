@@ -6,25 +6,28 @@ never half of one. They are read with `weights_only=True`: a file from elsewhere
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
+import re
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from course_utils.base.files import whole
-from course_utils.base.modules import device_of
+from course_utils.base.modules import COMPILED, device_of, unwrapped, weights_of
 from course_utils.errors import DataError
+from course_utils.training import identity
 from course_utils.training.amp import Amp
 from course_utils.training.guards import Scheduler
 from course_utils.training.history import History
-from course_utils.training.snapshot import random_state, set_random_state
+from course_utils.training.snapshot import Snapshot, random_state, set_random_state
 
 
 class Run:
@@ -33,7 +36,9 @@ class Run:
     Args:
         model, optimizer, scheduler: what is trained, and how.
         dtype: for `Amp`.
-        others: the loss and the batches, which may hold weights or random generators of their own.
+        batches, loss: what it is trained with, which may hold weights or random generators of their own.
+        settings: what else decides the run, in words, and its value.
+        others: what else draws random numbers.
     """
 
     def __init__(
@@ -42,71 +47,118 @@ class Run:
         optimizer: torch.optim.Optimizer,
         scheduler: Scheduler | None = None,
         dtype: torch.dtype | None = None,
+        *,
+        batches: object = None,
+        loss: object = None,
+        settings: identity.Settings | None = None,
         others: tuple[object, ...] = (),
     ) -> None:
-        self.model, self.optimizer, self.scheduler, self.others = model, optimizer, scheduler, others
+        self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
+        self.batches, self.loss, self.random = batches, loss, (batches, loss, model, *others)
         self.device = device_of(model)
         self.amp = Amp(self.device, dtype)
         self.history = History()
         self.best_weights: dict[str, Tensor] | None = None
         self.best_score = float("-inf")
+        self.others = {"computed in": str(dtype)} | (settings or {})
+        self.begun = self.settings()
 
-    def kinds(self) -> dict[str, str | None]:
-        """Return what must not change when a run is resumed: the kinds of optimizer and scheduler, and its length."""
-        return {
-            "optimizer": type(self.optimizer).__name__,
-            "scheduler": type(self.scheduler).__name__ if self.scheduler else None,
-            "steps of the scheduler": str(getattr(self.scheduler, "total_steps", None)),
-        }
+    def settings(self) -> identity.Settings:
+        """Return what decides the run, as it is now."""
+        now = identity.settings_of(self.model, self.optimizer, self.scheduler, self.batches, self.loss)
+        return self.others | now
 
     def state(self) -> dict[str, Any]:
         """Return all of it as plain data and tensors."""
         return {
-            "kinds": self.kinds(),
-            "model": self.model.state_dict(),
-            "modules": [module.state_dict() for module in self._modules()],
+            "settings": [self.begun, self.settings()],
+            "model": weights_of(self.model),
+            "loss": self.loss.state_dict() if isinstance(self.loss, nn.Module) else None,
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict() if self.scheduler else None,
             "scaler": self.amp.scaler.state_dict(),
             "history": asdict(self.history),
             "best_weights": self.best_weights,
             "best_score": self.best_score,
-            "random": random_state(*self.others),
+            "random": random_state(*self.random),
         }
 
     def restore(self, state: dict[str, Any], name: str) -> None:
         """Put back what `state` returned; `name` is the file it came from, for messages.
 
+        On an error everything stays as it is.
+
         Raises:
-            DataError: when it belongs to another network or another run.
+            DataError: when it belongs to another network or another run, or is no whole state of one.
         """
-        if not {"kinds", "model", "optimizer"} <= state.keys():
+        if "optimizer" not in state or "settings" not in state:
             raise DataError(f"{name} holds weights but no training state; load it with load_weights instead.")
-        require_same_network(self.model, state["model"], name)
-        for what, here in self.kinds().items():
-            saved = state["kinds"].get(what)
-            if saved != here:
-                raise DataError(
-                    f"{name} belongs to another run: its {what} was {saved or 'none'}, here it is {here or 'none'}; "
-                    "resume the run as it was, or delete the file to start again."
-                )
+        before = Snapshot(self.model, self.optimizer, self.batches, self.loss)
+        moves = copy.copy(vars(self.scheduler)) if self.scheduler else {}
         try:
-            self.optimizer.load_state_dict(state["optimizer"])
-        except (ValueError, KeyError) as error:
-            raise DataError(f"{name} was saved with another optimizer ({error}); use that one, or delete it.") from None
-        self.model.load_state_dict(state["model"])
-        for module, weights in zip(self._modules(), state["modules"]):
-            module.load_state_dict(weights)
+            self._restore(state, name)
+        except Exception as error:
+            before.put_back()
+            if self.scheduler:
+                vars(self.scheduler).update(moves)
+            if isinstance(error, DataError):
+                raise
+            raise DataError(
+                f"{name} holds no whole state of this training ({_short(error)}); save to another file."
+            ) from error
+
+    def _restore(self, state: dict[str, Any], name: str) -> None:
+        require_same_network(weights_of(self.model), state["model"], name)
+        first, later = state["settings"]
+        other = identity.difference(first, later, self.begun)
+        if other is None and len(state["optimizer"]["param_groups"]) != len(self.optimizer.param_groups):
+            other = "its optimizer had another number of parameter groups"
+        if other:
+            raise DataError(
+                f"{name} belongs to another run: {other}; resume the run as it was, or save to another file to start "
+                "a new one."
+            )
+        _require_alike(state["optimizer"]["param_groups"], self.optimizer.state_dict()["param_groups"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for parameter, moments in self.optimizer.state.items():
+            for moment in moments.values():
+                if isinstance(moment, Tensor) and moment.ndim and not _fits(moment, parameter):
+                    raise ValueError(f"a moment has the shape {tuple(moment.shape)}, its parameter another")
+        put_weights(self.model, state["model"], name)
+        if isinstance(self.loss, nn.Module):
+            self.loss.load_state_dict(state["loss"])
         if self.scheduler:
+            _require_alike(state["scheduler"], self.scheduler.state_dict())
             self.scheduler.load_state_dict(state["scheduler"])
         if state["scaler"]:
+            _require_alike(state["scaler"], self.amp.scaler.state_dict())
             self.amp.scaler.load_state_dict(state["scaler"])
-        self.history = History(**state["history"])
-        self.best_weights, self.best_score = state["best_weights"], state["best_score"]
-        set_random_state(state["random"], *self.others)
+        history = History(**state["history"])
+        _require_alike(asdict(history), asdict(History([0.0], [0.0], [0.0], [0.0], [0.0], [0.0])))
+        self.best_weights, self.best_score = state["best_weights"], float(state["best_score"])
+        if self.best_weights is not None:
+            require_same_network(weights_of(self.model), self.best_weights, name)
+        set_random_state(state["random"], *self.random)
+        self.begun, self.history = first, history
 
-    def _modules(self) -> list[nn.Module]:
-        return [thing for thing in self.others if isinstance(thing, nn.Module)]
+
+def _fits(moment: Tensor, parameter: Tensor) -> bool:
+    """Tell whether an optimizer's tensor may belong to a parameter: of its shape, or a sum over some of its sides."""
+    shapes = moment.shape, parameter.shape
+    return moment.numel() == 1 or (moment.ndim == parameter.ndim and all(a in (1, b) for a, b in zip(*shapes)))
+
+
+def _require_alike(saved: Any, here: Any) -> None:
+    """Raise `ValueError` where saved data is of another form than that which it shall replace."""
+    numbers = isinstance(here, (int, float)) and isinstance(saved, (int, float))
+    if not (numbers or here is None or saved is None or isinstance(saved, type(here))):
+        raise ValueError(f"{str(saved)[:40]!r} stands for a {type(here).__name__}")
+    if isinstance(here, dict):
+        for key in here:
+            _require_alike(saved[key], here[key])
+    elif isinstance(here, (list, tuple)) and here:
+        for place, each in enumerate(saved):
+            _require_alike(each, here[min(place, len(here) - 1)])
 
 
 def save(state: dict[str, Any], path: str | os.PathLike[str]) -> None:
@@ -142,61 +194,164 @@ def _why_not_written(path: Path, error: Exception) -> str:
 
 
 def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Read what `save` wrote, with its tensors on `device`.
+    """Read what `save` wrote, or another file of `torch.save`, with its tensors on `device`.
 
     Raises:
-        DataError: when the file is missing, damaged, or holds anything but plain data.
+        DataError: when the file is missing, damaged, or holds anything but plain data; it says which.
     """
     path = Path(path)
     try:
+        with path.open("rb") as file:
+            start = file.read(400)
+        if start.startswith(b"PK"):
+            _require_whole(path)
         state = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
         raise DataError(f"There is no file {path.name}; train and save first, or check the path.") from None
-    except (RuntimeError, UnpicklingError, EOFError, ValueError, KeyError, OSError) as error:
-        raise DataError(
-            f"{path.name} is damaged or is not a file saved by this course; delete it and train again."
-        ) from error
+    except IsADirectoryError:
+        raise DataError(f"{path.name} is a folder; choose a file in it.") from None
+    except PermissionError as error:
+        if path.is_dir():  # what Windows says of a folder
+            raise DataError(f"{path.name} is a folder; choose a file in it.") from None
+        raise DataError(f"{path.name} may not be read; ask its owner, or choose another file.") from error
+    except DataError:
+        raise
+    except Exception as error:  # the bytes may be anybody's, and PyTorch's reader raises almost anything
+        raise DataError(f"{path.name} {_why_not_read(start, error)}") from error
     if not isinstance(state, dict):
         raise DataError(f"{path.name} holds a {type(state).__name__}, not saved weights; choose another file.")
     return state
 
 
+DAMAGED = "is damaged or cut short; take another copy of it, or train again into a new file."
+OTHERS = {  # how files begin that people take for files of `torch.save`
+    b"version https://git-lfs": "is a pointer of Git LFS, not the file itself; fetch that with git lfs pull.",
+    b"<": "is a web page, not the file behind it; download that.",
+    b"\x89HDF": "is a file of Keras; load it with Keras.",
+    b"PK": DAMAGED,
+    b"\x80": DAMAGED,
+}
+
+
+def _require_whole(path: Path) -> None:
+    """Raise unless all parts of a file of `torch.save` are as they were written; its sums tell (PyTorch asks none)."""
+    with zipfile.ZipFile(path) as archive:
+        parts = archive.infolist()
+        if any(part.filename.endswith("/constants.pkl") for part in parts):
+            raise DataError(
+                f"{path.name} is a program of TorchScript; save model.state_dict() with torch.save where it was made."
+            )
+        if not any(part.filename.endswith("data.pkl") for part in parts):
+            raise DataError(
+                f"{path.name} is an archive that PyTorch did not write; unpack it, and choose a file in it."
+            )
+        if any(part.compress_type != zipfile.ZIP_STORED for part in parts) or archive.testzip() is not None:
+            raise zipfile.BadZipFile
+
+
+def _why_not_read(start: bytes, error: Exception) -> str:
+    """Return what is wrong with a file that begins with `start`, and what helps."""
+    foreign = re.search(r"GLOBAL `?([\w.]+)", str(error))
+    if foreign:
+        return (
+            f"holds more than weights ({foreign[1]}), and reading that could run code; save model.state_dict() alone "
+            "where it was made."
+        )
+    if not start.strip():
+        return "is empty; copy or download it again."
+    if start[8:9] == b"{":
+        return "is a file of safetensors; transfer.load_network reads those of this course."
+    known = (words for begin, words in OTHERS.items() if start.lstrip().startswith(begin))
+    return next(known, "is not a file that PyTorch wrote, or its beginning is damaged; choose another file.")
+
+
+def _short(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:120]
+
+
 def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """Save the weights and buffers of `model`; `load_weights` puts them into the same kind of network.
+
+    Of a network that is compiled or wrapped, for several GPUs or for averages, those of the network itself are saved.
 
     Raises:
         DataError: as `save`.
     """
-    save(model.state_dict(), path)
+    save(weights_of(model), path)
 
 
 def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """Put saved weights into `model`, which must be the same kind of network; on an error it stays as it was.
 
-    The file may also be a checkpoint of `fit`; its last weights are taken.
+    The file may hold more than weights, as a checkpoint of `fit` does: they are found under the usual names. Their
+    names may have a part in front that the network's own have not, such as "module.".
 
     Raises:
         DataError: when the file cannot be read or belongs to another network.
     """
-    state = load(path)
-    if "optimizer" in state and isinstance(state.get("model"), dict):
-        state = state["model"]  # a checkpoint of `fit`: the weights are in it
-    require_same_network(model, state, Path(path).name)
-    model.load_state_dict(state)
+    name = Path(path).name
+    put_weights(model, _found_weights(load(path), name), name)
 
 
-def require_same_network(model: nn.Module, state: dict[str, Tensor], name: str) -> None:
-    """Raise `DataError` with the first difference when the weights `state` do not fit `model`."""
-    here = model.state_dict()
+USUAL = ("model", "state_dict", "model_state_dict")  # what weights are called in a file with more
+
+
+def _found_weights(state: dict[str, Any], name: str) -> dict[str, Any]:
+    inner = [*(state.get(key) for key in USUAL), *state.values()]
+    found = next((weights for weights in (state, *inner) if _are_weights(weights)), None)
+    if found is None:
+        entries = ", ".join(str(key)[:40] for key in list(state)[:5]) or "nothing"
+        raise DataError(f"{name} holds no weights ({entries}); choose a file with a network's state_dict().")
+    return found
+
+
+def _are_weights(held: object) -> bool:
+    return (
+        isinstance(held, dict)
+        and all(isinstance(key, str) for key in held)
+        and any(isinstance(value, Tensor) for value in held.values())
+        and not any(isinstance(value, dict) for value in held.values())
+    )
+
+
+def put_weights(model: nn.Module, weights: dict[str, Any], name: str) -> None:
+    """Put `weights` into `model` by the names that the network gives them; `name` is their file, for messages.
+
+    Raises:
+        DataError: when they belong to another network.
+    """
+    inner = unwrapped(model)
+    names = {own.replace(COMPILED, ""): own for own in inner.state_dict()}
+    weights = {key.replace(COMPILED, ""): value for key, value in weights.items()}
+    if "n_averaged" not in names:  # what torch.optim.swa_utils counts
+        weights.pop("n_averaged", None)
+    shorter = weights
+    while shorter.keys() != names.keys() and len({key.split(".")[0] for key in shorter}) == 1 and "" not in shorter:
+        shorter = {key.partition(".")[2]: value for key, value in shorter.items()}
+    if shorter.keys() == names.keys():
+        weights = shorter
+    require_same_network(weights_of(model), weights, name)
+    try:
+        inner.load_state_dict({names[key]: value for key, value in weights.items()})
+    except (RuntimeError, TypeError) as error:
+        raise DataError(f"The weights in {name} cannot be put into this network ({_short(error)}).") from error
+
+
+def require_same_network(here: dict[str, Tensor], saved: dict[str, Any], name: str) -> None:
+    """Raise `DataError` with the first difference when the weights `saved` are not of the form of those `here`."""
     advice = "build the network that was saved, or choose another file"
-    for key in here:
-        if key not in state:
+    for key, value in here.items():
+        if key not in saved:
             raise DataError(f"{name} belongs to another network: it has no {key!r}; {advice}.")
-        if here[key].shape != state[key].shape:
+        if not isinstance(value, Tensor):  # what a layer of one's own keeps beside weights
+            continue
+        if not isinstance(saved[key], Tensor):
+            raise DataError(f"{name} belongs to another network: its {key!r} is no tensor; {advice}.")
+        if value.shape != saved[key].shape:
             raise DataError(
-                f"{name} belongs to another network: {key!r} is {tuple(state[key].shape)} in the file "
-                f"and {tuple(here[key].shape)} here; {advice}."
+                f"{name} belongs to another network: {key!r} is {tuple(saved[key].shape)} in the file "
+                f"and {tuple(value.shape)} here; {advice}."
             )
-    for key in state:
+    for key in saved:
         if key not in here:
             raise DataError(f"{name} belongs to another network: this one has no {key!r}; {advice}.")

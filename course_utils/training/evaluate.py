@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from course_utils.base.modules import device_of, evaluating
 from course_utils.base.words import percent
-from course_utils.training.guards import require_labels
+from course_utils.errors import TrainingError
+from course_utils.training.guards import Shares, require_labels
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -30,10 +31,22 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Predictions:
-    """A network's answers: logits, float32 (N, classes), and the true labels, int64 (N,), both on the CPU."""
+    """A network's answers: logits, float32 (N, classes), and the true labels, int64 (N,), both on the CPU.
+
+    Raises:
+        TrainingError: when a logit is not a number, of which no guess can be made.
+    """
 
     logits: Tensor
     labels: Tensor
+
+    def __post_init__(self) -> None:
+        if self.logits.isnan().any():
+            pictures = self.logits.isnan().flatten(1).any(dim=1).nonzero()
+            raise TrainingError(
+                f"Some answers to {len(pictures):,} of {len(self.logits):,} pictures, the first of them number "
+                f"{pictures[0].item()}, are not numbers (NaN): look for NaN in the pictures and in the weights."
+            )
 
     @property
     def probabilities(self) -> Tensor:
@@ -65,25 +78,29 @@ def predict(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Predi
     logits, labels = [], []
     with evaluating(model), torch.inference_mode():
         for images, targets in batches:
-            logits.append(model(images.to(device)).float().cpu())
-            labels.append(targets.cpu())
+            logits.append(model(images.to(device)).float())
+            labels.append(targets)
     if not logits:
         raise ValueError("There are no batches to predict; give at least one picture.")
-    return Predictions(torch.cat(logits), torch.cat(labels))
+    return Predictions(torch.cat(logits).cpu(), torch.cat(labels).cpu())  # copied once: each copy makes a GPU wait
 
 
 def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], loss: Loss = F.cross_entropy) -> Metrics:
     """Return mean loss and accuracy over all samples, in evaluation mode.
 
-    A smaller last batch counts by its samples: averaging the batches' averages would be wrong.
+    A smaller last batch counts by its samples: averaging the batches' averages would be wrong. A label that the loss
+    leaves out (its `ignore_index`) counts in neither.
 
     Args:
         model: returns logits (B, classes).
         batches: as for `predict`.
         loss: takes logits and labels, returns the mean loss of the batch.
     """
-    answers = predict(model, batches)
-    labels, device = answers.labels, device_of(model)
-    require_labels(labels, answers.logits.shape[1])
-    mean = loss(answers.logits.to(device), labels.to(device))  # a loss may hold tensors of its own, such as weights
-    return Metrics(mean.item(), answers.accuracy, len(labels))
+    answers, shares = predict(model, batches), Shares(loss)
+    require_labels(answers.labels, answers.logits.shape[1], shares.ignored)
+    kept = shares.kept(answers.labels)
+    if not kept.any():
+        raise ValueError("The loss leaves out every one of these labels; give at least one that counts.")
+    device = device_of(model)  # a loss may hold tensors of its own, such as weights
+    mean = loss(answers.logits.to(device), answers.labels.to(device))
+    return Metrics(mean.item(), Predictions(answers.logits[kept], answers.labels[kept]).accuracy, int(kept.sum()))

@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from course_utils.base.modules import weights_of
 from course_utils.training import checkpoints, guards
 from course_utils.training.amp import Amp
 from course_utils.training.evaluate import Loss, evaluate
 from course_utils.training.history import History
+from course_utils.training.snapshot import set_epoch
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 
@@ -86,16 +88,24 @@ def fit(
     guards.require_settings(epochs, patience, schedule_every, validation, scheduler, optimizer)
     plateau = isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
     per_batch = schedule_every == "batch" and not plateau
-    run = checkpoints.Run(model, optimizer, scheduler, autocast, others=(batches, loss))
+    settings = {"schedule_every": schedule_every, "patience": patience, "validation": validation is not None}
+    run = checkpoints.Run(
+        model, optimizer, scheduler, autocast, batches=batches, loss=loss, settings=settings, others=(validation,)
+    )
     checkpoint_file = Path(checkpoint) if checkpoint is not None else None
     if checkpoint_file is not None and checkpoint_file.exists():
         run.restore(checkpoints.load(checkpoint_file, run.device), checkpoint_file.name)
+        if run.history.epochs > epochs:
+            raise ValueError(
+                f"{checkpoint_file.name} holds {run.history.epochs} epochs and {epochs} were asked for; ask for no "
+                "fewer, or save to another file to train anew."
+            )
         if progress:
             print(f"going on from {checkpoint_file.name}, where {run.history.epochs} of {epochs} epochs are done")
-    first = run.history.epochs + 1
+    first, shares = run.history.epochs + 1, guards.Shares(loss)
     while run.history.epochs < epochs and not run.history.stopped_early:
         epoch = run.history.epochs + 1
-        _train_one_epoch(run, batches, loss, per_batch, closely=epoch == first, progress=progress)
+        _train_one_epoch(run, batches, shares, per_batch, closely=epoch == first, progress=progress)
         if validation is not None:
             _validate(run, validation, loss, patience)
         if scheduler is not None and not per_batch:
@@ -105,23 +115,23 @@ def fit(
         if progress:
             print(run.history.row(epoch))
     if patience is not None and run.best_weights is not None:
-        model.load_state_dict(run.best_weights)
+        checkpoints.put_weights(model, run.best_weights, "The best epoch")
         if progress and run.history.best_epoch != run.history.epochs:
             print(f"kept the weights of epoch {run.history.best_epoch}, the best on validation")
     return run.history
 
 
 def _train_one_epoch(
-    run: checkpoints.Run, batches: Batches, loss: Loss, per_batch: bool, closely: bool, progress: bool
+    run: checkpoints.Run, batches: Batches, shares: guards.Shares, per_batch: bool, closely: bool, progress: bool
 ) -> None:
     epoch, history = run.history.epochs + 1, run.history
-    watch = guards.Watch(run.model, loss, epoch, history.learning_rates, closely)
-    if hasattr(batches, "set_epoch"):
-        batches.set_epoch(epoch - 1)
+    watch = guards.Watch(run.model, run.loss, shares, epoch, history.learning_rates, closely)
+    set_epoch(batches, epoch - 1)
     start = time.perf_counter()
-    with watch.memory():
+    with guards.explained(run.device, lambda: watch.batch_size, f" in epoch {epoch}"):
         _steps(run, watch.batches(_bar(batches, f"epoch {epoch}", progress)), watch.loss, per_batch)
     mean_loss, accuracy = watch.summary()
+    history.learning_rates[:] = map(float, history.learning_rates)  # only now: they may be tensors on a GPU
     history.train_loss.append(mean_loss)
     history.train_accuracy.append(accuracy)
     history.seconds.append(time.perf_counter() - start)
@@ -131,7 +141,8 @@ def _steps(run: checkpoints.Run, batches: Batches, loss: Loss, per_batch: bool) 
     """Go through all batches once. A function of its own: after an error nothing holds on to the last batch."""
     run.model.train()
     for images, labels in batches:
-        run.history.learning_rates.append(run.optimizer.param_groups[0]["lr"])
+        rate = run.optimizer.param_groups[0]["lr"]
+        run.history.learning_rates.append(rate.clone() if isinstance(rate, Tensor) else rate)
         _, stepped = train_step(run.model, images, labels, loss, run.optimizer, run.amp)
         if per_batch and stepped and run.scheduler is not None:
             run.scheduler.step()
@@ -151,6 +162,6 @@ def _validate(run: checkpoints.Run, validation: Batches, loss: Loss, patience: i
     if metrics.accuracy > run.best_score:
         run.best_score, history.best_epoch = metrics.accuracy, history.epochs
         if patience is not None:
-            run.best_weights = {name: value.clone() for name, value in run.model.state_dict().items()}
+            run.best_weights = {name: value.clone() for name, value in weights_of(run.model).items()}
     elif patience is not None and history.epochs - history.best_epoch >= patience:
         history.stopped_early = True

@@ -5,13 +5,16 @@ Each guard raises an error that says in a sentence what was wrong, and what to d
 
 from __future__ import annotations
 
+import functools
 import inspect
+import math
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from course_utils.base.modules import device_of
 from course_utils.errors import TrainingError
@@ -85,27 +88,70 @@ def require_pictures(images: Tensor, model: nn.Module) -> None:
         raise ValueError("A batch holds no picture; leave empty batches out.")
 
 
-def require_answers(logits: Tensor, labels: Tensor) -> None:
-    """Raise `ValueError` unless there are logits (B, classes) for labels (B,) among these classes."""
+def require_pair(batch: object) -> None:
+    """Raise `TypeError` unless `batch` is a pair."""
+    if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+        what = f"{len(batch)} things" if isinstance(batch, (tuple, list)) else f"a {type(batch).__name__}"
+        raise TypeError(f"A batch must be a pair of inputs and targets, not {what}.")
+
+
+def require_answers(logits: Tensor, labels: Tensor, ignored: int | None = None) -> int:
+    """Raise `ValueError` unless there are logits (B, classes) for labels (B,) among these classes.
+
+    Returns:
+        The smallest label.
+    """
     if logits.ndim != 2 or labels.ndim != 1 or len(logits) != len(labels):
         raise ValueError(
             f"A batch needs logits (B, classes) and labels (B,), not {tuple(logits.shape)} and {tuple(labels.shape)}; "
             "look at the network's last layer and at the batches."
         )
-    require_labels(labels, logits.shape[1])
+    return require_labels(labels, logits.shape[1], ignored)
 
 
-def require_labels(labels: Tensor, classes: int) -> None:
-    """Raise `ValueError` unless all `labels` are whole numbers from 0 to `classes` − 1."""
+def require_labels(labels: Tensor, classes: int, ignored: int | None = None) -> int:
+    """Raise `ValueError` unless all `labels` are whole numbers from 0 to `classes` − 1, or `ignored` by the loss.
+
+    Returns:
+        The smallest label.
+    """
     if labels.dtype != torch.int64:
         raise ValueError(f"Labels must be int64, not {str(labels.dtype)[6:]}; convert them with labels.long().")
-    low, high = labels.min().item(), labels.max().item()
+    low, high = (end.item() for end in labels.aminmax())
     if low < 0 or high >= classes:
-        wrong = low if low < 0 else high
-        raise ValueError(
-            f"Label {wrong} is outside the network's {classes} classes, 0 to {classes - 1}; "
-            "fix the labels, or give the network more outputs."
-        )
+        outside = [each for each in labels[(labels < 0) | (labels >= classes)].tolist() if each != ignored]
+        if outside:
+            raise ValueError(
+                f"Label {outside[0]} is outside the network's {classes} classes, 0 to {classes - 1}; "
+                "fix the labels, or give the network more outputs."
+            )
+    return low
+
+
+class Shares:
+    """Which samples a loss counts, and how much: cross entropy may weigh classes, and leave out a label.
+
+    Without that each sample counts 1, so the mean over an epoch is the mean of the batches' losses by their sizes.
+    """
+
+    def __init__(self, loss: object) -> None:
+        options = loss.keywords if isinstance(loss, functools.partial) else {}
+        measure = loss.func if isinstance(loss, functools.partial) else loss
+        if isinstance(measure, (nn.CrossEntropyLoss, nn.NLLLoss)):
+            options = {"weight": measure.weight, "ignore_index": measure.ignore_index}
+        known = options or measure in (F.cross_entropy, F.nll_loss)
+        self.weight: Tensor | None = options.get("weight")
+        self.ignored: int | None = options.get("ignore_index", -100) if known else None
+        self.equal = self.weight is None and (self.ignored is None or self.ignored < 0)  # until a label says otherwise
+
+    def kept(self, labels: Tensor) -> Tensor:
+        """Return which labels count, bool (B,)."""
+        return labels != self.ignored if self.ignored is not None else torch.ones_like(labels, dtype=torch.bool)
+
+    def of(self, labels: Tensor) -> Tensor:
+        """Return how much each label counts, float (B,)."""
+        kept = self.kept(labels)
+        return kept.float() if self.weight is None else self.weight[labels.where(kept, 0)] * kept
 
 
 class Watch:
@@ -114,6 +160,7 @@ class Watch:
     Args:
         model: the network that is trained.
         loss: takes logits and labels, returns the mean loss of the batch.
+        shares: how much each sample counts in it.
         epoch: counted from 1, for messages.
         rates: the learning rates so far; the last one is that of the present batch.
         closely: look at every picture's type and every label; a GPU has to wait for that.
@@ -123,58 +170,79 @@ class Watch:
         self,
         model: nn.Module,
         loss: Callable[[Tensor, Tensor], Tensor],
+        shares: Shares,
         epoch: int,
         rates: list[float],
         closely: bool,
     ) -> None:
-        self.model, self.measure, self.epoch, self.rates, self.closely = model, loss, epoch, rates, closely
+        self.model, self.measure, self.shares = model, loss, shares
+        self.epoch, self.rates, self.closely = epoch, rates, closely
         self.device = device_of(model)
-        self.losses: list[Tensor] = []  # one a batch, weighted by its samples; kept on the device
-        self.correct = torch.zeros((), dtype=torch.int64, device=self.device)
-        self.count = self.batch_size = self.looked_at = 0
+        self.every = look_every(self.device)
+        # One a batch, and on the device, so that nobody waits: what is done with them is done once an epoch.
+        self.losses: list[Tensor] = []
+        self.right: list[Tensor] = []
+        self.counts: list[Tensor | int] = []
+        self.weights: list[Tensor | int] = []
+        self.batch_size = self.looked_at = 0
 
     def batches(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
         """Give the batches on the network's device."""
-        for images, labels in batches:
+        for batch in batches:
             if self.closely:
-                require_pictures(images, self.model)
+                require_pair(batch)
+                require_pictures(batch[0], self.model)
+            images, labels = batch
             self.batch_size = len(images)
             yield images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the mean loss of a batch, and count it."""
-        if self.closely:
-            require_answers(logits, labels)
+        if self.closely and require_answers(logits, labels, self.shares.ignored) < 0:
+            self.shares.equal = False
         loss = self.measure(logits, labels)
-        self.losses.append(loss.detach() * len(labels))
-        self.correct += (logits.detach().argmax(dim=1) == labels).sum()
-        self.count += len(labels)
-        # On the CPU each loss is looked at before its step, so that the weights stay good.
-        if len(self.losses) - self.looked_at == (1 if self.device.type == "cpu" else LOOK_EVERY):
+        if self.closely and loss.ndim:
+            raise ValueError(f"The loss must be one number, the mean over the batch, not {tuple(loss.shape)}.")
+        right = logits.detach().argmax(dim=1) == labels
+        if self.shares.equal:
+            count = weight = len(labels)
+        else:
+            kept = self.shares.kept(labels)
+            right, count, weight = right & kept, kept.sum(), self.shares.of(labels).sum()
+        self.losses.append(loss.detach())
+        self.right.append(right)
+        self.counts.append(count)
+        self.weights.append(weight)
+        if len(self.losses) - self.looked_at >= self.every:
             self._look_back()
         return loss
 
     def summary(self) -> tuple[float, float]:
-        """Return the mean loss and the accuracy, from 0 to 1, over all samples.
+        """Return the mean loss and the accuracy, from 0 to 1, over all samples that count.
 
         Raises:
             ValueError: when there were none.
             TrainingError: when a loss is not a finite number.
         """
-        if self.count == 0:
+        if not self.losses:
             raise ValueError("There are no batches to train on; give at least one picture.")
         self._look_back()
-        return torch.stack(self.losses).double().sum().item() / self.count, self.correct.item() / self.count
+        counts, weights = (_together(each, self.device) for each in (self.counts, self.weights))
+        mean = (torch.stack(self.losses).to(weights) @ weights / weights.sum()).item()
+        return mean, (torch.cat(self.right).sum() / counts.sum()).item()
 
     def _look_back(self) -> None:
         """Raise `TrainingError` for the first loss since the last look that is not a finite number."""
         start, self.looked_at = self.looked_at, len(self.losses)
         if start == len(self.losses):
             return
-        finite = torch.stack(self.losses[start:]).isfinite()
-        if finite.all():
+        if start == len(self.losses) - 1:
+            finite = math.isfinite(self.losses[start].item())
+        else:
+            finite = torch.stack(self.losses[start:]).isfinite().all()
+        if finite:
             return
-        batch = start + int((~finite).nonzero()[0])
+        batch = next(place for place in range(start, len(self.losses)) if not self.losses[place].isfinite())
         rate = self.rates[len(self.rates) - len(self.losses) + batch]
         raise TrainingError(
             f"The loss is {self.losses[batch].item()} at epoch {self.epoch}, batch {batch + 1}, learning rate "
@@ -182,23 +250,45 @@ class Watch:
             "normalised."
         )
 
-    @contextmanager
-    def memory(self) -> Iterator[None]:
-        """Turn an error that means "out of memory" into one that says what to do, and let go of the batch's tensors.
 
-        Raises:
-            TrainingError: in its place.
-        """
-        try:
-            yield
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            traceback.clear_frames(error.__traceback__)  # they would keep every tensor of the batch alive
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
-            place = f" on {self.device} in epoch {self.epoch}"
-            raise TrainingError(out_of_memory(self.batch_size, place)) from None
+def look_every(device: torch.device) -> int:
+    """Return how many batches lie between two looks at the loss: on the CPU none, so that the weights stay good."""
+    return 1 if device.type == "cpu" else LOOK_EVERY
+
+
+def _together(numbers: list[Tensor | int], device: torch.device) -> Tensor:
+    """Return one number a batch as a tensor, in double precision where the device has it."""
+    kind = torch.float32 if device.type == "mps" else torch.float64
+    if isinstance(numbers[-1], Tensor):
+        return torch.stack([torch.as_tensor(each, device=device) for each in numbers]).to(kind)
+    return torch.tensor(numbers, dtype=kind, device=device)
+
+
+@contextmanager
+def explained(device: torch.device, batch_size: Callable[[], int], place: str = "") -> Iterator[None]:
+    """Turn PyTorch's errors that a batch's size causes into a sentence that says what to do.
+
+    Where memory ran out, what the batch held is let go of.
+
+    Raises:
+        TrainingError, ValueError: in their place.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        traceback.clear_frames(error.__traceback__)  # they would keep every tensor of the batch alive
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        raise TrainingError(out_of_memory(batch_size(), f" on {device}{place}")) from None
+    except ValueError as error:
+        if batch_size() != 1 or not str(error).startswith("Expected more than 1 value per channel"):
+            raise
+        raise ValueError(
+            "A batch holds one picture alone, of which batch normalisation can take no spread: leave out a last batch "
+            "that is smaller (drop_last=True), or take another batch size."
+        ) from None
 
 
 def is_out_of_memory(error: BaseException) -> bool:

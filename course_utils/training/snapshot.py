@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -28,49 +30,116 @@ def random_state(*things: object) -> dict[str, Any]:
     """Return the random state of Python, NumPy and PyTorch on the CPU and all GPUs, as plain data and tensors.
 
     Args:
-        things: batches and losses, whose own generators and epochs belong to it (`data.batches`, a `DataLoader`).
+        things: batches, losses and networks, whose own generators and epochs belong to it: those of a `DataLoader`'s
+            samplers and data set, too.
     """
-    version, words, gauss = random.getstate()
-    kind, keys, position, has_gauss, cached = np.random.get_state()
+    own = dict(_random_parts(things))
     return {
-        "python": [version, list(words), gauss],
-        "numpy": [kind, keys.tolist(), position, has_gauss, cached],
+        "python": _of_python(random),
+        "numpy": _of_numpy(np.random),
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "generators": [generator.get_state() for generator in _generators(things)],
-        "epochs": [holder.epoch for holder in _with_epochs(things)],
+        "own": {name: _state_of(part) for name, part in own.items()},
     }
 
 
 def set_random_state(state: dict[str, Any], *things: object) -> None:
     """Put back what `random_state` returned for the same `things`. GPUs that are no longer there are left out."""
-    version, words, gauss = state["python"]
-    random.setstate((version, tuple(words), gauss))
-    kind, keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state((kind, np.array(keys, dtype=np.uint32), position, has_gauss, cached))
+    _put_into(random, state["python"])
+    _put_into(np.random, state["numpy"])
     torch.set_rng_state(state["torch"].cpu())
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     for gpu, gpu_state in enumerate(state["cuda"][:gpus]):
         torch.cuda.set_rng_state(gpu_state.cpu(), gpu)
-    for generator, generator_state in zip(_generators(things), state["generators"]):
-        generator.set_state(generator_state.cpu())
-    for holder, epoch in zip(_with_epochs(things), state["epochs"]):
-        holder.epoch = epoch
+    for name, part in _random_parts(things):
+        if name in state["own"]:
+            _put_into(part, state["own"][name])
 
 
-def _holders(things: tuple[object, ...]) -> Iterator[Any]:
-    """Give the things, and the parts of a `DataLoader` that may decide its order."""
-    for thing in things:
-        yield from (thing, getattr(thing, "sampler", None), getattr(thing, "dataset", None))
+def set_epoch(batches: object, epoch: int) -> None:
+    """Tell `batches`, and the samplers and data sets they take from, which epoch comes next, counted from 0."""
+    for _, part in _parts((batches,)):
+        if callable(getattr(part, "set_epoch", None)):
+            part.set_epoch(epoch)
 
 
-def _generators(things: tuple[object, ...]) -> list[torch.Generator]:
-    found = (getattr(holder, "generator", None) for holder in _holders(things))
-    return list({id(g): g for g in found if isinstance(g, torch.Generator)}.values())
+def seeds(batches: object) -> dict[str, int]:
+    """Return the seeds that the generators of `batches` were given last, each with where it is."""
+    found = ((name, part) for name, part in _random_parts((batches,)) if isinstance(part, torch.Generator))
+    return {name.partition(".")[2]: generator.initial_seed() for name, generator in found}
 
 
-def _with_epochs(things: tuple[object, ...]) -> list[Any]:
-    return [holder for holder in _holders(things) if isinstance(getattr(holder, "epoch", None), int)]
+def _of_python(source: Any) -> list[Any]:
+    version, words, gauss = source.getstate()
+    return [version, list(words), gauss]
+
+
+def _of_numpy(source: Any) -> list[Any]:
+    kind, keys, *rest = source.get_state()
+    return [kind, keys.tolist(), *rest]
+
+
+def _state_of(part: Any) -> Any:
+    """Return the state of a generator, or the epoch of what counts epochs, as plain data."""
+    if isinstance(part, torch.Generator):
+        return part.get_state()
+    if isinstance(part, np.random.Generator):
+        return part.bit_generator.state
+    if isinstance(part, np.random.RandomState):
+        return _of_numpy(part)
+    return _of_python(part) if isinstance(part, random.Random) else part.epoch
+
+
+def _put_into(part: Any, state: Any) -> None:
+    if isinstance(part, torch.Generator):
+        part.set_state(state.cpu())
+    elif isinstance(part, np.random.Generator):
+        part.bit_generator.state = state
+    elif part is np.random or isinstance(part, np.random.RandomState):
+        kind, keys, *rest = state
+        part.set_state((kind, np.array(keys, dtype=np.uint32), *rest))
+    elif part is random or isinstance(part, random.Random):
+        version, words, gauss = state
+        part.setstate((version, tuple(words), gauss))
+    else:
+        part.epoch = state
+
+
+RANDOM = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
+NO_HOLDERS = (Tensor, type, ModuleType, FunctionType)
+MOST = 100  # entries of a list that is looked through: longer ones hold the data themselves
+MOST_PARTS = 10_000  # a bound for what holds half the world
+
+
+def _random_parts(things: tuple[object, ...]) -> Iterator[tuple[str, Any]]:
+    """Give the generators in `things` and what counts epochs, each once and with where it is."""
+    for name, part in _parts(things):
+        if isinstance(part, RANDOM) or isinstance(getattr(part, "epoch", None), int):
+            yield name, part
+
+
+def _parts(things: tuple[object, ...]) -> Iterator[tuple[str, Any]]:
+    """Give `things` and what they hold by public names, as a loader its samplers, each once and with where it is."""
+    waiting = deque((str(place), thing) for place, thing in enumerate(things))
+    seen: dict[int, Any] = {}
+    while waiting and len(seen) < MOST_PARTS:
+        name, part = waiting.popleft()
+        if id(part) in seen:
+            continue
+        seen[id(part)] = part
+        yield name, part
+        for key, value in _held(part):
+            many = isinstance(value, (list, tuple, dict)) and len(value) <= MOST
+            if many or isinstance(value, RANDOM) or (hasattr(value, "__dict__") and not isinstance(value, NO_HOLDERS)):
+                waiting.append((f"{name}.{key}", value))
+
+
+def _held(part: Any) -> Iterable[tuple[Any, Any]]:
+    if isinstance(part, (list, tuple)):
+        return enumerate(part)
+    held = part if isinstance(part, dict) else getattr(part, "__dict__", {})
+    children = part._modules if isinstance(part, nn.Module) else {}
+    return [(key, each) for key, each in [*held.items(), *children.items()] if isinstance(key, str) and key[:1] != "_"]
 
 
 @contextmanager

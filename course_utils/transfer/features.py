@@ -23,6 +23,7 @@ from tqdm import tqdm
 from course_utils.base.files import whole_folder
 from course_utils.base.modules import device_of
 from course_utils.data import downloads
+from course_utils.data.batches import generators
 from course_utils.data.parts import FilePart
 from course_utils.data.sources import cache_folder
 from course_utils.errors import DataError
@@ -74,22 +75,31 @@ class Features:
 
 
 class FeatureBatches:
-    """Pairs of features, float32 (B, …), and labels, int64 (B,); can be iterated as often as wanted."""
+    """Pairs of features, float32 (B, …), and labels, int64 (B,); can be iterated as often as wanted.
+
+    The order depends on seed and epoch alone, as that of `data.Batches` does.
+    """
 
     def __init__(self, features: Features, size: int, shuffle: bool, seed: int) -> None:
         if size < 1:
             raise ValueError(f"A batch holds at least 1 picture, not {size}.")
-        self.features, self.size, self.shuffle = features, size, shuffle
-        self.generator = torch.Generator().manual_seed(seed)
+        self.features, self.size, self.shuffle, self.seed, self.epoch = features, size, shuffle, seed, 0
 
     def __len__(self) -> int:
         return -(-len(self.features) // self.size)
 
+    def set_epoch(self, epoch: int) -> None:
+        """Make the next pass that of `epoch`, counted from 0."""
+        self.epoch = epoch
+
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        count = len(self.features)
-        order = torch.randperm(count, generator=self.generator) if self.shuffle else torch.arange(count)
+        count, epoch = len(self.features), self.epoch
+        order = (
+            torch.randperm(count, generator=generators(self.seed, epoch)[0]) if self.shuffle else torch.arange(count)
+        )
         for chosen in order.split(self.size):
             yield self.features.rows(chosen), self.features.labels[chosen]
+        self.epoch = epoch + 1
 
 
 def cached_features(
@@ -167,19 +177,27 @@ def _compute(
     try:
         kind.mkdir(parents=True, exist_ok=True)
         _tidy(kind)
-        with whole_folder(folder) as unfinished:
-            values = np.lib.format.open_memmap(unfinished / VALUES, "w+", np.float32, (len(rows), *shape))
+        # Not a file mapped into memory: where the disk is full, writing to that ends the process.
+        with whole_folder(folder) as unfinished, (unfinished / VALUES).open("wb") as file:
+            header = {"descr": "<f4", "fortran_order": False, "shape": (len(rows), *shape)}
+            np.lib.format.write_array_header_1_0(file, header)
+            start, size = file.tell(), 4 * int(np.prod(shape))
+
+            def put(number: int, values: np.ndarray) -> None:
+                file.seek(start + number * size)
+                file.write(values.astype("<f4").tobytes())
+
             for i, row in enumerate(rows):
                 if row.tobytes() in known:
                     there, place = known[row.tobytes()]
-                    values[i] = there[place]
+                    put(i, there[place])
             bar = tqdm(groups, desc="features", unit="batch", leave=False, delay=1, disable=silent, file=sys.stdout)
             for group in bar:
                 images = [change(_opened(pictures.files[i])) for i in group]
-                values[group] = net.features(torch.stack(images)).numpy()
-            values.flush()
+                for i, values in zip(group, net.features(torch.stack(images)).numpy()):
+                    put(i, values)
+            file.close()  # Windows moves no folder with an open file
             np.save(unfinished / ROWS, rows)
-            del values  # Windows moves no folder with a file that is mapped
     except OSError as error:
         raise downloads.cannot_write(kind, error) from error
     return len(missing)

@@ -60,7 +60,7 @@ class Preprocess:
             TypeError: for anything but a Pillow picture or a uint8 tensor (3, H, W).
         """
         if isinstance(picture, Image.Image):
-            picture = picture if picture.mode == "RGB" else picture.convert("RGB")
+            picture = picture_files.eight_bits(picture)
         elif not isinstance(picture, Tensor) or picture.dtype != torch.uint8 or picture.shape[:-2] != (3,):
             what = f"{picture.dtype} {tuple(picture.shape)}" if isinstance(picture, Tensor) else type(picture).__name__
             raise TypeError(f"A picture is a Pillow picture or a uint8 tensor (3, H, W), not {what}.")

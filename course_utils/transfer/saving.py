@@ -83,9 +83,10 @@ def save_network(net: Network, path: str | os.PathLike[str]) -> None:
         except DataError as error:
             reason = str(error).replace(unfinished.name, "it")
             raise ValueError(f"{Path(path).name} was not saved, as it could not be read back: {reason}") from error
-        if repr(back.head_layer) != repr(head):
-            came = f"come back as {_line(back.head_layer)}, not {_line(head)}"
-            raise ValueError(f"{Path(path).name} was not saved: its head would {came}.")
+        for (place, ours), theirs in zip(net.model.named_modules(), back.model.modules()):
+            if not list(ours.children()) and repr(ours) != repr(theirs):
+                came = f"its layer {place} would come back as {_line(theirs)}, not {_line(ours)}"
+                raise ValueError(f"{Path(path).name} was not saved: {came}.")
 
 
 def load_network(path: str | os.PathLike[str]) -> Network:
@@ -161,9 +162,10 @@ def _built(description: dict[str, Any], weights: dict[str, Tensor], name: str) -
             numbers = sum(parameter.numel() for parameter in head.parameters())
             _require(numbers <= sum(map(Tensor.numel, weights.values())), "its head has more numbers than the file")
             with contextlib.suppress(NotImplementedError):  # a few networks compute while they are built
-                checkpoints.require_same_network(_network(description, classes, preprocess).model, weights, name)
+                meta = _network(description, classes, preprocess).model.state_dict()
+                checkpoints.require_same_network(meta, weights, name)
         net = _network(description, classes, preprocess)
-        checkpoints.require_same_network(net.model, weights, name)
+        checkpoints.require_same_network(net.model.state_dict(), weights, name)
     except CourseError as error:
         raise DataError(str(error)) from None
     net.model.load_state_dict(weights)

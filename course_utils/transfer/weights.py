@@ -18,6 +18,7 @@ from course_utils.base.files import whole
 from course_utils.data import downloads
 from course_utils.errors import DataError
 
+MOST_BYTES = 4 * 1024**3  # of a file of weights
 ANYWHERE = "use efficientnet_lite0, whose weights come with the course"
 BROKEN = (RuntimeError, UnpicklingError, EOFError, ValueError, KeyError, OSError, AttributeError)
 
@@ -85,7 +86,6 @@ def torchvision_file(url: str, name: str) -> tuple[Path, str]:
 
 def _download(url: str, path: Path, name: str) -> None:
     import pooch
-    import requests
 
     host = urlsplit(url).hostname
     remedy = f"copy {path.name} into the folder checkpoints of torchvision's cache (TORCH_HOME), or {ANYWHERE}"
@@ -93,16 +93,13 @@ def _download(url: str, path: Path, name: str) -> None:
     try:
         with whole(path) as unfinished:
             # Not torch.hub.download_url_to_file: it would wait for ever for a server that falls silent.
-            seconds = (downloads.CONNECT_SECONDS, downloads.STALL_SECONDS)
-            pooch.HTTPDownloader(timeout=seconds, chunk_size=downloads.CHUNK)(url, str(unfinished), None)
+            downloads.receive(url, unfinished, most=MOST_BYTES)
             if not pooch.file_hash(str(unfinished)).startswith(path.stem.rpartition("-")[2]):
                 raise DataError(
                     f"{host} sent {path.name} with a wrong SHA-256, so nothing was kept; try again, or {remedy}."
                 )
-    except requests.exceptions.RequestException as error:
-        raise DataError(
-            f"{path.name} could not be downloaded from {host} ({type(error).__name__}); {remedy}."
-        ) from error
+    except downloads.MirrorError as error:
+        raise DataError(f"{path.name} could not be downloaded from {host}, which {error}; {remedy}.") from error
     except OSError as error:
         raise downloads.cannot_write(path.parent, error) from error
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import ipywidgets
 
-STYLE = {"description_width": "7.5em"}
+STYLE = {"description_width": "initial"}  # as wide as its words in whatever font; `panel.LOOK` sets the least width
 LAYOUT = {"width": "23em", "max_width": "100%"}
 
 
@@ -51,7 +51,7 @@ def number(label: str, value: float, step: float = 1.0) -> ipywidgets.FloatText:
         step=step,
         description=label,
         continuous_update=True,
-        style={"description_width": "1.5em"},
+        style=STYLE,
         layout={"width": "7em"},
     )
 

@@ -18,6 +18,8 @@ STRICT = "COURSE_STRICT"  # set in tests: what a learner would read as a sentenc
 ERROR_CLASS = "course-error"  # of the widget that shows an error; the runner looks for it
 LOOK = (
     "<style>.course-picture{border-radius:4px;background:#fff}.course-panel{overflow:hidden}"
+    ".course-panel .widget-label{min-width:1.5em}"
+    ".course-panel :is(.widget-slider,.widget-dropdown)>.widget-label{min-width:7.5em}"
     ".course-caption .widget-html-content,.course-caption{line-height:1.45}"
     ".course-error .widget-html-content{line-height:1.45;white-space:normal}</style>"
 )

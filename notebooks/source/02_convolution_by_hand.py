@@ -77,7 +77,12 @@ except ImportError:  # as on Colab: install the course, and replace nothing
 
     url = "git+https://github.com/pixels-to-predictions/pixels-to-predictions"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-    subprocess.run([*pip, url], check=True)
+    if subprocess.run([*pip, url], check=False).returncode:
+        raise RuntimeError(
+            f"pip could not fetch the course from {url} (see above); "
+            "switch the network on (on Kaggle: Settings, Internet), "
+            "then run this cell again."
+        ) from None
     importlib.invalidate_caches()
     from course_utils import environment
 environment.prepare()  # installs what else is missing, and says so

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 SIGNS = {"correct": ("✓", "green"), "wrong": ("✗", "red"), "not attempted": ("○", "dim"), "error": ("!", "yellow")}
 COLUMNS = tuple(column.name for column in fields(Result))
-ASCII = {"✓": "OK", "✗": "X", "○": "o"}  # for an output that cannot show the signs
 FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 
 
@@ -83,23 +82,22 @@ def check_csv(path: Path) -> None:
 
 def show(results: Results, console: Console, *, verbose: bool = False) -> None:
     """Print a table for each lesson, what could not be judged and why, and with `verbose` why answers are wrong."""
-    signs = _signs(console.encoding)
     lessons = sorted({row.lesson for row in results.rows if row.exercise})
     for lesson in lessons:
         names = list(dict.fromkeys(row.exercise for row in results.rows if row.exercise and row.lesson == lesson))
         legend = ", ".join(f"{number} {name}" for number, name in enumerate(names, start=1))
         console.print(f"Lesson {lesson.lstrip('0')}: {legend}", markup=False)
-        console.print(_table(names, [row for row in results.rows if row.lesson == lesson and row.exercise], signs))
+        console.print(_table(names, [row for row in results.rows if row.lesson == lesson and row.exercise]))
         console.print()
     told = {"error", "wrong"} if verbose else {"error"}
     for row in results.rows:
         if row.outcome in told:
             named = not row.exercise or row.message.startswith(row.exercise)
             place = row.notebook if named else f"{row.notebook}, {row.exercise}"
-            console.print(f"{signs[row.outcome][0]} {plain(place)}: {plain(row.message)}", markup=False)
+            console.print(f"{SIGNS[row.outcome][0]} {plain(place)}: {plain(row.message)}", markup=False)
     counted = Counter(row.outcome for row in results.rows)
     notebooks = len({row.notebook for row in results.rows})
-    words = ", ".join(f"{counted[outcome]} {signs[outcome][0]} {outcome}" for outcome in OUTCOMES)
+    words = ", ".join(f"{counted[outcome]} {SIGNS[outcome][0]} {outcome}" for outcome in OUTCOMES)
     console.print(f"{notebooks} notebook{'s' if notebooks != 1 else ''}: {words}", markup=False)
 
 
@@ -108,16 +106,7 @@ def plain(text: str) -> str:
     return "".join(sign if sign.isprintable() else " " if sign.isspace() else "�" for sign in text)
 
 
-def _signs(encoding: str) -> dict[str, tuple[str, str]]:
-    """Return the sign and the colour of each outcome, in an encoding."""
-    try:
-        "".join(ASCII).encode(encoding)
-    except (UnicodeEncodeError, LookupError):
-        return {outcome: (ASCII.get(sign, sign), colour) for outcome, (sign, colour) in SIGNS.items()}
-    return SIGNS
-
-
-def _table(names: list[str], rows: list[Result], marks: dict[str, tuple[str, str]]) -> object:
+def _table(names: list[str], rows: list[Result]) -> object:
     from rich.table import Table
     from rich.text import Text
 
@@ -130,7 +119,7 @@ def _table(names: list[str], rows: list[Result], marks: dict[str, tuple[str, str
     table.add_column("right", f"of {len(learners)}", justify="right", no_wrap=True)
     for learner in learners:
         outcomes = {row.exercise: row.outcome for row in rows if row.notebook == learner}
-        signs = [Text(*marks[outcomes[name]]) if name in outcomes else Text("") for name in names]
+        signs = [Text(*SIGNS[outcomes[name]]) if name in outcomes else Text("") for name in names]
         right = sum(outcome == "correct" for outcome in outcomes.values())
         table.add_row(Text(plain(learner)), *signs, f"{right}/{len(names)}")
     return table

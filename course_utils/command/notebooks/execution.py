@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import html
 import json
 import os
@@ -23,7 +22,7 @@ from typing import Any
 import psutil
 
 from course_utils.base.notes import FIGURES, MARK, SETTINGS, SOURCE
-from course_utils.base.paths import absolute
+from course_utils.base.paths import from_here
 
 ERROR_CLASS = "course-error"  # the widgets' name for it; importing them would need theirs
 TAG = re.compile(r"<[^<>]*>")
@@ -184,11 +183,7 @@ def _environment(work: Path, marker: str, more: Mapping[str, str]) -> dict[str, 
     specification = {"argv": argv, "display_name": "Python 3 (ipykernel)", "language": "python"}
     (kernel / "kernel.json").write_text(json.dumps(specification), encoding="utf-8")
     dropped = ("MPLBACKEND", "PYTHONSTARTUP")  # the kernel sets its own back end
-    inherited = {key: value for key, value in os.environ.items() if key not in dropped}
-    for name in ("COURSE_DATA_DIR", "TORCH_HOME"):  # the kernel runs in another folder than the command
-        if inherited.get(name, "").strip():
-            with contextlib.suppress(ValueError):  # an unknown user: the lesson will say so
-                inherited[name] = str(absolute(inherited[name].strip()))
+    inherited = {key: value for key, value in from_here().items() if key not in dropped}
     (work / "tmp").mkdir()
     own = {
         MARK: marker,

@@ -128,15 +128,13 @@ def smaller_png(data: bytes) -> bytes:
     from PIL import Image
 
     try:
-        opened = Image.open(io.BytesIO(data), formats=["PNG"])
-        opened.load()
-    except Exception:  # noqa: BLE001 - a damaged picture stays as it is
+        picture = Image.open(io.BytesIO(data), formats=("PNG",))
+        picture.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # no PNG file, whatever its type says
         return data
-    with opened:
-        # A picture that moves is left alone: only its first frame would be written.
-        if opened.mode not in ("RGB", "RGBA", "L", "P") or getattr(opened, "is_animated", False):
-            return data
-        picture = opened
+    # A picture that moves is left alone: only its first frame would be written.
+    if picture.mode not in ("RGB", "RGBA", "L", "P") or getattr(picture, "is_animated", False):
+        return data
     if picture.mode == "RGBA" and picture.getchannel("A").getextrema() == (255, 255):
         picture = picture.convert("RGB")
     candidates = [data, _encoded(picture)]

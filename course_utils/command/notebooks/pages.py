@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import html
+import io
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
+
+from PIL import Image
 
 from course_utils.command.notebooks import folds
 from course_utils.results import shown
@@ -22,6 +27,9 @@ h1,h2,h3{line-height:1.25}h1{font-size:1.9rem;margin:0 0 .5rem}a{color:var(--lin
 .soft{color:var(--soft)}.passed{color:var(--good)}.failed{color:var(--bad)}
 .lesson{border:1px solid var(--line);border-radius:.6rem;background:var(--card);padding:1rem 1.25rem;margin:1rem 0}
 .lesson h2{font-size:1.15rem;margin:0 0 .4rem}.lesson p{margin:.3rem 0}
+.lesson{display:flex;flex-wrap:wrap;gap:1rem 1.25rem}.lesson>div{flex:1 1 22rem;min-width:0}
+.lesson>img{flex:0 1 18rem;width:18rem;max-height:14rem;object-fit:contain;object-position:top;align-self:flex-start;
+background:#fff;border-radius:.3rem}
 .facts{display:flex;flex-wrap:wrap;gap:.3rem 1.5rem;margin:.3rem 0;padding:0;list-style:none}
 table{border-collapse:collapse;margin:.5rem 0;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:.2rem .9rem .2rem 0;border-bottom:1px solid var(--line);vertical-align:top}
@@ -72,8 +80,18 @@ def page(title: str, body: str, css: str = "") -> str:
     )
 
 
-def index_page(summary: Mapping[str, Any]) -> str:
-    """Return the page of a run's report: each lesson with status, time, memory, figures and source of data."""
+def index_page(
+    summary: Mapping[str, Any],
+    pictures: Mapping[str, Picture] | None = None,
+    recorded: Mapping[str, Mapping[str, Any]] | None = None,
+) -> str:
+    """Return the page of a run's report: each lesson with its outcome, and its figures beside the recorded ones.
+
+    Args:
+        summary: what report.json holds.
+        pictures: one of each lesson, by its label.
+        recorded: the recorded run of each lesson, by its label.
+    """
     lessons, machine = summary["lessons"], summary["hardware"]
     good = sum(lesson["status"] == "passed" for lesson in lessons)
     versions = ", ".join(f"{name} {version}" for name, version in summary["versions"].items() if version)
@@ -82,37 +100,114 @@ def index_page(summary: Mapping[str, Any]) -> str:
     when = summary["date"][:16].replace("T", " ") + " UTC"
     head = (
         f"<h1>Pixels to Predictions: a run of the lessons</h1>\n"
-        f'<p class="{colour}"><strong>{good} of {len(lessons)} passed</strong></p>\n'
+        f'<p class="{colour}"><strong>{good} of {len(lessons)} passed</strong> in {_time(summary["seconds"])}</p>\n'
         f'<p class="soft">{html.escape(when)} · {html.escape(where)} · {html.escape(versions)}</p>\n'
     )
-    return page("A run of the lessons", head + "\n".join(_card(lesson) for lesson in lessons))
+    cards = [
+        _card(lesson, (pictures or {}).get(lesson["label"]), (recorded or {}).get(lesson["label"]))
+        for lesson in lessons
+    ]
+    return page("A run of the lessons", head + "\n".join(cards))
 
 
-def _card(lesson: Mapping[str, Any]) -> str:
-    title = html.escape(lesson["title"])
+def _card(lesson: Mapping[str, Any], picture: Picture | None, recorded: Mapping[str, Any] | None) -> str:
+    number = (lesson["lesson"] or "").lstrip("0")
+    title = html.escape(f"{number}. {lesson['title']}" if number else lesson["title"])
     target = lesson["page"] or lesson["notebook"]
     heading = f'<a href="{html.escape(target)}">{title}</a>' if target else title
     passed = lesson["status"] == "passed"
     facts = [
         f'<li class="{"passed" if passed else "failed"}"><strong>{html.escape(lesson["status"])}</strong></li>',
-        f"<li>{lesson['seconds']:.1f} s</li>",
+        f"<li>{_time(lesson['seconds'])}{_beside(recorded, 'seconds', _time)}</li>",
     ]
     if lesson["peak_memory_mb"]:
-        facts.append(f"<li>{lesson['peak_memory_mb']:,.0f} MB at most</li>")
+        memory = _beside(recorded, "peak_memory_mb", _memory)
+        facts.append(f"<li>{_memory(lesson['peak_memory_mb'])} at most{memory}</li>")
     if lesson["profile"]:
         facts.append(f"<li>profile {html.escape(lesson['profile'])}</li>")
+    if lesson["notebook"]:
+        facts.append(f'<li><a href="{html.escape(lesson["notebook"])}">notebook</a></li>')
     parts = [f"<h2>{heading}</h2>", f'<ul class="facts">{"".join(facts)}</ul>']
     if lesson["error"]:
         parts.append(f'<p class="failed">{html.escape(lesson["error"])}</p>')
     parts += [f'<p class="soft">Data: {html.escape(str(s.get("description", s)))}</p>' for s in lesson["data"]]
     if lesson["figures"]:
-        rows = "".join(
-            f'<tr><th scope="row">{html.escape(name.replace("_", " "))}</th>'
-            f'<td class="number">{html.escape(shown(value))}</td></tr>'
-            for name, value in lesson["figures"].items()
-        )
-        parts.append(f"<table>{rows}</table>")
-    return '<section class="lesson">\n' + "\n".join(parts) + "\n</section>"
+        parts.append(_figures(lesson, recorded))
+    shown_picture = (
+        f'<img alt="{html.escape(picture.alt)}" src="data:image/jpeg;base64,{picture.jpeg}">' if picture else ""
+    )
+    return f'<section class="lesson">\n{shown_picture}<div>\n' + "\n".join(parts) + "\n</div>\n</section>"
+
+
+def _figures(lesson: Mapping[str, Any], recorded: Mapping[str, Any] | None) -> str:
+    """Return a fold with the figures of a run, beside those of the recorded one where there is any."""
+    before = (recorded or {}).get("figures", {})
+    rows = "".join(
+        f'<tr><th scope="row">{html.escape(name.replace("_", " "))}</th>'
+        f'<td class="number">{html.escape(shown(value))}</td>'
+        + (f'<td class="number">{html.escape(shown(before[name])) if name in before else ""}</td>' if before else "")
+        + "</tr>"
+        for name, value in lesson["figures"].items()
+    )
+    head = words = ""
+    if recorded:
+        words = f", beside the recorded run (profile {recorded['profile']}, {recorded['date']})"
+        head = '<tr><td></td><th scope="col">this run</th><th scope="col">recorded</th></tr>'
+    count = len(lesson["figures"])
+    summary = f"{count} figure{'' if count == 1 else 's'}{html.escape(words)}"
+    return f"<details><summary>{summary}</summary><table>{head}{rows}</table></details>"
+
+
+def _beside(recorded: Mapping[str, Any] | None, name: str, form: Callable[[float], str]) -> str:
+    """Return what the recorded run took, in brackets, or an empty text."""
+    return f' <span class="soft">(recorded: {form(recorded[name])})</span>' if recorded and recorded.get(name) else ""
+
+
+def _time(seconds: float) -> str:
+    """Return a duration in words: "34.0 s", "5 min 40 s"."""
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    return f"{seconds // 60:,.0f} min {seconds % 60:.0f} s"
+
+
+def _memory(megabytes: float) -> str:
+    return f"{megabytes:,.0f} MB"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture for a report: a small JPEG in base 64, and its description."""
+
+    jpeg: str
+    alt: str
+
+
+def telling_picture(notebook: Mapping[str, Any]) -> Picture | None:
+    """Return, small, the picture in a notebook's outputs that has most in it: the one with the most bytes.
+
+    None where there is none, or it cannot be read.
+    """
+    found = [
+        ("".join(data[kind]), output.get("metadata", {}).get(kind, {}).get("alt", ""))
+        for cell in notebook["cells"]
+        for output in cell.get("outputs", ())
+        for data in [output.get("data", {})]
+        for kind in ("image/png", "image/jpeg")
+        if kind in data
+    ]
+    if not found:
+        return None
+    data, alt = max(found, key=lambda picture: len(picture[0]))
+    file = io.BytesIO()
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(data))) as image:
+            whole = image.convert("RGBA")
+        whole.thumbnail((720, 540))
+        ground = Image.new("RGBA", whole.size, "white")
+        Image.alpha_composite(ground, whole).convert("RGB").save(file, "JPEG", quality=80)
+    except Exception:  # noqa: BLE001 - a broken picture in somebody's notebook must not cost the report
+        return None
+    return Picture(base64.b64encode(file.getvalue()).decode(), alt)
 
 
 def lesson_page(notebook: Mapping[str, Any], title: str, pages: Collection[str] = ()) -> str:

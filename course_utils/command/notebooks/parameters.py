@@ -13,6 +13,8 @@ from course_utils.base.words import closest
 from course_utils.errors import SettingError
 from course_utils.profiles import LessonProfile, lesson_profile, named_profile
 
+NO_NOTEBOOK = "cannot be read as a notebook: expected JSON in UTF-8 with a list of cells; save it again in Jupyter"
+
 
 def parameters_of(notebook: Path) -> dict[str, Any] | None:
     """Return names and default values of the notebook's parameters cell, or None when it has no such cell.
@@ -52,16 +54,16 @@ def cells_of(notebook: Path) -> list[dict[str, Any]]:
     try:
         book = json.loads(notebook.read_bytes().decode("utf-8-sig"))
     except OSError as error:
-        raise SettingError(f"{notebook.name} cannot be read: {error.strerror or error}.") from error
+        raise SettingError(f"{notebook.name} cannot be read ({error.strerror}).") from error
     except (ValueError, RecursionError) as error:
-        raise SettingError(f"{notebook.name} cannot be read as a notebook: it is not JSON.") from error
+        raise SettingError(f"{notebook.name} {NO_NOTEBOOK}.") from error
     if not isinstance(book, dict) or not isinstance(book.get("cells"), list):
-        raise SettingError(f"{notebook.name} cannot be read as a notebook: it has no cells.")
+        raise SettingError(f"{notebook.name} {NO_NOTEBOOK}.")
     if not isinstance(book.get("metadata", {}), dict) or not isinstance(book.get("nbformat", 4), int):
-        raise SettingError(f"{notebook.name} cannot be read as a notebook: its metadata are damaged.")
+        raise SettingError(f"{notebook.name} {NO_NOTEBOOK}; its metadata are damaged.")
     for number, cell in enumerate(book["cells"], start=1):
         if not _is_sound(cell):
-            raise SettingError(f"{notebook.name} cannot be read as a notebook: cell {number} is damaged.")
+            raise SettingError(f"{notebook.name} {NO_NOTEBOOK}; cell {number} is damaged.")
     return book["cells"]
 
 

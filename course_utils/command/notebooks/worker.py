@@ -47,7 +47,7 @@ def run(job: dict[str, Any]) -> None:
     """
     # papermill takes seconds to import, and only here.
     import papermill
-    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
     from papermill.clientwrap import PapermillNotebookClient
     from papermill.engines import NBClientEngine, papermill_engines
     from papermill.exceptions import PapermillExecutionError
@@ -61,6 +61,7 @@ def run(job: dict[str, Any]) -> None:
 
         written = 0
         asked_to_end = False
+        raised: CellExecutionError | None = None  # by a cell, also where its output is lost, as without open files
 
         def answered(self, cell: Any, cell_index: int, execute_reply: Any) -> None:
             payload = execute_reply["content"].get("payload") or ()
@@ -90,6 +91,9 @@ def run(job: dict[str, Any]) -> None:
             tell(event="cell", index=cell_index - before, of=len(self.nb.cells) - len(added))
             try:
                 done = super().execute_cell(cell, cell_index, *args, **kwargs)
+            except CellExecutionError as error:
+                Client.raised = error
+                raise
             except CellTimeoutError:
                 self.shutdown_kernel = "immediate"  # it hangs: asking politely would take five seconds more
                 raise
@@ -140,8 +144,9 @@ def run(job: dict[str, Any]) -> None:
                 progress_bar=False, start_timeout=job["start_timeout"], execution_timeout=job["cell_timeout"],
             )  # fmt: skip
         except PapermillExecutionError as error:
-            message = f"{error.ename}: {error.evalue}" if error.evalue else error.ename
-            return tell(event="failed", kind="error", message=message, cell=places.get(error.cell_index))
+            cause = Client.raised or error
+            message = f"{cause.ename}: {cause.evalue}" if cause.evalue else cause.ename
+            return tell(event="failed", kind="error", cell=places.get(error.cell_index), message=message)
         except CellTimeoutError:
             return tell(event="failed", kind="timeout", message=f"took longer than {job['cell_timeout']:g} s")
         except DeadKernelError as error:
