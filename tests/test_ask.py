@@ -106,7 +106,7 @@ def test_programs_get_json_and_csv_with_the_same_figures(course, classifier, fol
     assert code == 1 and whole["classes"] == list(CLASSES) and whole["passed"] == ["notes.txt"]
     assert [each["picture"] for each in whole["pictures"]] == ["cat.jpg", "half.jpg", "more/cup.png"]
     assert [bool(each["error"]) for each in whole["pictures"]] == [False, True, False]
-    rows = list(csv.DictReader(table.open(encoding="utf-8")))
+    rows = list(csv.DictReader(table.open(encoding="utf-8-sig")))
     assert [row["picture"] for row in rows] == ["cat.jpg", "cat.jpg", "half.jpg", "more/cup.png", "more/cup.png"]
     for row, guess in zip(rows, whole["pictures"][0]["guesses"]):
         assert row["class"] == guess["class"] and float(row["share"]) == pytest.approx(guess["share"], abs=1e-6)
@@ -122,7 +122,7 @@ def test_no_name_steers_a_terminal_or_starts_a_formula(course, classifier, folde
     table = tmp_path / "answers.csv"
     _, output, _ = course("ask", str(classifier), str(folder / "=1+1\x1b[2J.jpg"), "--csv", str(table))
     assert "\x1b" not in output and "\x1b" not in table.read_text(encoding="utf-8")
-    assert list(csv.reader(table.open(encoding="utf-8")))[1][0].startswith("'=1+1")
+    assert list(csv.reader(table.open(encoding="utf-8-sig")))[1][0].startswith("'=1+1")
 
 
 def test_links_in_a_folder_lead_nowhere_and_pipes_are_not_waited_for(classifier, folder):

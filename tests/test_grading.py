@@ -1,17 +1,21 @@
 """`course check`: right verdicts for honest notebooks, and hostile ones that harm neither the others nor the report."""
 
+import codecs
 import csv
+import io
 import json
 import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 from learners import reference, write
 
 from course_utils import exercises
+from course_utils.command import cli
 from course_utils.command.grading import confinement, referee, report, submissions
 from course_utils.command.grading.referee import Result, Results
 from course_utils.errors import CourseError, SettingError
@@ -75,7 +79,104 @@ HONEST = {
         "cell 2 failed: FileNotFoundError",
     ),
     "[bold]=1+1": ([RIGHT], "correct", ""),
-}
+    # What Jupyter runs.
+    "awaits": (
+        [
+            "import asyncio\nawait asyncio.sleep(0)\none = await asyncio.sleep(0, 1.0)\n"
+            "async def ones():\n    yield 1.0\nasync for other in ones():\n    two = one + other",
+            RIGHT.replace("return", "return two / 2 *"),
+        ],
+        "correct",
+        "",
+    ),
+    "its source": (
+        [
+            "import inspect\ndef helper(batches):\n    return 1\n"
+            "assert inspect.getsource(helper).endswith('return 1\\n') and inspect.getsourcelines(helper)[1] == 2",
+            RIGHT.replace("return", "return len(inspect.getsource(helper)) / 34 *"),
+        ],
+        "correct",
+        "",
+    ),
+    "TorchScript": (
+        [
+            "@torch.jit.script\ndef share(right: torch.Tensor, of: torch.Tensor) -> torch.Tensor:\n"
+            "    if bool(of.sum() > 0):\n        return right.sum() / of.sum()\n    return of",
+            "def accuracy(b): return float(share(*torch.tensor(b, dtype=torch.float64).T))",
+        ],
+        "correct",
+        "",
+    ),
+    "compiled": (
+        [
+            "net = torch.compile(nn.Linear(1, 1))\nnet.compile()\n@torch.compile(mode='max-autotune')\n"
+            "def share(pairs): return pairs[:, 0].sum() / pairs[:, 1].sum()",
+            "@torch.compile\ndef accuracy(b): return float(share(torch.tensor(b).double())) + 0 * len(str(net))",
+        ],
+        "correct",
+        "",
+    ),
+    "timed lines": (
+        [
+            "%time one = 1\ntwo = %time one + 1",
+            "%%time\nthree = 3",
+            RIGHT.replace("return", "return three / (one + two) *"),
+        ],
+        "correct",
+        "",
+    ),
+    "shell and help": (
+        [
+            "files = !ls\n!ls 'a (\n?print\nprint?\n%load_ext autoreload",
+            "def accuracy(b):\n    !ls\n    %time n = sum(n for _, n in b)\n    return sum(r for r, _ in b) / n",
+        ],
+        "correct",
+        "",
+    ),
+    "many magics": (["%matplotlib inline\n" * 600 + RIGHT], "correct", ""),
+    "a magic in a comment": (["# First I tried %%time\n" + RIGHT], "correct", ""),
+    "a magic in a text": (["note = 'the %%timeit magic'\n" + RIGHT], "correct", ""),
+    "a future for all cells": (
+        ["from __future__ import annotations", RIGHT.replace("(batches)", "(batches: NotThere)")],
+        "correct",
+        "",
+    ),
+    "copies files": (
+        [
+            "import shutil, tempfile\nfrom pathlib import Path\ndef accuracy(batches):\n"
+            "    with tempfile.TemporaryDirectory() as folder:\n"
+            "        one = Path(folder, 'one')\n        one.touch()\n"
+            "        shutil.copy2(one, Path(folder, 'two'))\n        shutil.copytree(folder, 'three')\n    "
+            + RIGHT.split("\n    ")[1]
+        ],
+        "correct",
+        "",
+    ),
+    "is destroyed slowly": (
+        [
+            "class Slow:\n    def __del__(self):\n        while True: pass\nkeep = Slow()",
+            "def accuracy(batches):\n    mine = [Slow(), keep]\n    mine.append(mine)\n    " + RIGHT.split("\n    ")[1],
+        ],
+        "correct",
+        "",
+    ),
+    "needs a shell": (
+        ["files = !ls", "def accuracy(batches): return len(files)"],
+        "error",
+        "cell 2 failed: RuntimeError: what a shell or a magic gives is not there",
+    ),
+    "needs a GPU": (
+        ["def accuracy(batches): return torch.tensor(batches, device='cuda').sum()"],
+        "error",
+        "accuracy asks for what is not here to judge it: ",
+    ),
+    "needs a Mac": (["def accuracy(batches): return torch.ones(1).to('mps')"], "error", "asks for what is not here"),
+    "needs a GPU beforehand": (
+        ["ones = torch.ones(1).cuda()", "def accuracy(batches): return ones"],
+        "error",
+        "It needs something that is missing: cell 2 failed: ",
+    ),
+}  # fmt: skip
 HOSTILE = {
     "hangs": (["def accuracy(batches):\n    while True: pass"], "error", "accuracy took longer than 2 s."),
     "dies": (["import os\ndef accuracy(batches): os._exit(7)"], "error", "ended its own process (exit code 7)"),
@@ -93,6 +194,46 @@ HOSTILE = {
         ],
         "error",
         "wrote files of more than 100 MB",
+    ),
+    "many folders": (
+        ["import os\ndef accuracy(batches):\n    for i in range(10**9): os.mkdir(str(i))"],
+        "error",
+        "made more than 5,000 files and folders",
+    ),
+    "deep folders": (
+        ["import os, time\ndef accuracy(batches):\n    for i in range(3000): os.mkdir('d' * 200); os.chdir('d' * 200)\n"
+         "    while True: time.sleep(1)"],
+        "error",
+        "or some that are too deep",
+    ),
+    "a bomb of magics": (["%a\n" * 100_000, RIGHT], "correct", ""),
+    "a bomb of lines": (["x = 1\n" + "\n" * 400_000 + "def accuracy(:\n"], "error", "which holds it, is not Python"),
+    "a bomb of names": (
+        ["\n".join(f"a{i} = 1" for i in range(9000)),
+         "def accuracy(batches): return [" + ", ".join(f"a{i}" for i in range(9000)) + "]"],
+        "wrong",
+        "got a list of 9000 values",
+    ),
+    "a bomb of lists": (
+        [
+            """
+            import os, struct
+            def accuracy(batches):
+                head = b'{"sizes": [], "result": [' + b"[]," * 20_000_000 + b"[]]}"
+                rest = memoryview(b"M" + struct.pack("<Q", len(head)) + head)
+                while rest: rest = rest[os.write(3, rest):]
+                os._exit(0)
+            """
+        ],
+        "error",
+        "what came back from the answer cannot be read",
+    ),
+    "closes all": (["import os\ndef accuracy(batches): os.closerange(0, 100)"], "error", "ended its own process"),
+    "threads": (
+        ["import threading, time\ndef accuracy(batches):\n    for i in range(10**6):\n"
+         "        threading.Thread(target=time.sleep, args=(999,), daemon=True).start()"],
+        "wrong",
+        "raised RuntimeError: can't start new thread",
     ),
     "fills the memory": (["def accuracy(batches): return bytearray(10**11)"], "wrong", "raised MemoryError"),
     "gives too much": (["def accuracy(batches): return ['x' * 10**7] * 10**3"], "error", ""),
@@ -182,7 +323,7 @@ IMPATIENT, PATIENT = 2, 120
 
 
 def rows(path):
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -237,14 +378,9 @@ def test_a_folder_with_hostile_notebooks_gets_a_complete_table_with_right_verdic
     assert not [p for p in psutil.process_iter(["cmdline"]) if str(temporary) in " ".join(p.info["cmdline"] or ())]
 
 
-# Its check counts what autograd holds while the answer runs, which is in another process: `course check` says "!".
-NOT_JUDGED = {"little_memory"}
-
-
 def test_every_reference_is_correct_and_every_stub_blank(tmp_path, course):
     for module in (getattr(exercises, name) for name in exercises.__all__):
         mine = [each for each in vars(module).values() if isinstance(each, exercises.checking.Exercise)]
-        mine = [each for each in mine if each.name not in NOT_JUDGED]
         write(tmp_path / f"{module.LESSON}.ipynb", *map(reference, mine), lesson=module.LESSON)
         stubs = [f"def {each.name}(*values): ..." for each in mine]
         write(tmp_path / f"{module.LESSON} blank.ipynb", *stubs, lesson=module.LESSON.lstrip("0"))
@@ -252,8 +388,28 @@ def test_every_reference_is_correct_and_every_stub_blank(tmp_path, course):
     found = json.loads(output)
     assert code == 0 and found["counts"]["wrong"] == found["counts"]["error"] == 0
     for row in found["results"]:
-        left_out = "blank" in row["notebook"] or row["exercise"] in NOT_JUDGED
-        assert row["outcome"] == ("not attempted" if left_out else "correct"), row
+        assert row["outcome"] == ("not attempted" if "blank" in row["notebook"] else "correct"), row
+
+
+def test_memory_is_counted_where_the_answer_runs_and_enforced_by_the_system(tmp_path, course):
+    right = reference(exercises.lesson7.little_memory)
+    whole = "def little_memory(net, images, labels, memory):\n    {}F.cross_entropy(net(images), labels).backward()"
+    forged = "acceleration.memory.Kept.most = property(lambda kept: 0, lambda kept, value: None)\n    "
+    for name, source in {
+        "right": right,
+        "whole": whole.format(""),
+        "forged": whole.format(forged),
+        "one by one": right.replace("max(1, memory // one)", "1"),
+        "changes": right.replace("    one =", "    images.mul_(2)\n    one ="),
+    }.items():
+        write(tmp_path / f"{name}.ipynb", source, lesson=7)
+    rows = json.loads(course("check", tmp_path, "--json")[1])["results"]
+    got = {Path(row["notebook"]).stem: row for row in rows if row["exercise"] == "little_memory"}
+    assert got.pop("right")["outcome"] == "correct"
+    assert {row["outcome"] for row in got.values()} == {"wrong"}
+    assert " kept " in got["whole"]["message"] and "expected at most 8" in got["one by one"]["message"]
+    assert "raised RuntimeError" in got["forged"]["message"] and "allocate" in got["forged"]["message"]
+    assert "the input was changed" in got["changes"]["message"]
 
 
 def test_a_training_step_is_judged_by_what_it_does_to_the_network(tmp_path, course):
@@ -368,13 +524,14 @@ def test_a_system_that_cannot_confine_answers_is_named(course, tmp_path, monkeyp
     monkeypatch.undo()
     monkeypatch.delattr(os, "fork")
     with pytest.raises(CourseError, match="needs Linux or macOS"):
-        referee.judge_all({})
+        referee.judge_all(submissions.Found())
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "＝", "＠", "\t", "\r", "\n"])
 def test_no_cell_of_the_csv_starts_a_formula(tmp_path, start):
     path = tmp_path / "out.csv"
-    report.save_csv([Result(f"{start}cmd|' /C calc'!A0", "03", "accuracy", "wrong", f'{start}1, "2"\n3\ud800')], path)
+    found = Result(f"{start}cmd|' /C calc'!A0", "03", "accuracy", "wrong", f'{start}1, "2"\n3\ud800')
+    report.save_csv(report.to_csv([found]), path)
     (row,) = rows(path)
     sign = " " if start.isspace() else start
     assert row["notebook"] == f"'{sign}cmd|' /C calc'!A0" or start.isspace()
@@ -382,20 +539,127 @@ def test_no_cell_of_the_csv_starts_a_formula(tmp_path, start):
     assert not path.read_text("utf-8").splitlines()[1].lstrip(' "').startswith(("=", "+", "-", "@"))
 
 
+def test_a_csv_opens_in_excel_and_replaces_no_device_or_link(tmp_path):
+    path, link = tmp_path / "out.csv", tmp_path / "link.csv"
+    link.symlink_to(path)
+    report.save_csv("Müller\n", link)
+    assert link.is_symlink() and path.read_bytes() == b"\xef\xbb\xbfM\xc3\xbcller\n"
+    report.check_csv(Path(os.devnull))
+    report.save_csv("Müller\n", Path(os.devnull))
+    assert Path(os.devnull).is_char_device()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8", "utf-16"])
+def test_the_table_can_be_read_in_any_encoding(encoding):
+    from rich.console import Console
+
+    found = [
+        Result("Jürgen 猫.ipynb", "03", "accuracy", outcome, "got 3 × 4 \udcff")
+        for outcome in ("correct", "wrong", "not attempted", "error")
+    ]
+    content = io.BytesIO()
+    codecs.register_error("course", cli.in_plain_signs)
+    shown = io.TextIOWrapper(content, encoding, errors="course")
+    for row in found:
+        report.show(Results([row]), Console(file=shown, width=100), verbose=True)
+    shown.flush()
+    text = content.getvalue().decode(encoding)
+    signs = "✓✗○!" if encoding.startswith("utf") else "+xo!"
+    assert all(f"1 {sign} {row.outcome}" in text for sign, row in zip(signs, found))
+    assert f"{signs[1]} J" in text and (encoding == "ascii" or "Jürgen" in text)
+
+
+def test_the_command_says_what_it_says_in_any_encoding(tmp_path):
+    call = [sys.executable, "-m", "course_utils.command.cli", "check", str(tmp_path / "Jürgen 猫.ipynb")]
+    for encoding in ("cp1252", "ascii"):
+        done = subprocess.run(call, env={**os.environ, "PYTHONIOENCODING": encoding}, capture_output=True, check=False)
+        said = done.stderr.decode(encoding, errors="replace")
+        assert done.returncode == 2 and said.startswith("course: There is no notebook or folder called ")
+        assert said.count("\n") == 1
+
+
+def test_a_csv_that_cannot_be_written_costs_no_judgement(course, tmp_path, monkeypatch):
+    (tmp_path / "a.ipynb").write_text("{", "utf-8")
+
+    def full(path, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(report, "replace_file", full)
+    code, output, errors = course("check", tmp_path, "--csv", tmp_path / "out.csv")
+    assert code == 1 and "a.ipynb: The file is not JSON" in output
+    assert errors == f"course: {tmp_path / 'out.csv'} cannot be written: No space left on device.\n"
+
+
 # --- finding and reading
 
 
-def test_notebooks_are_found_once_and_hidden_ones_left_out(tmp_path):
-    for name in ("b.ipynb", "a.ipynb", "sub/c.ipynb", ".ipynb_checkpoints/a-checkpoint.ipynb", ".d.ipynb"):
-        write(tmp_path / name, RIGHT)
-    (tmp_path / "e.txt").touch()
-    (tmp_path / "loop").symlink_to(tmp_path)
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    found = submissions.find([tmp_path, tmp_path / "a.ipynb"])
-    assert [path.relative_to(tmp_path).as_posix() for path in found.values()] == ["a.ipynb", "b.ipynb", "sub/c.ipynb"]
+def test_every_file_is_judged_or_named_and_each_notebook_once(tmp_path):
+    folder = tmp_path / "handed in"
+    judged = ["a.ipynb", "b.IPYNB", "berta.ipynb.txt", "carl.ipynb.json", "sub/a.ipynb", "dora.json", "emil.txt"]
+    hidden = [".d.ipynb", ".ipynb_checkpoints/lost-checkpoint.ipynb", ".mine/e.ipynb"]
+    for name in [*judged, *hidden, ".ipynb_checkpoints/a-checkpoint.ipynb", "__MACOSX/a.ipynb", "._a.ipynb"]:
+        write(folder / name, RIGHT)
+    kinds = {"class.zip": b"PK\x03\x04", "a.7z": b"7z\xbc\xaf", "a.pdf": b"%PDF-1.7", "a.html": b"\n<!DOCTYPE html>",
+             "a.py": b"x = 1", "notes.txt": b"done", "no suffix": b"", "a.tgz": b"\x1f\x8b"}  # fmt: skip
+    for name, content in kinds.items():
+        (folder / name).write_bytes(content)
+    for name in ("cat.JPG", "table.csv", "Thumbs.db", ".DS_Store"):
+        (folder / name).touch()
+    odd = os.fsdecode(os.fsencode(folder) + b"/\xff.ipynb")
+    Path(odd).write_text("{}", "utf-8")
+    os.mkfifo(folder / "pipe.ipynb")
+    (folder / "0 first.ipynb").symlink_to(folder / "a.ipynb")  # takes nobody's row
+    (folder / "dead.ipynb").symlink_to(folder / "none.ipynb")
+    (folder / "loop").symlink_to(folder)
+    elsewhere = write(tmp_path / "elsewhere" / "z.ipynb", RIGHT)
+    (folder / "away").symlink_to(elsewhere.parent)
+    (folder / "z.ipynb").symlink_to(elsewhere)
+
+    found = submissions.find([folder, folder / "a.ipynb"])
+    prefix = f"{folder.as_posix()}/"
+    expected = {*judged, "\udcff.ipynb", "pipe.ipynb", "dead.ipynb", "z.ipynb"}
+    assert {name.removeprefix(prefix) for name in found.notebooks} == expected
+    assert {name.removeprefix(prefix) for name in found.problems} == {*hidden, *kinds, "0 first.ipynb", "away"}
+    assert [name.removeprefix(prefix) for name in found.data] == ["cat.JPG", "table.csv"]
+    assert found.problems[f"{prefix}class.zip"] == "This is a zip archive; unpack it and check again."
+    assert found.problems[f"{prefix}0 first.ipynb"] == (
+        f"This is a link to {prefix}a.ipynb, which is judged under that name."
+    )
+    assert found.names == sorted(found.names) and len(found.names) == len(expected) + len(found.problems)
+    problems = {name: submissions.read(path, LESSONS).problem for name, path in found.notebooks.items()}
+    assert sum(not problem for problem in problems.values()) == len(judged) + 1
+    for name, words in (
+        ("pipe", "not a regular file"),
+        ("dead", "cannot be read: No such file"),
+        ("\udcff", "no cells"),
+    ):
+        assert words in problems[f"{prefix}{name}.ipynb"]
+
+
+def test_nothing_to_judge_is_a_wrong_call_and_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    (tmp_path / "cat.png").touch()
     with pytest.raises(SettingError, match="There is no notebook in"):
-        submissions.find([empty])
+        submissions.find([tmp_path])
+    (tmp_path / "closed").mkdir()
+    scandir = os.scandir
+
+    def closed(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    problems = submissions.find([tmp_path]).problems
+    assert problems == {(tmp_path / "closed").as_posix(): "The folder cannot be read: Permission denied."}
+
+
+def test_a_folder_with_more_than_notebooks_ends_with_1_and_names_it(course, tmp_path):
+    write(tmp_path / "a.ipynb", "x = 1", lesson=3)
+    (tmp_path / "class.zip").write_bytes(b"PK\x03\x04")
+    (tmp_path / "cat.jpg").touch()
+    code, output, errors = course("check", tmp_path)
+    assert code == 1 and f"! {tmp_path.as_posix()}/class.zip: This is a zip archive; unpack it" in output
+    assert errors == f"course: passed over, as they are no notebooks: {tmp_path.as_posix()}/cat.jpg.\n"
 
 
 LESSONS = {"01": ["from_hex", "frame"], "03": ["accuracy"]}

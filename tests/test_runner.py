@@ -14,7 +14,8 @@ import pytest
 from course_utils.base import lessons
 from course_utils.command import runner
 from course_utils.command.builder import read_notebook
-from course_utils.command.notebooks import execution, pages
+from course_utils.command.grading import answers, sandbox, submissions
+from course_utils.command.notebooks import execution, folds, normalise, pages, parameters, prose, sections, study
 from course_utils.command.notebooks.execution import execute
 from course_utils.command.notebooks.parameters import parameters_of, parse_assignments
 from course_utils.errors import RunError, SettingError
@@ -185,6 +186,168 @@ def test_a_start_failure_is_tried_once_more_and_others_are_not(monkeypatch, tmp_
     assert events(CellTimeoutError("x")) == [("failed", "timeout")]
 
 
+ENDS = {
+    "exit": (["1", "exit()", "import time; time.sleep(1)"], "failed", "cell 2: asked the kernel to end, with exit()"),
+    "exit at once": (["1", "quit()", "2"], "failed", "cell 2: asked the kernel to end, with exit() or quit()"),
+    "system exit": (["1", "import sys; sys.exit(0)", "2"], "failed", "cell 2: SystemExit: 0"),
+    "own end": (["1", "import os; os._exit(7)"], "kernel died", "cell 2: the kernel ended itself (exit code 7)"),
+    "crash": (["import ctypes; ctypes.string_at(0)"], "kernel died", "cell 1: the kernel crashed (signal 11, Segmen"),
+    "thread": (
+        ["import threading, time", "threading.Thread(target=lambda: 1 / 0).start(); time.sleep(0.5)", "2"],
+        "hidden error",
+        "cell 2: an error in a thread or a task was only printed: ZeroDivisionError: division by zero",
+    ),
+    "forged end": (
+        [
+            "import os\nfor place in (1, 2, 3):\n    try: os.write(place, b'\\n{\"event\": \"done\"}\\n')"
+            "\n    except OSError: pass",
+            "1 / 0",
+        ],
+        "failed",
+        "cell 2: ZeroDivisionError",
+    ),
+    "removes all": (
+        ["import os, shutil; shutil.rmtree(os.path.dirname(os.environ['TMPDIR']), ignore_errors=True)", "2"],
+        "",
+        "",
+    ),
+    "survivors": (
+        [
+            "import subprocess, sys\nfor seconds in (301, 302):\n    subprocess.Popen([sys.executable, '-c', "
+            "f'import time; time.sleep({seconds}.25)'], env={}, start_new_session=True)"
+        ],
+        "passed",
+        "",
+    ),
+    "a long word": (
+        [
+            "from IPython.display import HTML\nprint('y' * 200_000)",
+            "HTML('<img alt=\"x\" src=\"data:,' + 'A' * 10**6 + '\">')",
+        ],
+        "passed",
+        "",
+    ),
+}  # fmt: skip
+
+
+def test_each_end_of_a_kernel_has_its_cell_and_cause_and_none_takes_the_others_or_the_report(tmp_path, no_process_left):
+    jobs = runner.plan([str(notebook_with(tmp_path / f"{name}.ipynb", *cells)) for name, (cells, *_) in ENDS.items()])
+    report = runner.run(jobs, tmp_path / "out", parallel=2, timeout=LONG, html=True)
+    got = {lesson["label"]: (lesson["status"], lesson["error"] or "") for lesson in report.lessons}
+    assert len(got) == len(ENDS)
+    wrong = {
+        name: got[name]
+        for name, (_, status, words) in ENDS.items()
+        if status not in got[name][0] or words not in got[name][1]
+    }
+    assert not wrong
+    left = [
+        p.info["cmdline"] for p in psutil.process_iter(["cmdline"]) if "02.25)" in " ".join(p.info["cmdline"] or ())
+    ]
+    assert not left
+    assert (tmp_path / "out" / "report.json").exists() and (tmp_path / "out" / "a long word.html").exists()
+
+
+def test_an_error_that_a_tag_allows_is_reported_for_its_own_cell(tmp_path, no_process_left):
+    path = notebook_with(tmp_path / "tagged.ipynb", "1", "1 / 0", "3", "4")
+    book = json.loads(path.read_text())
+    book["cells"][1]["metadata"]["tags"] = ["raises-exception"]
+    path.write_text(json.dumps(book))
+    assert execute(path).error == "cell 2: ZeroDivisionError: division by zero"
+
+
+def test_two_runs_into_one_folder_are_both_in_its_report(tmp_path, monkeypatch):
+    def entry(name):
+        return runner._entry(runner.Job(name, Path(f"{name}.ipynb")), execution.Execution("passed", 1.0))
+
+    def slow(job, *arguments):  # another run ends meanwhile
+        runner._write_report(runner.Report([entry("other"), {**entry("mine"), "seconds": 99.0}], tmp_path))
+        return entry("mine")
+
+    runner._write_report(runner.Report([entry("older")], tmp_path))
+    os.utime(tmp_path / "report.json", (1, 1))
+    monkeypatch.setattr(runner, "execute", lambda *arguments, **named: None)
+    monkeypatch.setattr(runner, "_write", slow)
+    runner.run([runner.Job("mine", Path("mine.ipynb"))], tmp_path)
+    found = json.loads((tmp_path / "report.json").read_text())
+    assert [(each["label"], each["seconds"]) for each in found["lessons"]] == [("mine", 1.0), ("other", 1.0)]
+    assert "other" in (tmp_path / "index.html").read_text() and found["passed"]
+    (tmp_path / "report.json").write_text("[]")
+    assert runner._others(tmp_path / "report.json", (), 0.0) == []
+
+
+def test_a_bar_is_drawn_on_a_terminal_only_whatever_colours_are_asked_for(monkeypatch, capsys):
+    from course_utils.command import cli
+
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with cli.progress({"01": "01_toy"}) as watcher:
+        watcher.cell("01", 1, 3)
+        watcher.finished("01", {"status": "passed", "seconds": 1.25, "peak_memory_mb": None})
+    with cli.counting(3, "judged") as one_more:
+        one_more("a")
+    assert "\x1b[2K" not in capsys.readouterr().err
+
+
+PATTERNS = {
+    (module.__name__, name): value
+    for module in (
+        answers,
+        sandbox,
+        submissions,
+        execution,
+        pages,
+        normalise,
+        folds,
+        parameters,
+        prose,
+        sections,
+        study,
+    )
+    for name, value in vars(module).items()
+    if isinstance(value, re.Pattern)
+}
+
+
+@pytest.mark.parametrize("place", PATTERNS, ids=lambda place: ".".join(place)[13:])
+def test_no_pattern_takes_long_for_a_long_text(place):
+    for text in (
+        "y",
+        "<",
+        " ",
+        "\n",
+        "$",
+        "$$x",
+        "`",
+        "(",
+        "/tmp/ipykernel_1/",
+        "0x1",
+        "{{",
+        "[a](",
+        "x\r",
+        "#",
+        "%",
+        "y=",
+        "<a ",
+    ):
+        started = time.process_time()
+        for found in PATTERNS[place].finditer(text * (100_000 // len(text))):
+            del found
+        PATTERNS[place].match(text * (100_000 // len(text)))
+        assert time.process_time() - started < 2, f"{text!r}"  # a quadratic one takes a minute
+
+
+def test_pieces_of_streams_become_one_in_no_time():
+    outputs = [{"output_type": "stream", "name": name, "text": "y" * 1000} for name in ("stderr", "stdout") * 10_000]
+    outputs.insert(1, {"output_type": "display_data", "data": {}, "metadata": {}})
+    started = time.process_time()
+    merged = normalise._merged(outputs)
+    assert [each.get("name") for each in merged] == ["stderr", None, "stdout"] and len(merged[0]["text"]) == 10**7
+    assert [each["name"] for each in normalise._merged(outputs[:1] + outputs[2:])] == ["stdout", "stderr"]
+    text = "y" * 10**6 + "\r" + "z" * 10**6
+    assert normalise.without_machine(normalise._after_returns(text), Path("/")) == "z" * 10**6
+    assert time.process_time() - started < 5
+
+
 def test_the_memory_of_a_kernel_that_was_started_anew_counts():
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
@@ -283,7 +446,9 @@ def test_a_running_notebook_can_be_stopped_from_another_thread(no_process_left):
 )
 def test_a_parameters_cell_with_more_than_constants_is_refused(tmp_path, source, message):
     path = tmp_path / "x.ipynb"
-    path.write_text(json.dumps({"cells": [{"metadata": {"tags": ["parameters"]}, "source": source}]}))
+    path.write_text(
+        json.dumps({"cells": [{"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": source}]})
+    )
     with pytest.raises(SettingError, match=message):
         parameters_of(path)
 
@@ -291,9 +456,11 @@ def test_a_parameters_cell_with_more_than_constants_is_refused(tmp_path, source,
 def test_parameters_are_read_with_annotations_comments_and_equals_signs(tmp_path):
     path = tmp_path / "x.ipynb"
     source = '"""Settings."""\na: int = 3  # how many\nb = "x=y"\nc = d = -1.5\n'
-    path.write_text(json.dumps({"cells": [{"metadata": {"tags": ["parameters"]}, "source": [source]}]}))
+    path.write_text(
+        json.dumps({"cells": [{"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": [source]}]})
+    )
     assert parameters_of(path) == {"a": 3, "b": "x=y", "c": -1.5, "d": -1.5}
-    path.write_text(json.dumps({"cells": [{"metadata": {}, "source": []}]}))
+    path.write_text(json.dumps({"cells": [{"cell_type": "code", "metadata": {}, "source": []}]}))
     assert parameters_of(path) is None
     assert runner.plan([str(path)])[0].parameters == {}
     with pytest.raises(SettingError, match="has no cell tagged 'parameters'"):
@@ -390,10 +557,8 @@ def test_the_worker_tells_of_every_cell_and_of_too_much_output(monkeypatch, tmp_
     monkeypatch.setattr(worker, "MOST_OUTPUT", 10)
     monkeypatch.setattr(worker, "FLOOD_PAUSE", 0)
     monkeypatch.setattr(worker, "end_with", lambda parent, folder: None)  # this process stays
-    monkeypatch.setenv(worker.MARK, "mark")
     worker.main()
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("mark")]
-    told = [json.loads(line.removeprefix("mark")) for line in lines]
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
     assert [(e["index"], e["of"]) for e in told if e["event"] == "cell"] == [(0, 4), (1, 4), (1, 4), (2, 4), (3, 4)]
     assert "flood" in {e["event"] for e in told} and told[-1]["event"] == "done"
     job |= {"input": str(PLANTED / "error.ipynb"), "parameters": {}}

@@ -13,6 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+# What systems and programs leave in folders, besides everything whose name begins with a dot, in small letters.
+DEBRIS = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "icon\r"}
+DEBRIS |= {"@eadir", "#recycle", "@recycle", "@__thumb", "lost+found"}
+
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:

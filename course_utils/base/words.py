@@ -24,6 +24,12 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return match[0] if match else None
 
 
+def few(names: Iterable[str], most: int = 3) -> str:
+    """Return at most so many names, and how many more there are."""
+    names = list(names)
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
+
+
 def percent(share: float, digits: int = 1) -> str:
     """Return a share as a reader sees it everywhere in the course: 0.9214 as "92.1 %"."""
     return in_form(share, f".{digits}%")

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from course_utils.base.files import replace_file
+from course_utils.base.files import DEBRIS
 from course_utils.base.words import percent
 from course_utils.command.grading.report import harmless, plain
-from course_utils.errors import CourseError, DataError, SettingError, readable
+from course_utils.errors import DataError, SettingError, readable
 
 if TYPE_CHECKING:
     from course_utils.transfer import Guess, Network
@@ -144,18 +144,6 @@ def to_csv(given: Sequence[Answer]) -> str:
     return text.getvalue()
 
 
-def save_csv(given: Sequence[Answer], path: Path) -> None:
-    """Write the CSV in one step.
-
-    Raises:
-        CourseError: when it cannot be written.
-    """
-    try:
-        replace_file(path, to_csv(given))
-    except OSError as error:
-        raise CourseError(f"{path} cannot be written: {error.strerror or error}.") from error
-
-
 def check_csv(path: Path, classifier: Path, asked: Sequence[Asked]) -> None:
     """See beforehand that the CSV would not overwrite what is read.
 
@@ -169,7 +157,7 @@ def check_csv(path: Path, classifier: Path, asked: Sequence[Asked]) -> None:
 
 def _files(folder: Path) -> Iterator[Path]:
     """Yield what is no folder, and folders that lie too deep to go on."""
-    from course_utils.data.listing import DEBRIS, DEEPEST
+    from course_utils.data.listing import DEEPEST
 
     def fails(error: OSError) -> None:
         raise SettingError(f"{error.filename} cannot be read ({error.strerror}); check its permissions.")

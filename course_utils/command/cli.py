@@ -113,9 +113,9 @@ def ask(
     It names the likeliest classes, with their shares. Exit code: 0; 1 when a picture in a folder could not be read; 2
     when a file that was named is no classifier or no picture. The other pictures are answered all the same.
     """
+    from course_utils.base.words import few
     from course_utils.command import ask as asking
     from course_utils.command.grading import report
-    from course_utils.data.listing import few
 
     asked, others = asking.find(pictures)
     if csv is not None:
@@ -131,7 +131,7 @@ def ask(
         elif not as_json:
             typer.echo(f"{answer.asked.shown:<{width}}  {answer}")
     if csv is not None:
-        asking.save_csv(given, csv)
+        report.save_csv(asking.to_csv(given), csv)
     if as_json:
         typer.echo(asking.to_json(net, given, others))
     elif closing := asking.closing(net):
@@ -155,7 +155,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="JSON for progra
     with Console(stderr=True).status("Looking around") if watched() else nullcontext():
         found = doctors.diagnose()
     if as_json:
-        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(found, indent=2))
     else:
         doctors.show(found, Console(highlight=False))
     raise typer.Exit(OK if doctors.ready(found) else LESSON_FAILED)
@@ -170,7 +170,7 @@ def data_list(as_json: Annotated[bool, typer.Option("--json", help="JSON for pro
     if as_json:
         keys = ("name", "title", "found", "kind", "size_bytes", "description")
         lines = [{key: getattr(e, key) for key in keys} | {"path": str(e.path) if e.path else None} for e in entries]
-        typer.echo(json.dumps(lines, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(lines, indent=2))
         return
     from rich.console import Console
     from rich.markup import escape
@@ -277,30 +277,40 @@ def check(
     """Judge the exercises in learners' notebooks.
 
     Correct, wrong, not attempted, or an error. No notebook is run or changed: each answer is taken out with what it
-    needs and called in a process that can do no harm. Exit code: 0; 1 when something could not be judged; 2 when the
-    call was wrong.
+    needs and called in a process that can do no harm. Exit code: 0; 1 when something could not be judged, such as
+    an archive; 2 when the call was wrong.
     """
     from rich.console import Console
 
+    from course_utils.base.words import few
     from course_utils.command.grading import referee, report, submissions
 
     if csv is not None:
         report.check_csv(csv)
     found = submissions.find(paths)
     try:
-        with counting(len(found), "judged") as one_more:
+        with counting(len(found.names), "judged") as one_more:
             results = referee.judge_all(found, jobs=jobs, timeout=timeout, finished=one_more)
     except KeyboardInterrupt:
         typer.echo("course: interrupted", err=True)
         raise typer.Exit(INTERRUPTED) from None
+    unsaved: CourseError | None = None
     if csv is not None:
-        report.save_csv(results.rows, csv)
+        try:
+            report.save_csv(report.to_csv(results.rows), csv)
+        except CourseError as error:  # the judgements are shown all the same
+            unsaved = error
     if as_json:
         typer.echo(report.to_json(results))
     else:
         report.show(results, Console(highlight=False, soft_wrap=True), verbose=verbose)
+    if results.passed_over:
+        named = report.plain(few(results.passed_over, 20))
+        typer.echo(f"course: passed over, as they are no notebooks: {named}.", err=True)
     if not results.confined:
         typer.echo(f"course: {referee.UNCONFINED}", err=True)
+    if unsaved:
+        raise unsaved
     raise typer.Exit(OK if results.complete else LESSON_FAILED)
 
 
@@ -422,7 +432,10 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="course")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to end: clean up as after Ctrl-C
+    for name in ("SIGTERM", "SIGHUP"):  # asked to end, or the terminal is closed: clean up as after Ctrl-C
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # not under nohup
+            signal.signal(number, signal.default_int_handler)
     try:
         sys.exit(app(prog_name="course", standalone_mode=False) or OK)
     except CourseError as error:

@@ -7,7 +7,8 @@ import datetime
 import json
 import os
 import threading
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,7 +139,7 @@ def run(
     Raises:
         SettingError: when `out` cannot be written, or a notebook would be overwritten by its own result.
     """
-    watcher, stop = watcher or NullWatcher(), threading.Event()
+    watcher, stop, started = watcher or NullWatcher(), threading.Event(), time.time()
     check_writable(out)
     for job in jobs:
         if (out / job.notebook.name).resolve() == job.notebook.resolve():
@@ -153,14 +154,15 @@ def run(
     names = [job.notebook.stem for job in jobs]
 
     def one(job: Job) -> dict[str, Any]:
-        execution = execute(
-            job.notebook, job.parameters, timeout=timeout, cell_timeout=cell_timeout, environment=environment,
-            again=again, stop=stop, on_cell=lambda index, of: watcher.cell(job.label, index, of),
-        )  # fmt: skip
+        execution = Execution("failed", 0.0)
         try:
+            execution = execute(
+                job.notebook, job.parameters, timeout=timeout, cell_timeout=cell_timeout, environment=environment,
+                again=again, stop=stop, on_cell=lambda index, of: watcher.cell(job.label, index, of),
+            )  # fmt: skip
             entry = _write(job, execution, out, html, names)
         except Exception as error:  # noqa: BLE001 - one broken notebook must not end the others, nor the report
-            problem = f"its result could not be written: {type(error).__name__}: {error}"
+            problem = f"its result could not be had: {type(error).__name__}: {error}"
             entry = _entry(job, Execution("failed", execution.seconds, error=problem))
         watcher.finished(job.label, entry)
         return entry
@@ -181,7 +183,8 @@ def run(
     done += [_entry(job, Execution(STOPPED, 0.0, error="not started")) for job in jobs if job.label not in ended]
     done.sort(key=lambda entry: [job.label for job in jobs].index(entry["label"]))
     report = Report(done, out, interrupted)
-    _write_report(report)
+    with _alone(out):
+        _write_report(report, _others(out / "report.json", {job.notebook.stem for job in jobs}, started))
     return report
 
 
@@ -256,15 +259,40 @@ def _write(job: Job, execution: Execution, out: Path, html: bool, names: Collect
     return entry
 
 
-def _write_report(report: Report) -> None:
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one run at a time write the report of `folder`, where the system can lock one."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
+
+            place = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, place)
+            fcntl.flock(place, fcntl.LOCK_EX)
+        yield
+
+
+def _others(path: Path, mine: Collection[str], started: float) -> list[dict[str, Any]]:
+    """Return the entries, of other files, of a run that has written its report here since this one started."""
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        if path.stat().st_mtime < started:
+            return []
+        return [entry for entry in summary["lessons"] if Path(entry["notebook"] or entry["label"]).stem not in mine]
+    except (OSError, ValueError, LookupError, TypeError):
+        return []
+
+
+def _write_report(report: Report, others: Sequence[dict[str, Any]] = ()) -> None:
+    lessons = sorted([*report.lessons, *others], key=lambda entry: entry["label"]) if others else report.lessons
     summary = {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "passed": report.passed,
+        "passed": report.passed and all(lesson["status"] == "passed" for lesson in lessons),
         "interrupted": report.interrupted,
-        "seconds": round(sum(lesson["seconds"] for lesson in report.lessons), 1),
+        "seconds": round(sum(lesson["seconds"] for lesson in lessons), 1),
         "hardware": describe_machine(),
         "versions": versions("torch", "torchvision", "numpy"),
-        "lessons": report.lessons,
+        "lessons": lessons,
     }
     try:
         replace_file(report.folder / "report.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")

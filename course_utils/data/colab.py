@@ -6,8 +6,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
-from course_utils.base.files import whole_folder
-from course_utils.data.listing import DEBRIS
+from course_utils.base.files import DEBRIS, whole_folder
 from course_utils.errors import DataError, SettingError
 
 WAYS = ("zip", "drive")

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from course_utils.base.words import few
 from course_utils.data import copies
 from course_utils.data.decoding import decode
-from course_utils.data.listing import Tree, few, list_folder, part_of, summary
+from course_utils.data.listing import Tree, list_folder, part_of, summary
 from course_utils.data.parts import PART_WORDS, FilePart, ImageSet, Source, TensorPart, announce, statistics
 from course_utils.data.splits import split_groups
 from course_utils.errors import DataError, readable

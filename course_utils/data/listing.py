@@ -15,7 +15,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from course_utils.base.files import DEBRIS
 from course_utils.base.paths import find_folder
+from course_utils.base.words import few
 from course_utils.data.parts import PART_WORDS
 from course_utils.errors import DataError, readable
 from course_utils.pictures.files import SUFFIXES, why_not
@@ -28,9 +30,6 @@ PART_NAMES = re.compile(
     r"[\W_]*(?:set|data|dataset|images?|imgs?|pictures|photos|split|part|folder)?",
     re.IGNORECASE,
 )
-# What systems and programs leave behind, besides everything whose name begins with a dot: passed over.
-DEBRIS = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "icon\r"}
-DEBRIS |= {"@eadir", "#recycle", "@recycle", "@__thumb", "lost+found"}
 LOOSE = "lies in no class folder"
 DEEPEST = 40  # folders in one another below a class; a path may have 4,096 characters
 
@@ -230,9 +229,3 @@ def summary(reasons: dict[str, str]) -> str:
     for name, reason in reasons.items():
         together.setdefault(reason.split(" (")[0], []).append(name)
     return "; ".join(f"{few(names)} ({reason})" for reason, names in together.items())
-
-
-def few(names: Iterable[str]) -> str:
-    """Return at most three names, and how many more there are."""
-    names = list(names)
-    return ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")

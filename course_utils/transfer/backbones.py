@@ -17,8 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from course_utils.base.modules import device_of, evaluating
-from course_utils.base.words import closest, percent
-from course_utils.data.listing import few
+from course_utils.base.words import closest, few, percent
 from course_utils.errors import DataError
 from course_utils.transfer import weights as files
 from course_utils.transfer.preprocess import Preprocess, opened

@@ -5,19 +5,29 @@ that is needed, or changes what the name stands for (`table["a"] = 1`, `found.ap
 """
 
 from __future__ import annotations
+import __future__
 
 import ast
 import builtins
 import dis
 import re
+import time
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import CodeType
 
+CELL_MAGIC = re.compile(r"\A\s*%%(\w*).*")
 # Cell magics whose body is ordinary Python of the notebook's own; other bodies (%%bash, %%html) are not.
-TIMED = re.compile(r"\s*%%(?:time|timeit|capture|prun)\b.*\n?")
+TIMED = ("time", "timeit", "capture", "prun")
+# `%time x = f()` and `x = %time f()` do what they do without it.
+TIMED_LINE = re.compile(r"\A((?:[\w\s,.\[\]*]+=)?\s*)%(?:time|prun)\s+(?=\S)")
+# Lines for IPython: %magic, !shell, ?help and help? do nothing here, and what `files = !ls` gives is not to be had.
+LINE = re.compile(r"\A(\s*)(?:[%!?]|[\w.]+\?)|\A([\w\s,.\[\]*]+=\s*)[%!]")
+FILE = "<cell {}>"  # the name under which Python knows a cell's code
+MOST_TRANSFORMED = 5_000  # characters of a cell that IPython itself is asked about
+MOST_SECONDS = 10.0  # for reading all cells of a notebook: each line with a magic is another attempt at its cell
 
 
 @dataclass(frozen=True)
@@ -25,6 +35,7 @@ class Statement:
     """One statement at the top level of a cell."""
 
     cell: int
+    source: str  # the whole cell's, as `inspect.getsource` and TorchScript ask for it
     code: CodeType
     binds: frozenset[str]  # names that get a value
     uses: frozenset[str]  # names that it, or a function defined by it, looks up
@@ -50,18 +61,22 @@ class Cut:
 def statements(cells: Iterable[tuple[int, str]]) -> tuple[list[Statement], dict[int, str]]:
     """Return the top-level statements of all cells, and for each cell that is not Python, why.
 
-    Lines with %magic and !shell stay what IPython makes of them: calls, which no answer needs.
+    Lines with %magic and !shell do nothing, but `%time` and `%%time` run what they time, as in Jupyter.
     """
     found, broken = [], {}
+    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    last = time.monotonic() + MOST_SECONDS
     for number, source in cells:
         try:
-            tree = _tree(source)
-            found += [_statement(number, node) for node in tree.body]
-        except (SyntaxError, ValueError) as error:  # a null byte is a ValueError
-            line = f"line {error.lineno}: " if getattr(error, "lineno", None) else ""
-            broken[number] = f"{line}{getattr(error, 'msg', error)}"
+            tree, text = _tree(source, last)
+            for node in tree.body:
+                flags |= _future(node)  # holds for later cells too
+                found.append(_statement(number, text, node, flags))
         except (RecursionError, MemoryError):
             broken[number] = "it is too deeply nested"
+        except (SyntaxError, ValueError, RuntimeError) as error:  # a null byte; IPython gives up
+            line = f"line {error.lineno}: " if getattr(error, "lineno", None) else ""
+            broken[number] = f"{line}{getattr(error, 'msg', error)}"
     return found, broken
 
 
@@ -79,7 +94,7 @@ def cut(
     functions = [index for index in bound if all_statements[index].function]
     if not bound:
         for number, source in cells:
-            if number in broken and re.search(rf"^\s*(?:def\s+{name}\b|{name}\s*=)", source, re.MULTILINE):
+            if number in broken and re.search(rf"^[ \t]*(?:def[ \t]+{name}\b|{name}[ \t]*=)", source, re.MULTILINE):
                 return Cut(name, problem=f"Cell {number}, which holds it, is not Python: {broken[number]}.")
         return Cut(name)
     # A def counts before `accuracy = accuracy(...)`, with which a learner tries it out.
@@ -92,9 +107,11 @@ def cut(
             binders[given].add(index)
         for changed in each.changes:
             changers[changed].add(index)
-    waiting, seen = set(all_statements[max(chosen)].uses), {name}
-    while waiting - seen:
-        wanted = (waiting - seen).pop()
+    waiting, seen = [*all_statements[max(chosen)].uses], {name}
+    while waiting:
+        wanted = waiting.pop()
+        if wanted in seen:
+            continue
         seen.add(wanted)
         binding = set(binders[wanted])
         if not binding and not hasattr(builtins, wanted):
@@ -102,23 +119,70 @@ def cut(
         elif wanted not in imported:  # nn.init.zeros_(x) does not change nn
             binding |= changers[wanted]
         for index in binding - chosen:
-            waiting |= all_statements[index].uses
+            waiting += all_statements[index].uses
         chosen |= binding
     return Cut(name, tuple(all_statements[index] for index in sorted(chosen)))
 
 
-def _tree(source: str) -> ast.Module:
-    from IPython.core.inputtransformer2 import TransformerManager
+def _tree(source: str, last: float) -> tuple[ast.Module, str]:
+    """Return a cell's statements and its text without magics, line for line as it was.
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # such as an invalid escape in a learner's text
-        return ast.parse(TransformerManager().transform_cell(TIMED.sub("", source, count=1)))
+    A cell that is Python already stays; else the line that Python stops at is looked at, until Python takes the cell.
+    Only what remains is IPython's: to transform a cell with some thousand magics takes it minutes.
+    """
+    magic = CELL_MAGIC.match(source)
+    if magic:
+        if magic[1] not in TIMED:
+            return ast.Module([], []), ""
+        source = "\n" * source.count("\n", 0, magic.end()) + source[magic.end() :]
+    lines, given = source.split("\n"), False
+    while True:
+        text = "\n".join(lines)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # such as an invalid escape in a learner's text
+                return ast.parse(text), text
+        except SyntaxError as error:
+            if not _replaced(lines, (error.lineno or 0) - 1):
+                if given or len(text) > MOST_TRANSFORMED:
+                    raise
+                from IPython.core.inputtransformer2 import TransformerManager
+
+                given, lines = True, TransformerManager().transform_cell(text).split("\n")
+        if time.monotonic() > last:
+            raise ValueError("it has more lines with magics than can be read in time")
 
 
-def _statement(cell: int, node: ast.stmt) -> Statement:
+def _replaced(lines: list[str], number: int) -> bool:
+    """Replace the line, with those that continue it, where it is for IPython; tell whether it is."""
+    found = LINE.match(lines[number]) if 0 <= number < len(lines) else None
+    if not found:
+        return False
+    timed = TIMED_LINE.match(lines[number])
+    if timed:
+        lines[number] = timed[1] + lines[number][timed.end() :]
+        return True
+    continued = lines[number].endswith("\\")
+    lines[number] = f"{found[1]}pass" if found[2] is None else f"{found[2]}get_ipython().shell"
+    while continued and number + 1 < len(lines):
+        number += 1
+        continued = lines[number].endswith("\\")
+        lines[number] = ""
+    return True
+
+
+def _future(node: ast.stmt) -> int:
+    """Return the compiler's flags that `from __future__ import …` sets."""
+    if not isinstance(node, ast.ImportFrom) or node.module != "__future__":
+        return 0
+    features = [getattr(__future__, alias.name, None) for alias in node.names]
+    return sum({getattr(each, "compiler_flag", 0) for each in features})
+
+
+def _statement(cell: int, source: str, node: ast.stmt, flags: int) -> Statement:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        code = compile(ast.Module([node], []), f"<cell {cell}>", "exec", dont_inherit=True)
+        code = compile(ast.Module([node], []), FILE.format(cell), "exec", flags, dont_inherit=True)
     is_lambda = isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, ast.Lambda)
     imports = set()
     if isinstance(node, ast.Import):
@@ -127,6 +191,7 @@ def _statement(cell: int, node: ast.stmt) -> Statement:
         imports = {(node.module or "").partition(".")[0] or "."}
     return Statement(
         cell,
+        source,
         code,
         binds=frozenset(step.argval for step in dis.get_instructions(code) if step.opname == "STORE_NAME"),
         uses=frozenset(_looked_up(code)),

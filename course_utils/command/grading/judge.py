@@ -20,11 +20,12 @@ import torch
 
 from course_utils import exercises
 from course_utils.command.grading.answers import cut, statements
-from course_utils.command.grading.confinement import is_confining
+from course_utils.command.grading.confinement import is_confining, limit_memory
 from course_utils.command.grading.sandbox import Answer, Stopped, answer
 from course_utils.command.grading.template import Template
 from course_utils.exercises.checking import Exercise
 
+MOST_MEMORY = 8 * 2**30  # bytes of address space that the judge may take beyond what it holds at the start
 HIDDEN = "hidden.json"  # beside the folder: files that no answer may read, such as other learners' notebooks
 
 
@@ -100,6 +101,7 @@ def main() -> None:
         answers.write(json.dumps(what) + "\n")
         answers.flush()
 
+    limit_memory(MOST_MEMORY)  # a forged answer must not take all of the machine's
     secret = [Path(path) for path in json.loads((folder.parent / HIDDEN).read_text("utf-8"))]
     template = Template(answer, secret)  # before the exercises are loaded
     try:

@@ -3,7 +3,8 @@
 Both sides hold the same arguments (the judge has sent them), so whatever the answer returns or changes is described by
 reference to these, which `arguments.Table` numbers. Beyond plain data, tensors and arrays, a module of PyTorch or of
 the course and an optimizer can be new: the judge builds it again from its settings and numbers, so what runs there is
-PyTorch's code. Anything else arrives as a `Foreign` object: a type and a text.
+PyTorch's code. So can a network of a learner's own class, see `networks`. Anything else arrives as a `Foreign` object:
+a type and a text.
 
 A message carries data and how far the answer came (`STOPPED`), never a verdict.
 """
@@ -24,9 +25,11 @@ import torch
 from torch import Tensor, nn
 
 from course_utils.command.grading.arguments import HELD, MODULE_PARTS, Table, has_settings, own_settings
+from course_utils.command.grading.networks import Own, steps_of
 from course_utils.exercises.differences import described
 
 MOST_BYTES = 200_000_000  # of one message
+MOST_HEAD = 20_000_000  # of these for its structure: a byte of JSON can become thirty bytes of objects
 DEEPEST = 60  # containers within containers
 TRUSTED = ("torch.nn.modules.", "torch.optim.", "torchvision.", "course_utils.")  # whose classes may be rebuilt
 STOPPED = ("blank", "missing", "no function")  # why an answer was not called
@@ -58,6 +61,7 @@ class Writer:
     def __init__(self, table: Table) -> None:
         self.table = table
         self.parts: list[bytes] = []
+        self.inside = 0  # a network of the learner's own class
 
     def message(self, what: dict[str, Any], result: Any = None, *, with_changes: bool = False) -> bytes:
         """Return the bytes of `what` (JSON), a result, and what has become of the arguments."""
@@ -103,6 +107,13 @@ class Writer:
             return {"k": of.__name__, "v": str(value)}
         if isinstance(value, nn.Module) and of.__module__.startswith(TRUSTED):
             return {"k": "module", "class": [of.__module__, of.__qualname__], "v": self.settings(value, depth + 1)}
+        if isinstance(value, nn.Module) and of.__name__.isidentifier():
+            steps = steps_of(value) if not self.inside else []  # of the whole; what is in it is a place for layers
+            if steps is not None:
+                self.inside += 1
+                settings = {**self.settings(value, depth + 1), "own": [["training", value.training]]}
+                self.inside -= 1
+                return {"k": "own", "type": of.__name__, "v": settings, "steps": steps}
         if isinstance(value, torch.optim.Optimizer) and of.__module__.startswith(TRUSTED):
             node = {"defaults": self.node(value.defaults, depth + 1), "v": self.optimizer(value, depth + 1)}
             return {"k": "optimizer", "class": [of.__module__, of.__qualname__], **node}
@@ -162,6 +173,8 @@ class Reader:
         self.table, self.make_foreign = table, foreign
         try:
             size = struct.unpack_from("<Q", content)[0]
+            if size > MOST_HEAD:
+                raise ValueError("a structure too large to take apart")
             self.what = json.loads(content[8 : 8 + size])
             sizes = [int(each) for each in self.what["sizes"]]
             if min(sizes, default=0) < 0 or 8 + size + sum(sizes) != len(content):
@@ -226,8 +239,13 @@ class Reader:
             return array[()] if node["scalar"] else array
         if k in ("module", "optimizer"):
             return self.built(node)
+        if k == "own":
+            thing = type(str(node["type"])[:LONGEST], (Own,), {"steps": node["steps"]})()
+            self.change(thing, node["v"])
+            return thing
         if k == "foreign":
-            return self.make_foreign(node)
+            # Only what the answer itself returned can be called again.
+            return self.make_foreign(node if node is self.what["result"] else {**node, "callable": False})
         simple = {
             "dots": lambda v: ...,
             "int": lambda v: int(v, 16),

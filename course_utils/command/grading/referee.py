@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from course_utils.command.grading.submissions import Submission, read
+from course_utils.command.grading.submissions import Found, Submission, read
 from course_utils.errors import CourseError
 
 OUTCOMES = ("correct", "wrong", "not attempted", "error")
@@ -64,6 +65,7 @@ class Results:
 
     rows: list[Result] = field(default_factory=list)
     confined: bool = True  # whether this system forbids an answer what it should
+    passed_over: list[str] = field(default_factory=list)  # files with nothing to judge, such as pictures
 
     @property
     def complete(self) -> bool:
@@ -72,7 +74,7 @@ class Results:
 
 
 def judge_all(
-    found: dict[str, Path],
+    found: Found,
     *,
     jobs: int = 1,
     timeout: float = 20.0,
@@ -81,7 +83,7 @@ def judge_all(
     """Judge every exercise of the notebooks and return all outcomes; nothing that a notebook does stops it.
 
     Args:
-        found: the notebooks by name, from `submissions.find`.
+        found: from `submissions.find`.
         jobs: how many are judged side by side.
         timeout: seconds that one answer may take; a notebook gets five times as many.
         finished: told the name of each notebook that is done, from several threads.
@@ -93,15 +95,21 @@ def judge_all(
         raise CourseError(
             "course check needs Linux or macOS to keep answers away from their judge; on Windows, run it in WSL."
         )
+    hidden = [path.absolute() for path in found.notebooks.values()]  # no answer reads a neighbour's notebook
     with tempfile.TemporaryDirectory(prefix="course-check-") as folder:
-        first = _Judge(Path(folder), found.values())
+        first = _Judge(Path(folder), hidden)
         judges: queue.SimpleQueue[_Judge] = queue.SimpleQueue()
         everyone = [first]
         try:
             first.start()
             # All are read before the first answer runs.
-            submissions = [read(path, first.lessons, name) for name, path in found.items()]
-            everyone += [_Judge(Path(folder), found.values()) for _ in range(min(jobs, len(submissions)) - 1)]
+            submissions = [
+                read(found.notebooks[name], first.lessons, name)
+                if name in found.notebooks
+                else Submission(name, problem=found.problems[name])
+                for name in found.names
+            ]
+            everyone += [_Judge(Path(folder), hidden) for _ in range(min(jobs, len(submissions)) - 1)]
             for judge in everyone:
                 judges.put(judge)
 
@@ -109,6 +117,12 @@ def judge_all(
                 judge = judges.get()
                 try:
                     return judge.notebook(submission, timeout)
+                except Exception as error:
+                    if judge.closed:
+                        raise
+                    name, lesson = submission.notebook, submission.lesson
+                    message = f"Not judged: {_sentence(error)}"[:LONGEST]
+                    return [Result(name, lesson, each, "error", message) for each in first.lessons[lesson]]
                 finally:
                     judges.put(judge)
                     finished(submission.notebook)
@@ -124,10 +138,14 @@ def judge_all(
                         judge.close()
                     raise
             rows = [row for future in futures for row in future.result()]
-            return Results(rows, first.confined)
+            return Results(rows, first.confined, found.data)
         finally:
             for judge in everyone:
                 judge.close()
+
+
+def _sentence(error: Exception) -> str:
+    return str(error) if isinstance(error, CourseError) else f"its judge failed ({type(error).__name__})."
 
 
 def _places() -> list[str]:
@@ -142,8 +160,7 @@ class _Judge:
 
     def __init__(self, folder: Path, hidden: Iterable[Path] = ()) -> None:
         self.home = Path(tempfile.mkdtemp(dir=folder))
-        hidden_paths = [str(path.absolute()) for path in hidden]  # no answer reads a neighbour's notebook
-        (self.home / "hidden.json").write_text(json.dumps(hidden_paths), encoding="utf-8")
+        (self.home / "hidden.json").write_text(json.dumps([str(path) for path in hidden]), encoding="utf-8")
         self.process: subprocess.Popen[str] | None = None
         self.lessons: dict[str, list[str]] = {}
         self.confined = True
@@ -163,7 +180,12 @@ class _Judge:
         for key in {"COURSE_DATA_DIR", "TORCH_HOME"} & set(environment):  # the judge runs in another folder
             environment[key] = os.path.abspath(os.path.expanduser(environment[key]))  # noqa: PTH100, PTH111
         environment |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "MPLBACKEND": "Agg"}
-        environment |= {"COURSE_OFFLINE": "1", "MPLCONFIGDIR": str(self.home / "matplotlib"), "TMPDIR": str(self.home)}
+        environment |= {
+            "PYTHONIOENCODING": "utf-8",
+            "COURSE_OFFLINE": "1",
+            "MPLCONFIGDIR": str(self.home / "matplotlib"),
+            "TMPDIR": str(self.home),
+        }
         (self.home / "answers").mkdir(exist_ok=True)
         (self.home / "cwd").mkdir(exist_ok=True)
         with (self.home / "errors.txt").open("w", encoding="utf-8") as errors:
@@ -203,7 +225,8 @@ class _Judge:
                     self._end()
                     rows.append(Result(name, lesson, names[len(rows)], "error", ENDED))
                     break
-                rows.append(Result(name, lesson, names[len(rows)], told["outcome"], told["message"][:LONGEST]))
+                outcome = told["outcome"] if told["outcome"] in OUTCOMES else "error"
+                rows.append(Result(name, lesson, names[len(rows)], outcome, told["message"][:LONGEST]))
         return rows
 
     def close(self) -> None:
@@ -243,8 +266,5 @@ class _Judge:
             process.kill()
             process.wait()
         for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                try:
-                    stream.close()
-                except OSError:
-                    continue
+            with contextlib.suppress(OSError):
+                stream.close()

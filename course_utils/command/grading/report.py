@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SIGNS = {"correct": ("✓", "green"), "wrong": ("✗", "red"), "not attempted": ("○", "dim"), "error": ("!", "yellow")}
 COLUMNS = tuple(column.name for column in fields(Result))
-FORMULA = ("=", "+", "-", "@")
+FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 
 
 def to_csv(rows: list[Result]) -> str:
@@ -36,21 +36,25 @@ def to_csv(rows: list[Result]) -> str:
 
 
 def to_json(results: Results) -> str:
-    """Return the outcomes as JSON: "confined", "counts" (of each outcome), and "results", a list like the CSV's."""
+    """Return JSON: "confined", "counts" (of each outcome), "results", a list like the CSV's, and "passed_over"."""
     counted = Counter(row.outcome for row in results.rows)
     counts = {outcome: counted[outcome] for outcome in OUTCOMES}
     whole = {"confined": results.confined, "counts": counts, "results": [asdict(row) for row in results.rows]}
-    return json.dumps(whole, indent=2)
+    return json.dumps({**whole, "passed_over": results.passed_over}, indent=2)
 
 
-def save_csv(rows: list[Result], path: Path) -> None:
-    """Write the CSV in one step: an older file stays whole until the new one is.
+def save_csv(text: str, path: Path) -> None:
+    """Write CSV in one step: an older file stays whole until the new one is. Excel takes it for UTF-8.
 
     Raises:
         CourseError: when it cannot be written.
     """
+    text = f"\ufeff{text}"
     try:
-        replace_file(path, to_csv(rows))
+        if path.exists() and not path.is_file():  # a device or a pipe
+            path.write_text(text, encoding="utf-8")
+        else:
+            replace_file(path.resolve(), text)  # a link stays one
     except OSError as error:
         raise CourseError(f"{path} cannot be written: {error.strerror or error}.") from error
 
@@ -63,8 +67,10 @@ def check_csv(path: Path) -> None:
     """
     if path.is_dir():
         raise SettingError(f"{path} is a folder; --csv needs the name of a file.")
-    if path.suffix == ".ipynb":
+    if ".ipynb" in path.name.lower():
         raise SettingError(f"--csv would overwrite the notebook {path}; choose another file name.")
+    if path.exists() and not path.is_file():
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         trial = path.with_name(f".{path.name}.trial")

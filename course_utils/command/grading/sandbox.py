@@ -8,28 +8,34 @@ a notebook, and nothing that an answer redefines, prints, patches or writes touc
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import contextlib
 import functools
+import inspect
+import linecache
 import marshal
 import os
 import pickle
+import re
 import select
 import shutil
 import signal
 import struct
+import subprocess
 import sys
 import tempfile
 import time
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from course_utils import errors, exercises
-from course_utils.command.grading.answers import Cut
-from course_utils.command.grading.confinement import confine
+from course_utils.command.grading.answers import FILE, Cut
+from course_utils.command.grading.confinement import MORE_MEMORY, confine
 from course_utils.command.grading.messages import LONGEST, MOST_BYTES, Foreign, MessageError, Reader, Table, Writer
 from course_utils.command.grading.template import OPEN_MODULES, OPTIMIZERS, READY, Template
 from course_utils.exercises import given
@@ -37,9 +43,13 @@ from course_utils.exercises.checking import is_untouched
 from course_utils.exercises.differences import described, shortened
 
 MOST_WRITTEN = 100_000_000  # bytes in the answer's folder
+MOST_FILES = 5_000  # files and folders there
 LOOK_EVERY = 0.2  # seconds, at time and folder
 PIPE = 3  # the one descriptor that an answer has
 PROGRESS, TAKEN, MESSAGE = b"P", b"S", b"M"  # what a copy writes: cells as they begin, a look at a solution, the end
+# How PyTorch says that there is no GPU, and `_Shell` that there is no shell: no fault of the answer.
+NOT_HERE = re.compile(r"\b(cuda|nvidia|xpu|hpu|mps|accelerator device|a shell or a magic)\b", re.IGNORECASE)
+SAID_BY = ("AssertionError", "RuntimeError", "NotImplementedError", "AcceleratorError")
 TOOK = "{} takes the course's own solution; an answer counts when the notebook's own code computes it."
 
 
@@ -77,10 +87,26 @@ class Answer:
         """
         return self._called([(arguments, named, torch.get_rng_state())])
 
-    def _called(self, steps: list[tuple[tuple[Any, ...], dict[str, Any], torch.Tensor]]) -> Any:
+    def by_way_of(self, function: Callable[..., Any], memory: int = 0) -> Callable[..., Any]:
+        """Return what calls a function of `given` with the answer, and then the arguments, where answers run.
+
+        Args:
+            function: what it returns is as much the answer's own word as the answer's result.
+            memory: bytes that it may take more than the process holds at its start, which the system enforces.
+        """
+        return lambda *arguments: self._called(
+            [(arguments, {}, torch.get_rng_state())], function.__name__, memory or MORE_MEMORY
+        )
+
+    def _called(
+        self,
+        steps: list[tuple[tuple[Any, ...], dict[str, Any], torch.Tensor]],
+        way: str = "",
+        memory: int = MORE_MEMORY,
+    ) -> Any:
         """Call the answer, then its result with the second step's arguments, and so on."""
         table = Table.of([step[:2] for step in steps])
-        content = self._run(_packed(self.cut, steps, table))
+        content = self._run(_packed(self.cut, steps, table, way), memory)
         # Its random numbers are its own affair; the next call starts from others.
         torch.manual_seed(int(torch.randint(2**62, ())))
 
@@ -103,6 +129,9 @@ class Answer:
             result = reader.result()
             names = reader.raised()
             if names:
+                if names[0] in SAID_BY and NOT_HERE.search(reader.text("text")):
+                    said = shortened(reader.text("text").split("\n", 1)[0].rstrip("."))
+                    raise Stopped("error", f"{self.cut.name} asks for what is not here to judge it: {said}.")
                 raise _exception(names, reader.text("text"))
         except MessageError as error:
             raise Stopped("error", f"{self.cut.name}: {error}.") from None
@@ -117,7 +146,7 @@ class Answer:
         self.failed = ""
         return "wrong", f"got {reader.text('text')}, expected a function named {self.cut.name}."
 
-    def _run(self, orders: bytes) -> bytes:
+    def _run(self, orders: bytes, memory: int) -> bytes:
         """Run the orders in a copy of the template and return its message."""
         work = Path(tempfile.mkdtemp(dir=self.folder))
         started = time.monotonic()
@@ -134,7 +163,7 @@ class Answer:
         received = bytearray()
         try:
             with contextlib.suppress(BrokenPipeError), os.fdopen(ordering, "wb") as file:  # it may have died
-                file.write(pickle.dumps((str(work), orders)))
+                file.write(pickle.dumps((str(work), memory, orders)))
             problem = self._receive(reading, received, work, started + self.seconds - self.used)
         finally:
             self.used += time.monotonic() - started
@@ -161,8 +190,8 @@ class Answer:
                 return f"took longer than {self.seconds:.3g} s"
             if now > looked + LOOK_EVERY:
                 looked = now
-                if _size(work) > MOST_WRITTEN:
-                    return f"wrote files of more than {MOST_WRITTEN / 1e6:.0f} MB"
+                if problem := _too_much(work):
+                    return problem
             if not select.select([reading], [], [], min(LOOK_EVERY, deadline - now))[0]:
                 continue
             part = os.read(reading, 1 << 20)
@@ -179,7 +208,7 @@ def _trains(code: types.CodeType) -> bool:
     return any("optim" in name for name in code.co_names + code.co_varnames) or any(map(_trains, inner))
 
 
-def _packed(cut: Cut, steps: list[Any], table: Table) -> bytes:
+def _packed(cut: Cut, steps: list[Any], table: Table, way: str) -> bytes:
     """Return all that a copy needs, as bytes of the judge's own making; only the copy takes them apart.
 
     Raises:
@@ -195,7 +224,8 @@ def _packed(cut: Cut, steps: list[Any], table: Table) -> bytes:
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise Stopped("error", f"The check of {cut.name} gives it something that cannot be sent: {error}.") from None
     code = [(each.cell, marshal.dumps(each.code)) for each in cut.statements]
-    return pickle.dumps((cut.name, code, inputs))
+    sources = {each.cell: each.source for each in cut.statements}
+    return pickle.dumps((cut.name, way, code, sources, inputs))
 
 
 def answer(orders: int, writing: int, template: int) -> None:
@@ -207,7 +237,7 @@ def answer(orders: int, writing: int, template: int) -> None:
         template: the process id of the template.
     """
     with os.fdopen(orders, "rb") as file:
-        folder, ordered = pickle.loads(file.read())
+        folder, memory, ordered = pickle.loads(file.read())
     work = Path(folder)
     os.setsid()
     nowhere = os.open(os.devnull, os.O_RDWR)
@@ -219,7 +249,7 @@ def answer(orders: int, writing: int, template: int) -> None:
     os.chdir(work)
     os.environ["TMPDIR"] = tempfile.tempdir = str(work)
     with contextlib.suppress(OSError):  # the report says once where this system does not forbid enough
-        confine(work, template)
+        confine(work, template, memory)
 
     def send(kind: bytes, content: bytes = b"") -> None:
         rest = memoryview(kind + content)
@@ -227,13 +257,14 @@ def answer(orders: int, writing: int, template: int) -> None:
             rest = rest[os.write(PIPE, rest) :]
 
     _close_solutions(lambda: send(TAKEN))
-    name, code, inputs = pickle.loads(ordered)
+    name, way, code, sources, inputs = pickle.loads(ordered)
     steps, things, gradients = pickle.loads(inputs)
     for number, gradient in gradients:
         things[number].grad = gradient
     writer = Writer(Table(things))
     what: dict[str, Any] = {}
     result = None
+    _as_in_jupyter(sources)
     found, failed = _prepared(name, code, lambda cell: send(PROGRESS, struct.pack("<q", cell)))
     if failed:
         what["failed"] = failed
@@ -244,7 +275,7 @@ def answer(orders: int, writing: int, template: int) -> None:
     elif not callable(found):
         what["stopped"], what["text"] = "no function", described(found)
     else:
-        result = found
+        result = functools.partial(getattr(given, way), found) if way else found
         try:
             for arguments, named, random in steps:
                 torch.set_rng_state(random)
@@ -253,6 +284,7 @@ def answer(orders: int, writing: int, template: int) -> None:
             what["raised"], what["text"] = [kind.__name__ for kind in type(error).__mro__], _text(error)
             result = None
     send(MESSAGE, writer.message(what, result, with_changes="stopped" not in what))
+    os._exit(0)  # before anything is destroyed: its __del__ may be the learner's
 
 
 class _Closed:
@@ -297,16 +329,40 @@ def _close_solutions(tell: Any) -> None:
     sys.addaudithook(watch)
 
 
+class _Shell:
+    """Stands for IPython's shell, whose answers are not to be had here."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError("what a shell or a magic gives is not there for an answer")
+
+
+def _as_in_jupyter(sources: dict[int, str]) -> None:
+    """Let Python find the source of each cell, as IPython does, and let `torch.compile` change nothing.
+
+    A compiler would start processes and write outside; what it compiles gives what the function itself gives.
+    """
+    for cell, source in sources.items():
+        lines = source.splitlines(keepends=True)
+        linecache.cache[FILE.format(cell)] = (len(source), None, lines, FILE.format(cell))
+    # `shutil.copy` sets more than an answer needs.
+    os.utime = os.chmod = lambda path, *values, **how: os.stat(path) and None  # noqa: PTH116
+    torch.compile = lambda model=None, **how: (lambda given: given) if model is None else model
+
+
 def _prepared(name: str, code: list[tuple[int, bytes]], tell: Any) -> tuple[Any, str]:
     """Run the statements that the answer needs; return the answer, and which statement failed first and how."""
     main = types.ModuleType("__main__")
     sys.modules["__main__"] = main
-    main.__dict__["display"] = lambda *shown, **how: None
-    failed = ""
+    main.__dict__.update(display=lambda *shown, **how: None, get_ipython=_Shell)
+    failed, loop = "", None
     for cell, statement in code:
         tell(cell)
         try:
-            exec(marshal.loads(statement), main.__dict__)
+            compiled = marshal.loads(statement)
+            done = eval(compiled, main.__dict__)
+            if compiled.co_flags & inspect.CO_COROUTINE:  # it awaits something, which Jupyter allows
+                loop = loop or asyncio.new_event_loop()
+                loop.run_until_complete(done)
         except BaseException as error:  # noqa: BLE001 - a learner's cell may fail in any way
             failed = failed or f"cell {cell} failed: {type(error).__name__}: {shortened(_text(error))}"
     tell(0)
@@ -346,26 +402,31 @@ def _parted(received: bytearray) -> tuple[int, bool, bytes]:
 
 def _remove(folder: Path) -> None:
     """Remove a folder with all that is in it, however deep it goes and whatever it is called; never fails."""
-    while True:
+    with contextlib.suppress(RecursionError):  # Python before 3.13 goes down by calling itself
+        shutil.rmtree(folder, ignore_errors=True)
+    for command in (["chmod", "-R", "u+rwX"], ["rm", "-rf"]):  # which go down as far as it goes
+        if folder.exists():
+            subprocess.run([*command, "--", folder], check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def _too_much(folder: Path) -> str:
+    """Return in words what is too much in `folder`, if anything; soon found, whatever is in it."""
+    odd = f"made more than {MOST_FILES:,} files and folders, or some that are too deep or cannot be read"
+    size, count, waiting = 0, 0, [str(folder)]
+    while waiting:
         try:
-            return shutil.rmtree(folder, ignore_errors=True)
-        except RecursionError:  # Python before 3.13 goes down by calling itself: bring the deep part up
-            here = folder
-            for _ in range(200):
-                inside = [each for each in os.scandir(here) if each.is_dir(follow_symlinks=False)]
-                if not inside:
-                    break
-                here = Path(inside[0].path)
-            os.rename(here, tempfile.mkdtemp(dir=folder))  # noqa: PTH104
-
-
-def _size(folder: Path) -> int:
-    """Return the bytes of all files below `folder`; a file counts as 4 KiB at least, as on most disks."""
-    total = 0
-    for here, _, files in os.walk(folder):
-        for name in files:
-            with contextlib.suppress(OSError):
-                total += max(os.lstat(os.path.join(here, name)).st_size, 4096)  # noqa: PTH118 - many files
-        if total > MOST_WRITTEN:
-            break
-    return total
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    count += 1
+                    size += entry.stat(follow_symlinks=False).st_size
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    if size > MOST_WRITTEN:
+                        return f"wrote files of more than {MOST_WRITTEN / 1e6:.0f} MB"
+                    if count > MOST_FILES:
+                        return odd
+        except FileNotFoundError:
+            continue  # the answer has just removed it
+        except OSError:
+            return odd
+    return ""

@@ -1,6 +1,7 @@
 """Learners' notebooks, found and read into memory before any answer runs; nothing in them is trusted.
 
-The memory matters: an answer may delete files, and then the other notebooks are still judged.
+Every file is accounted for: a notebook to judge, one that cannot be judged and why, or data, which is passed over. The
+memory matters: an answer may delete files, and then the other notebooks are still judged.
 """
 
 from __future__ import annotations
@@ -10,16 +11,30 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from course_utils.base.files import DEBRIS
 from course_utils.base.lessons import lesson_number
 from course_utils.errors import SettingError
 
 MOST_BYTES = 50_000_000  # of a notebook file; the lessons' own, with all pictures, have under 3 MB
 MOST_CODE = 500_000  # characters of code; a lesson has some 30,000
+
+UNPACK, ITSELF = "; unpack it and check again", "; hand in the notebook itself"
+KINDS = {  # by how a file begins, in small letters
+    b"pk\x03\x04": "a zip archive" + UNPACK,
+    b"\x1f\x8b": "a gzip archive" + UNPACK,
+    b"7z\xbc\xaf": "a 7z archive" + UNPACK,
+    b"rar!": "a RAR archive" + UNPACK,
+    b"%pdf": "a PDF file" + ITSELF,
+    b"<!doctype html": "a web page" + ITSELF,
+    b"<html": "a web page" + ITSELF,
+}
+DATA = {".jpg", ".jpeg", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".heic", ".avif", ".svg", ".csv",
+        ".tsv", ".npy", ".npz", ".pt", ".pth", ".safetensors", ".mp4", ".mov"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -32,32 +47,58 @@ class Submission:
     problem: str = ""  # one sentence when it cannot be judged
 
 
-def find(paths: Iterable[Path]) -> dict[str, Path]:
-    """Return the notebooks at `paths` and in folders below, each once, by the name that a report gives them.
+@dataclass(frozen=True)
+class Found:
+    """All that lies at some paths, by the name that a report gives it."""
 
-    Hidden files and folders (such as .ipynb_checkpoints) inside a folder are left out, and links to folders are not
-    followed. The order is that of the names.
+    notebooks: dict[str, Path] = field(default_factory=dict)  # each once
+    problems: dict[str, str] = field(default_factory=dict)  # why a file is not judged
+    data: list[str] = field(default_factory=list)  # pictures, tables, weights: nothing to judge
+
+    @property
+    def names(self) -> list[str]:
+        """The names of what a report lists, in their order."""
+        return sorted([*self.notebooks, *self.problems])
+
+
+def find(paths: Iterable[Path]) -> Found:
+    """Return what lies at `paths` and in folders below.
+
+    A notebook may also be called .IPYNB, .ipynb.txt or .ipynb.json, as browsers save it. Hidden files and folders
+    (such as .ipynb_checkpoints) inside a folder are left out, and links to folders are not followed; notebooks that
+    are only there are problems.
 
     Raises:
         SettingError: when a path is not there, is neither a folder nor a notebook, or when nothing is found.
     """
-    found: dict[str, Path] = {}
+    files: list[Path] = []
+    problems: dict[str, str] = {}
     paths = list(paths)
     for path in paths:
         if path.is_dir():
-            found.update((inner.as_posix(), inner) for inner in _inside(path))
+            files += _inside(path, problems)
         elif not os.path.lexists(path):
             raise SettingError(f"There is no notebook or folder called {path}.")
-        elif path.suffix != ".ipynb":
-            raise SettingError(f"{path} is not a notebook; its name must end in .ipynb.")
+        elif not _is_notebook(path):
+            raise SettingError(f"{path} is not a notebook; its name must end in .ipynb. {_kind(path)}".rstrip())
         else:
-            found[path.as_posix()] = path
-    if not found:
-        raise SettingError(f"There is no notebook in {', '.join(map(str, paths)) or 'an empty list'}.")
+            files.append(path)
+    data = sorted({path.as_posix() for path in files if path.suffix.lower() in DATA and not _is_notebook(path)})
+    asked = sorted({path.as_posix(): path for path in files if path.as_posix() not in data}.items())
+    notebooks: dict[str, Path] = {}
     seen: dict[Path, str] = {}
-    for name in sorted(found):
-        seen.setdefault(_resolved(found[name]), name)
-    return {name: found[name] for name in seen.values()}
+    for name, path in sorted(asked, key=lambda each: each[1].is_symlink()):  # a file before the links to it
+        first = seen.setdefault(_resolved(path), name)
+        if first != name:
+            if path.is_symlink():
+                problems[name] = f"This is a link to {first}, which is judged under that name."
+        elif _is_notebook(path):
+            notebooks[name] = path
+        else:
+            problems[name] = _kind(path) or "This is not a notebook."
+    if not notebooks and not problems:
+        raise SettingError(f"There is no notebook in {', '.join(map(str, paths)) or 'an empty list'}.")
+    return Found(dict(sorted(notebooks.items())), problems, data)
 
 
 def read(path: Path, lessons: Mapping[str, Sequence[str]], name: str | None = None) -> Submission:
@@ -83,10 +124,54 @@ class _UnreadableError(Exception):
     """A file that cannot be judged, and why, in one sentence."""
 
 
-def _inside(folder: Path) -> Iterable[Path]:
-    for here, folders, files in os.walk(folder):
-        folders[:] = [each for each in folders if not each.startswith(".")]
-        yield from (Path(here) / each for each in files if each.endswith(".ipynb") and not each.startswith("."))
+def _inside(folder: Path, problems: dict[str, str]) -> Iterator[Path]:
+    """Give the files in a folder; note in `problems` what cannot be looked at, and hidden notebooks."""
+
+    def fails(error: OSError) -> None:
+        problems[Path(error.filename).as_posix()] = f"The folder cannot be read: {error.strerror}."
+
+    root = _resolved(folder)
+    for place, folders, files in os.walk(folder, onerror=fails):
+        here = Path(place)
+        hidden = any(part.startswith(".") for part in here.relative_to(folder).parts)
+        folders[:] = [each for each in folders if each.casefold() not in DEBRIS]
+        for each in folders:
+            path = here / each
+            if path.is_symlink() and root not in (_resolved(path), *_resolved(path).parents):
+                problems[path.as_posix()] = "This is a link to a folder, which is not followed."
+        for each in files:
+            path = here / each
+            if each.startswith("._") or each.casefold() in DEBRIS:
+                continue
+            if not hidden and not each.startswith("."):
+                yield path
+            elif _is_notebook(path) and not (here.parent / each.replace("-checkpoint.", ".")).exists():
+                problems[path.as_posix()] = (
+                    "It is hidden, as its name or its folder's begins with a dot; hand it in openly."
+                )
+
+
+def _is_notebook(path: Path) -> bool:
+    """Tell whether a file is, or wants to be, a notebook: by its name, or a text by how it begins."""
+    if ".ipynb" in path.name.lower():
+        return True
+    return path.suffix.lower() in (".json", ".txt") and b'"cells"' in _head(path)
+
+
+def _kind(path: Path) -> str:
+    """Return in a sentence what a file is instead of a notebook, or an empty text."""
+    head = _head(path).lstrip().lower()
+    return next((f"This is {what}." for start, what in KINDS.items() if head.startswith(start)), "")
+
+
+def _head(path: Path) -> bytes:
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+            return b""
+        with path.open("rb") as file:
+            return file.read(1 << 16)
+    except OSError:
+        return b""
 
 
 def _resolved(path: Path) -> Path:

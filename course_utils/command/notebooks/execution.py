@@ -25,7 +25,10 @@ from course_utils.base.notes import FIGURES, MARK, SETTINGS, SOURCE
 from course_utils.base.paths import from_here
 
 ERROR_CLASS = "course-error"  # the widgets' name for it; importing them would need theirs
-TAG = re.compile(r"<[^>]*>")
+TAG = re.compile(r"<[^<>]*>")
+UNSEEN = re.compile(
+    r"^(?:Exception in thread |Task exception was never retrieved)", re.MULTILINE
+)  # as Python prints them
 STEP = 0.1  # seconds between two looks at a running notebook
 LAST = 5.0  # seconds to wait for the last report of a worker that has ended: on a busy machine it may come late
 GRACE = 20.0  # seconds a worker gets to report a time-out by itself before it is ended
@@ -108,6 +111,7 @@ def execute(
 
 def collect(result: Execution) -> None:
     """Fill in what the executed notebook carries, and fail it when an error is hidden in outputs or widget state."""
+    printed: dict[int, str] = {}
     for index, output in _outputs(result.notebook):
         data = output.get("data", {})
         if isinstance(data.get(FIGURES), dict):
@@ -119,6 +123,13 @@ def collect(result: Execution) -> None:
         if output.get("output_type") == "error" and result.passed:
             result.status = FAILED
             result.error = f"cell {index}: {output.get('ename')}: {output.get('evalue')}"
+        if output.get("name") == "stderr":
+            printed[index] = printed.get(index, "") + "".join(output.get("text", ""))
+    for index, text in printed.items():
+        if UNSEEN.search(text) and result.passed:
+            result.status = HIDDEN
+            last = text.strip().splitlines()[-1]
+            result.error = f"cell {index}: an error in a thread or a task was only printed: {last[:300]}"
     for error in hidden_errors(result.notebook):
         if result.passed:
             result.status = HIDDEN
@@ -127,16 +138,18 @@ def collect(result: Execution) -> None:
 
 def hidden_errors(notebook: Mapping[str, Any]) -> list[str]:
     """Return the errors that only widgets hold: in outputs they captured, or shown to the learner by a panel."""
-    states = notebook.get("metadata", {}).get("widgets", {})
-    models = states.get("application/vnd.jupyter.widget-state+json", {}).get("state", {})
+    models = notebook.get("metadata", {})
+    for key in ("widgets", "application/vnd.jupyter.widget-state+json", "state"):
+        models = models.get(key, {}) if isinstance(models, dict) else {}
+    models = [each for each in (models.values() if isinstance(models, dict) else ()) if isinstance(each, dict)]
     captured = [
         output
-        for model in models.values()
+        for model in models
         if model.get("model_name") == "OutputModel"
         for output in model.get("state", {}).get("outputs") or ()
     ]
     raised = [f"{o.get('ename')}: {o.get('evalue')}" for o in captured if o.get("output_type") == "error"]
-    panels = [m.get("state", {}) for m in models.values() if m.get("model_name") == "HTMLModel"]
+    panels = [m.get("state", {}) for m in models if m.get("model_name") == "HTMLModel"]
     told = [state.get("value", "") for state in panels if ERROR_CLASS in (state.get("_dom_classes") or ())]
     return raised + [html.unescape(TAG.sub("", text)) for text in told if text]
 
@@ -154,7 +167,7 @@ def _worker(
             start_new_session=True,  # an interrupt from the keyboard comes to the runner alone, which then ends this
         )  # fmt: skip
         events: queue.Queue[dict[str, Any]] = queue.Queue()
-        threading.Thread(target=_listen, args=(process, marker, events), daemon=True).start()
+        threading.Thread(target=_listen, args=(process, events), daemon=True).start()
         try:
             yield process, events
         finally:
@@ -185,13 +198,12 @@ def _environment(work: Path, marker: str, more: Mapping[str, str]) -> dict[str, 
     return {**inherited, **own, **more}
 
 
-def _listen(process: subprocess.Popen[str], marker: str, events: queue.Queue[dict[str, Any]]) -> None:
-    """Put the worker's reports into `events`; other lines are what a kernel wrote past its own channels."""
+def _listen(process: subprocess.Popen[str], events: queue.Queue[dict[str, Any]]) -> None:
+    """Put the worker's reports into `events`."""
     assert process.stdout is not None
     for line in process.stdout:
-        _, found, event = line.partition(marker)  # what a kernel wrote may stand before it on the same line
-        if found:
-            events.put(json.loads(event))
+        with suppress(ValueError):  # cut short, as it was ended
+            events.put(json.loads(line))
     events.put({"event": "silent"})
 
 
@@ -250,9 +262,7 @@ def _watch(
 
 def _failure(event: Mapping[str, Any], cell: int) -> Execution:
     status = {"timeout": TIMEOUT, "dead": DEAD}.get(event["kind"], FAILED)
-    message = event["message"]
-    if event["kind"] == "dead":
-        message += "; it may have run out of memory"
+    message, cell = event["message"], event.get("cell") or cell
     return Execution(status, 0.0, error=f"cell {cell}: {message}" if cell else message)
 
 
@@ -312,11 +322,11 @@ def end_all(pid: int, marker: str) -> None:
         left = family(pid, marker)
         if not left:
             return
+        # The worker goes last: what its children leave behind becomes its own.
+        left = [process for process in left if process.pid != pid] or left
         for process in left:
-            try:
+            with suppress(psutil.Error):
                 process.kill()
-            except psutil.Error:
-                continue
         psutil.wait_procs(left, timeout=0.2)
 
 
@@ -345,5 +355,8 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _last_words(code: int, path: Path) -> str:
-    lines = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    text = ""
+    with suppress(OSError):  # a notebook may have removed it
+        text = path.read_text(encoding="utf-8", errors="replace")
+    lines = [line for line in text.splitlines() if line.strip()]
     return f"the process ended with code {code}" + (f": {lines[-1][:300]}" if lines else " and no message")

@@ -14,7 +14,7 @@ from typing import Any
 HIDDEN = "hide-input"
 HEADING = re.compile(r"(?P<level>#{1,6})[ \t]+(?P<title>.+?)[ \t]*#*[ \t]*")
 DEEPER = "Go deeper:"
-FENCE = re.compile(r"[ \t]*(```|~~~)")
+FENCE = re.compile(r"\A[ \t]*(```|~~~)")
 FENCED = re.compile(r"(^(?:```|~~~).*?^(?:```|~~~)[ \t]*$)", re.MULTILINE | re.DOTALL)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import html
 import io
+import itertools
 import json
 import re
 import site
@@ -32,7 +34,7 @@ INJECTED = "injected-parameters"
 DROPPED = (SETTINGS, SOURCE, "application/vnd.jupyter.widget-view+json")
 NOT_SHARED = "This figure is left out because it shows pictures that are not ours to publish; run the cell to see it."
 ADDRESS = re.compile(r"\b0x[0-9a-f]{6,16}\b")
-CELL_FILE = re.compile(r"[^\s\"'(]*ipykernel_\d+[\\/]\d+\.py")
+CELL_FILE = re.compile(r"(?<![^\s\"'(])[^\s\"'(]*ipykernel_\d+[\\/]\d+\.py")
 
 
 def normalised(
@@ -165,14 +167,26 @@ def _text(source: Any) -> str:
 
 
 def _merged(outputs: Any) -> list[dict[str, Any]]:
-    """Return `outputs` with neighbouring pieces of the same stream as one."""
+    """Return `outputs` with all pieces of each stream as one, at the place of the first, standard output before errors.
+
+    Pieces come as the kernel sent them, which differs from run to run.
+    """
     merged: list[dict[str, Any]] = []
+    pieces: dict[str, list[str]] = {}
     for output in outputs:
-        last = merged[-1] if merged else {}
-        if output["output_type"] == "stream" == last.get("output_type") and output["name"] == last["name"]:
-            last["text"] += _text(output["text"])
+        if output["output_type"] != "stream":
+            merged.append(dict(output))
+        elif output["name"] in pieces:
+            pieces[output["name"]].append(_text(output["text"]))
         else:
-            merged.append({**output, "text": _text(output["text"])} if "text" in output else dict(output))
+            pieces[output["name"]] = [_text(output["text"])]
+            merged.append(dict(output))
+    for place, (first, second) in enumerate(itertools.pairwise(merged)):
+        if first.get("name") == "stderr" and second.get("name") == "stdout":
+            merged[place : place + 2] = second, first
+    for output in merged:
+        if output["output_type"] == "stream":
+            output["text"] = "".join(pieces[output["name"]])
     return merged
 
 
@@ -194,7 +208,8 @@ def _datum(kind: str, value: Any, root: Path) -> Any:
         return value
     text = _text(value)
     if kind == "image/png":
-        return base64.b64encode(smaller_png(base64.b64decode(text))).decode()
+        with contextlib.suppress(ValueError):  # no base64
+            return base64.b64encode(smaller_png(base64.b64decode(text))).decode()
     return without_machine(text, root) if kind.startswith("text/") or kind == "image/svg+xml" else text
 
 

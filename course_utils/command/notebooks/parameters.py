@@ -24,14 +24,8 @@ def parameters_of(notebook: Path) -> dict[str, Any] | None:
     Raises:
         SettingError: when the file is not a notebook, or its parameters cell does more than set constants.
     """
-    try:
-        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-        tagged = [cell for cell in cells if "parameters" in cell.get("metadata", {}).get("tags", ())]
-        source = "".join(tagged[0]["source"]) if tagged else None
-    except OSError as error:
-        raise SettingError(f"{notebook.name} cannot be read ({error.strerror}).") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise SettingError(f"{notebook.name} {NO_NOTEBOOK}.") from error
+    tagged = [cell for cell in cells_of(notebook) if "parameters" in (cell["metadata"].get("tags") or ())]
+    source = "".join(tagged[0]["source"]) if tagged else None
     if source is None:
         return None
     found: dict[str, Any] = {}
@@ -46,9 +40,31 @@ def parameters_of(notebook: Path) -> dict[str, Any] | None:
             else:
                 raise ValueError(f"line {statement.lineno} sets nothing")
             found |= {name.id: ast.literal_eval(value) for name in names if isinstance(name, ast.Name)}
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         raise SettingError(f"The parameters cell of {notebook.name} may only set constants: {error}.") from error
     return found
+
+
+def cells_of(notebook: Path) -> list[dict[str, Any]]:
+    """Return the cells of a notebook of format 4, in which everything has the type that it should.
+
+    Raises:
+        SettingError: when the file is none.
+    """
+    try:
+        book = json.loads(notebook.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        raise SettingError(f"{notebook.name} cannot be read ({error.strerror}).") from error
+    except (ValueError, RecursionError) as error:
+        raise SettingError(f"{notebook.name} {NO_NOTEBOOK}.") from error
+    if not isinstance(book, dict) or not isinstance(book.get("cells"), list):
+        raise SettingError(f"{notebook.name} {NO_NOTEBOOK}.")
+    if not isinstance(book.get("metadata", {}), dict) or not isinstance(book.get("nbformat", 4), int):
+        raise SettingError(f"{notebook.name} {NO_NOTEBOOK}; its metadata are damaged.")
+    for number, cell in enumerate(book["cells"], start=1):
+        if not _is_sound(cell):
+            raise SettingError(f"{notebook.name} {NO_NOTEBOOK}; cell {number} is damaged.")
+    return book["cells"]
 
 
 def checked_parameters(notebook: Path, number: str | None, profile: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,3 +148,34 @@ def _by_default(name: str, default: Any, value: Any) -> Any:
             f"Parameter {name!r} cannot be {value!r}; give a number, a text, or a list or dict of them."
         ) from None
     return value
+
+
+def _is_sound(cell: Any) -> bool:
+    return (
+        isinstance(cell, dict)
+        and cell.get("cell_type") in ("code", "markdown", "raw")
+        and isinstance(cell.get("metadata"), dict)
+        and isinstance(cell["metadata"].get("tags") or [], list)
+        and _is_text(cell.get("source"))
+        and isinstance(cell.get("outputs", []), list)
+        and all(map(_is_sound_output, cell.get("outputs", ())))
+    )
+
+
+def _is_sound_output(output: Any) -> bool:
+    if not isinstance(output, dict) or not isinstance(output.get("metadata", {}), dict):
+        return False
+    kind, data = output.get("output_type"), output.get("data")
+    if kind == "stream":
+        return output.get("name") in ("stdout", "stderr") and _is_text(output.get("text"))
+    if kind == "error":
+        trace = output.get("traceback")
+        return isinstance(output.get("evalue"), str) and isinstance(trace, list) and all(map(_is_text, trace))
+    texts = (
+        [value for key, value in (data or {}).items() if not key.endswith("json")] if isinstance(data, dict) else [0]
+    )
+    return kind in ("display_data", "execute_result") and all(map(_is_text, texts))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(line, str) for line in value))

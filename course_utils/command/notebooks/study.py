@@ -18,7 +18,7 @@ from course_utils.command.notebooks.normalise import NOT_SHARED
 WORDS_A_MINUTE, SECONDS_A_LINE, SECONDS_A_PICTURE = 160, 7, 30
 CODE_WIDTH, OUTPUT_WIDTH = 80, 72  # characters that fit on the site in a window of 1,200 pixels
 DETAILS = re.compile(r"<details.*?</details>", re.DOTALL)
-NO_WORDS = re.compile(r"^\[[^\]]+\]: \S+$|<!--.*?-->|<[^>]+>|(?<=\])\([^)\s]+\)", re.MULTILINE | re.DOTALL)
+NO_WORDS = re.compile(r"^\[[^\]]+\]: \S+$|<!--.*?-->|<[^<>]+>|(?<=\])\([^()\s]+\)", re.MULTILINE | re.DOTALL)
 PICTURE = re.compile(r"<(?:img|svg|video)\b")
 PICTURE_CALL = re.compile(r"\bfigures\.show\w*\(|\bwidgets\.(?:\w+\.)?[a-z]\w*\(")  # an exploration shows one, too
 DRAWS = re.compile(r"(?:figures|plt|fig|figure|ax|axes)\d*")  # names of what draws

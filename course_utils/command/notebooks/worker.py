@@ -3,14 +3,16 @@
 Called as `python -m course_utils.command.notebooks.worker JOB.json`.
 
 It has its own process so that the runner can end it, whatever the notebook does, and so that papermill's change of
-folder affects nothing else. It reports on its standard output, one line per event.
+folder affects nothing else. It reports one line per event, on an output that no kernel has, and waits to be ended.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -19,17 +21,22 @@ from typing import Any
 
 import psutil
 
-from course_utils.base.notes import MARK  # a random text that all processes of one run carry
 from course_utils.command.notebooks.sections import run_again
 
 START_FAILURE = "Kernel died before replying to kernel_info"  # seen once in some 240 parallel starts
 FLOOD_PAUSE = 60  # seconds; the runner is quicker
 MOST_OUTPUT = 30_000_000  # characters in one notebook; a lesson's file must stay under 3 MB
+CHILD_SUBREAPER = 36  # of prctl
+ASKED = "asked the kernel to end, with exit() or quit()"
+
+
+class ExitAskedError(Exception):
+    """A cell has asked the kernel to end: it still answers for a moment, so the next cells may run or not."""
 
 
 def tell(**event: Any) -> None:
-    """Report one event to the runner; the mark tells it from what a kernel writes past its own channels."""
-    print(os.environ.get(MARK, "") + json.dumps(event), flush=True)
+    """Report one event to the runner."""
+    print(json.dumps(event), flush=True)
 
 
 def run(job: dict[str, Any]) -> None:
@@ -45,6 +52,7 @@ def run(job: dict[str, Any]) -> None:
     from papermill.engines import NBClientEngine, papermill_engines
     from papermill.exceptions import PapermillExecutionError
 
+    places: dict[int, int] = {}  # the number of each cell that has run, as the author counts them
     # Only now, so that a file beside the notebook, such as random.py, is not imported instead of Python's own.
     os.chdir(job.get("folder", "."))
 
@@ -52,7 +60,12 @@ def run(job: dict[str, Any]) -> None:
         """papermill's client, which also reports progress and stops endless output."""
 
         written = 0
+        asked_to_end = False
         raised: CellExecutionError | None = None  # by a cell, also where its output is lost, as without open files
+
+        def answered(self, cell: Any, cell_index: int, execute_reply: Any) -> None:
+            payload = execute_reply["content"].get("payload") or ()
+            self.asked_to_end = any(each.get("source") == "ask_exit" for each in payload)
 
         def papermill_execute_cells(self) -> None:
             super().papermill_execute_cells()
@@ -74,15 +87,22 @@ def run(job: dict[str, Any]) -> None:
                 i for i, other in enumerate(self.nb.cells) if "injected-parameters" in other.metadata.get("tags", ())
             ]
             before = sum(i <= cell_index for i in added)
+            places[cell_index] = cell_index - before + 1
             tell(event="cell", index=cell_index - before, of=len(self.nb.cells) - len(added))
             try:
-                return super().execute_cell(cell, cell_index, *args, **kwargs)
+                done = super().execute_cell(cell, cell_index, *args, **kwargs)
             except CellExecutionError as error:
                 Client.raised = error
                 raise
             except CellTimeoutError:
                 self.shutdown_kernel = "immediate"  # it hangs: asking politely would take five seconds more
                 raise
+            except DeadKernelError:
+                process = getattr(self.km.provisioner, "process", None)
+                raise DeadKernelError(died(process.poll() if process else None)) from None
+            if self.asked_to_end:
+                raise ExitAskedError
+            return done
 
         def process_message(self, message: Any, *args: Any, **kwargs: Any) -> Any:
             content = message["content"]
@@ -107,10 +127,13 @@ def run(job: dict[str, Any]) -> None:
             execution_timeout: int | None = None,
             **_: Any,
         ) -> Any:
-            return Client(
+            # Streams are put together by `normalise`: nbclient takes minutes for a line of 200,000 characters.
+            client = Client(
                 nb_man, kernel_name=kernel_name, startup_timeout=start_timeout, timeout=execution_timeout,
-                coalesce_streams=True, store_widget_state=True, extra_arguments=["--log-level=ERROR"],
-            ).execute()  # fmt: skip
+                coalesce_streams=False, store_widget_state=True, extra_arguments=["--log-level=ERROR"],
+            )  # fmt: skip
+            client.on_cell_executed = client.answered
+            return client.execute()
 
     papermill_engines.register("course", Engine)
     started = time.perf_counter()
@@ -123,11 +146,13 @@ def run(job: dict[str, Any]) -> None:
         except PapermillExecutionError as error:
             cause = Client.raised or error
             message = f"{cause.ename}: {cause.evalue}" if cause.evalue else cause.ename
-            return tell(event="failed", kind="error", cell=error.exec_count, message=message, source=error.source)
+            return tell(event="failed", kind="error", cell=places.get(error.cell_index), message=message)
         except CellTimeoutError:
             return tell(event="failed", kind="timeout", message=f"took longer than {job['cell_timeout']:g} s")
-        except DeadKernelError:
-            return tell(event="failed", kind="dead", message="the kernel died")
+        except DeadKernelError as error:
+            return tell(event="failed", kind="dead", message=str(error))
+        except ExitAskedError:
+            return tell(event="failed", kind="exit", message=ASKED)
         except RuntimeError as error:
             if attempt == 1 and START_FAILURE in str(error):
                 tell(event="retry")
@@ -135,6 +160,15 @@ def run(job: dict[str, Any]) -> None:
             return tell(event="failed", kind="start", message=str(error))
         return tell(event="done", seconds=time.perf_counter() - started)
     return None
+
+
+def died(code: int | None) -> str:
+    """Return in words how a kernel has ended, by the exit code of its process, where it is known."""
+    if code is None or code == -signal.SIGKILL:
+        return "the kernel died; it may have run out of memory"
+    if code < 0:
+        return f"the kernel crashed (signal {-code}, {signal.strsignal(-code)})"
+    return f"the kernel ended itself (exit code {code})"
 
 
 def end_with(parent: int, folder: Path, seconds: float = 1.0) -> None:
@@ -154,5 +188,16 @@ def main() -> None:
     run(json.loads(job.read_text(encoding="utf-8")))
 
 
+def set_up() -> None:
+    """Keep the output for events from the kernel, and let all that a kernel leaves behind become a child of this."""
+    sys.stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
 if __name__ == "__main__":
+    set_up()
     main()
+    threading.Event().wait()  # until the runner ends this process, and what has become its child
