@@ -137,7 +137,7 @@ class Run:
         trained = {len(each) for each in (history.train_loss, history.train_accuracy, history.seconds)}
         validated = {len(history.validation_loss), len(history.validation_accuracy)}
         epochs = range(1, len(history.validation_accuracy) + 1)
-        if len(trained) > 1 or len(validated) > 1:
+        if len(trained) > 1 or len(validated) > 1 or state["history"].keys() != vars(history).keys():
             raise ValueError("its history has lists of different lengths")
         if history.best_epoch not in (epochs or [None]):
             raise ValueError(f"{str(history.best_epoch)[:40]!r} stands for one of its epochs")

@@ -170,7 +170,7 @@ def _validate(run: checkpoints.Run, validation: Batches, loss: Loss, patience: i
     metrics, history = evaluate(run.model, validation, loss), run.history
     history.validation_loss.append(metrics.loss)
     history.validation_accuracy.append(metrics.accuracy)
-    if metrics.accuracy > run.best_score:
+    if history.best_epoch is None or metrics.accuracy > run.best_score:
         run.best_score, history.best_epoch = metrics.accuracy, history.epochs
         if patience is not None:
             run.best_weights = {name: value.clone() for name, value in weights_of(run.model).items()}
