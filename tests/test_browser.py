@@ -315,6 +315,43 @@ def test_an_exercise_says_what_is_wrong_and_then_that_it_is_right(lesson):
     assert lesson.problems == []
 
 
+def test_a_check_has_buttons_and_each_circle_stands_before_its_answer(lab):
+    cells = ["from course_utils import exercises", "def from_hex(text): ...", CHECKED, "exercises.lesson1.quiz.ask(1)"]
+    with lab.open(notebook_of(cells)) as notebook:
+        notebook.run_all()
+        panel = notebook.page.locator(".course-check")
+        notebook.write(1, "def from_hex(text): return tuple(bytes.fromhex(text[1:]))")
+        press(notebook, panel, "Check")
+        assert "○ not attempted" in panel.text_content() and "run that cell first" in panel.text_content()
+        notebook.run(1)
+        press(notebook, panel, "Check")
+        assert "✓ correct: from_hex passed all 4 checks." in panel.text_content()
+        assert "1 of 6 exercises done" in panel.text_content()
+        press(notebook, panel, "Hint")
+        assert "Hint 1 of 3: After the #" in panel.text_content()
+        press(notebook, panel, "Solution")
+        assert "def from_hex(text: str)" in panel.text_content()
+        for before, middle, half in notebook.page.evaluate(CIRCLES):
+            assert before and abs(middle - half) <= 2
+        assert notebook.problems == []
+
+
+def press(notebook, panel, label):
+    panel.get_by_role("button", name=label).click()
+    notebook.settle()
+
+
+CHECKED = "exercises.lesson1.from_hex.check(from_hex)"
+# For each answer of the quiz: whether its circle stands before the text, and both their middles in pixels.
+CIRCLES = """[...document.querySelectorAll('.course-choice label')].filter(label => label.querySelector('input'))
+.map(label => {
+  const circle = label.querySelector('input').getBoundingClientRect(), range = document.createRange();
+  range.selectNode([...label.childNodes].find(node => node.textContent.trim()));
+  const text = range.getBoundingClientRect();
+  return [circle.right <= text.left, circle.top + circle.height / 2, text.top + text.height / 2];
+})"""
+
+
 def test_a_quiz_explains_each_answer_that_the_keys_choose(lesson):
     asked = MODULES[lesson.number].quiz.questions
     places = lesson.questions()

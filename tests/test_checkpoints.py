@@ -428,3 +428,63 @@ def test_training_tells_a_loaders_sampler_the_epoch():
     sampler = Epochs()
     trained(None, batches=lambda: DataLoader(SET, 16, sampler=sampler), fit={"epochs": 3})
     assert sampler.epoch == 2
+
+
+OPTIMIZERS = [
+    "Adadelta", "Adafactor", "Adagrad", "Adam", "Adamax", "AdamW", "ASGD", "NAdam", "RAdam", "RMSprop", "Rprop", "SGD",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("tensor", [False, True], ids=["", "rate as a tensor"])
+def test_a_run_goes_on_with_any_optimizer(tmp_path, name, tensor):
+    kind = getattr(torch.optim, name)
+    if tensor and name not in ("Adam", "AdamW", "Adadelta"):
+        pytest.skip("takes none, or not without more")
+    rate = torch.tensor(0.01) if tensor else 0.01
+    parts = {"optimizer": lambda p: kind(p, lr=rate.clone() if tensor else rate)}
+    whole, _ = trained(tmp_path / "whole.pt", **parts)
+    trained(tmp_path / "cut.pt", **parts, fit=START["fit"] | {"epochs": 1})
+    assert same(trained(tmp_path / "cut.pt", **parts)[0], whole)
+
+
+def chain(kind):
+    def make(optimizer, batches):
+        first, second = S.ConstantLR(optimizer, 0.5, 3), S.ExponentialLR(optimizer, 0.9)
+        if kind == "at once":
+            return S.ChainedScheduler([first, second])
+        return S.SequentialLR(optimizer, [first, second], [4])
+
+    return make
+
+
+S = torch.optim.lr_scheduler
+SCHEDULES = {
+    "StepLR": lambda o, b: S.StepLR(o, 3),
+    "MultiStepLR": lambda o, b: S.MultiStepLR(o, [2, 5]),
+    "ExponentialLR": lambda o, b: S.ExponentialLR(o, 0.9),
+    "LinearLR": lambda o, b: S.LinearLR(o, 0.1, total_iters=7),
+    "PolynomialLR": lambda o, b: S.PolynomialLR(o, 9),
+    "CosineAnnealingLR": lambda o, b: S.CosineAnnealingLR(o, 12),
+    "CosineAnnealingWarmRestarts": lambda o, b: S.CosineAnnealingWarmRestarts(o, 3, 2),
+    "CyclicLR": lambda o, b: S.CyclicLR(o, 0.01, 0.1, 3),
+    "LambdaLR": lambda o, b: S.LambdaLR(o, lambda step: 1 / (1 + step)),
+    "ReduceLROnPlateau": lambda o, b: S.ReduceLROnPlateau(o, patience=0, threshold=10.0),
+    "one after another": chain("one by one"),
+    "at once": chain("at once"),
+    **{
+        make.__name__: functools.partial(make, epochs=3)
+        for make in (
+            learning_rate.constant, learning_rate.step_decay, learning_rate.cosine, learning_rate.warmup_linear,
+            learning_rate.cosine_restarts, learning_rate.one_cycle, learning_rate.plateau,
+        )
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("make", SCHEDULES.values(), ids=SCHEDULES)
+def test_a_run_goes_on_with_any_schedule(tmp_path, make):
+    whole, history = trained(tmp_path / "whole.pt", scheduler=make)
+    for epochs in (1, 2, 3):
+        resumed, again = trained(tmp_path / "cut.pt", scheduler=make, fit=START["fit"] | {"epochs": epochs})
+    assert same(resumed, whole) and again.learning_rates == history.learning_rates

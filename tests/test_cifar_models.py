@@ -92,6 +92,15 @@ def test_ten_minutes_on_two_cores_hold_their_bar_and_say_on_what():
         assert len(ours[name]) == ours["epochs"]
 
 
+def test_changed_pictures_pay_in_the_recorded_pair():
+    record = json.loads(RECORD.read_text(encoding="utf-8"))
+    plain, changed = record["as_they_are"], record["changed"]
+    assert plain["epochs"] == changed["epochs"] == len(plain["validation_accuracy"])
+    share, count = plain["validation_accuracy"][-1], plain["validation_pictures"]
+    assert changed["validation_accuracy"][-1] - share > 2 * (2 * share * (1 - share) / count) ** 0.5
+    assert changed["train_accuracy"][-1] < plain["train_accuracy"][-1]
+
+
 def test_the_recorded_network_comes_along_in_sixteen_bits():
     net = models.recorded_network()
     assert models.RECORDED_WEIGHTS.stat().st_size < 1_000_000 and models.count_parameters(net) == 464_170

@@ -12,6 +12,7 @@ import warnings
 from collections import OrderedDict
 
 import fuzz_pictures
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -222,6 +223,7 @@ def test_names_of_any_letters_are_classes_and_can_be_printed_and_drawn(tmp_path,
         shown = pictures.grid([made.train.picture(i) for i in range(10)], made.classes)
         assert [axes.get_title() for axes in shown.axes[:10]] == list(made.classes)
         figures.to_png(shown)
+    plt.close("all")
 
 
 # --- parts that are there

@@ -73,7 +73,8 @@ def test_the_courses_own_networks_are_followed_into_their_blocks(network, side):
     "layer",
     [
         nn.GELU(), nn.SiLU(), nn.LeakyReLU(), nn.Tanh(), nn.PReLU(), nn.Sigmoid(), nn.Dropout2d(), nn.BatchNorm2d(4),
-        nn.GroupNorm(2, 4), nn.InstanceNorm2d(4), nn.SyncBatchNorm(4),
+        nn.GroupNorm(2, 4), nn.InstanceNorm2d(4), nn.SyncBatchNorm(4), nn.LayerNorm([4, 5, 5]), nn.Softmax2d(),
+        nn.FeatureAlphaDropout(), nn.LocalResponseNorm(2),
     ],
     ids=lambda layer: type(layer).__name__,
 )  # fmt: skip

@@ -19,14 +19,10 @@ if TYPE_CHECKING:
 
 Size = int | tuple[int, int]
 WINDOWED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
-# Layers whose output at a place depends on the input at that place alone, or on whole channels by their statistics.
-POINTWISE = (
-    nn.Identity, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU,
-    nn.Mish, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Softsign, nn.Hardtanh, nn.Hardsigmoid, nn.Hardswish, nn.LogSigmoid,
-    nn.Hardshrink, nn.Softshrink, nn.Tanhshrink, nn.Threshold, nn.Softmax2d, nn.Dropout, nn.Dropout2d,
-    nn.AlphaDropout, nn.FeatureAlphaDropout, nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LocalResponseNorm,
-    nn.modules.instancenorm._InstanceNorm,
-)  # fmt: skip
+# Where PyTorch keeps layers whose output at a place depends on the input at that place alone, or on whole channels by
+# their statistics; and what is there beside them.
+POINTWISE = ("activation", "batchnorm", "dropout", "instancenorm", "normalization")
+NOT_POINTWISE = (nn.GLU, nn.MultiheadAttention, nn.Softmax, nn.Softmin, nn.LogSoftmax)
 PALETTE = (figures.ORANGE, figures.BLUE, figures.GREEN, figures.PURPLE, figures.SKY, figures.RED)
 
 
@@ -181,7 +177,7 @@ def _geometry(layer: nn.Module | tuple[int, ...]) -> tuple[str, tuple[int, ...]]
         dilation = getattr(layer, "dilation", 1)
         values = (layer.kernel_size, layer.stride, _zeros_before(layer), dilation)
         name = type(layer).__name__
-    elif isinstance(layer, POINTWISE):
+    elif isinstance(layer, nn.Identity) or _is_pointwise(layer):
         values, name = (1, 1, 0, 1), type(layer).__name__
     else:
         raise TypeError(
@@ -193,6 +189,12 @@ def _geometry(layer: nn.Module | tuple[int, ...]) -> tuple[str, tuple[int, ...]]
     if any(down != across for down, across in pairs):
         raise ValueError(f"{name} has a window that is not square, {values}; give layers with square windows.")
     return name, tuple(down for down, _ in pairs)
+
+
+def _is_pointwise(layer: object) -> bool:
+    homes = (kind.__module__.rpartition(".") for kind in type(layer).__mro__)
+    known = any(package == "torch.nn.modules" and name in POINTWISE for package, _, name in homes)
+    return known and not isinstance(layer, NOT_POINTWISE)
 
 
 def _zeros_before(layer: nn.Module) -> Size:

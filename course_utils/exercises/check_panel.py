@@ -99,9 +99,11 @@ class CheckPanel(ipywidgets.VBox):
         }
         for word, action in zip(self.buttons, (self.check, self.hint, self.solution)):
             self.buttons[word].on_click(action)
-        row = ipywidgets.HBox([*self.buttons.values(), self.done], layout={"flex_flow": "row wrap"})
+        row = ipywidgets.HBox(
+            [*self.buttons.values(), self.done], layout={"flex_flow": "row wrap", "align_items": "center"}
+        )
         look = ipywidgets.HTML(LOOK, layout={"display": "none"})
-        super().__init__([look, self.said, row, self.help], layout={"width": "100%", "max_width": "60em"})
+        super().__init__([look, self.said, row, self.help], layout={"width": "100%", "max_width": "70em"})
         self.add_class("course-check")
         self.show(outcome, again)
 

@@ -89,7 +89,7 @@ def steepest_rate(rates: torch.Tensor, losses: torch.Tensor) -> float:
         call(10_000, 32, 3),
         call(10_000, 32, 3, True),
         call(640, 64, 2),
-        call(10, 64, 4),
+        call(65, 64, 2),
         call(640, 64, 2, True),
     ],
     hints=[

@@ -186,7 +186,7 @@ LOOK = (
     # The circle comes after the text in the page, and floats: in a row turned round it stands before its first line.
     ".course-choice .widget-radio-box label{white-space:normal;height:auto;line-height:1.45;margin-bottom:0.3em;"
     "width:auto;display:flex;flex-direction:row-reverse;justify-content:flex-end;align-items:flex-start;gap:0.5em}"
-    ".course-choice .widget-radio-box input[type=radio]{margin:0.2em 0 0;flex:none;float:none}"
+    ".course-choice .widget-radio-box label input[type=radio]{position:static;height:1.45em;margin:0 0 0 4px;flex:none}"
     ".course-choice .widget-radio-box{max-width:100%;width:100%}"
     ".course-choice{height:auto}</style>"
 )

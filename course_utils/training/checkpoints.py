@@ -10,7 +10,9 @@ import copy
 import errno
 import os
 import re
+import warnings
 import zipfile
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -120,10 +122,7 @@ class Run:
             )
         _require_alike(state["optimizer"]["param_groups"], self.optimizer.state_dict()["param_groups"])
         self.optimizer.load_state_dict(state["optimizer"])
-        for parameter, moments in self.optimizer.state.items():
-            for moment in moments.values():
-                if isinstance(moment, Tensor) and moment.ndim and not _fits(moment, parameter):
-                    raise ValueError(f"a moment has the shape {tuple(moment.shape)}, its parameter another")
+        _require_moments(self.optimizer)
         put_weights(self.model, state["model"], name)
         if isinstance(self.loss, nn.Module):
             self.loss.load_state_dict(state["loss"])
@@ -135,8 +134,13 @@ class Run:
             self.amp.scaler.load_state_dict(state["scaler"])
         history = History(**state["history"])
         _require_alike(asdict(history), asdict(History([0.0], [0.0], [0.0], [0.0], [0.0], [0.0], history.best_epoch)))
-        if not isinstance(history.best_epoch, (int, type(None))):
-            raise ValueError(f"{str(history.best_epoch)[:40]!r} stands for an epoch")
+        trained = {len(each) for each in (history.train_loss, history.train_accuracy, history.seconds)}
+        validated = {len(history.validation_loss), len(history.validation_accuracy)}
+        epochs = range(1, len(history.validation_accuracy) + 1)
+        if len(trained) > 1 or len(validated) > 1:
+            raise ValueError("its history has lists of different lengths")
+        if history.best_epoch not in (epochs or [None]):
+            raise ValueError(f"{str(history.best_epoch)[:40]!r} stands for one of its epochs")
         self.best_weights, self.best_score = state["best_weights"], float(state["best_score"])
         if self.best_weights is not None:
             require_same_network(weights_of(self.model), self.best_weights, name)
@@ -144,10 +148,27 @@ class Run:
         self.begun, self.history = first, history
 
 
+def _require_moments(optimizer: torch.optim.Optimizer) -> None:
+    """Raise unless an optimizer holds of each parameter what its own step would leave, in sizes that fit."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            moments = optimizer.state.get(parameter)
+            if moments:
+                trial, weight = copy.copy(optimizer), nn.Parameter(parameter.new_zeros([2] * parameter.ndim))
+                weight.grad = torch.zeros_like(weight)
+                trial.state, trial.param_groups = defaultdict(dict), [{**group, "params": [weight]}]
+                type(trial).step(trial)
+                _require_alike(moments, trial.state[weight])
+            for moment in (moments or {}).values():
+                if isinstance(moment, Tensor) and not _fits(moment, parameter):
+                    raise ValueError(f"a moment has the shape {tuple(moment.shape)}, its parameter another")
+
+
 def _fits(moment: Tensor, parameter: Tensor) -> bool:
     """Tell whether an optimizer's tensor may belong to a parameter: of its shape, or a sum over some of its sides."""
     shapes = moment.shape, parameter.shape
-    return moment.numel() == 1 or (moment.ndim == parameter.ndim and all(a in (1, b) for a, b in zip(*shapes)))
+    same = moment.ndim == parameter.ndim and all(a in (1, b) for a, b in zip(*shapes))
+    return (same or not moment.ndim) and moment.is_complex() <= parameter.is_complex()
 
 
 def _require_alike(saved: Any, here: Any) -> None:
@@ -208,7 +229,9 @@ def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> di
             start = file.read(400)
         if start.startswith(b"PK"):
             _require_whole(path)
-        state = torch.load(path, map_location=device, weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of how a spoiled file may have been written
+            state = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
         raise DataError(f"There is no file {path.name}; train and save first, or check the path.") from None
     except IsADirectoryError:
@@ -348,8 +371,8 @@ def require_same_network(here: dict[str, Tensor], saved: dict[str, Any], name: s
             raise DataError(f"{name} belongs to another network: it has no {key!r}; {advice}.")
         if not isinstance(value, Tensor):  # what a layer of one's own keeps beside weights
             continue
-        if not isinstance(saved[key], Tensor):
-            raise DataError(f"{name} belongs to another network: its {key!r} is no tensor; {advice}.")
+        if not isinstance(saved[key], Tensor) or saved[key].is_complex() > value.is_complex():
+            raise DataError(f"{name} belongs to another network: its {key!r} holds no such numbers; {advice}.")
         if value.shape != saved[key].shape:
             raise DataError(
                 f"{name} belongs to another network: {key!r} is {tuple(saved[key].shape)} in the file "

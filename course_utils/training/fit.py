@@ -163,7 +163,7 @@ def _bar(batches: Batches, title: str, progress: bool) -> Batches:
     """Wrap `batches` in a bar that goes away when the epoch ends; runs without a reader set COURSE_PROGRESS=0."""
     if not progress or os.environ.get("COURSE_PROGRESS") == "0":
         return batches
-    return tqdm(batches, desc=title, unit="batch", leave=False, delay=1, mininterval=0.5, file=sys.stdout)
+    return tqdm(batches, desc=title, unit="batch", leave=False, delay=1, mininterval=0.5, disable=None, file=sys.stdout)
 
 
 def _validate(run: checkpoints.Run, validation: Batches, loss: Loss, patience: int | None) -> None:
