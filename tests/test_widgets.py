@@ -244,6 +244,15 @@ def test_normalising_keeps_the_range_of_the_picture():
     assert torch.equal(lesson2.normalised(torch.zeros(3, 3)), torch.zeros(3, 3))
 
 
+def test_a_move_of_the_stride_draws_once(monkeypatch):
+    panel = lesson2.cell_arithmetic(NUMBERS)
+    panel.set(row=2, column=2)
+    drawn = []
+    monkeypatch.setattr(panel, "move", lambda cell, figure: drawn.append((cell.row, cell.column)) or [])
+    panel.controls["stride"].value = 3
+    assert drawn == [(0, 0)] and (panel.values["row"], panel.values["column"]) == (0, 0)
+
+
 def test_an_arithmetic_stays_in_the_output_and_greys_out_what_an_operation_lacks():
     panel = lesson2.cell_arithmetic(NUMBERS)
     settings = panel.controls

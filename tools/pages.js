@@ -112,6 +112,11 @@ window.course = {
       course.times.push(performance.now() - begin);
     }, true);
   },
+  // Count the pictures that a panel shows from now on.
+  count(panel) {
+    course.shown = 0;
+    panel.addEventListener("load", (event) => { course.shown += event.target === course.image(panel); }, true);
+  },
   maker(panel) {
     const cell = course.cells().find((each) => each.node.contains(panel));
     return cell.model.sharedModel.source.trim().split("\n").at(-1);

@@ -196,6 +196,30 @@ class Panel:
             control.press(steps[control.kind][move // len(movable) % 2])
         return self.notebook.page.evaluate("course.frames(5).then(() => course.times)")
 
+    def drag(self, seconds: float = 4.0) -> float | None:
+        """Return how many pictures a second come while the mouse drags the first slider; None where there is none."""
+        sliders = (control.place for control in self.controls() if control.kind == "slider" and control.enabled)
+        handle = next(sliders, None)
+        if handle is None:
+            return None
+        handle.scroll_into_view_if_needed()
+        track = handle.locator("xpath=ancestor::*[contains(@class, 'noUi-target')]").bounding_box()
+        box, mouse = handle.bounding_box(), self.notebook.page.mouse
+        assert track and box
+        height = box["y"] + box["height"] / 2
+        mouse.move(box["x"] + box["width"] / 2, height)
+        mouse.down()
+        self.place.evaluate("panel => course.count(panel)")
+        begin, way = time.monotonic(), 0
+        while time.monotonic() - begin < seconds:
+            way += 1
+            mouse.move(track["x"] + way % 2 * track["width"], height)  # from end to end: each move is a new value
+            self.notebook.page.wait_for_timeout(16)
+        took = time.monotonic() - begin
+        mouse.up()
+        self.notebook.settle()
+        return self.notebook.page.evaluate("course.shown") / took
+
     def cut_off(self) -> list[str]:
         """Return what of the panel cannot be read: texts that are cut off or hidden, parts beyond its edges."""
         return self.place.evaluate("panel => course.cutOff(panel)")

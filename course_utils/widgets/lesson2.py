@@ -259,8 +259,9 @@ def cell_arithmetic(numbers: Tensor, kernel: str = "vertical edges") -> Explorat
         chosen.disabled = padding.disabled = dilation.disabled = pooled
         size.disabled = not pooled
         height, width = compute(**explorer.values).output.shape
-        with explorer.together():
-            row.max, column.max = height - 1, width - 1
+        explorer.waiting += 1  # what is drawn already is the cell that these limits lead to: see `compute`
+        row.max, column.max = height - 1, width - 1
+        explorer.waiting -= 1
 
     explorer = Exploration(
         compute,
