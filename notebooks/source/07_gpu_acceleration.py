@@ -859,10 +859,15 @@ assert widest <= noise
 #
 # The remaining rungs take longer than anybody wants to wait in a lesson, `torch.compile` above all. So they were
 # measured beforehand with `benchmarks/ladder.py`, and stored with the name of the device and the date. (More pictures
-# and another day: compare within one table only.)
+# and another day: compare within one table only.) A GPU gets two ladders, one with small batches, which leave it
+# waiting for launches, and one with batches that are large enough for it.
 
 # %%
-ladders = [acceleration.stored_ladder(kind) for kind in ("cpu", "cuda")]
+ladders = [
+    acceleration.stored_ladder("cpu"),
+    acceleration.stored_ladder("cuda"),
+    acceleration.stored_ladder("cuda", "large"),
+]
 kept = [ladder for ladder in ladders if ladder is not None] or [climbed]
 for each in kept:
     print(each, end="\n\n")
@@ -1475,7 +1480,8 @@ assert (plain - whole).abs().max() > 1e3 * (weighted - whole).abs().max()
 # its top. Two processes on this machine:
 #
 # ```
-# torchrun --standalone --nproc-per-node=2 --max-restarts=2 -m course_utils.acceleration.distributed --out runs/two
+# torchrun --standalone --local-addr=127.0.0.1 --nproc-per-node=2 --max-restarts=2 \
+#     -m course_utils.acceleration.distributed --out runs/two
 # ```
 #
 # Two machines with four GPUs each, the same line on both, with OUT in a folder that both see:
@@ -1697,7 +1703,7 @@ exercises.lesson7.quiz.ask(5)
 #
 # You have reached the end of the seven lessons. Run this one on a machine with a GPU ([how](#A-GPU-in-Colab)), with
 # `profile = "full"`, and measure what is missing here: `python benchmarks/ladder.py --record` and `python
-# benchmarks/sprint.py # --record`. Then leave out a trick, or add one of your own, and find out what it is worth.
+# benchmarks/sprint.py --record`. Then leave out a trick, or add one of your own, and find out what it is worth.
 #
 # Two appendices remain. [Appendix A](A_keras_side_by_side.ipynb) trains lesson 3's network in Keras beside PyTorch, so
 # that you can read the code of either camp; [Appendix B](B_your_own_pictures.ipynb) is a project with your own
