@@ -35,7 +35,8 @@
 # - recognise the classic accidents (wrap-around, swapped axes, forgotten scaling) by how they *look*;
 # - compute a slope by hand, by algebra and by autograd, and walk down it without falling over.
 #
-# The cells run in about {{quick.seconds:.0f}} seconds.
+# The cells run in about {{quick.seconds:.0f}} seconds with the profile `quick`, which a computer without a GPU takes by
+# itself.
 #
 # **Contents**
 #
@@ -267,8 +268,9 @@ print(f"{width} × {height} pixels, 3 numbers each: {numbers:,}")
 #
 # ### Three numbers make a colour
 #
-# A screen has three tiny lamps in each pixel, and the three numbers say how strongly each shines, from 0 for off to
-# 255 for full. Here is one pixel of the saucer. `getpixel` wants (x, y).
+# A screen has three tiny lamps in each pixel, and the three numbers say how strongly each shines, from 0 for off to 255
+# for full. All the reds of a picture together are one **channel**, and so are all the greens and all the blues. Here is
+# one pixel of the saucer. `getpixel` wants (x, y).
 
 # %%
 red, green, blue = photo.getpixel((120, 230))
@@ -766,9 +768,9 @@ print(f"{scaled.dtype}: up to {scaled.max()}, {scaled.nbytes:,} bytes")
 # ### From array to tensor
 #
 # PyTorch's table of numbers is called a **tensor**. It is much like an array, and can do two things more: work on a
-# GPU, and find slopes (part 3). PyTorch wants the **channels first**, (channel, height, width). Then a picture is a
-# stack of three grey planes, and "the red plane" is simply `image[0]`. `permute` gives the axes a new order, old axis
-# 2 first, then 0, then 1.
+# GPU, the graphics processor of lesson 7, and find slopes (part 3). PyTorch wants the **channels first**, (channel,
+# height, width). Then a picture is a stack of three grey planes, and "the red plane" is simply `image[0]`. `permute`
+# gives the axes a new order, old axis 2 first, then 0, then 1.
 
 # %%
 hwc = torch.from_numpy(array)  # (H, W, C), still in NumPy's order
@@ -1026,8 +1028,8 @@ print("fixed:", tuple(errors.shape), "mean error", errors.abs().mean().item())
 #
 # ### Explore the channel mixer
 #
-# Gains and brightness together make a small colour laboratory. Multiply each channel, add a brightness to all, and
-# clamp to the range from 0 to 1.
+# Gains and brightness together make a small colour laboratory. Multiply each channel by its **gain**, add a brightness
+# to all, and clamp (PyTorch's word for clip) to the range from 0 to 1.
 
 
 # %%
@@ -1045,8 +1047,8 @@ assert_close(
 )
 
 # %% [markdown]
-# The sliders below do this to the photograph. Move one with the mouse, or click on it and use the arrow keys. (Where
-# no kernel runs, six settings stand side by side instead.)
+# The sliders below do this to the photograph. Move one with the mouse, or click on it and use the arrow keys. (Where no
+# Jupyter kernel runs, six settings stand side by side instead.)
 #
 # **Predict first.** Three tasks, and a guess before each. Turn the saucer grey. Make the picture colder, as on a winter
 # morning. And darken it with a brightness of −0.5. How much can gains of 3 bring back?

@@ -498,7 +498,7 @@ figures.show(
 #
 # Any nine numbers make a filter. Choose a kernel by its name, then change its numbers one by one; each field is named
 # after its place. Answers around zero are shown in blue, white and red. *Normalise* divides the numbers so that the
-# answers keep the range of the picture. (Where no kernel runs, you see twelve filters side by side.)
+# answers keep the range of the picture. (Where no Jupyter kernel runs, you see twelve filters side by side.)
 #
 # **Predict first.** Choose *identity*. What happens when its middle 1 becomes 2? When the 1 moves into a corner? When
 # you put a −1 beside the 1?
@@ -847,9 +847,9 @@ one_kernel = correlate(F.pad(blur, (2, 2, 2, 2)), vertical.flip(0, 1))  # (5, 5)
 print((two_layers - correlate(cup, one_kernel)).abs().max().item() < 1e-5)
 
 # %% [markdown]
-# **Predict first.** Every single kernel *K* has K(−x) = −K(x): turn the picture into its negative, and every product
-# changes its sign. So a layer's answer to a picture and its answer to the negative add up to 0. Does that hold for two
-# layers with a ReLU between them?
+# **Predict first.** For every single kernel *K*, K(−x) = −K(x). Turn each pixel x into −x, and every product changes
+# its sign. So a layer's answers to a picture and to the negated picture add up to 0. Does that hold for two layers with
+# a ReLU between them?
 
 
 # %%
@@ -1323,9 +1323,10 @@ print(f"Sixteen channels: {first} came in first, {ratio:.1f} times as fast.")
 # small tensors and throwing them away. Slices and matrix product ask Python only a few times for the whole picture.
 #
 # With a single channel, nine multiplications of a whole picture are all the work there is, and the library's careful
-# preparation hardly pays. With many channels each pixel is needed for many filters. The library keeps it in the
-# processor's fast memory and uses it for all of them, while the slices fetch it again and again.
-# (`benchmarks/convolutions.py` runs the race with any number of channels.)
+# preparation gains little or nothing. (`unfold` must first write nearly every pixel nine times before its product can
+# begin.) With many channels each pixel is needed for many filters. The library keeps it in the processor's fast memory
+# and uses it for all of them, while the slices fetch it again and again. (`benchmarks/convolutions.py` runs the race
+# with any number of channels.)
 #
 # ### Go deeper: Convolution or correlation
 #
@@ -1846,8 +1847,8 @@ figures.show(
 #
 # ## Quiz
 #
-# Choose an answer, and read why it is right or wrong; then read the others too. (In a copy without a kernel, unfold
-# *Answers* below each question.)
+# Choose an answer, and read why it is right or wrong; then read the others too. (In a copy without a Jupyter kernel,
+# unfold *Answers* below each question.)
 
 # %% tags=["hide-input"]
 fig = panels(
