@@ -433,7 +433,7 @@ gpu.close()
 #
 # How large should a batch be? Choose a size and a width. Left: pictures a second, *measured on this machine* when you
 # choose a width for the first time. Right: what a training step keeps in memory. The slider asks how large a batch
-# some memory would hold.
+# a given memory would hold.
 #
 # **Predict first.** Does a batch of 64 train 64 times as many pictures a second as a batch of 1?
 
@@ -548,10 +548,10 @@ assert ten_times < 5 and rates[0] < rates[2] / 3 and rates[2] < rates[3] / 3
 #
 # ### Explore the three brakes
 #
-# No measurement, but a **model** of such a GPU, with round numbers: 5 µs a launch, 2 · 10¹² bytes a second, and
-# 3 · 10¹⁴ sums a second in 16 bits, 2 · 10¹³ in 32. A block of C channels on maps of 16 × 16 goes forward: a 3 × 3
-# convolution (2 · 9 · C² sums a place; it reads and writes each number), batch norm (reads twice, writes once) and
-# ReLU (reads and writes). So each picture moves 7 · 256 · C numbers, the weights come on top, and there are three
+# No measurement, but a **model** of such a GPU, with round numbers: 5 µs a launch, 2 · 10¹² bytes a second, and 3 ·
+# 10¹⁴ sums a second in 16 bits, 2 · 10¹³ in 32. A block of C channels on maps of 16 × 16 goes forward: a 3 × 3
+# convolution (2 · 9 · C² sums for each place; it reads and writes each number), batch norm (reads twice, writes once)
+# and ReLU (reads and writes). So each picture moves 7 · 256 · C numbers, the weights come on top, and there are three
 # launches, or a single one where they are recorded. What takes longest sets the pace.
 #
 # **Predict first.** 64 channels in 32 bits, batches of 64: which brake? In 16 bits? And does the recorded step help
