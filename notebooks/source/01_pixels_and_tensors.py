@@ -393,8 +393,8 @@ fig = pictures.grid(
 figures.show(
     fig,
     alt="Six poorer versions of the photograph with the network's first "
-    "guess: 4, 2 and 1 bits per channel, the last with only eight glaring "
-    "colours; then 128, 64 and 32 columns, the last a mosaic. "
+    "guess: 4, 2 and 1 bits per channel, the last in black, red, yellow "
+    "and white; then 128, 64 and 32 columns, the last a mosaic. "
     + "; ".join(said)
     + ".",
 )
@@ -532,7 +532,7 @@ fig = pictures.grid(
 figures.show(
     fig,
     alt="The photograph and its three channels as grey pictures. The saucer "
-    "is light grey in red, dark in green and almost black in blue. The "
+    "is mid-grey in red, dark in green and almost black in blue. The "
     "cup's white rim is bright in every channel.",
 )
 
@@ -1964,8 +1964,8 @@ figures.show(
     fig,
     alt="Four versions of a cat's photograph. In 1 the fur is bluish. In 2 "
     "the brightest parts of the fur have turned dark and colourful. 3 is "
-    "a jumble of faint stretched cats with stripes. 4 has only eight "
-    "glaring colours.",
+    "a jumble of faint stretched cats with stripes. 4 is black, "
+    "red, yellow and white.",
 )
 
 # %%
