@@ -120,7 +120,7 @@ POOR = """\
 explore({
     "unused": controls.slider("unused", 0.0, 0.0, 1.0, 0.1),
     "long": ipywidgets.FloatSlider(1, description="a label of many words", style={"description_width": "7.5em"}),
-    "name": controls.choice("name", ["an option that is far too long for any list, " * 2]),
+    "name": controls.choice("name", ["an option that is far too long for any list, " * 4]),
 })
 """
 

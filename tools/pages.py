@@ -213,7 +213,8 @@ class Panel:
         begin, way = time.monotonic(), 0
         while time.monotonic() - begin < seconds:
             way += 1
-            mouse.move(track["x"] + way % 2 * track["width"], height)  # from end to end: each move is a new value
+            # Far enough for a new value, whatever the step, and also when some moves are left out.
+            mouse.move(track["x"] + way % 3 / 2 * track["width"], height)
             self.notebook.page.wait_for_timeout(16)
         took = time.monotonic() - begin
         mouse.up()

@@ -14,7 +14,7 @@ import warnings
 import zipfile
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -129,6 +129,7 @@ class Run:
         if self.scheduler:
             _require_alike(state["scheduler"], self.scheduler.state_dict())
             self.scheduler.load_state_dict(state["scheduler"])
+            _require_rates(self.scheduler, self.optimizer)
         if state["scaler"]:
             _require_alike(state["scaler"], self.amp.scaler.state_dict())
             self.amp.scaler.load_state_dict(state["scaler"])
@@ -162,6 +163,18 @@ def _require_moments(optimizer: torch.optim.Optimizer) -> None:
             for moment in (moments or {}).values():
                 if isinstance(moment, Tensor) and not _fits(moment, parameter):
                     raise ValueError(f"a moment has the shape {tuple(moment.shape)}, its parameter another")
+
+
+def _require_rates(scheduler: Scheduler, optimizer: torch.optim.Optimizer) -> None:
+    """Raise unless a schedule can say its present rates; its settings come from the file."""
+    if not isinstance(scheduler, torch.optim.lr_scheduler.LRScheduler):
+        return  # one of the learner's own
+    trial, trial_optimizer = copy.copy(scheduler), copy.copy(optimizer)
+    trial_optimizer.param_groups = [dict(group) for group in optimizer.param_groups]  # one-cycle sets momentum in them
+    trial.optimizer = trial_optimizer
+    with warnings.catch_warnings(), suppress(NotImplementedError):  # a plateau and a sequence have no such method
+        warnings.simplefilter("ignore")
+        trial.get_lr()
 
 
 def _fits(moment: Tensor, parameter: Tensor) -> bool:

@@ -27,7 +27,6 @@ LOOK = """<style>
 .course-reset.jupyter-button{position:absolute;top:8px;right:12px}
 .course-panel .widget-label{min-width:1.5em}
 .course-panel :is(.widget-slider,.widget-dropdown)>.widget-label{min-width:7.5em}
-.course-panel .widget-dropdown{max-width:30em}
 .course-panel :is(.course-grid,.course-row)>*{min-width:0}
 .course-square .widget-label{font-size:0;min-width:0;margin:0}
 .course-square input{text-align:center}

@@ -20,8 +20,8 @@
 #
 # **The question: how can a picture be numbers?**
 #
-# In a moment a network looks at a photograph and names what is in it. It never sees a cup. It gets small numbers,
-# multiplies and adds them, and a word comes out. This lesson is about those numbers.
+# In a moment a network looks at a photograph and names what is in it. It never sees a cup. It gets numbers, multiplies
+# and adds them, and a word comes out. This lesson is about those numbers.
 #
 # **You need** Python and school mathematics. **Time:** about {{study_minutes}} minutes, and more for the exercises.
 #
@@ -35,7 +35,8 @@
 # - recognise the classic accidents (wrap-around, swapped axes, forgotten scaling) by how they *look*;
 # - compute a slope by hand, by algebra and by autograd, and walk down it without falling over.
 #
-# The cells run in about {{quick.seconds:.0f}} seconds.
+# The cells run in about {{quick.seconds:.0f}} seconds with the profile `quick`, which a computer without a GPU takes by
+# itself.
 #
 # **Contents**
 #
@@ -45,7 +46,7 @@
 #   first](#Height-comes-first), [slicing](#Crop-and-flip-by-slicing), [channels](#Three-channels),
 #   [exercises](#Exercises-for-part-1)
 # - [Part 2: From numbers to tensors](#Part-2:-From-numbers-to-tensors): [wrap-around](#Numbers-that-wrap-around),
-#   [tensors](#From-array-to-tensor), [memory](#Rename-the-axes,-or-recut-the-memory),
+#   [tensors](#From-array-to-tensor), [memory](#Reorder-the-axes,-or-recut-the-memory),
 #   [batches](#Many-pictures-in-one-batch), [broadcasting](#Broadcasting), [the mixer](#Explore-the-channel-mixer),
 #   [normalising](#Normalise-and-come-back), [feeding a network](#Feed-the-network-by-hand),
 #   [flattening](#Flattening,-and-what-it-costs), [exercises](#Exercises-for-part-2)
@@ -147,11 +148,11 @@ network = transfer.backbone("efficientnet_lite0")
 show_guesses(photo, network.predict(photo, k=5))
 
 # %% [markdown]
-# An espresso. `network` is EfficientNet-Lite0, which others trained on the 1.3 million photographs of ImageNet. It
-# knows the names of 1,000 kinds of things. (This photograph was taken by Rachel Michetti and given to the public
-# domain, CC0.)
+# An espresso. `network` is EfficientNet-Lite0, which others trained on 1.3 million photographs of the ImageNet
+# collection. It knows the names of 1,000 kinds of things. (This photograph was taken by Rachel Michetti and released
+# into the public domain, CC0.)
 #
-# **Predict first.** What will the network say to a photograph of galaxies, of which it has learned nothing?
+# **Predict first.** What will the network say to a photograph of galaxies, about which it has learned nothing?
 
 # %%
 other = pictures.photograph("galaxies")  # or astronaut, cat, earth, raccoon
@@ -160,8 +161,9 @@ show_guesses(other, network.predict(other, k=5))
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# It has no word for "none of these". It must choose among its 1,000 words, and takes what looks a little alike. The
-# low percentages are its only way to shrug. Change the name in the cell and try the others.
+# It has no word for "none of these". It must choose among its 1,000 words, and takes what looks a little alike. Low
+# percentages are its only way to shrug, and networks do not always use it. Change the name in the cell and try the
+# others.
 #
 # </details>
 #
@@ -266,8 +268,9 @@ print(f"{width} × {height} pixels, 3 numbers each: {numbers:,}")
 #
 # ### Three numbers make a colour
 #
-# A screen has three tiny lamps in each pixel, and the three numbers say how strongly each shines, from 0 for off to
-# 255 for full. Here is one pixel of the saucer. `getpixel` wants (x, y).
+# A screen has three tiny lamps in each pixel, and the three numbers say how strongly each shines, from 0 for off to 255
+# for full. All the reds of a picture together are one **channel**, and so are all the greens and all the blues. Here is
+# one pixel of the saucer. `getpixel` wants (x, y).
 
 # %%
 red, green, blue = photo.getpixel((120, 230))
@@ -349,9 +352,9 @@ exercises.lesson1.from_hex.check(from_hex)
 # %% [markdown]
 # ### How much a picture can lose
 #
-# Why 255? Each number is kept in 8 **bits**, that is 8 switches with two positions, which gives 2⁸ = 256 values, from
-# 0 to 255. Three times 8 is why this is called 24-bit colour. A pixel can have one of 2²⁴, some 16.8 million colours.
-# Is that luxury? We keep fewer bits, and, in a second row, fewer pixels.
+# Why 255? Each number is kept in 8 **bits**, that is 8 switches with two positions. That gives 2⁸ = 256 values, from 0
+# to 255. Three times 8 is why this is called 24-bit colour. A pixel can have one of 2²⁴, some 16.8 million colours. Do
+# we need that many? We keep fewer bits, and, in a second row, fewer pixels.
 
 
 # %%
@@ -368,7 +371,7 @@ def first_guess(network, picture):
 
 
 # %% [markdown]
-# **Predict first.** With 1 bit in each channel, only eight colours are left. At 64 columns, 1 pixel in 64 is left.
+# **Predict first.** With 1 bit in each channel, at most eight colours are left. At 64 columns, 1 pixel in 64 is left.
 # Does the network still say espresso?
 
 # %%
@@ -390,8 +393,8 @@ fig = pictures.grid(
 figures.show(
     fig,
     alt="Six poorer versions of the photograph with the network's first "
-    "guess: 4, 2 and 1 bits per channel, the last with only eight glaring "
-    "colours; then 128, 64 and 32 columns, the last a mosaic. "
+    "guess: 4, 2 and 1 bits per channel, the last in black, red, yellow "
+    "and white; then 128, 64 and 32 columns, the last a mosaic. "
     + "; ".join(said)
     + ".",
 )
@@ -402,7 +405,7 @@ assert [answer.startswith("espresso") for answer in said] == [True] * 5 + [
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# With eight glaring colours it is still an espresso, to you and to the network. With 64 × 43 pixels the network
+# In a handful of glaring colours it is still an espresso, to you and to the network. With 64 × 43 pixels the network
 # hesitates, and with 32 × 21 it takes the cup for something else. Now you know why networks can work with small
 # pictures, and that there is a limit.
 #
@@ -529,7 +532,7 @@ fig = pictures.grid(
 figures.show(
     fig,
     alt="The photograph and its three channels as grey pictures. The saucer "
-    "is light grey in red, dark in green and almost black in blue. The "
+    "is mid-grey in red, dark in green and almost black in blue. The "
     "cup's white rim is bright in every channel.",
 )
 
@@ -601,7 +604,7 @@ assert (safe == array).all() and not (victim == array).all()
 # ### Go deeper: From colour to grey
 #
 # A grey picture needs one number for each pixel, and the mean of the three would be one. But pure green looks much
-# brighter to us than pure blue, and the mean does not know that. The television standard ITU-R BT.601 therefore weighs
+# brighter to us than pure blue, and the mean does not know that. The television standard ITU-R BT.601 therefore weights
 # the channels. (`@` multiplies each pixel's three numbers by the three weights and adds them up.)
 
 # %%
@@ -765,9 +768,9 @@ print(f"{scaled.dtype}: up to {scaled.max()}, {scaled.nbytes:,} bytes")
 # ### From array to tensor
 #
 # PyTorch's table of numbers is called a **tensor**. It is much like an array, and can do two things more: work on a
-# GPU, and find slopes (part 3). PyTorch wants the **channels first**, (channel, height, width). Then a picture is a
-# stack of three grey planes, and "the red plane" is simply `image[0]`. `permute` gives the axes a new order, old axis
-# 2 first, then 0, then 1.
+# GPU, the graphics processor of lesson 7, and find slopes (part 3). PyTorch wants the **channels first**, (channel,
+# height, width). Then a picture is a stack of three grey planes, and "the red plane" is simply `image[0]`. `permute`
+# gives the axes a new order, old axis 2 first, then 0, then 1.
 
 # %%
 hwc = torch.from_numpy(array)  # (H, W, C), still in NumPy's order
@@ -793,12 +796,12 @@ assert np.array_equal(np.array(pictures.to_picture(image)), array)
 assert image[0, 230, 120] == array[230, 120, 0] == photo.getpixel((120, 230))[0]
 
 # %% [markdown]
-# ### Rename the axes, or recut the memory
+# ### Reorder the axes, or recut the memory
 #
 # Memory has no rows and no channels. It is one long street with a number in every house. `permute` leaves the street
 # as it is and only changes how it is walked.
 #
-# **Pitfall: reshape is not permute.** Both can turn `(341, 512, 3)` into `(3, 341, 512)`. `permute` renames the axes.
+# **Pitfall: reshape is not permute.** Both can turn `(341, 512, 3)` into `(3, 341, 512)`. `permute` reorders the axes.
 # `reshape` keeps the street and cuts it into new pieces.
 #
 # **Predict first.** What will the picture look like after `reshape`?
@@ -1025,8 +1028,8 @@ print("fixed:", tuple(errors.shape), "mean error", errors.abs().mean().item())
 #
 # ### Explore the channel mixer
 #
-# Gains and brightness together make a small colour laboratory. Multiply each channel, add a brightness to all, and
-# clamp to the range from 0 to 1.
+# Gains and brightness together make a small colour laboratory. Multiply each channel by its **gain**, add a brightness
+# to all, and clamp (PyTorch's word for clip) to the range from 0 to 1.
 
 
 # %%
@@ -1044,8 +1047,8 @@ assert_close(
 )
 
 # %% [markdown]
-# The sliders below do this to the photograph. Move one with the mouse, or click on it and use the arrow keys. (Where
-# no kernel runs, six settings stand side by side instead.)
+# The sliders below do this to the photograph. Move one with the mouse, or click on it and use the arrow keys. (Where no
+# Jupyter kernel runs, six settings stand side by side instead.)
 #
 # **Predict first.** Three tasks, and a guess before each. Turn the saucer grey. Make the picture colder, as on a winter
 # morning. And darken it with a brightness of −0.5. How much can gains of 3 bring back?
@@ -1087,8 +1090,8 @@ assert 0.5 < (at_once != 0).any(dim=0)[dark].float().mean() < 0.6
 # Nearly every network wants its pictures **normalised**, shifted and stretched so that the numbers lie around 0 with a
 # spread of about 1. The spread is measured by the **standard deviation**. Take the distances from the mean, square
 # them, take their mean, and its root. For 1, 3, 5, 7 the mean is 4, the distances are −3, −1, 1, 3, the squares 9, 1,
-# 1, 9 with mean 5, and the root of 5 is 2.24. Each channel has its own mean and deviation, taken over all pictures of
-# the batch.
+# 1, 9 with mean 5, and the root of 5 is 2.24. Each channel has its own mean and deviation, here taken over all pictures
+# of the batch, and in lesson 3 over all training pictures.
 
 # %%
 mean = batch_float.mean(dim=(0, 2, 3))  # (3,), one for each channel
@@ -1219,8 +1222,8 @@ except RuntimeError as error:
     print(told(error))
 
 # %% [markdown]
-# The numbers in such a message lead to the mistake. A picture with 224 channels is one whose axes are in the wrong
-# order.
+# The numbers in such a message lead to the mistake. (225 and 5 are 224 and 3 with the border of zeros that this network
+# adds first; lesson 2 says why.) A picture with 224 channels is one whose axes are in the wrong order.
 #
 # ### Flattening, and what it costs
 #
@@ -1393,8 +1396,8 @@ exercises.lesson1.dense_megabytes.check(dense_megabytes)
 #
 # ### Slopes
 #
-# A network learns by changing its numbers a little, in the direction in which its error falls. A **slope** tells that
-# direction. We begin with a curve that you may know from school, and imagine that low is good.
+# A network learns by changing its numbers a little, in the direction in which its error falls. A **slope** tells us
+# that direction. We begin with a curve that you may know from school, and imagine that low is good.
 #
 # $$y = x^2 - x - 2$$
 #
@@ -1581,8 +1584,8 @@ assert_close(
 #
 # **x ← x − rate · slope**
 #
-# The **learning rate** says how far to trust the slope. This is **gradient descent**. It trains every network in this
-# course.
+# The **learning rate** says how far to trust the slope. This is **gradient descent**. In one form or another it trains
+# every network in this course.
 
 
 # %%
@@ -1630,7 +1633,8 @@ assert (moves[1:] < moves[:-1]).all() and abs(by_hand[-1] - 0.5) < 0.05
 # The steps shrink by themselves, although the rate never changed, because the slope gets smaller towards the bottom.
 #
 # In PyTorch nobody writes the slope by hand. Here is the same walk with autograd and an **optimizer**, the part that
-# takes the steps (`SGD` is PyTorch's name for gradient descent).
+# takes the steps (`SGD` stands for stochastic gradient descent; chance comes in with lesson 3, where each step sees
+# other pictures).
 
 # %%
 x = torch.tensor(3.0, dtype=torch.float64, requires_grad=True)
@@ -1741,9 +1745,9 @@ for each in (0.02, 0.1, 0.5, 0.9, 1.0, 1.05):
 # walk changes sides and still comes nearer. At 1 the distance stays as it is. Above 1 every step makes the distance
 # *larger*, and the walk **diverges**.
 #
-# The 2 in the factor is how sharply this parabola bends. A sharper valley has a lower border, a flatter one a higher.
-# A network may have millions of numbers, some in sharp valleys, some in flat ones, and one rate for all. That is why
-# choosing the rate is an art, and why lesson 6 is about nothing else.
+# The 2 in the factor is how sharply this parabola bends. A sharper valley has a lower border, a flatter one a higher
+# one. A network may have millions of numbers, some in sharp valleys, some in flat ones, and one rate for all. That is
+# why choosing the rate is an art, and why lesson 6 is about nothing else.
 #
 # ### A picture teaches three numbers
 #
@@ -1831,10 +1835,11 @@ assert (
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Red is found after 40 steps, up to {{red_left:.1%}} of the way. Green still has {{green_left:.0%}} to go, and blue
+# Red is found after 40 steps, to within {{red_left:.1%}} of the way. Green still has {{green_left:.0%}} to go, and blue
 # {{blue_left:.0%}}. This is a picture of red things. Its blue numbers are small, and as you saw above, small numbers
-# make small slopes, and small slopes make small steps. Each line is straight, because each step multiplies the
-# distance by a fixed factor, as on the parabola, and each gain has a parabola of its own.
+# make small slopes, and small slopes make small steps. On the upright axis each mark is a tenth of the one above it,
+# which is called **logarithmic**. There each line is straight, because each step multiplies the distance by a fixed
+# factor, as on the parabola. Each gain has a parabola of its own.
 #
 # </details>
 #
@@ -1884,11 +1889,11 @@ results.record(
 )
 
 # %% [markdown]
-# A larger rate helps, but only up to a limit, and red sets it. Red's valley is the steepest, so it is the first to
+# A larger rate helps, but only up to a limit, and red sets it. Red's valley is the sharpest, so red is the first to
 # diverge. With the best rate for each, the pictures as they are take {{best_steps_plain}} steps and the evened ones
-# {{best_steps_evened}}. All three valleys now bend alike, so one rate is right for all. In a network valleys never
-# become quite alike, but it helps there too, and it is one reason why pictures are normalised. (Normalising also
-# subtracts the mean. That matters as soon as a brightness is learned beside the gains, as in the last exercise.)
+# {{best_steps_evened}}. All three valleys now bend alike, so one rate is right for all. In a network the valleys never
+# become quite alike, but evening out helps there too, which is one reason why pictures are normalised. (Normalising
+# also subtracts the mean. That matters as soon as a brightness is learned beside the gains, as in the last exercise.)
 #
 # The loop never heard of colours. It had pictures, a loss and slopes. A network has perhaps a million numbers instead
 # of three. The five lines in the loop stay the same.
@@ -1959,8 +1964,8 @@ figures.show(
     fig,
     alt="Four versions of a cat's photograph. In 1 the fur is bluish. In 2 "
     "the brightest parts of the fur have turned dark and colourful. 3 is "
-    "a jumble of faint stretched cats with stripes. 4 has only eight "
-    "glaring colours.",
+    "a jumble of faint stretched cats with stripes. 4 is black, "
+    "red, yellow and white.",
 )
 
 # %%
@@ -1981,7 +1986,7 @@ exercises.lesson1.quiz.ask(5)
 # - A picture is a table of numbers, 8 bits for each of red, green and blue, row after row from the top left.
 # - Pillow says (width, height), NumPy (height, width, channel), PyTorch (channel, height, width), and a batch is (N,
 #   C, H, W).
-# - `uint8` wraps around. `permute` renames axes, `reshape` recuts the street of numbers. Shapes line up from the
+# - `uint8` wraps around. `permute` reorders axes, `reshape` recuts the street of numbers. Shapes line up from the
 #   right.
 # - A trained network forgives some accidents and not others, and says nothing either way. Look at what you feed it.
 # - A dense layer works on small pictures. On a photograph it needs billions of weights and does not know which pixels

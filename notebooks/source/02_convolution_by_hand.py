@@ -59,6 +59,7 @@
 #     [slices](#One-kernel-number-at-a-time) ·
 #     [one matrix product](#One-matrix-product) ·
 #     [the race](#Four-versions,-one-answer) ·
+#     [exercise](#Exercise:-a-large-blur-for-little-work) ·
 #     [learning a kernel](#Learning-a-kernel) ·
 #     [experiment](#Experiment:-an-unknown-photo-effect) ·
 #     [learned filters](#Eighteen-numbers-that-read-digits)
@@ -289,7 +290,8 @@ assert correlate_rows(piece, vertical)[:3] == shown_rows
 
 # %% [markdown]
 # A 3 × 3 window fits into 10 columns at 8 places, so 10 × 10 pixels give 8 × 8 cells. Written as loops, this is the
-# definition on which the whole lesson rests.
+# definition on which the whole lesson rests. (`product` runs through all pairs of a row and a column, as two nested
+# loops would.)
 
 
 # %%
@@ -389,11 +391,11 @@ print(torch.equal(map_of_moved[:-1, 2:], map_of_one[1:, :-2]))
 #
 # Long before networks, people designed kernels by hand. Here are three classics.
 #
-# - **blur** averages each pixel with its neighbours, by positive numbers that sum to 1;
+# - **blur** averages each pixel with its neighbours, with positive weights that sum to 1;
 # - **sharpen** takes five times the pixel minus its four neighbours, and so exaggerates what differs from its
 #   surroundings;
-# - **Sobel** is an edge kernel with more weight in the middle, one for each direction; in Sobel x the middle *row*
-#   counts double, in Sobel y the middle *column*.
+# - **Sobel** is an edge kernel with more weight in the middle. There is one for each direction; in Sobel x the middle
+#   *row* counts double, in Sobel y the middle *column*.
 
 # %%
 blur = torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]]) / 16
@@ -455,8 +457,8 @@ figures.show(
 # grain as well as whiskers, and it may overshoot below 0 and above 1, where the drawing cuts it off.
 #
 # Sobel's two kernels answer separately for each direction. How strong is an edge of *any* direction? Treat the two
-# answers as the components of an arrow and take its length, √(x² + y²). The answers (*x*, *y*) together are an
-# approximate **image gradient**. The arrow points in the direction in which the picture gets brighter.
+# answers as the components of an arrow and take its length, √(x² + y²). Up to a constant factor, the answers (*x*, *y*)
+# are the **image gradient**, approximately. The arrow points to where the picture gets brighter fastest.
 
 # %%
 cup = pictures.to_grey(photograph("coffee"))[0]
@@ -494,9 +496,9 @@ figures.show(
 #
 # ### Explore kernels on a photograph
 #
-# Nine numbers are a filter, any nine numbers. Choose a kernel by its name, then change its numbers one by one; each
-# field is named after its place. Answers around zero are shown in blue, white and red. *Normalise* divides the numbers
-# so that the answers keep the range of the picture. (Where no kernel runs, you see twelve filters side by side.)
+# Any nine numbers make a filter. Choose a kernel by its name, then change its numbers one by one; each field is named
+# after its place. Answers around zero are shown in blue, white and red. *Normalise* divides the numbers so that the
+# answers keep the range of the picture. (Where no Jupyter kernel runs, you see twelve filters side by side.)
 #
 # **Predict first.** Choose *identity*. What happens when its middle 1 becomes 2? When the 1 moves into a corner? When
 # you put a −1 beside the 1?
@@ -508,14 +510,14 @@ widgets.lesson2.kernel_editor("cat")
 # <details><summary>Answer</summary>
 #
 # A 2 in the middle makes everything twice as bright, and *normalise* takes that back. A 1 in a corner moves the picture
-# by one pixel, which is hard to see and all there is to it. With a −1 beside the 1 flat areas answer 0, and an edge
+# by one pixel, which is hard to see, and does nothing else. With a −1 beside the 1 flat areas answer 0, and an edge
 # detector is born. Two numbers are enough.
 #
 # </details>
 #
 # Kernels that sum to 1 give a picture again. Kernels that sum to 0 answer where something *changes*. The numbers of
 # *emboss* sum to 1, so brightness stays, and the difference along the diagonal is added, so the picture looks lit from
-# one corner. *All edges* has no direction at all. It takes 8 times the middle minus everything around it.
+# one corner. *All edges* prefers no direction. It takes 8 times the middle minus everything around it.
 #
 # ### Exercise: find a pattern
 #
@@ -630,7 +632,7 @@ figures.show(
 # channels.
 #
 # The smallest kernel is worth a look: **1 × 1**. It sees one pixel and only mixes channels. The usual conversion to
-# grey is one. It weighs red, green and blue with three numbers and adds them up.
+# grey is one. It multiplies red, green and blue by three weights and adds them up.
 
 # %%
 mix = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)  # (O, C, 1, 1)
@@ -649,7 +651,7 @@ except RuntimeError as error:
 
 # %% [markdown]
 # Read it slowly. It names the weight's shape, the number of channels it expected (the weight's second axis) and the
-# number it got. The fix is to make the layer with the picture's channels, `nn.Conv2d(3, 4, 3)`, or the picture grey.
+# number it got. The fix is to make a layer for three channels, `nn.Conv2d(3, 4, 3)`, or to turn the picture grey.
 #
 # **Pitfall: the batch axis is missing.** Three grey pictures, stacked as (3, H, W), meet weights for colour.
 
@@ -663,7 +665,7 @@ print("what was meant:", tuple(meant.shape))
 
 # %% [markdown]
 # There is *no* error, and that is the trap. PyTorch takes three axes as one picture with channels, so three grey
-# pictures became one colour picture and were added up. The fix is to give it four axes always, (N, C, H, W), and
+# pictures became one colour picture and were added up. The fix is to give it four axes always, (N, C, H, W).
 # `[:, None]` puts the channel axis in. (`convolution.corr2d_unfold` and its sisters refuse anything else.)
 
 # %% tags=["hide-input"]
@@ -688,8 +690,8 @@ library = F.conv2d(batch, filters, padding=1)[0, 0]
 print(torch.equal(correlate(padded, vertical), library))
 
 # %% [markdown]
-# **Stride** is the step from one window to the next. Stride 2 visits every second place. It gives the same output with
-# every second row and column, computed directly.
+# **Stride** is the step from one window to the next. Stride 2 visits every second place. What comes out is every second
+# row and column of the output with stride 1, and the rest is never computed.
 
 # %%
 every_place = correlate(two, vertical)
@@ -718,7 +720,7 @@ print(spread.int())
 #   *s* pixels, because half a step is no step.
 # - One more for the first window.
 #
-# Together, this gives
+# Together, with ⌊ ⌋ for floor, rounding down, this gives
 #
 # $$\text{output} = \left\lfloor \frac{n + 2p - d(k - 1) - 1}{s} \right\rfloor + 1$$
 #
@@ -757,7 +759,7 @@ assert output_size(28, 5, stride=2) == 12
 print(f"{fitted} of {tried} settings fit; formula and PyTorch agree on each.")
 
 # %% [markdown]
-# One case deserves a name: stride 1 and *p* = *d*(*k* − 1)/2 gives back *n*. That is **same** padding, 1 for a 3 × 3
+# One case deserves a name. With stride 1, *p* = *d*(*k* − 1)/2 gives back *n*. That is **same** padding, 1 for a 3 × 3
 # kernel and 2 for 5 × 5. Kernels nearly always have an odd side, so that this *p* is a whole number and the kernel has
 # a middle.
 #
@@ -845,9 +847,9 @@ one_kernel = correlate(F.pad(blur, (2, 2, 2, 2)), vertical.flip(0, 1))  # (5, 5)
 print((two_layers - correlate(cup, one_kernel)).abs().max().item() < 1e-5)
 
 # %% [markdown]
-# **Predict first.** Every single kernel *K* has K(−x) = −K(x): turn the picture into its negative, and every product
-# changes its sign. So a layer's answer to a picture and its answer to the negative add up to 0. Does that hold for two
-# layers with a ReLU between them?
+# **Predict first.** For every single kernel *K*, K(−x) = −K(x). Turn each pixel x into −x, and every product changes
+# its sign. So a layer's answers to a picture and to the negated picture add up to 0. Does that hold for two layers with
+# a ReLU between them?
 
 
 # %%
@@ -988,13 +990,14 @@ print(field_sizes([(3, 1), (3, 1), (3, 1)]))
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# 7. Each layer adds only one pixel on each side, because neighbouring windows overlap. 9 and 27 would be true if they
-# lay side by side, and 3 if nobody passed on what they saw.
+# 7. Each layer adds only one pixel on each side, because neighbouring windows overlap. 27 would be true if the windows
+# of each layer lay side by side, 9 if each layer added a whole window, and 3 if no layer passed on what it saw.
 #
 # </details>
 #
-# To see far, a network needs strides or pooling. After a stride of 2, every later step counts double. Here is the stack
-# of layers that lesson 3 will use for pictures of 28 × 28 pixels: two convolutions and a pooling, twice.
+# To see far, a network needs strides or pooling. After a stride of 2, every later step counts double. Here are the
+# layers of a network for pictures of 28 × 28 pixels that you will meet in lesson 3, two convolutions and a pooling,
+# twice.
 
 # %%
 stack = [(3, 1), (3, 1), (2, 2), (5, 1), (5, 1), (2, 2)]
@@ -1148,7 +1151,7 @@ def corr2d_slices(picture, kernel):
 print(torch.equal(corr2d_slices(two, vertical), corr2d_loops(two, vertical)))
 
 # %% [markdown]
-# Python now runs around the loop 9 times instead of 64 times. For a photograph of 512 × 341 pixels it is still 9 times,
+# Python now goes round the loop 9 times instead of 64 times. For a photograph of 512 × 341 pixels it is still 9 times,
 # instead of 172,890 times. The rest happens inside PyTorch, in compiled code.
 #
 # ### One matrix product
@@ -1219,8 +1222,8 @@ for name in versions:
     torch.testing.assert_close(averages[name], averages["loops"])
 
 # %% [markdown]
-# **Predict first.** By how much is the library faster than the loops: 10 times, 100 times, 1,000 times? And your five
-# lines of slices against the library, on one core each?
+# **Predict first.** By how much is the library faster than the loops: 10 times, 100 times, 1,000 times? And your slices
+# against the library, on one core each?
 
 # %%
 rounds = settings.timing_rounds
@@ -1320,9 +1323,10 @@ print(f"Sixteen channels: {first} came in first, {ratio:.1f} times as fast.")
 # small tensors and throwing them away. Slices and matrix product ask Python only a few times for the whole picture.
 #
 # With a single channel, nine multiplications of a whole picture are all the work there is, and the library's careful
-# preparation hardly pays. With many channels each pixel is needed for many filters. The library keeps it in the
-# processor's fast memory and uses it for all of them, while the slices fetch it again and again.
-# (`benchmarks/convolutions.py` runs the race with any number of channels.)
+# preparation gains little or nothing. (`unfold` must first write nearly every pixel nine times before its product can
+# begin.) With many channels each pixel is needed for many filters. The library keeps it in the processor's fast memory
+# and uses it for all of them, while the slices fetch it again and again. (`benchmarks/convolutions.py` runs the race
+# with any number of channels.)
 #
 # ### Go deeper: Convolution or correlation
 #
@@ -1390,7 +1394,7 @@ figures.show(
 # field says "convolution", means correlation, and so does this course.
 #
 # **Pitfall: a kernel copied from a source that flips.** A signal-processing book means true convolution. For an edge
-# kernel the flip turns every sign, and there is no error message for a wrong sign.
+# kernel like ours the flip turns every sign, and there is no error message for a wrong sign.
 
 # %%
 book = torch.tensor([[1.0, 0, -1]] * 3)  # "brighter to the right" in a book
@@ -1422,7 +1426,9 @@ exercises.lesson2.box_blur_in_two_steps.check(box_blur_in_two_steps)
 #
 # The recipe is lesson 1's walk down the parabola, with nine numbers at once. Start with zeros, measure how wrong the
 # outputs are (the mean squared difference, our **loss**), ask autograd for the slopes (together they are the
-# **gradient**), and take a step downhill.
+# **gradient**), and take a step downhill. This time we write the step ourselves. `torch.autograd.grad` returns the
+# gradient instead of adding it to `.grad`, so there is nothing to clear, and under `no_grad` PyTorch does not record
+# the step.
 
 
 # %%
@@ -1550,8 +1556,8 @@ results.record(photo_loss_share=left_over, photo_kernel_error=real_distance)
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Harder. The loss has fallen to {{photo_loss_share:.0%}} of its start, yet one number of the kernel is still off by
-# {{photo_kernel_error:.1f}} (in the run shown on this page). In a photograph neighbouring pixels are nearly alike.
+# Harder. The loss has fallen to {{photo_loss_share:.0%}} of its start, yet the worst number of the kernel is still off
+# by {{photo_kernel_error:.1f}} (in the run shown on this page). In a photograph neighbouring pixels are nearly alike.
 # Whether a weight sits here or one pixel further up hardly changes the output, so the slope hardly points there. We
 # also had to halve the rate, since with 0.2 the loss ends above its start.
 #
@@ -1666,9 +1672,9 @@ def train_pair(images, labels, start, steps=300, rate=5.0):
 
 
 # %% [markdown]
-# A rate of 5, when 1.2 was too much for the secret kernel? Each logit here is the mean of 144 cells, and few of them
-# lie on ink. So the slopes are tiny, at the start hundreds of times smaller than those of the secret kernel, and a rate
-# only means something together with the slopes it multiplies.
+# A rate of 5, when 1.2 was too much for the secret kernel? Each logit here is the mean of 144 cells, and many of them
+# see no ink at all. So the slopes are tiny, at the start hundreds of times smaller than those of the secret kernel, and
+# a rate only means something together with the slopes it multiplies.
 #
 # How often is the larger logit the right one, before and after the 300 steps? We ask on 1,000 new pictures.
 
@@ -1833,16 +1839,16 @@ figures.show(
 # %% [markdown]
 # In the run shown on this page {{pairs_found}} of 30 starts find the same two kinds of edge, and the pairs get between
 # {{worst_pair:.1%}} and {{best_pair:.1%}} of the new pictures right. So the edges are no accident of one start; the
-# digits ask for them. But a start can be unlucky. The framed pairs settled elsewhere, and a pair cannot ask for a third
-# filter, which is one reason why lesson 3 gives a network many.
+# digits ask for them. But a start can be unlucky. The pairs in orange frames settled elsewhere, and a pair cannot ask
+# for a third filter, which is one reason why lesson 3 gives a network many.
 #
 # That is a convolutional network, complete. Lesson 3 has more filters, more layers, ten classes and real pictures. No
 # new idea of *seeing* will be needed.
 #
 # ## Quiz
 #
-# Choose an answer, and read why it is right or wrong; then read the others too. (In a copy without a kernel, unfold
-# *Answers* below each question.)
+# Choose an answer, and read why it is right or wrong; then read the others too. (In a copy without a Jupyter kernel,
+# unfold *Answers* below each question.)
 
 # %% tags=["hide-input"]
 fig = panels(
@@ -1878,7 +1884,7 @@ exercises.lesson2.quiz.ask(4)
 # - A filter has a plane for each input channel and gives one output channel; weights are (O, C, kh, kw).
 # - The output has floor((n + 2p − d(k − 1) − 1)/s) + 1 cells along a side.
 # - ReLU keeps one sign and makes depth worth having; pooling trades "exactly where" for "about where".
-# - Receptive fields grow slowly by kernels and quickly by strides; the weights do not grow with the picture.
+# - Receptive fields grow slowly with each kernel and quickly with each stride; a larger picture needs no more weights.
 # - Loops, slices, one matrix product and the library compute the same; only the work around the products differs.
 # - Filters need not be designed. Gradient descent found edge filters from labels alone, from most of thirty starts.
 #
@@ -1895,5 +1901,5 @@ exercises.lesson2.quiz.ask(4)
 # ## What next
 #
 # [Lesson 3: A first network](03_fashion_mnist_cnn.ipynb) goes on from here. Filters, ReLU and pooling, stacked, and
-# trained on 28 × 28 pictures of clothes, lead from eighteen learned numbers to a network that sorts ten kinds of
-# things.
+# trained on 28 × 28 pictures of clothes, lead from eighteen learned numbers to a network that tells ten kinds of
+# clothing apart.

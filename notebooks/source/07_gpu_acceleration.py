@@ -230,7 +230,7 @@ assert records["ResNet-18, usual training (96 %)"] > 200 * 2.095
 # thing to many numbers at once*. A convolution is made for that: one rule, millions of sums that do not wait for each
 # other. Sorting a list or running Python is not.
 #
-# `acceleration.pick_device` looks what there is: a GPU that PyTorch calls "cuda", else the CPU.
+# `acceleration.pick_device` takes what there is: a GPU that PyTorch calls "cuda", else the CPU.
 
 # %%
 device = acceleration.pick_device("auto")
@@ -276,9 +276,9 @@ assert at_once > 10
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Some {{at_once:.0f}} times faster on this page. No sum was saved, only launches. Whoever says "no difference" has
-# counted sums; but every call has to pass through Python and PyTorch first. On a GPU a launch costs several
-# microseconds, so large calls matter even more there.
+# Some {{at_once:.0f}} times faster on this page. No sum was saved, only launches, and every call has to pass through
+# Python and PyTorch first. On a GPU a launch costs several microseconds, in which it could do millions of sums, so
+# large calls matter even more there.
 #
 # </details>
 #
@@ -298,8 +298,8 @@ except RuntimeError as error:
     print(told(error, first_line=True))
 
 # %% [markdown]
-# With a GPU the message reads "Expected all tensors to be on the same device, but found at least two devices, cuda:0
-# and cpu!". The fix is the missing `.to(device)`. And moving costs time, so move little, and seldom.
+# With a GPU the message begins "Expected all tensors to be on the same device" and names the two, cuda:0 and cpu. The
+# fix is the missing `.to(device)`. And moving costs time, so move little, and seldom.
 #
 # **Predict first.** A batch of 256 pictures as floats, or as bytes that become floats *on the other side*: what is
 # the difference?
@@ -315,7 +315,7 @@ assert as_floats == 4 * as_bytes == 256 * 3 * 32 * 32 * 4
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Four times. As an estimate: over PCIe 4.0 a GPU fetches some 20 GB a second at best, so these floats would take about
+# A factor of four. As an estimate: over PCIe 4.0 a GPU fetches some 20 GB a second, so these floats would take about
 # 0.16 ms each time, and the bytes 0.04 ms; and the CPU must first have prepared them.
 #
 # </details>
@@ -361,8 +361,8 @@ results.record(lie=honest / naive)
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# No: on this page it is too small by a factor of {{lie:,.0f}}. It measured how fast work is *launched*. Published
-# speed-ups have been wrong in just this way.
+# No: on this page it is too small by a factor of {{lie:,.0f}}. It measured how fast work is *launched*. It is the most
+# common mistake in timing a GPU.
 #
 # </details>
 #
@@ -424,15 +424,16 @@ except RuntimeError as error:
 gpu.close()
 
 # %% [markdown]
-# PyTorch checks shapes at once, so *this* mistake is seen early on a real GPU; a label outside the classes is not,
-# and its traceback points to an innocent line. The fix: run again with the environment variable
-# `CUDA_LAUNCH_BLOCKING=1`, or on the CPU, and the traceback names the guilty one.
+# PyTorch checks shapes at once, so *this* mistake is seen early on a real GPU; a label outside the classes is not, and
+# its traceback points to an innocent line. After such an error the GPU refuses all further work: restart the kernel,
+# and run again on the CPU, or with the environment variable `CUDA_LAUNCH_BLOCKING=1` set before PyTorch is imported.
+# Then the traceback names the guilty line.
 #
 # ### Explore the batch size
 #
 # How large should a batch be? Choose a size and a width. Left: pictures a second, *measured on this machine* when you
 # choose a width for the first time. Right: what a training step keeps in memory. The slider asks how large a batch
-# some memory would hold.
+# a given memory would hold.
 #
 # **Predict first.** Does a batch of 64 train 64 times as many pictures a second as a batch of 1?
 
@@ -460,7 +461,7 @@ print(
             f"With batches of {tried[-1]} it is {figures.percent(after, 0)}"
             " less: speed does not stay level beyond the best size."
             if after > 0.1
-            else "Up to the largest size, nothing is lost again."
+            else "Up to the largest size, speed stays within 10 % of that."
         ),
         72,
     )
@@ -477,8 +478,8 @@ assert 1.2 < max(speeds) / speeds[0] < tried[-1]
 #
 # </details>
 #
-# Memory grows all the way, and almost all of it is what the forward pass *keeps for the backward pass*: the
-# activations. Weights hardly matter here.
+# Memory grows all the way, and from a few pictures on almost all of it is what the forward pass *keeps for the backward
+# pass*: the activations. Weights hardly matter here.
 #
 # ### Three brakes
 #
@@ -489,15 +490,16 @@ assert 1.2 < max(speeds) / speeds[0] < tried[-1]
 # | --- | --- | --- |
 # | **launch-bound** | operations end before the next is launched | larger batches, fused operations, a recorded step |
 # | **memory-bound** | few sums for each number fetched | 16 bits, fusing, a better layout |
-# | **compute-bound** | many sums for each number fetched | tensor cores, smaller networks |
+# | **compute-bound** | many sums for each number fetched | tensor cores (part 2), smaller networks |
 #
 # Small batches and narrow networks are launch-bound, ReLU and normalisation memory-bound, wide convolutions and matrix
 # products compute-bound.
 #
-# How many sums a second does each kind of work reach *here*?
+# How many sums a second does each kind of work reach *here*? (A sum is one addition or one multiplication; data sheets
+# call it a floating-point operation, and count them in FLOPS.)
 #
-# **Predict first.** Which of the three rows below does the most arithmetic a second: many short additions, one very
-# long one, or a matrix product? By what factor?
+# **Predict first.** Many short additions, one very long one, or a matrix product: which does the most arithmetic a
+# second? By what factor?
 
 # %%
 short, longer = torch.randn(2, 16), torch.randn(2, 160)
@@ -540,16 +542,16 @@ assert ten_times < 5 and rates[0] < rates[2] / 3 and rates[2] < rates[3] / 3
 #
 # </details>
 #
-# A GPU widens these gaps. An A100 multiplies 16-bit matrices at up to 312 trillion sums a second and fetches up to 2
-# trillion bytes (NVIDIA's data sheet, 80 GB model): an operation with fewer than some 150 sums for each byte waits for
-# memory.
+# A GPU widens these gaps. An A100 multiplies 16-bit matrices at up to 312 trillion sums a second and moves up to 2
+# trillion bytes a second between memory and processor (NVIDIA's data sheet, 80 GB model): there an operation with fewer
+# than some 150 sums for each byte waits for memory.
 #
 # ### Explore the three brakes
 #
-# No measurement, but a **model** of such a GPU, with round numbers: 5 µs a launch, 2 · 10¹² bytes a second, and
-# 3 · 10¹⁴ sums a second in 16 bits, 2 · 10¹³ in 32. A block of C channels on maps of 16 × 16 goes forward: a 3 × 3
-# convolution (2 · 9 · C² sums a field; it reads and writes each number), batch norm (reads twice, writes once) and
-# ReLU (reads and writes). So each picture moves 7 · 256 · C numbers, the weights come on top, and there are three
+# No measurement, but a **model** of such a GPU, with round numbers: 5 µs a launch, 2 · 10¹² bytes a second, and 3 ·
+# 10¹⁴ sums a second in 16 bits, 2 · 10¹³ in 32. A block of C channels on maps of 16 × 16 goes forward: a 3 × 3
+# convolution (2 · 9 · C² sums for each place; it reads and writes each number), batch norm (reads twice, writes once)
+# and ReLU (reads and writes). So each picture moves 7 · 256 · C numbers, the weights come on top, and there are three
 # launches, or a single one where they are recorded. What takes longest sets the pace.
 #
 # **Predict first.** 64 channels in 32 bits, batches of 64: which brake? In 16 bits? And does the recorded step help
@@ -613,8 +615,8 @@ results.record(
 # %% [markdown]
 # On this page, convolutions take {{convolutions:.0%}} of the step, and the longest entry is *{{longest_work}}*. So
 # that is where saving pays. A law for this is older than GPUs (Amdahl 1967): if a share *s* of the time stays as it is
-# and the rest becomes *f* times faster, the whole becomes 1 / (s + (1 − s)/f) times faster. With s = 10 % and f
-# without end it is 10, and never more:
+# and the rest becomes *f* times faster, the whole becomes 1 / (s + (1 − s)/f) times faster. With s = 10 % the limit is
+# 10, however large *f* may be:
 
 # %% tags=["nbval-check-output"]
 for factor in (2, 10, 100, 1_000_000):
@@ -701,11 +703,11 @@ for rung in acceleration.RUNGS:
 #
 # ### Sixteen bits
 #
-# The third kind of brake has hardware of its own: since 2017, NVIDIA's GPUs have **tensor cores**, units that multiply
-# small matrices of 16-bit numbers many times faster than 32-bit ones. There are two kinds of such numbers. *bfloat16*
-# has the range of float32 and two to three of its seven digits; *float16* has three digits, but a small range.
-# Computing partly in 16 bits and partly in 32 is called **mixed precision**, and **autocast** chooses for each
-# operation: products of many numbers in 16 bits, sums that need their digits in 32.
+# Against the third brake there is special hardware: since 2017, NVIDIA builds **tensor cores** into its GPUs, units
+# that multiply small matrices of 16-bit numbers many times faster than the other units multiply 32-bit ones. There are
+# two kinds of such numbers. *bfloat16* has the range of float32 and two to three of its seven digits; *float16* has
+# three digits, but a small range. Computing partly in 16 bits and partly in 32 is called **mixed precision**, and
+# **autocast** chooses for each operation: products of many numbers in 16 bits, sums that need their digits in 32.
 #
 # Which kind? `acceleration.half_type` takes bfloat16 where the GPU's tensor cores multiply in it, from compute
 # capability 8.0 on (A100, RTX 30 and later). Older GPUs, such as the T4 that Colab lends, have 7.5: there it takes
@@ -724,8 +726,9 @@ assert_close(rescued, tiny, rtol=1e-2, atol=0)
 
 # %% [markdown]
 # In float16 the gradient is gone. **Loss scaling** keeps it: multiply the loss, so that all gradients grow by the same
-# factor, and divide before the step. `torch.amp.GradScaler` does it, and `training.fit(autocast=torch.float16)` uses
-# it. (The sprint below needs none: it *sums* the loss of a batch instead of averaging it, which scales too.)
+# factor, and divide before the step. `torch.amp.GradScaler` does it: it lowers the factor and leaves the step out when
+# a gradient overflows. `training.fit(autocast=torch.float16)` uses it. (The sprint below needs none: it *sums* the loss
+# of a batch instead of averaging it, which scales too.)
 #
 # What stays in float32 can use tensor cores as well: after `torch.set_float32_matmul_precision("high")`, GPUs from
 # compute capability 8.0 on multiply matrices with 11 significant bits instead of 24 (**TF32**); convolutions do so
@@ -767,8 +770,8 @@ assert [each.dtype for each in kinds.values()] == [
 #
 # ### Climbing it
 #
-# Now the measurement. Here run the rungs of the CPU that need no compiler and no special arithmetic, and with a GPU
-# those of the GPU too.
+# Now the measurement. Here run the rungs of the CPU that need neither a compiler nor 16 bits and, where there is a GPU,
+# those of the GPU that need no compiler.
 #
 # **Predict first.** Two more processes that prepare the pictures: is that twice as fast? And will the accuracy
 # change?
@@ -851,16 +854,16 @@ results.record(ladder_widest=widest, ladder_noise=noise)
 assert widest <= noise
 
 # %% [markdown]
-# On this page the accuracies differ by {{ladder_widest:.1%}} at most; chance alone could make {{ladder_noise:.1%}}. So
-# none is visibly worse, though a small loss could hide in so few test pictures. The rungs are not bit for bit the
-# same: sums are added in another order, and floats round.
+# On this page the accuracies differ by {{ladder_widest:.1%}} of the test pictures at most; chance alone could make it
+# {{ladder_noise:.1%}}. So none is visibly worse, though a small loss could hide in so few test pictures. The rungs are
+# not bit for bit the same: sums are added in another order, and floats round.
 #
 # ### Explore where the time goes
 #
-# The remaining rungs take longer than anybody wants to wait in a lesson, `torch.compile` above all. So they were
-# measured beforehand with `benchmarks/ladder.py`, and stored with the name of the device and the date. (More pictures
-# and another day: compare within one table only.) A GPU gets two ladders, one with small batches, which leave it
-# waiting for launches, and one with batches that are large enough for it.
+# The remaining rungs of the CPU take longer than anybody wants to wait in a lesson, `torch.compile` above all. So they
+# were measured beforehand with `benchmarks/ladder.py`, and stored with the name of the device and the date. (More
+# pictures and another day: compare within one table only.) A GPU gets two ladders, one with small batches, which leave
+# it waiting for launches, and one with batches that are large enough for it.
 
 # %%
 ladders = [
@@ -879,10 +882,11 @@ compiled, plain = (
 # %% tags=["hide-input"]
 if compiled and plain:
     saved = plain.warm_seconds - compiled.warm_seconds
+    longer = compiled.cold_seconds - plain.cold_seconds
     results.record(
         compile_cold=compiled.cold_seconds,
         compile_saved=saved,
-        compile_epochs=compiled.cold_seconds / max(saved, 1e-9),
+        compile_epochs=longer / max(saved, 1e-9),
     )
 
 # %%
@@ -915,7 +919,7 @@ if compiled and plain:
             + (
                 f" Then it saves {saved:.2f} s an epoch against channels_last:"
                 " paid off after some"
-                f" {compiled.cold_seconds / saved:,.0f} epochs of so few"
+                f" {longer / saved:,.0f} epochs of so few"
                 " pictures."
                 if saved > 0
                 else " Here it saves nothing against channels_last."
@@ -937,8 +941,8 @@ print(missing or "A compiler is there: torch.compile(model) would work.")
 # %% [markdown]
 # A **CUDA graph** goes further, against the launch-bound step: its kernels may be over before Python has launched the
 # next ones, and the GPU idles. A graph records all launches of a step once, and replays them with a single one. The
-# price: same shapes, same places in memory, no look at a value on the way. The heart of `acceleration.GraphedStep` is
-# two lines:
+# price: same shapes, same places in memory, no look at a value on the way. The heart of `acceleration.GraphedStep`,
+# after some steps to warm up, is this:
 #
 # ```python
 # with torch.cuda.graph(graph):        # record
@@ -986,7 +990,7 @@ for trick, what in acceleration.TRICKS.items():
 # two are meant to need fewer steps, and the types and layouts above shorten each. (Below the race, each of these has a
 # part that goes deeper.)
 #
-# Everything lies on the device before the gun: pictures as bytes, network without training. The clock runs for the
+# Everything lies on the device before the gun: the pictures as bytes, the network untrained. The clock runs for the
 # training and for the answers to the test pictures.
 #
 # **Predict first.** How much faster is the second run than the first, which has to warm up?
@@ -1030,13 +1034,14 @@ assert warm.accuracy > 2.5 / len(cifar.classes)  # far above chance
 #
 # </details>
 #
-# On this page {{sprint_accuracy:.1%}} after {{sprint_steps}} steps on {{sprint_used:,}} pictures ({{pictures}}). On a
-# CPU this is a miniature: few pictures, a narrow network, no claim to any record. The profile `full` is made for a GPU.
+# On this page the network answers {{sprint_accuracy:.1%}} right after {{sprint_steps}} steps on {{sprint_used:,}}
+# pictures ({{pictures}}). On a CPU this is a miniature: few pictures, a narrow network, no claim to any record. The
+# profile `full` is made for a GPU.
 #
 # ### Go deeper: Whitening
 #
 # The first filters of every network learn much the same: brightness, edges, colour contrasts. Then why learn them? Cut
-# all 2×2 patches out of the pictures: 12 numbers each. Neighbouring pixels are alike, so these numbers are strongly
+# all 2 × 2 patches out of the pictures: 12 numbers each. Neighbouring pixels are alike, so these numbers are strongly
 # correlated. Take only two neighbours: as points in a plane they form a long cloud along the diagonal. Turn it until
 # it lies flat and squeeze it until it is round, and the two new numbers have nothing in common any more. **Whitening**
 # does that with all 12: it turns and stretches them until all 12 are uncorrelated with variance 1. Which way to turn,
@@ -1086,7 +1091,7 @@ figures.show(
     fig,
     alt=(
         "Two tables of 12 by 12 correlations. Left, the numbers of a patch:"
-        " dark red everywhere, all alike. Right, the answers of the whitening"
+        " red everywhere, all alike. Right, the answers of the whitening"
         " filters: white everywhere but on the diagonal."
     ),
 )
@@ -1102,17 +1107,17 @@ del patches, answers  # large tables; nothing below needs them
 
 # %% [markdown]
 # On the left, every number of a patch tells nearly the same. On the right, each filter tells something of its own.
-# These filters are computed in a blink and stay fixed, so the first layer has nothing to learn. (The `5e-4` keeps
-# patterns that hardly occur from being blown up to noise.) The 12 negatives are there because the activation behind
-# them lets hardly anything negative through: here it is **GELU**, a rounded ReLU.
+# These filters are computed in a blink and stay fixed, so the first layer has only its biases to learn. (The `5e-4`
+# keeps the noise in patterns that hardly occur from being blown up.) The network also gets the negative of each filter,
+# because the activation behind them lets hardly anything negative through: here it is **GELU**, a smooth ReLU.
 #
 # ### Go deeper: Muon, a step in all directions
 #
 # A gradient is usually dominated by a few directions, so a step of SGD moves the weights much in these and hardly in
 # the others. **Muon** (Jordan 2024) keeps the directions and makes the step equally long in all of them. Exactly,
 # that would be a singular value decomposition, G = U S Vᵀ (every matrix is a turn, a stretch along the axes, S, and
-# another turn), with S replaced by 1. That is slow on a GPU; a polynomial,
-# applied a few times, does nearly the same with matrix products alone:
+# another turn), with every stretch in S replaced by 1. That is slow on a GPU; a polynomial, applied a few times, does
+# nearly the same with matrix products alone:
 
 # %%
 gradient = (
@@ -1229,16 +1234,16 @@ for trick, points in lost.items():
     )
 
 # %% [markdown]
-# On this page the run *{{most_missed}}* was the lowest, {{most_lost:.1%}} below that with all tricks. The standard
-# error is that of the {{worth_tests:,}} test pictures alone; another seed moves the figures too. So a result needs
-# many seeds: `benchmarks/sprint.py --leave-out whitening` uses ten.
+# On this page the run *{{most_missed}}* was the lowest: it answers {{most_lost:.1%}} of the test pictures fewer right
+# than with all tricks. The standard error is that of the {{worth_tests:,}} test pictures alone; another seed moves
+# the figures too. So a result needs many seeds: `benchmarks/sprint.py --leave-out whitening` uses ten.
 #
 # ## Part 3: Less memory, more processors
 #
 # ### Out of memory
 #
-# Every training run meets it some day. First count: weights, gradients and the optimizer's averages do not depend on
-# the batch; activations do.
+# Everybody who trains networks runs out of memory some day. So first count what is in it: weights, gradients and the
+# optimizer's averages do not depend on the batch; activations do.
 
 # %%
 images, labels = next(iter(data.batches(cifar.train, 64)))
@@ -1261,9 +1266,9 @@ results.record(
 )
 
 # %% [markdown]
-# On this page, activations are {{activation_share:.0%}} of it: {{mb_per_picture:.2f}} MB for each picture of the batch.
-# 16 bits halve most of them, and a smaller batch shrinks them, but it also changes the training. Two remedies further
-# down change nothing.
+# On this page, activations are {{activation_share:.0%}} of it; with its own pixels, each picture of the batch takes
+# {{mb_per_picture:.2f}} MB. 16 bits halve most of the activations, and a smaller batch needs fewer of them, but it also
+# changes the training. Two remedies further down leave the training as it is.
 #
 # When memory does run out, the message is clear: "CUDA out of memory. Tried to allocate …" on a GPU, and below the
 # CPU's own. But a trap follows. (A *weak reference* tells whether a tensor is still there without keeping it there.)
@@ -1301,7 +1306,7 @@ print("still in memory:", watched[0]() is not None)
 assert watched[0]() is None
 
 # %% [markdown]
-# Without an argument it frees the last error that ended a cell. And a loop that halves the batch until it fits:
+# Without an argument it frees the last error that ended a cell. And this helper halves the batch until it fits:
 
 
 # %%
@@ -1320,7 +1325,7 @@ assert fitted == 32
 #
 # Your training needs batches of 64, and the memory holds 8 pictures. **Gradient accumulation**: `backward()` *adds* to
 # `.grad`, so let eight pieces of 8 add up, and take one step. How much is kept at once, `acceleration.keeping` counts:
-# it notes every tensor that autograd saves for the backward pass, and lets go of.
+# it notes every tensor that autograd saves for the backward pass, and when autograd lets go of it.
 #
 # **Predict first.** How far are these gradients from those of the whole batch, and what share of the memory do they
 # need?
@@ -1363,15 +1368,15 @@ results.record(pieces_share=pieces_bytes / at_once_bytes, pieces_apart=largest)
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# On this page they need {{pieces_share:.0%}} of the memory and are {{pieces_apart:.0e}} apart, which is rounding. It is
-# the large batch, exactly; only slower, as small pieces keep a GPU less busy.
+# On this page they need {{pieces_share:.0%}} of the memory and are {{pieces_apart:.0e}} apart, which is rounding. But
+# for that it is the large batch, only slower, as small pieces keep a GPU less busy.
 #
 # </details>
 #
 # In tutorials you will find the *mean* loss of each piece divided by the number of pieces. That is right only where all
-# pieces have the same size; summed losses over the whole batch are right always. And with *batch normalisation* no
-# accumulation equals the large batch, because each piece is normalised by itself; this network normalises each picture
-# alone (*group normalisation*).
+# pieces have the same size; the *summed* loss divided by the size of the whole batch is always right. And with *batch
+# normalisation* no accumulation equals the large batch, because each piece is normalised by itself; this network
+# normalises each picture alone (*group normalisation*).
 #
 # ### Forget and compute again
 #
@@ -1413,9 +1418,9 @@ results.record(
 )
 
 # %% [markdown]
-# The gradients are equal. On this page {{forgetful_share:.0%}} of the memory is kept between the two passes; during the
-# backward pass the inside of one block comes on top, at most {{forgetful_most:.0%}} altogether. The more blocks, the
-# more it saves.
+# The gradients are the same but for rounding. On this page {{forgetful_share:.0%}} of the memory is kept between the
+# two passes; during the backward pass the inside of one block comes on top, at most {{forgetful_most:.0%}} altogether.
+# The more blocks, the more it saves.
 #
 # ### Many processes, one result
 #
@@ -1472,9 +1477,8 @@ assert (plain - whole).abs().max() > 1e3 * (weighted - whole).abs().max()
 # (summed * processes / batch_size).backward()                    # here the gradients are averaged
 # ```
 #
-# There is an older one, `DataParallel`: one process with a thread for each GPU.
-# It copies the network in every step, and its threads wait for each other in Python. PyTorch's own documentation
-# advises against it, even on one machine.
+# There is an older one, `DataParallel`: one process with a thread for each GPU. It copies the network in every step,
+# and its threads wait for each other in Python. PyTorch's own documentation advises against it, even on one machine.
 #
 # The script is `course_utils/acceleration/distributed.py`, with the command lines for one machine and for several at
 # its top. Two processes on this machine:
@@ -1632,9 +1636,10 @@ exercises.lesson7.little_memory.check(little_memory)
 # %% [markdown]
 # ### Go deeper: The GPU of an Apple chip (MPS)
 #
-# The GPU of an Apple chip is called "mps". It is quick, and some operations have given wrong results on it without a
-# word (pytorch/pytorch#143864). So `pick_device` never takes it by itself; `pick_device("mps")` first computes a few
-# things on both and compares. A device that computes wrongly (played here by a function that cheats) is refused:
+# PyTorch calls the GPU of an Apple chip "mps". It is quick, but some operations have given wrong results on it and no
+# error (pytorch/pytorch#143864). So `pick_device` never takes it by itself; `pick_device("mps")` first computes a few
+# things on it and on the CPU, and compares. A device that computes wrongly (played here by a function that cheats) is
+# refused:
 
 # %%
 cheating = iter([1.0, 1.5])
@@ -1702,8 +1707,14 @@ exercises.lesson7.quiz.ask(5)
 # ## What next
 #
 # You have reached the end of the seven lessons. Run this one on a machine with a GPU ([how](#A-GPU-in-Colab)), with
-# `profile = "full"`, and measure what is missing here: `python benchmarks/ladder.py --record` and `python
-# benchmarks/sprint.py --record`. Then leave out a trick, or add one of your own, and find out what it is worth.
+# `profile = "full"`, and measure what is missing here:
+#
+# ```
+# python benchmarks/ladder.py --data cifar10 --record
+# python benchmarks/sprint.py --record
+# ```
+#
+# Then leave out a trick, or add one of your own, and find out what it is worth.
 #
 # Two appendices remain. [Appendix A](A_keras_side_by_side.ipynb) trains lesson 3's network in Keras beside PyTorch, so
 # that you can read the code of either camp; [Appendix B](B_your_own_pictures.ipynb) is a project with your own

@@ -22,7 +22,7 @@
 #
 # Lesson 3 wrote a network and its training loop in PyTorch. Here is the same network in Keras 3, cell beside cell. Its
 # weights are copied over, number by number, until both say the same about the same pictures; then both learn from the
-# same batches, and their losses coincide.
+# same batches, and you see for how long their losses agree.
 #
 # **Afterwards you will be able to** read a Keras network as a PyTorch one, and the other way round; carry weights from
 # one to the other and prove that nothing was lost; and say which lines of the training loop `compile` and `fit` stand
@@ -133,9 +133,9 @@ net = models.FashionNet(widths=(16, 48, 96))
 print(models.shape_trace(net, (1, 1, 28, 28)))
 
 # %% [markdown]
-# In Keras you say how many channels go *out*; how many come in, it finds out from the picture. "same" padding keeps
-# the size. Two numbers must be given to get PyTorch's batch normalisation, because the defaults differ: `epsilon`
-# (1e-5, not 1e-3), and `momentum`, which in Keras is the share of the *old* mean, in PyTorch of the *new* batch.
+# In Keras you say how many channels go *out*; how many come in, it finds out from the input's shape. "same" padding
+# keeps the size. Two numbers must be given to get PyTorch's batch normalisation, because the defaults differ: `epsilon`
+# (1e-5, not 1e-3), and `momentum`, which in Keras is the share of the *old* mean, in PyTorch that of the *new* batch.
 #
 # **Predict first.** PyTorch's default is `momentum=0.1`. Which number must stand in the Keras network?
 
@@ -163,7 +163,7 @@ if keras:
 
 # %% [markdown]
 # `summary()` is Keras's `shape_trace`: a row for each layer, with the shape that comes out (`None` is the batch axis)
-# and its numbers.
+# and its count of parameters.
 #
 # <details><summary>Answer</summary>
 #
@@ -268,9 +268,9 @@ if keras:
 # %% [markdown]
 # ## The same predictions
 #
-# Fresh networks hide mistakes: all running means are 0, all variances and scales 1, all shifts 0, so a mix-up among
-# them would change nothing. So the PyTorch network is trained first, with lesson 3's `fit`; then the weights are
-# copied, and both are asked about the same 256 pictures.
+# Fresh networks hide mistakes: all running means and shifts are 0, all variances and scales 1, so if means and shifts
+# changed places, nobody would notice. So the PyTorch network is trained first, with lesson 3's `fit`; then the weights
+# are copied, and both are asked about the same 256 pictures.
 
 # %%
 batches = data.batches(train_part, 128, shuffle=True)
@@ -316,8 +316,8 @@ if keras:
 #
 # ## The same training
 #
-# Lesson 3's loop has five lines: predict, compare, clear, differentiate, step. In Keras, `compile` says which loss and
-# which optimizer they use, `train_on_batch` runs all five on one batch, and `fit` does that for all batches and epochs.
+# Lesson 3's loop has five lines: predict, compare, clear, differentiate, step. In Keras, `compile` sets the loss and
+# the optimizer, `train_on_batch` runs all five lines on one batch, and `fit` does that for all batches and epochs.
 #
 # **Predict first.** Both networks start from the same weights and get the same batches in the same order. For how long
 # will their losses agree?
@@ -378,17 +378,17 @@ if keras:
         alt=f"Two loss curves over {steps} steps, one on the other; below, "
         "their difference on a logarithmic scale: a ten-millionth or less at "
         "first (no difference is drawn as 1e-9), then growing to about a "
-        "hundredth.",
+        "hundredth, at times near a tenth.",
     )
 results.record(steps=steps, steps_together=together)
 
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# On this page to within a thousandth for {{steps_together}} of {{steps}} steps. At first the difference is rounding,
-# about a ten-millionth: the same sums in another order. But each step starts from the last one's weights, so the
-# difference grows. Equal to the last digit is a matter of a few steps; equal in what they can do is a matter of the
-# recipe.
+# On this page they agree to within a thousandth for {{steps_together}} of {{steps}} steps. At first the difference is
+# rounding, about a ten-millionth: the same sums in another order. But each step starts from the last one's weights, so
+# the difference grows. The digits agree for a few steps only; how good the two become is decided by the recipe, and
+# that is the same.
 #
 # </details>
 
@@ -418,10 +418,10 @@ results.record(
 
 # %% [markdown]
 # On this page {{pytorch_accuracy:.1%}} and {{keras_accuracy:.1%}} of the test pictures are right, where each figure has
-# an error of ± {{two_errors:.1%}} (two standard errors, lesson 3). In daily use nobody writes the loop: `twin.fit(
-# pictures, labels, batch_size=128, epochs=2)` is all. Its defaults differ from PyTorch's in more than momentum: how
-# fresh weights are drawn, Adam's epsilon (1e-7 and 1e-8), and whether the remembered variance is divided by n or by
-# n − 1.
+# an error of ± {{two_errors:.1%}} (two standard errors, lesson 3). In daily use nobody writes this loop in Keras:
+# `twin.fit(pictures, labels, batch_size=128, epochs=2)` is all. Keras's defaults differ from PyTorch's in more than
+# momentum: how fresh weights are drawn, Adam's epsilon (1e-7, in PyTorch 1e-8), and how the remembered variance is
+# counted (divided by n, in PyTorch by n − 1).
 #
 # ## What each hides and shows
 #
@@ -430,7 +430,7 @@ results.record(
 # | the loop | yours: five lines, change any of them | `fit`; to change it, override `train_step` |
 # | train or test mode | `net.train()`, `net.eval()`, easy to forget | chosen by `fit` and `predict` |
 # | clearing the gradient | `zero_grad()`, easy to forget | done for you |
-# | channels that come in | written out, so errors show early | found from the picture |
+# | channels that come in | written out, so errors show early | found from the input's shape |
 # | softmax or logits | logits into the loss | you choose, `from_logits` is False by default |
 # | order of the axes | channels first | channels last by default |
 # | below it | PyTorch | PyTorch, TensorFlow or JAX (`KERAS_BACKEND`) |
@@ -532,4 +532,5 @@ exercises.appendix.quiz.ask(3)
 #
 # ## What next
 #
-# Go back to [lesson 3](03_fashion_mnist_cnn.ipynb), find its five lines again, and change one that `fit` hides.
+# Go back to [lesson 3](03_fashion_mnist_cnn.ipynb), find its five lines again, and change one that `fit` hides. Or go
+# on to [appendix B](B_your_own_pictures.ipynb), a project with your own pictures.

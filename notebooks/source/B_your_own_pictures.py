@@ -101,8 +101,9 @@ from course_utils.pictures import (
 )
 
 # %% [markdown]
-# Put the path of your folder into `pictures`, and all of this is about them. Without one it runs on made-up
-# photographs: shoes from Fashion-MNIST (MIT licence), laid on five floors, as a phone would save them.
+# Put the path of your folder into `pictures`, and everything below is about your pictures. Without one it runs on
+# made-up photographs: shoes and other clothes from Fashion-MNIST (MIT licence), laid on five floors, as a phone would
+# save them.
 
 # %% tags=["parameters"]
 profile = "auto"  # "quick", "full" with larger pictures; "auto" chooses
@@ -168,7 +169,7 @@ figures.show(
 #
 # Three things that look alike to a stranger: three mugs, three plants, your keys and two others. And a fourth class,
 # `something else`: a classifier divides 100 % among its classes, whatever it is shown, so give it a drawer for the
-# rest. Fill that one with what people will really hold in front of it.
+# rest. Fill it with what people will really hold up to the camera.
 #
 # Thirty pictures of each are a good start if they differ in everything that does *not* matter:
 #
@@ -195,7 +196,7 @@ print(*sorted(path.name for path in example.iterdir()), sep="\n")
 #
 # **On Colab** your disk is far away. Set `colab = "zip"` at the top, and a button asks for an archive of the folder;
 # with `colab = "drive"` the folder *my pictures* of your Google Drive is taken. Behind each stand three lines, these
-# for the archive:
+# for the archive (`unpacked` is in `course_utils.data.colab`):
 #
 # ```python
 # from google.colab import files
@@ -209,7 +210,7 @@ print(*sorted(path.name for path in example.iterdir()), sep="\n")
 # ### What phones write
 #
 # A phone held upright does not turn its pixels. It writes them as the sensor lies, and a note beside them, the
-# **EXIF orientation**, says how to turn them. Whoever reads the pixels alone gets the picture lying on its side.
+# **EXIF orientation**, says how to turn them. A program that reads the pixels alone gets the picture lying on its side.
 
 
 # %%
@@ -249,7 +250,7 @@ figures.show(
 # the *place* too. Copy pictures without it before you put them on the web.
 #
 # iPhones save **HEIC** unless you choose *Settings, Camera, Formats, Most Compatible*. The course reads it when its
-# extra `heic` is installed, and otherwise names each such file with what to do.
+# extra `heic` is installed; otherwise it names each such file and says what to do.
 #
 # ### Bad pictures, measured
 #
@@ -309,8 +310,8 @@ widgets.appendix_b.sorting_out(small, brightness, sharpness, shareable=made_up)
 #
 # ### Twice the same
 #
-# A picture that is there twice may land in training and in validation, and then validation asks about what it has
-# shown. Copies are found on thumbnails: scale each picture down to 16 × 16 and compare all pairs.
+# A picture that is there twice may land in training and in validation, and then validation asks about what training
+# has shown. Copies are found on thumbnails: scale each picture down to 16 × 16 and compare all pairs.
 
 
 # %%
@@ -334,7 +335,7 @@ assert set(twins) <= {tuple(pair) for pair in pairs}, (
 )
 
 # %% [markdown]
-# (`apart` is as large as the square of the number of pictures: fine for hundreds. `data.folder` does it for many
+# (`apart` grows with the square of the number of pictures, which is fine for hundreds. `data.folder` does it for many
 # thousands, and named the copy above.)
 #
 # ### Set aside
@@ -405,9 +406,10 @@ exercises.appendix_b.bits_apart.check(bits_apart)
 #
 # ### The whole picture
 #
-# Lesson 5 scaled the *shorter* side and cut out the middle, as the network was trained. Photographers of ImageNet put
-# their thing into the middle; you have been told not to. So we scale the whole picture into the square. It is squashed
-# a little, but nothing is lost. Then each picture goes through the frozen network once (lesson 5, cached features).
+# Lesson 5 scaled the *shorter* side and cut out the middle, as when the network was measured on ImageNet. Its
+# photographers mostly put their thing into the middle; you have been told not to. So we scale the whole picture into
+# the square. It is squashed a little, but nothing is cut off. Then each picture goes through the frozen network once
+# (lesson 5, cached features).
 
 # %%
 net = transfer.backbone("efficientnet_lite0")
@@ -443,9 +445,9 @@ def train_head(features, labels, count, seed, decay=1.0, epochs=30):
 # ### Every setting before the last training
 #
 # You want to train on *all* pictures, and to know how good the result is. Both at once is impossible with one
-# network, and possible with six. **Cross-validation** trains five heads, each without another fifth of the pictures (a
-# **fold**), and asks each about its fifth. So every picture is answered by a head that has not seen it. Settings are
-# chosen by that, and then the sixth head gets everything.
+# head, and possible with six. **Cross-validation** trains five heads, each without another fifth of the pictures (a
+# **fold**), and asks each about the fifth that it has not seen. So every picture is answered by a head that did not
+# learn from it. Settings are chosen by that, and then the sixth head gets everything.
 
 
 # %%
@@ -490,7 +492,9 @@ print(f"From the best decay to the worst it is {percent(spread)},")
 print(
     f"{'within' if inside else 'more than'} twice the sampling error", end=" "
 )
-print(f"({percent(error)}): {'take any' if inside else 'the choice matters'}.")
+print(
+    f"({percent(2 * error)}): {'take any' if inside else 'the choice matters'}."
+)
 if validated == 1:  # the formula gives 0, which would be too good to be true
     possible = percent(3 / len(kept))
     print(f"None of {len(kept)} is wrong; a true share of {possible} wrong")
@@ -548,7 +552,7 @@ results.record(mistakes=int(mixed_up.sum()))
 #
 # ### Train on all, and save
 #
-# The settings are chosen. The last head learns from every picture, and one file takes the network, the class names
+# The settings are chosen. The last head learns from every picture, and one file holds the network, the class names
 # and the preprocessing.
 
 # %%
@@ -586,13 +590,14 @@ for line, file in zip(asked.stdout.splitlines(), two if made_up else []):
     )
 
 # %% [markdown]
-# `--top 5` shows more classes, `--csv` and `--json` write for programs. A file that is not a picture is named with the
-# reason. The classifier's file holds numbers and names and no code (lesson 5), so you can send it to a friend.
+# `--top 5` shows more classes; with `--csv FILE` or `--json` a program can read the answers. A file that cannot be read
+# is named with the reason. The classifier's file holds numbers and names and no code (lesson 5), so you can send it to
+# a friend.
 #
 # ### Tomorrow's pictures
 #
 # The only test that nobody can argue with: pictures from another day, taken after the classifier was saved. Take ten
-# of each in another room, and put their folder into `later`. The head that was saved answers.
+# of each in another room, and put the path of their folder into `later` at the top. The head that was saved answers.
 
 # %% tags=["hide-input"]
 if made_up:
@@ -650,8 +655,8 @@ exercises.appendix_b.held_back.check(held_back)
 # %% [markdown]
 # ## Part 3: Two ways to fool yourself
 #
-# Both traps end near 100 % on validation. To see behind it you need pictures of which you know everything, so this part
-# always uses the made-up ones, of three shoes.
+# Both traps end near 100 % on validation. To see through them you need pictures of which you know everything, so this
+# part always uses the made-up ones, of three kinds of shoe.
 #
 # ### Thirty pictures of one minute
 #
@@ -942,7 +947,7 @@ exercises.appendix_b.quiz.ask(3)
 #
 # - Put your own folder into `pictures` and run all cells again; then one with more than three things.
 # - Take the ten pictures that the mistakes ask for, add them, and see whether the figure moves by more than its error.
-# - With some hundred pictures of each class, fine-tune: [lesson 5](05_transfer_learning.ipynb) shows how, and when it
-#   pays.
+# - With a hundred or more pictures of each class, fine-tune: [lesson 5](05_transfer_learning.ipynb) shows how, and when
+#   it pays.
 # - Give the file and `course ask` to somebody who was not there when you took the pictures. What they show it is your
 #   next test set.

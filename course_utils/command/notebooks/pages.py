@@ -200,7 +200,7 @@ def telling_picture(notebook: Mapping[str, Any]) -> Picture | None:
     data, alt = max(found, key=lambda picture: len(picture[0]))
     file = io.BytesIO()
     try:
-        with Image.open(io.BytesIO(base64.b64decode(data))) as image:
+        with Image.open(io.BytesIO(base64.b64decode(data)), formats=("PNG", "JPEG")) as image:
             whole = image.convert("RGBA")
         whole.thumbnail((720, 540))
         ground = Image.new("RGBA", whole.size, "white")
