@@ -160,7 +160,7 @@ print(f"The networks will live on: {device}")
 #
 # **Fashion-MNIST** holds 70,000 grey pictures of 28 × 28 pixels from the catalogue of an online shop, in ten classes:
 # 60,000 to learn from and 10,000 to be tested on (Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747). `data.load` looks
-# in your data folder, then tries to download the set, and without a network takes the 12,000 real pictures that come
+# in your data folder, then tries to download the set, and without the internet takes the 12,000 real pictures that come
 # with the course. It prints which it was.
 #
 # **Predict first.** Which two classes will a machine mix up most often? Write your guess down; we shall count.
@@ -262,9 +262,8 @@ images, labels = next(iter(loader))
 print(len(loader), "batches; the first:", images.shape, labels.shape)
 
 # %% [markdown]
-# A loader is *iterable*, but not a list: it shuffles again each time, so "batch number 0" would mean nothing. In
-# tutorials you will find `loader.next()` and `iter(loader).next()`, which are gone. `next(iter(loader))` gives one
-# batch, a `for` loop all.
+# A loader is *iterable*, but not a list: it shuffles again each time, so "batch number 0" would mean nothing. Older
+# tutorials write `iter(loader).next()`, which is gone. `next(iter(loader))` gives one batch, a `for` loop all.
 
 # %%
 try:
@@ -404,13 +403,14 @@ except AttributeError as error:
 print("parameters of InAList:", len(list(InAList().parameters())))
 
 # %% [markdown]
-# The second is worse, because nothing complains: an optimizer that is given `InAList().parameters()` gets nothing to
-# learn. The fix is `nn.ModuleList([...])`, or `nn.Sequential(...)` where each layer takes what the one before gives.
+# The second is worse. An optimizer complains only if it gets no parameters at all: with one more layer outside the
+# list, it trains that one, and those in the list never learn. The fix is `nn.ModuleList([...])`, or
+# `nn.Sequential(...)` where each layer takes what the one before gives.
 #
 # ### Scores and loss
 #
 # The ten numbers are scores, called **logits**: any numbers, positive or negative, the largest wins. `softmax` turns
-# them into probabilities, positive and 1 in sum.
+# them into probabilities, which are positive and add up to 1.
 
 # %%
 logits = network(images[:1])
@@ -459,7 +459,7 @@ print(f"logits: loss {once:.4f}    probabilities by mistake: {twice:.4f}")
 # ### Go deeper: ReLU behind the logits
 #
 # A ReLU at the end makes every negative score 0. Where the true class has a negative score, its gradient is 0 too, so
-# no step can raise that score, however wrong it is:
+# this picture does nothing to raise that score, however wrong it is:
 
 # %%
 scores = torch.tensor([[-1.0, 2.0]], requires_grad=True)  # the first is true
@@ -567,7 +567,7 @@ def train_one_epoch(model, batches, optimizer, watch=None):
 
 
 # %% [markdown]
-# And here is the first training of your life: ten neurons on 784 pixels, batches of 32, Adam with a learning rate of
+# And here is the first network that you train: ten neurons on 784 pixels, batches of 32, Adam with a learning rate of
 # 0.001. The curve grows while it runs.
 
 # %%
@@ -831,8 +831,8 @@ results.record(".1%", tutorial_epoch_accuracy=first_epoch.accuracy)
 #
 # </details>
 #
-# After one epoch, on this page, the tutorial's network is right about {{tutorial_epoch_accuracy:.1%}} of the
-# validation pictures. How far does it get? A script that ran the fixed listing for ten epochs, on all 60,000 pictures,
+# After one epoch, on this page, the tutorial's network gets {{tutorial_epoch_accuracy:.1%}} of the validation
+# pictures right. How far does it get? A script that ran the fixed listing for ten epochs, on all 60,000 pictures,
 # has recorded it:
 
 # %% tags=["hide-input"]
@@ -896,11 +896,11 @@ exercises.lesson3.clipped_step.check(clipped_step)
 #
 # ### Four changes
 #
-# 1. **Pool early.** Halve height and width after *every* convolution, so that each next layer has a quarter of the
-#    pixels and can afford more channels.
+# 1. **Pool early.** Halve height and width after *every* convolution, so that each layer has a quarter of the pixels
+#    of the one before and can afford more channels.
 # 2. **Normalise inside.** **Batch normalisation** brings each channel to mean 0 and standard deviation 1 over the
-#    batch, then scales and shifts it by two learned numbers. Larger learning rates become safe. (Lesson 4 looks at what
-#    it does in evaluation.)
+#    batch, then scales and shifts it by two learned numbers. Larger learning rates become safer. (Lesson 4 looks at
+#    what it does in evaluation.)
 # 3. **Larger batches**, with the channels of a pixel next to each other in memory (`channels_last`): the same work in
 #    fewer and larger pieces.
 # 4. **A moving learning rate.** It rises, then falls to almost 0: large steps to get near, small ones to settle. This
@@ -1007,7 +1007,7 @@ print(f"Here {what_paid[gains.index(max(gains))]} brought most.")
 # On this page the larger batches made the tutorial's network {{larger_batches:.1f}} times as fast, our network in its
 # place {{other_network:.1f}} times, and `channels_last` {{channels_last:.1f}} times; together {{together:.1f}}. (A
 # factor below 1 is a loss.) The moving rate costs nothing and gains no seconds: it is there for the accuracy. Here is
-# what it does, and what batch normalisation does to the first of our channels:
+# what it does, and what batch normalisation does to one channel of our first layer:
 
 # %% tags=["hide-input"]
 total_steps = settings.epochs * math.ceil(len(train_part) / settings.batch_size)
@@ -1122,8 +1122,8 @@ results.record(
 #
 # - Validation may start *better* than training: a training figure is averaged over the epoch, its clumsy beginning
 #   included, while validation waits for the end.
-# - Where the training loss falls on and the validation loss does not follow, the network begins to learn its pictures
-#   by heart. This is **overfitting**.
+# - Where the training loss keeps falling and the validation loss does not follow, the network begins to learn its
+#   pictures by heart. This is **overfitting**.
 # - Validation may stumble early, while the learning rate is high, and improve as the rate goes to 0.
 #
 # Which of the changes brings the accuracy? Leave one out at a time:
@@ -1164,7 +1164,7 @@ results.record(
 # Lesson 1 showed that for flattened pixels a boot that has moved by three pixels is another boot. Move all validation
 # pictures by three pixels and ask the three kinds of networks again. None has been trained on moved pictures.
 #
-# **Predict first.** How many of its right answers will each keep?
+# **Predict first.** How accurate will each of them still be?
 
 
 # %%
@@ -1240,7 +1240,7 @@ results.record(runs=len(trained))
 # %% [markdown]
 # On this page {{runs}} seeds average {{validation_mean:.1%}}; the best and the worst differ by
 # {{spread_points:.2f}} points, but the luck of the pictures alone is ± {{two_errors:.2%}}. Two networks that are asked
-# about the *same* pictures share most of that luck, so their difference is surer than either figure. Still: a trick
+# about the *same* pictures share much of that luck, so their difference is surer than either figure. Still: a trick
 # that "improves" an accuracy by less than the spread over seeds has shown nothing yet, and a figure without its error
 # is half a figure.
 #
@@ -1340,10 +1340,10 @@ results.record(
 )
 
 # %% [markdown]
-# Here is the answer to the very first question: on this page the most frequent mistake is {{confused_truth}} taken for
-# {{confused_guess}}, {{confused_times}} times. {{within_groups:.0%}} of all mistakes are among clothes for the upper
-# body or among shoes. Their outlines are the same, and the difference lies in a collar or a row of buttons that 28 ×
-# 28 pixels hardly show. The machine's mistakes are like ours. And when it is wrong, how often is the truth its
+# Here is the answer to the very first question: on this page no mistake is more frequent than {{confused_truth}} taken
+# for {{confused_guess}}, {{confused_times}} times. {{within_groups:.0%}} of all mistakes are among clothes for the
+# upper body or among shoes. Their outlines are alike, and what tells them apart, a collar or a row of buttons, hardly
+# shows in 28 × 28 pixels. We would make such mistakes too. And when the machine is wrong, how often is the truth its
 # *second* guess?
 
 # %%
@@ -1381,7 +1381,7 @@ figures.show(
 #
 # Choose two classes and see what was taken for what.
 #
-# **Predict first.** Is a shoe ever taken for something to wear on the body? And how many sneakers pass for ankle boots?
+# **Predict first.** Is a shoe ever mixed up with clothes for the body? And how many sneakers pass for ankle boots?
 
 # %%
 widgets.lesson3.mistakes_by_pair(
@@ -1405,8 +1405,8 @@ results.record(shoes_and_clothes=crossed, sneakers_as_boots=boots)
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Shoes and clothes for the body were mixed up {{shoes_and_clothes}} times on this page, sneakers taken for ankle boots
-# {{sneakers_as_boots}} times: a high sneaker *is* nearly a boot.
+# Mistakes on this page between shoes and clothes for the body: {{shoes_and_clothes}}. Sneakers taken for ankle boots:
+# {{sneakers_as_boots}}. A high sneaker *is* nearly a boot.
 #
 # </details>
 #
@@ -1587,7 +1587,7 @@ assert min(ours_on_test) > enough, f"Expected more than {enough:.0%} on test."
 #
 # On this page it is lower by {{our_gap_points:.1f}} points. The usual explanation is that we chose by the validation
 # pictures, so they flatter us. But look at the dense networks: nothing was chosen for them at all, and they lose
-# {{simple_gap_points:.1f}}. The test pictures of this set are simply a little harder than a slice of the training
+# {{simple_gap_points:.1f}}. The test pictures of this set seem to be a little harder than a slice of the training
 # pictures. A validation part that you cut from the training set is not the test set, and neither is the world.
 #
 # </details>
