@@ -161,9 +161,9 @@ print(f"The networks will live on: {device}")
 # **Fashion-MNIST** holds 70,000 grey pictures of 28 × 28 pixels from the catalogue of an online shop, in ten classes:
 # 60,000 to learn from and 10,000 to be tested on (Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747). `data.load` looks
 # in your data folder, then tries to download the set, and without the internet takes the 12,000 real pictures that come
-# with the course. It prints which it was.
+# with the course.
 #
-# **Predict first.** Which two classes will a machine mix up most often? Write your guess down; we shall count.
+# **Predict first.** Which two classes will a machine mix up most often? Write your guess down.
 
 # %% tags=["hide-input"]
 clothes = data.load("fashion_mnist", seed=settings.seed)
@@ -182,9 +182,8 @@ figures.show(
 )
 
 # %% [markdown]
-# Some are easy: no one takes trousers for a bag. But at this size you too would make mistakes between the pullovers,
-# coats and shirts. Keep that in mind when we judge the network. Each picture is a `uint8` tensor with one channel, as
-# in lesson 1, and each label is a number from 0 to 9.
+# Some are easy: no one takes trousers for a bag. But at this size you too would mix up pullovers, coats and shirts.
+# Each picture is a `uint8` tensor with one channel, as in lesson 1, and each label is a number from 0 to 9.
 
 # %%
 picture, label = clothes.train.images[0], clothes.train.labels[0].item()
@@ -236,8 +235,8 @@ print(f"{twins} of {len(asked):,} validation pictures are in training too")
 # ### From a set to batches
 #
 # PyTorch's interface for data has two halves. A `Dataset` says how many items there are and what item number i is. A
-# `DataLoader` makes batches of them. Here is the whole first half. The picture becomes floats and is normalised as in
-# lesson 1, with the mean and standard deviation *of the training part*.
+# `DataLoader` makes batches of them. Here is the first half. The picture becomes floats and is normalised as in lesson
+# 1, with the mean and standard deviation *of the training part*.
 
 
 # %%
@@ -311,8 +310,8 @@ loader_speedup /= pictures_per_second(loader)
 results.record(".0f", loader_speedup=loader_speedup)
 
 # %% [markdown]
-# The same numbers, and in the run on this page {{loader_speedup:.0f}} times as many pictures per second: Python is
-# slow, so we ask it less often. Pictures that do *not* fit in memory need `Dataset` and `DataLoader`; [lesson
+# The same numbers, and on this page {{loader_speedup:.0f}} times as many pictures per second: Python is slow, so we ask
+# it less often. Pictures that do *not* fit in memory need `Dataset` and `DataLoader`; [lesson
 # 5](05_transfer_learning.ipynb) trains with them.
 #
 # ### Go deeper: the same set without this course
@@ -380,8 +379,8 @@ print(network(images).shape)
 print(f"{models.count_parameters(network):,} numbers to learn")
 
 # %% [markdown]
-# `super().__init__()` prepares the register in which the network notes its layers. Two classic accidents show what this
-# register is for. The first is to forget the line; the second is to put layers into a plain list.
+# `super().__init__()` prepares the register in which the network notes its layers. Two classic accidents show what it
+# is for: forgetting the line, and putting layers into a plain list.
 
 
 # %%
@@ -403,8 +402,8 @@ except AttributeError as error:
 print("parameters of InAList:", len(list(InAList().parameters())))
 
 # %% [markdown]
-# The second is worse. An optimizer complains only if it gets no parameters at all: with one more layer outside the
-# list, it trains that one, and those in the list never learn. The fix is `nn.ModuleList([...])`, or
+# The second is worse, because it is quiet. An optimizer complains only if it gets no parameters at all: with one more
+# layer outside the list, it trains that one, and those in the list never learn. The fix is `nn.ModuleList([...])`, or
 # `nn.Sequential(...)` where each layer takes what the one before gives.
 #
 # ### Scores and loss
@@ -567,8 +566,7 @@ def train_one_epoch(model, batches, optimizer, watch=None):
 
 
 # %% [markdown]
-# And here is the first network that you train: ten neurons on 784 pixels, batches of 32, Adam with a learning rate of
-# 0.001. The curve grows while it runs.
+# And here is the first network that you train: ten neurons on 784 pixels, batches of 32, Adam, learning rate 0.001.
 
 # %%
 torch.manual_seed(settings.seed)
@@ -586,8 +584,8 @@ curve.finish()
 # From guessing to most of what this network can learn takes a few hundred steps. Each batch has a loss of its own, so
 # the pale line jumps; only the average tells you where things go.
 #
-# `training.fit` is this loop with its surroundings: it keeps a history, moves the learning rate, can stop early, and
-# saves its state. Inside are the same five lines.
+# `training.fit` is these five lines with their surroundings: it keeps a history, moves the learning rate, can stop
+# early, and saves its state.
 #
 # ### Go deeper: the same loop in a box
 #
@@ -831,9 +829,9 @@ results.record(".1%", tutorial_epoch_accuracy=first_epoch.accuracy)
 #
 # </details>
 #
-# After one epoch, on this page, the tutorial's network gets {{tutorial_epoch_accuracy:.1%}} of the validation
-# pictures right. How far does it get? A script that ran the fixed listing for ten epochs, on all 60,000 pictures,
-# has recorded it:
+# After one epoch, on this page, the tutorial's network gets {{tutorial_epoch_accuracy:.1%}} of the validation pictures
+# right. How far does it get? A script that ran the fixed listing for ten epochs, on all 60,000 pictures, has recorded
+# it:
 
 # %% tags=["hide-input"]
 recorded = results.benchmark("fashion_mnist")
@@ -957,9 +955,8 @@ our_work = 28**2 * 9 * 1 * 16 + 14**2 * 9 * 16 * 48 + 7**2 * 9 * 48 * 96
 print(f"multiplications: tutorial {tutorial_work:,}, ours {our_work:,}")
 
 # %% [markdown]
-# Ours multiplies *more*. Whether it is slower is another question, because a processor likes few large operations
-# better than many small ones. Counting multiplications is a poor stopwatch, so we measure, one change at a time: the
-# same pictures, the best of three rounds.
+# Ours multiplies *more*. But a processor likes few large operations better than many small ones, so counting
+# multiplications is a poor stopwatch. We measure, one change at a time: the same pictures, the best of three rounds.
 
 
 # %% tags=["hide-input"]
@@ -1006,8 +1003,8 @@ print(f"Here {what_paid[gains.index(max(gains))]} brought most.")
 # %% [markdown]
 # On this page the larger batches made the tutorial's network {{larger_batches:.1f}} times as fast, our network in its
 # place {{other_network:.1f}} times, and `channels_last` {{channels_last:.1f}} times; together {{together:.1f}}. (A
-# factor below 1 is a loss.) The moving rate costs nothing and gains no seconds: it is there for the accuracy. Here is
-# what it does, and what batch normalisation does to one channel of our first layer:
+# factor below 1 is a loss.) The moving rate gains no seconds: it is there for the accuracy. Here is what it does, and
+# what batch normalisation does to one channel of our first layer:
 
 # %% tags=["hide-input"]
 total_steps = settings.epochs * math.ceil(len(train_part) / settings.batch_size)
@@ -1058,7 +1055,7 @@ figures.show(
 # ### Training it
 #
 # One function, so that we can train with several seeds, and leave a change out. (`AdamW` is Adam that also pulls every
-# weight a little towards 0 in each step, which is called **weight decay**.)
+# weight a little towards 0 in each step: **weight decay**.)
 
 
 # %%
@@ -1238,18 +1235,16 @@ results.record(".2f", spread_points=100 * (max(shares) - min(shares)))
 results.record(runs=len(trained))
 
 # %% [markdown]
-# On this page {{runs}} seeds average {{validation_mean:.1%}}; the best and the worst differ by
-# {{spread_points:.2f}} points, but the luck of the pictures alone is ± {{two_errors:.2%}}. Two networks that are asked
-# about the *same* pictures share much of that luck, so their difference is surer than either figure. Still: a trick
-# that "improves" an accuracy by less than the spread over seeds has shown nothing yet, and a figure without its error
-# is half a figure.
+# On this page {{runs}} seeds average {{validation_mean:.1%}}; the best and the worst differ by {{spread_points:.2f}}
+# points, but the luck of the pictures alone is ± {{two_errors:.2%}}. Two networks that are asked about the *same*
+# pictures share much of that luck, so their difference is surer than either figure. Still: a trick that "improves" an
+# accuracy by less than the spread over seeds has shown nothing yet, and a figure without its error is half a figure.
 #
 # ### Explore the rate while it trains
 #
-# Now take the controls. *Start* trains a fresh copy of our network; the learning rate counts from the next step on.
-# *Pause* holds, *Stop* ends it, and meanwhile you can run other cells. The optimizer here is plain SGD with momentum
-# (each step keeps nine tenths of the one before; lesson 4). Rates of different optimizers cannot be compared: Adam's
-# 0.001 is not SGD's.
+# *Start* trains a fresh copy of our network; the learning rate counts from the next step on. *Pause* holds, *Stop* ends
+# it, and meanwhile you can run other cells. The optimizer here is plain SGD with momentum (each step keeps nine tenths
+# of the one before; lesson 4). Rates of different optimizers cannot be compared: Adam's 0.001 is not SGD's.
 #
 # **Predict first.** What will the loss do at rate 0.001? At 0.1? And at 3?
 
@@ -1340,11 +1335,10 @@ results.record(
 )
 
 # %% [markdown]
-# Here is the answer to the very first question: on this page no mistake is more frequent than {{confused_truth}} taken
-# for {{confused_guess}}, {{confused_times}} times. {{within_groups:.0%}} of all mistakes are among clothes for the
-# upper body or among shoes. Their outlines are alike, and what tells them apart, a collar or a row of buttons, hardly
-# shows in 28 × 28 pixels. We would make such mistakes too. And when the machine is wrong, how often is the truth its
-# *second* guess?
+# The answer to the very first question: on this page no mistake is more frequent than {{confused_truth}} taken for
+# {{confused_guess}}, {{confused_times}} times. {{within_groups:.0%}} of all mistakes are among clothes for the upper
+# body or among shoes. Their outlines are alike, and what tells them apart, a collar or a row of buttons, hardly shows
+# in 28 × 28 pixels. And when the network is wrong, how often is the truth its *second* guess?
 
 # %%
 best_two = answers.logits.topk(2).indices  # (N, 2), the likeliest first
@@ -1592,8 +1586,8 @@ assert min(ours_on_test) > enough, f"Expected more than {enough:.0%} on test."
 #
 # </details>
 #
-# Resist the wish to go back and "just try one more thing" until the figure is higher: that would make the test part a
-# second validation part.
+# Resist the wish to "just try one more thing" until the figure is higher: that would make the test part a second
+# validation part.
 #
 # ### Exercises: judging, and beating it
 #
@@ -1678,7 +1672,7 @@ exercises.lesson3.quiz.ask(4)
 #
 # ## What next
 #
-# [Lesson 4](04_cifar10_training.ipynb) goes to colour photographs: CIFAR-10, a deeper network, and the tricks that
-# keep a network from learning its pictures by heart. [Appendix A](A_keras_side_by_side.ipynb) builds this lesson's
-# network in Keras, cell by cell. If something is still unclear, go back to [lesson 2](02_convolution_by_hand.ipynb)
-# and look at its learned filter again: you now know the loop that learned it.
+# [Lesson 4](04_cifar10_training.ipynb) goes to colour photographs: CIFAR-10, a deeper network, and the tricks that keep
+# a network from learning its pictures by heart. [Appendix A](A_keras_side_by_side.ipynb) builds this lesson's network
+# in Keras, cell by cell. And look at the learned filter of [lesson 2](02_convolution_by_hand.ipynb) again: you now know
+# the loop that learned it.

@@ -20,8 +20,8 @@
 #
 # **The question: how do a few dozen photographs in folders become a classifier that you can ask?**
 #
-# In lessons 3 and 4 every network began with random numbers. Here you start from one that has already seen more than
-# a million photographs, and teach it your classes with a hundred pictures of each or fewer. The lesson goes the whole
+# In lessons 3 and 4 every network began with random numbers. Here you start from one that has already seen more than a
+# million photographs, and teach it your classes with a hundred pictures of each or fewer. The lesson goes the whole
 # way, from a folder of picture files to a saved classifier, and asks at each step whether to believe the result.
 #
 # **After this lesson you will be able to**
@@ -781,9 +781,9 @@ else:
 #
 # ### Features, computed once
 #
-# A frozen body gives the same numbers for the same picture in every epoch, so they need to be computed only once.
-# These **features** (also called *embeddings*) are what arrives at the head. By hand for one batch, with a *hook*, a
-# function that PyTorch calls before the head runs and that keeps what it is given:
+# A frozen body gives the same numbers for the same picture in every epoch, so they need to be computed only once. These
+# **features** (also called *embeddings*) are what arrives at the head. By hand for one batch, with a *hook*, a function
+# that PyTorch calls before the head runs and that keeps what it is given:
 
 # %%
 batch = torch.stack([view(train.picture(i)) for i in range(min(4, len(train)))])
@@ -970,8 +970,8 @@ if recorded:
 
 # %% [markdown]
 # With {{benchmark_pictures}} pictures: {{benchmark_always:.1f}} s through the body, {{benchmark_once:.1f}} s with
-# cached features, a factor of {{benchmark_ratio:.1f}}. A second try, with another rate or another head, costs only
-# the head's seconds. The price: cached pictures are always the same crop.
+# cached features, a factor of {{benchmark_ratio:.1f}}. A second try, with another rate or another head, costs only the
+# head's seconds. The price: cached pictures are always the same crop.
 #
 # ### More layers, smaller rates
 #
@@ -1174,8 +1174,8 @@ if leak:
 #
 # {{untouched_accuracy:.1%}} of {{leak_pictures}}, with a sampling error of {{untouched_error:.1%}}; the trained head
 # {{trained_accuracy:.1%}}. Training has added nothing. This is a **leak**: what the result should prove was put in
-# beforehand. No check for equal files finds it, since what leaked lies in the weights. A figure on ants and bees,
-# in whatever tutorial, says first of all how well ImageNet was learned, and little about learning from few pictures.
+# beforehand. No check for equal files finds it, since what leaked lies in the weights. A figure on ants and bees, in
+# whatever tutorial, says first of all how well ImageNet was learned, and little about learning from few pictures.
 #
 # </details>
 #
@@ -1494,8 +1494,8 @@ results.record(
 # training pictures a class and 4,000 test pictures: classes with at most 12 gain {{recorded_weights_rare:.1f}} points
 # by weights and {{recorded_adjusted_rare:.1f}} by adjusted logits; those with 80 and more change by
 # {{recorded_weights_common:+.1f}} and {{recorded_adjusted_common:+.1f}}. Why do weights do less? A head with 1,280
-# inputs soon fits nearly every training picture, and then the losses are near 0 whatever their weights (Byrd and
-# Lipton 2019, arXiv:1812.03372).
+# inputs soon fits nearly every training picture, and then the losses are near 0 whatever their weights (Byrd and Lipton
+# 2019, arXiv:1812.03372).
 #
 # Neither fix makes new pictures. Whether to shift the balance depends on what a mistake in a rare class costs you. If
 # it costs much, photograph more of that class.
@@ -1602,8 +1602,8 @@ assert math.isclose(
 
 # %% [markdown]
 # From a terminal it is `course ask mine.safetensors photo.jpg`. (The file above is removed when the kernel ends; give
-# `save_network` a path of your own to keep it.) Or here: upload a picture and ask both networks. (Nothing
-# leaves your machine; the browser hands the file to the kernel that runs this notebook.)
+# `save_network` a path of your own to keep it.) Or here: upload a picture and ask both networks. (Nothing leaves your
+# machine; the browser hands the file to the kernel that runs this notebook.)
 #
 # **Predict first.** What will *your* classifier say to a cup of coffee?
 
