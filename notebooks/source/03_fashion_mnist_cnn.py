@@ -1400,7 +1400,7 @@ results.record(shoes_and_clothes=crossed, sneakers_as_boots=boots)
 # <details><summary>Answer</summary>
 #
 # Mistakes on this page between shoes and clothes for the body: {{shoes_and_clothes}}. Sneakers taken for ankle boots:
-# {{sneakers_as_boots}}. A high sneaker *is* nearly a boot.
+# {{sneakers_as_boots}}, since a high sneaker *is* nearly a boot.
 #
 # </details>
 #
@@ -1575,7 +1575,8 @@ assert min(ours_on_test) > enough, f"Expected more than {enough:.0%} on test."
 
 # %% [markdown]
 # The result of this lesson, on this page: {{test_accuracy:.1%}} ± {{test_two_errors:.1%}} of {{test_pictures:,}} test
-# pictures (the mean of {{runs}} seeds, {{test_worst:.1%}} to {{test_best:.1%}}), after {{epochs}} epochs.
+# pictures (two standard errors; the mean of {{runs}} seeds, {{test_worst:.1%}} to {{test_best:.1%}}), after {{epochs}}
+# epochs.
 #
 # <details><summary>Answer</summary>
 #

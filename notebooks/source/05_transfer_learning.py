@@ -1179,7 +1179,7 @@ if leak:
 #
 # </details>
 #
-# So ask of your classes: is one of these names a category, or a kind of one?
+# So ask of each of your classes: is there a category of this name, or of a kind of it?
 
 
 # %%
