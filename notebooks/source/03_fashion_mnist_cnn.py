@@ -442,7 +442,7 @@ print(f"untrained {loss.item():.2f}, −log(0.1) is {-math.log(0.1):.2f}")
 # </details>
 #
 # **Pitfall: softmax twice.** `F.cross_entropy` wants *logits*; it applies softmax itself, in a way that does not
-# overflow. A network that ends with its own softmax still runs. Look at a prediction that could not be better:
+# overflow. A network that ends with its own softmax still runs. Look at a perfect prediction:
 
 # %%
 perfect = torch.tensor([[50.0, 0, 0, 0, 0, 0, 0, 0, 0, 0]])
@@ -876,9 +876,10 @@ def flat_size(side): ...
 exercises.lesson3.flat_size.check(flat_size)
 
 # %% [markdown]
-# **The sixth line.** Write a training step that *clips* the gradient: if the norm of all gradients together is larger
-# than `most`, scale them all down so that it is exactly `most`. It belongs between "differentiate" and "step". The
-# check looks at the parameters after your step. (`nn.utils.clip_grad_norm_` does the same.)
+# **The sixth line.** Write a training step that *clips* the gradient: if its norm (square the gradients of all
+# parameters, add up, take the root) is larger than `most`, scale them all down so that it is exactly `most`. It belongs
+# between "differentiate" and "step". The check looks at the parameters after it. (`nn.utils.clip_grad_norm_` does the
+# same.)
 
 
 # %%
@@ -1373,7 +1374,7 @@ figures.show(
 # Decide for each: would you have known? Would you have given it that label? People label sets, and people err. Note how
 # high the probabilities are, on answers that are all wrong. A network's confidence is a score, not a promise.
 #
-# Choose two classes and see what was taken for what.
+# Choose two classes and see their mix-ups.
 #
 # **Predict first.** Is a shoe ever mixed up with clothes for the body? And how many sneakers pass for ankle boots?
 
