@@ -57,7 +57,7 @@ def test_sizes_are_dots_and_the_smaller_ones_are_counted():
     sizes = [(500, 375), (200, 300), (224, 224), (640, 100)]
     ax = part([2, 2], sizes=sizes).plot_sizes(224)
     assert ax.collections[0].get_offsets().tolist() == [list(size) for size in sizes]
-    assert ax.get_title(loc="left") == "2 of 4 pictures would be enlarged" and ax.get_xscale() == "linear"
+    assert ax.get_title(loc="left") == "2 of 4 would be enlarged" and ax.get_xscale() == "linear"
     assert (224, 224) in [tuple(point) for point in ax.lines[0].get_xydata().tolist()]
 
 

@@ -753,7 +753,7 @@ def test_the_lessons_pictures_are_a_stand_in_that_says_so_where_nothing_else_is(
     assert "a stand-in: parts of the course's own photographs" in " ".join(capsys.readouterr().out.split())
     assert made.classes == pictures.photographs() and made.source.stand_in and made.source.shareable
     assert set(made.train.counts().values()) == {40} and set(data.held_out(made).counts().values()) == {20}
-    assert made.train.pixels == "224×224 pixels each" and (made.remarks, made.copies) == ((), 0)
+    assert made.train.pixels == "224 × 224 pixels each" and (made.remarks, made.copies) == ((), 0)
     again = data.own_pictures(quiet=True)
     assert again.train.files == made.train.files and len(list((tmp_path / "cache").iterdir())) == 1
 

@@ -172,7 +172,7 @@ def test_a_part_can_be_pickled(make):
 
 def test_the_sizes_of_files_in_words():
     whole = file_part([0, 1, 2])
-    assert whole.pixels == "from 1×2 to 3×2 pixels" and whole.select([1, 1]).pixels == "2×2 pixels each"
+    assert whole.pixels == "from 1 × 2 to 3 × 2 pixels" and whole.select([1, 1]).pixels == "2 × 2 pixels each"
 
 
 # --- decode

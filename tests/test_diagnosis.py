@@ -180,7 +180,7 @@ def test_pictures_one_by_one_are_the_surest_right_the_surest_wrong_and_the_least
     assert found.kinds == ("right", "right", "wrong", "wrong", "least sure", "least sure")
     assert found.index.tolist() == [0, 1, 2, 4, 5, 3]
     assert found.guesses[2].tolist() == [1, 2, 0] and found.shares.sum(dim=1).allclose(torch.ones(6))
-    assert found.describe().splitlines()[2].startswith("wrong       x: y 84%, z 11%, x ")
+    assert found.describe().splitlines()[2].startswith("wrong       x: y 84 %, z 11 %, x ")
     images = [torch.randint(256, (channels, 9, 7), dtype=torch.uint8) for channels in (1, 3, 3, 1, 3, 3)]
     figure = found.plot(images, "a title")
     titles = [ax.get_title(loc="left") for ax in figure.axes if ax.get_title(loc="left")]

@@ -203,7 +203,7 @@ def test_what_speaks_for_an_answer_is_coloured_and_the_rest_is_grey():
     assert (figure.axes[-1].images[-1].get_array() == [200, 0, 0]).all()
     figure = Figure()
     lesson5.draw_attention(lesson5.Attention(image, 0 * heat, "a", 0.5), 0.8, figure)
-    assert figure.axes[-1].get_title() == "a, 50.0%: no evidence"
+    assert figure.axes[-1].get_title() == "a, 50.0 %: no evidence"
 
 
 def test_every_control_of_the_attention_takes_its_values(lite):

@@ -144,7 +144,7 @@ def draw_sizes(sizes: Sizes, ax: Axes | None = None) -> Axes:
     ax.annotate(f"{side}, the network's side", (ends[0], side), (4, 4), textcoords="offset points", fontsize=8)
     ax.scatter(sizes.widths, sizes.heights, s=14, color=figures.BLUE, alpha=0.45, linewidth=0)
     ax.set_aspect("equal")
-    ax.set_title(f"{sizes.smaller:,} of {len(sizes.widths):,} pictures would be enlarged")
+    ax.set_title(f"{sizes.smaller:,} of {len(sizes.widths):,} would be enlarged")
     return ax
 
 

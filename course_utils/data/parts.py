@@ -180,9 +180,9 @@ class FilePart(Part):
 
     @property
     def pixels(self) -> str:
-        """The range of sizes in words, such as "from 120×160 to 320×500 pixels"."""
+        """The range of sizes in words, such as "from 120 × 160 to 320 × 500 pixels"."""
         by_area = sorted(self.sizes, key=lambda size: (size[0] * size[1], size))
-        small, large = ("×".join(map(str, size)) for size in (by_area[0], by_area[-1]))
+        small, large = (" × ".join(map(str, size)) for size in (by_area[0], by_area[-1]))
         return f"{small} pixels each" if len(set(self.sizes)) == 1 else f"from {small} to {large} pixels"
 
 

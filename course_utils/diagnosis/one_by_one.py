@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from course_utils import figures
+from course_utils.base.words import percent
 from course_utils.training.evaluate import Predictions
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class OneByOne:
         """Return a line for each picture: the kind, the truth, and the guesses with their probabilities in percent."""
         return "\n".join(
             f"{kind:<10}  {self.classes[truth]}: "
-            + ", ".join(f"{self.classes[guess]} {share:.0%}" for guess, share in zip(guesses[:3], shares))
+            + ", ".join(f"{self.classes[guess]} {percent(share, 0)}" for guess, share in zip(guesses[:3], shares))
             for kind, truth, guesses, shares in zip(
                 self.kinds, self.truth.tolist(), self.guesses.tolist(), self.shares.tolist()
             )

@@ -91,15 +91,10 @@ class ConfusionMatrix:
     matrix: Tensor
 
     def worst_pairs(self, n: int = 5) -> list[tuple[str, str, int]]:
-        """Return the `n` most frequent mistakes as (truth, guess, how often), the most frequent first."""
+        """Return the `n` most frequent mistakes as (truth, guess, how often), the most frequent first, else by name."""
         wrong = self.matrix.clone().fill_diagonal_(0)
-        values, places = wrong.flatten().sort(descending=True, stable=True)
-        size = len(self.classes)
-        return [
-            (self.classes[place // size], self.classes[place % size], value)
-            for value, place in zip(values[:n].tolist(), places[:n].tolist())
-            if value
-        ]
+        found = [(self.classes[a], self.classes[b], wrong[a, b].item()) for a, b in wrong.nonzero().tolist()]
+        return sorted(found, key=lambda pair: (-pair[2], pair[:2]))[:n]
 
     def ordered(self) -> ConfusionMatrix:
         """Return the same with classes that are mixed up beside each other.

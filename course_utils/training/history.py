@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from course_utils import figures
+from course_utils.base.words import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,9 +35,9 @@ class History:
     def row(self, epoch: int) -> str:
         """Return one line about `epoch`, counted from 1."""
         i = epoch - 1
-        text = f"epoch {epoch:>2}  training loss {self.train_loss[i]:.3f}, {self.train_accuracy[i]:.2%} right"
+        text = f"epoch {epoch:>2}  training loss {self.train_loss[i]:.3f}, {percent(self.train_accuracy[i], 2)} right"
         if i < len(self.validation_loss):
-            text += f"  validation {self.validation_loss[i]:.3f}, {self.validation_accuracy[i]:.2%}"
+            text += f"  validation {self.validation_loss[i]:.3f}, {percent(self.validation_accuracy[i], 2)}"
         return text
 
     def plot(self, axes: Sequence[Axes] | None = None) -> Figure:
@@ -83,5 +84,5 @@ def _finding(history: History) -> str:
 
 def _best(history: History) -> str:
     if history.best_epoch is None:
-        return f"Training accuracy {history.train_accuracy[-1]:.1%}"
-    return f"Best validation accuracy {max(history.validation_accuracy):.1%} (epoch {history.best_epoch})"
+        return f"Training accuracy {percent(history.train_accuracy[-1])}"
+    return f"Best validation accuracy {percent(max(history.validation_accuracy))} (epoch {history.best_epoch})"

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from course_utils import figures
+from course_utils.base.words import percent
 from course_utils.training.smoothing import smooth
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ class EpochTable:
         passed = time.perf_counter() - self._begun
         worked = len(took) + share
         left = f", about {_spoken(passed / worked * (self.epochs - done - share))} left" if worked > 0.02 else ""
-        return f"epoch {done + 1} of {self.epochs}: {share:.0%}{left}".replace("%", " %")
+        return f"epoch {done + 1} of {self.epochs}: {percent(share, 0)}{left}"
 
     def html(self, status: str) -> str:
         """Return the table, a bar and the curve, in the page's own colours."""

@@ -86,10 +86,10 @@ class Preprocess:
 
     def describe(self) -> str:
         """Return in words what is done."""
-        size = f"shorter side {self.resize}" if isinstance(self.resize, int) else "×".join(map(str, self.resize))
+        size = f"shorter side {self.resize}" if isinstance(self.resize, int) else " × ".join(map(str, self.resize))
         mean, std = (", ".join(f"{value:g}" for value in values) for values in (self.mean, self.std))
         mirrored = ", mirrored" if self.flip else ""
-        return f"{size} ({self.interpolation}), middle {self.crop}×{self.crop}{mirrored}, mean {mean}, std {std}"
+        return f"{size} ({self.interpolation}), centre crop {self.crop} × {self.crop}{mirrored}, mean {mean}, std {std}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return all of it as plain numbers and texts, for a file."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from course_utils import data, diagnosis, figures
 from course_utils.base.modules import device_of
+from course_utils.base.words import percent
 from course_utils.training.evaluate import Predictions
 from course_utils.widgets import controls
 from course_utils.widgets.exploration import Canvas, Exploration, Twin
@@ -103,7 +104,7 @@ def draw_pair(pair: Pair, figure: Canvas, rows: int = ROWS) -> None:
     for ax, image, sure, guess in zip(axes, pair.shown.images, confidence, guesses):
         ax.imshow(image.permute(1, 2, 0).numpy(), vmin=0, vmax=255)
         name = f"{pair.shown.classes[guess]}\n" if pair.guess == ANY else ""
-        ax.set_title(f"{name}{sure:.0%} sure", fontsize=9, fontweight="normal", loc="center", pad=3)
+        ax.set_title(f"{name}{percent(sure, 0)} sure", fontsize=9, fontweight="normal", loc="center", pad=3)
     title = f"{pair.truth} taken for {pair.guess}: {pair.count}"
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
 

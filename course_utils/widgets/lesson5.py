@@ -101,8 +101,8 @@ def described_guesses(result: Classified) -> str:
     first, second = result.guesses[:2]
     missing = "Nothing is uploaded yet; meanwhile " if result.missing else ""
     return (
-        f"{missing}{result.title}: most likely {first.name} ({first.probability:.0%}), then {second.name} "
-        f"({second.probability:.0%})."
+        f"{missing}{result.title}: most likely {first.name} ({figures.percent(first.probability, 0)}), "
+        f"then {second.name} ({figures.percent(second.probability, 0)})."
     )
 
 
@@ -312,7 +312,8 @@ def where_it_looks(net: Network, photographs: Sequence[str] = ("cat", "coffee", 
             "strength": controls.slider("strength", 0.8, 0.0, 1.0, 0.1, ".1f"),
         },
         describe=lambda result: (
-            f"Coloured places speak for {result[0].name}, to which the network gives {result[0].probability:.1%}."
+            f"Coloured places speak for {result[0].name}, to which the network gives "
+            f"{figures.percent(result[0].probability)}."
         ),
         twin=Twin(
             [{"picture": name, "rank": rank} for name in photographs for rank in (1, 2)],
@@ -338,7 +339,7 @@ def draw_attention(found: Attention, strength: float, figure: Canvas, alone: boo
     heat = torch.nn.functional.interpolate(found.heat[None, None], size=size, mode="bilinear")[0, 0].clamp(0, 1)
     axes[-1].imshow(diagnosis.overlay(found.image, heat, strength).permute(1, 2, 0).numpy())
     none = "" if heat.max() > 0 else ": no evidence"
-    axes[-1].set_title(f"{short(found.name, 26)}, {found.probability:.1%}{none}", fontsize=10)
+    axes[-1].set_title(f"{short(found.name, 26)}, {figures.percent(found.probability)}{none}", fontsize=10)
     if not alone:
         axes[0].set_title("what the network sees", fontsize=10)
     for ax in axes:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from course_utils import figures
+from course_utils.base.words import percent
 from course_utils.widgets import controls
 from course_utils.widgets.exploration import Canvas
 from course_utils.widgets.live_run import Batches, LiveRun, Record, train
@@ -103,7 +104,7 @@ def sentence(record: Record) -> str:
         )
     if not count:
         return "Not started yet."
-    checked = f", validation accuracy {record.checks[-1][1]:.1%}" if record.checks else ""
+    checked = f", validation accuracy {percent(record.checks[-1][1])}" if record.checks else ""
     return f"After {steps}: loss {record.smoothed()[-1]:.2f}, learning rate {record.rates[-1]:.2g}{checked}."
 
 

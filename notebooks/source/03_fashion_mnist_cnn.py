@@ -160,10 +160,10 @@ print(f"The networks will live on: {device}")
 #
 # **Fashion-MNIST** holds 70,000 grey pictures of 28 × 28 pixels from the catalogue of an online shop, in ten classes:
 # 60,000 to learn from and 10,000 to be tested on (Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747). `data.load` looks
-# in your data folder, then tries to download the set, and without a network takes the 12,000 real pictures that come
-# with the course. It prints which it was.
+# in your data folder, then tries to download the set, and without the internet takes the 12,000 real pictures that come
+# with the course.
 #
-# **Predict first.** Which two classes will a machine mix up most often? Write your guess down; we shall count.
+# **Predict first.** Which two classes will a machine mix up most often? Write your guess down.
 
 # %% tags=["hide-input"]
 clothes = data.load("fashion_mnist", seed=settings.seed)
@@ -182,9 +182,8 @@ figures.show(
 )
 
 # %% [markdown]
-# Some are easy: no one takes trousers for a bag. But at this size you too would make mistakes between the pullovers,
-# coats and shirts. Keep that in mind when we judge the network. Each picture is a `uint8` tensor with one channel, as
-# in lesson 1, and each label is a number from 0 to 9.
+# Some are easy: no one takes trousers for a bag. But at this size you too would mix up pullovers, coats and shirts.
+# Each picture is a `uint8` tensor with one channel, as in lesson 1, and each label is a number from 0 to 9.
 
 # %%
 picture, label = clothes.train.images[0], clothes.train.labels[0].item()
@@ -236,8 +235,8 @@ print(f"{twins} of {len(asked):,} validation pictures are in training too")
 # ### From a set to batches
 #
 # PyTorch's interface for data has two halves. A `Dataset` says how many items there are and what item number i is. A
-# `DataLoader` makes batches of them. Here is the whole first half. The picture becomes floats and is normalised as in
-# lesson 1, with the mean and standard deviation *of the training part*.
+# `DataLoader` makes batches of them. Here is the first half. The picture becomes floats and is normalised as in lesson
+# 1, with the mean and standard deviation *of the training part*.
 
 
 # %%
@@ -262,9 +261,8 @@ images, labels = next(iter(loader))
 print(len(loader), "batches; the first:", images.shape, labels.shape)
 
 # %% [markdown]
-# A loader is *iterable*, but not a list: it shuffles again each time, so "batch number 0" would mean nothing. In
-# tutorials you will find `loader.next()` and `iter(loader).next()`, which are gone. `next(iter(loader))` gives one
-# batch, a `for` loop all.
+# A loader is *iterable*, but not a list: it shuffles again each time, so "batch number 0" would mean nothing. Older
+# tutorials write `iter(loader).next()`, which is gone. `next(iter(loader))` gives one batch, a `for` loop all.
 
 # %%
 try:
@@ -312,8 +310,8 @@ loader_speedup /= pictures_per_second(loader)
 results.record(".0f", loader_speedup=loader_speedup)
 
 # %% [markdown]
-# The same numbers, and in the run on this page {{loader_speedup:.0f}} times as many pictures per second: Python is
-# slow, so we ask it less often. Pictures that do *not* fit in memory need `Dataset` and `DataLoader`; [lesson
+# The same numbers, and on this page {{loader_speedup:.0f}} times as many pictures per second: Python is slow, so we ask
+# it less often. Pictures that do *not* fit in memory need `Dataset` and `DataLoader`; [lesson
 # 5](05_transfer_learning.ipynb) trains with them.
 #
 # ### Go deeper: the same set without this course
@@ -337,13 +335,13 @@ def with_torchvision(root, train=True):
     return datasets.FashionMNIST(root, train, to_tensor, download=True)
 
 
-folder = clothes.source.path
-if folder is not None and (Path(folder) / "FashionMNIST" / "raw").is_dir():
-    theirs = with_torchvision(folder)
+raw = Path(clothes.source.path or ".")
+if raw.parts[-2:] == ("FashionMNIST", "raw"):
+    theirs = with_torchvision(raw.parent.parent)
     batch, _ = next(iter(DataLoader(theirs, batch_size=32)))
     print(len(theirs), "pictures; a batch:", batch.shape)
 else:
-    print("This run uses the sample that comes with the course.")
+    print("Here the data is not laid out as torchvision does, so nothing runs.")
 
 # %% [markdown]
 # ### A network is a class
@@ -381,8 +379,8 @@ print(network(images).shape)
 print(f"{models.count_parameters(network):,} numbers to learn")
 
 # %% [markdown]
-# `super().__init__()` prepares the register in which the network notes its layers. Two classic accidents show what this
-# register is for. The first is to forget the line; the second is to put layers into a plain list.
+# `super().__init__()` prepares the register in which the network notes its layers. Two classic accidents show what it
+# is for: forgetting the line, and putting layers into a plain list.
 
 
 # %%
@@ -404,13 +402,14 @@ except AttributeError as error:
 print("parameters of InAList:", len(list(InAList().parameters())))
 
 # %% [markdown]
-# The second is worse, because nothing complains: an optimizer that is given `InAList().parameters()` gets nothing to
-# learn. The fix is `nn.ModuleList([...])`, or `nn.Sequential(...)` where each layer takes what the one before gives.
+# The second is worse, because it is quiet. An optimizer complains only if it gets no parameters at all: with one more
+# layer outside the list, it trains that one, and those in the list never learn. The fix is `nn.ModuleList([...])`, or
+# `nn.Sequential(...)` where each layer takes what the one before gives.
 #
 # ### Scores and loss
 #
 # The ten numbers are scores, called **logits**: any numbers, positive or negative, the largest wins. `softmax` turns
-# them into probabilities, positive and 1 in sum.
+# them into probabilities, which are positive and add up to 1.
 
 # %%
 logits = network(images[:1])
@@ -443,7 +442,7 @@ print(f"untrained {loss.item():.2f}, −log(0.1) is {-math.log(0.1):.2f}")
 # </details>
 #
 # **Pitfall: softmax twice.** `F.cross_entropy` wants *logits*; it applies softmax itself, in a way that does not
-# overflow. A network that ends with its own softmax still runs. Look at a prediction that could not be better:
+# overflow. A network that ends with its own softmax still runs. Look at a perfect prediction:
 
 # %%
 perfect = torch.tensor([[50.0, 0, 0, 0, 0, 0, 0, 0, 0, 0]])
@@ -459,7 +458,7 @@ print(f"logits: loss {once:.4f}    probabilities by mistake: {twice:.4f}")
 # ### Go deeper: ReLU behind the logits
 #
 # A ReLU at the end makes every negative score 0. Where the true class has a negative score, its gradient is 0 too, so
-# no step can raise that score, however wrong it is:
+# this picture does nothing to raise that score, however wrong it is:
 
 # %%
 scores = torch.tensor([[-1.0, 2.0]], requires_grad=True)  # the first is true
@@ -567,8 +566,7 @@ def train_one_epoch(model, batches, optimizer, watch=None):
 
 
 # %% [markdown]
-# And here is the first training of your life: ten neurons on 784 pixels, batches of 32, Adam with a learning rate of
-# 0.001. The curve grows while it runs.
+# And here is the first network that you train: ten neurons on 784 pixels, batches of 32, Adam, learning rate 0.001.
 
 # %%
 torch.manual_seed(settings.seed)
@@ -586,8 +584,8 @@ curve.finish()
 # From guessing to most of what this network can learn takes a few hundred steps. Each batch has a loss of its own, so
 # the pale line jumps; only the average tells you where things go.
 #
-# `training.fit` is this loop with its surroundings: it keeps a history, moves the learning rate, can stop early, and
-# saves its state. Inside are the same five lines.
+# `training.fit` is these five lines with their surroundings: it keeps a history, moves the learning rate, can stop
+# early, and saves its state.
 #
 # ### Go deeper: the same loop in a box
 #
@@ -831,9 +829,9 @@ results.record(".1%", tutorial_epoch_accuracy=first_epoch.accuracy)
 #
 # </details>
 #
-# After one epoch, on this page, the tutorial's network is right about {{tutorial_epoch_accuracy:.1%}} of the
-# validation pictures. How far does it get? A script that ran the fixed listing for ten epochs, on all 60,000 pictures,
-# has recorded it:
+# After one epoch, on this page, the tutorial's network gets {{tutorial_epoch_accuracy:.1%}} of the validation pictures
+# right. How far does it get? A script that ran the fixed listing for ten epochs, on all 60,000 pictures, has recorded
+# it:
 
 # %% tags=["hide-input"]
 recorded = results.benchmark("fashion_mnist")
@@ -878,9 +876,10 @@ def flat_size(side): ...
 exercises.lesson3.flat_size.check(flat_size)
 
 # %% [markdown]
-# **The sixth line.** Write a training step that *clips* the gradient: if the norm of all gradients together is larger
-# than `most`, scale them all down so that it is exactly `most`. It belongs between "differentiate" and "step". The
-# check looks at the parameters after your step. (`nn.utils.clip_grad_norm_` does the same.)
+# **The sixth line.** Write a training step that *clips* the gradient: if its norm (square the gradients of all
+# parameters, add up, take the root) is larger than `most`, scale them all down so that it is exactly `most`. It belongs
+# between "differentiate" and "step". The check looks at the parameters after it. (`nn.utils.clip_grad_norm_` does the
+# same.)
 
 
 # %%
@@ -896,11 +895,11 @@ exercises.lesson3.clipped_step.check(clipped_step)
 #
 # ### Four changes
 #
-# 1. **Pool early.** Halve height and width after *every* convolution, so that each next layer has a quarter of the
-#    pixels and can afford more channels.
+# 1. **Pool early.** Halve height and width after *every* convolution, so that each layer has a quarter of the pixels
+#    of the one before and can afford more channels.
 # 2. **Normalise inside.** **Batch normalisation** brings each channel to mean 0 and standard deviation 1 over the
-#    batch, then scales and shifts it by two learned numbers. Larger learning rates become safe. (Lesson 4 looks at what
-#    it does in evaluation.)
+#    batch, then scales and shifts it by two learned numbers. Larger learning rates become safer. (Lesson 4 looks at
+#    what it does in evaluation.)
 # 3. **Larger batches**, with the channels of a pixel next to each other in memory (`channels_last`): the same work in
 #    fewer and larger pieces.
 # 4. **A moving learning rate.** It rises, then falls to almost 0: large steps to get near, small ones to settle. This
@@ -957,9 +956,8 @@ our_work = 28**2 * 9 * 1 * 16 + 14**2 * 9 * 16 * 48 + 7**2 * 9 * 48 * 96
 print(f"multiplications: tutorial {tutorial_work:,}, ours {our_work:,}")
 
 # %% [markdown]
-# Ours multiplies *more*. Whether it is slower is another question, because a processor likes few large operations
-# better than many small ones. Counting multiplications is a poor stopwatch, so we measure, one change at a time: the
-# same pictures, the best of three rounds.
+# Ours multiplies *more*. But a processor likes few large operations better than many small ones, so counting
+# multiplications is a poor stopwatch. We measure, one change at a time: the same pictures, the best of three rounds.
 
 
 # %% tags=["hide-input"]
@@ -1006,8 +1004,8 @@ print(f"Here {what_paid[gains.index(max(gains))]} brought most.")
 # %% [markdown]
 # On this page the larger batches made the tutorial's network {{larger_batches:.1f}} times as fast, our network in its
 # place {{other_network:.1f}} times, and `channels_last` {{channels_last:.1f}} times; together {{together:.1f}}. (A
-# factor below 1 is a loss.) The moving rate costs nothing and gains no seconds: it is there for the accuracy. Here is
-# what it does, and what batch normalisation does to the first of our channels:
+# factor below 1 is a loss.) The moving rate gains no seconds: it is there for the accuracy. Here is what it does, and
+# what batch normalisation does to one channel of our first layer:
 
 # %% tags=["hide-input"]
 total_steps = settings.epochs * math.ceil(len(train_part) / settings.batch_size)
@@ -1058,7 +1056,7 @@ figures.show(
 # ### Training it
 #
 # One function, so that we can train with several seeds, and leave a change out. (`AdamW` is Adam that also pulls every
-# weight a little towards 0 in each step, which is called **weight decay**.)
+# weight a little towards 0 in each step: **weight decay**.)
 
 
 # %%
@@ -1122,8 +1120,8 @@ results.record(
 #
 # - Validation may start *better* than training: a training figure is averaged over the epoch, its clumsy beginning
 #   included, while validation waits for the end.
-# - Where the training loss falls on and the validation loss does not follow, the network begins to learn its pictures
-#   by heart. This is **overfitting**.
+# - Where the training loss keeps falling and the validation loss does not follow, the network begins to learn its
+#   pictures by heart. This is **overfitting**.
 # - Validation may stumble early, while the learning rate is high, and improve as the rate goes to 0.
 #
 # Which of the changes brings the accuracy? Leave one out at a time:
@@ -1164,7 +1162,7 @@ results.record(
 # Lesson 1 showed that for flattened pixels a boot that has moved by three pixels is another boot. Move all validation
 # pictures by three pixels and ask the three kinds of networks again. None has been trained on moved pictures.
 #
-# **Predict first.** How many of its right answers will each keep?
+# **Predict first.** How accurate will each of them still be?
 
 
 # %%
@@ -1238,18 +1236,16 @@ results.record(".2f", spread_points=100 * (max(shares) - min(shares)))
 results.record(runs=len(trained))
 
 # %% [markdown]
-# On this page {{runs}} seeds average {{validation_mean:.1%}}; the best and the worst differ by
-# {{spread_points:.2f}} points, but the luck of the pictures alone is ± {{two_errors:.2%}}. Two networks that are asked
-# about the *same* pictures share most of that luck, so their difference is surer than either figure. Still: a trick
-# that "improves" an accuracy by less than the spread over seeds has shown nothing yet, and a figure without its error
-# is half a figure.
+# On this page {{runs}} seeds average {{validation_mean:.1%}}; the best and the worst differ by {{spread_points:.2f}}
+# points, but the luck of the pictures alone is ± {{two_errors:.2%}}. Two networks that are asked about the *same*
+# pictures share much of that luck, so their difference is surer than either figure. Still: a trick that "improves" an
+# accuracy by less than the spread over seeds has shown nothing yet, and a figure without its error is half a figure.
 #
 # ### Explore the rate while it trains
 #
-# Now take the controls. *Start* trains a fresh copy of our network; the learning rate counts from the next step on.
-# *Pause* holds, *Stop* ends it, and meanwhile you can run other cells. The optimizer here is plain SGD with momentum
-# (each step keeps nine tenths of the one before; lesson 4). Rates of different optimizers cannot be compared: Adam's
-# 0.001 is not SGD's.
+# *Start* trains a fresh copy of our network; the learning rate counts from the next step on. *Pause* holds, *Stop* ends
+# it, and meanwhile you can run other cells. The optimizer here is plain SGD with momentum (each step keeps nine tenths
+# of the one before; lesson 4). Rates of different optimizers cannot be compared: Adam's 0.001 is not SGD's.
 #
 # **Predict first.** What will the loss do at rate 0.001? At 0.1? And at 3?
 
@@ -1340,11 +1336,10 @@ results.record(
 )
 
 # %% [markdown]
-# Here is the answer to the very first question: on this page the most frequent mistake is {{confused_truth}} taken for
+# The answer to the very first question: on this page no mistake is more frequent than {{confused_truth}} taken for
 # {{confused_guess}}, {{confused_times}} times. {{within_groups:.0%}} of all mistakes are among clothes for the upper
-# body or among shoes. Their outlines are the same, and the difference lies in a collar or a row of buttons that 28 ×
-# 28 pixels hardly show. The machine's mistakes are like ours. And when it is wrong, how often is the truth its
-# *second* guess?
+# body or among shoes. Their outlines are alike, and what tells them apart, a collar or a row of buttons, hardly shows
+# in 28 × 28 pixels. And when the network is wrong, how often is the truth its *second* guess?
 
 # %%
 best_two = answers.logits.topk(2).indices  # (N, 2), the likeliest first
@@ -1379,9 +1374,9 @@ figures.show(
 # Decide for each: would you have known? Would you have given it that label? People label sets, and people err. Note how
 # high the probabilities are, on answers that are all wrong. A network's confidence is a score, not a promise.
 #
-# Choose two classes and see what was taken for what.
+# Choose two classes and see their mix-ups.
 #
-# **Predict first.** Is a shoe ever taken for something to wear on the body? And how many sneakers pass for ankle boots?
+# **Predict first.** Is a shoe ever mixed up with clothes for the body? And how many sneakers pass for ankle boots?
 
 # %%
 widgets.lesson3.mistakes_by_pair(
@@ -1405,8 +1400,8 @@ results.record(shoes_and_clothes=crossed, sneakers_as_boots=boots)
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Shoes and clothes for the body were mixed up {{shoes_and_clothes}} times on this page, sneakers taken for ankle boots
-# {{sneakers_as_boots}} times: a high sneaker *is* nearly a boot.
+# Mistakes on this page between shoes and clothes for the body: {{shoes_and_clothes}}. Sneakers taken for ankle boots:
+# {{sneakers_as_boots}}, since a high sneaker *is* nearly a boot.
 #
 # </details>
 #
@@ -1581,19 +1576,20 @@ assert min(ours_on_test) > enough, f"Expected more than {enough:.0%} on test."
 
 # %% [markdown]
 # The result of this lesson, on this page: {{test_accuracy:.1%}} ± {{test_two_errors:.1%}} of {{test_pictures:,}} test
-# pictures (the mean of {{runs}} seeds, {{test_worst:.1%}} to {{test_best:.1%}}), after {{epochs}} epochs.
+# pictures (two standard errors; the mean of {{runs}} seeds, {{test_worst:.1%}} to {{test_best:.1%}}), after {{epochs}}
+# epochs.
 #
 # <details><summary>Answer</summary>
 #
 # On this page it is lower by {{our_gap_points:.1f}} points. The usual explanation is that we chose by the validation
 # pictures, so they flatter us. But look at the dense networks: nothing was chosen for them at all, and they lose
-# {{simple_gap_points:.1f}}. The test pictures of this set are simply a little harder than a slice of the training
+# {{simple_gap_points:.1f}}. The test pictures of this set seem to be a little harder than a slice of the training
 # pictures. A validation part that you cut from the training set is not the test set, and neither is the world.
 #
 # </details>
 #
-# Resist the wish to go back and "just try one more thing" until the figure is higher: that would make the test part a
-# second validation part.
+# Resist the wish to "just try one more thing" until the figure is higher: that would make the test part a second
+# validation part.
 #
 # ### Exercises: judging, and beating it
 #
@@ -1678,7 +1674,7 @@ exercises.lesson3.quiz.ask(4)
 #
 # ## What next
 #
-# [Lesson 4](04_cifar10_training.ipynb) goes to colour photographs: CIFAR-10, a deeper network, and the tricks that
-# keep a network from learning its pictures by heart. [Appendix A](A_keras_side_by_side.ipynb) builds this lesson's
-# network in Keras, cell by cell. If something is still unclear, go back to [lesson 2](02_convolution_by_hand.ipynb)
-# and look at its learned filter again: you now know the loop that learned it.
+# [Lesson 4](04_cifar10_training.ipynb) goes to colour photographs: CIFAR-10, a deeper network, and the tricks that keep
+# a network from learning its pictures by heart. [Appendix A](A_keras_side_by_side.ipynb) builds this lesson's network
+# in Keras, cell by cell. And look at the learned filter of [lesson 2](02_convolution_by_hand.ipynb) again: you now know
+# the loop that learned it.

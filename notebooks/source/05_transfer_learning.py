@@ -20,9 +20,9 @@
 #
 # **The question: how do a few dozen photographs in folders become a classifier that you can ask?**
 #
-# In lessons 3 and 4 every network began with random numbers. Here you start from one that has already seen more than
-# a million photographs, and teach it your classes with twenty pictures of each. The lesson goes the whole way, from a
-# folder of picture files to a saved classifier, and asks at each step whether to believe the result.
+# In lessons 3 and 4 every network began with random numbers. Here you start from one that has already seen more than a
+# million photographs, and teach it your classes with a hundred pictures of each or fewer. The lesson goes the whole
+# way, from a folder of picture files to a saved classifier, and asks at each step whether to believe the result.
 #
 # **After this lesson you will be able to**
 #
@@ -196,9 +196,9 @@ if network.name == "efficientnet_lite0":
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# The cat becomes a kind of cat. The astronaut is spread over things that have helmets, suits or collars: a classifier
-# *must* divide 100 % among its categories, and "none of these" is not one of them. Keep that in mind for your own
-# classifier at the end.
+# The cat becomes a kind of cat. The astronaut is spread thinly over things that come with a helmet (a football helmet,
+# a bobsled, a go-kart) and many others: a classifier *must* divide 100 % among its categories, and "none of these" is
+# not one of them. Keep that in mind for your own classifier at the end.
 #
 # </details>
 #
@@ -771,18 +771,19 @@ else:
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Rarely on files like these: starting processes takes time, and small pictures are read at once. Workers pay for
-# thousands of large photographs, or beside a GPU that would wait. In notebooks 0 is the safe choice: where processes
-# are *spawned* (Windows, macOS), a dataset class written in a cell cannot be found by them, and the loader ends with
-# `Can't get attribute 'Photographs' on <module '__main__'>`. Then put the class into a file.
+# Rarely on files like these: starting processes takes time, and small pictures are read quickly. Workers pay off with
+# thousands of large photographs, or beside a GPU that would wait. In notebooks 0 is the safe choice: where a process
+# does not start as a copy of yours (Windows, macOS, and Linux from Python 3.14), a dataset class written in a cell
+# cannot be found by it, and the loader ends with `Can't get attribute 'Photographs' on <module '__main__'>`. Then put
+# the class into a file.
 #
 # </details>
 #
 # ### Features, computed once
 #
-# A frozen body gives the same numbers for the same picture in every epoch, so they need to be computed only once.
-# These **features** (also called *embeddings*) are what arrives at the head. By hand for one batch, with a hook that
-# keeps what the head is given:
+# A frozen body gives the same numbers for the same picture in every epoch, so they need to be computed only once. These
+# **features** (also called *embeddings*) are what arrives at the head. By hand for one batch, with a *hook*, a function
+# that PyTorch calls before the head runs and that keeps what it is given:
 
 # %%
 batch = torch.stack([view(train.picture(i)) for i in range(min(4, len(train)))])
@@ -818,9 +819,9 @@ print(f"the second time {again.computed} are computed")
 # ### A rate that is measured
 #
 # What learning rate should the head have? The **range test** trains with a rate that grows from batch to batch, and
-# watches where the loss falls fastest. It is the subject of lesson 6; here we use it. On cached features it takes a
-# moment, and it puts everything back as it was. (With few pictures it goes through them several times, and says so. Its
-# rate is then a rough one.)
+# watches where the loss falls and where it rises again. It is the subject of lesson 6; here we use it. On cached
+# features it takes a moment, and it puts everything back as it was. (With few pictures it goes through them several
+# times, and says so. Its rate is then a rough one.)
 
 # %%
 mine = transfer.backbone(settings.backbone)
@@ -846,8 +847,8 @@ results.record(rate=rate)
 # %% [markdown]
 # ### The loop, head first
 #
-# Here is the loop of lesson 3 once more, with lesson 4's one-cycle schedule taking a step after every batch. It
-# trains anything: a head on features, or a whole network on pictures.
+# Here is the loop of lesson 3 once more, with the one-cycle schedule taking a step after every batch. It trains
+# anything: a head on features, or a whole network on pictures.
 
 
 # %%
@@ -876,8 +877,9 @@ def learn(model, batches, validation, optimizer, schedule, epochs, device):
 
 
 # %% [markdown]
-# First on cached features, thirty epochs. Every share from here on comes with its **sampling error** √(p(1 − p)/n), as
-# in lesson 3. (With a handful of pictures do not trust it: 8 of 8 right give ± 0.)
+# First on cached features, thirty epochs. Shares now come with their **sampling error** √(p(1 − p)/n), the standard
+# error of lesson 3, where ± stood for two of them; here it stands for one. (With a handful of pictures do not trust it:
+# 8 of 8 right give ± 0.)
 
 
 # %%
@@ -968,8 +970,8 @@ if recorded:
 
 # %% [markdown]
 # With {{benchmark_pictures}} pictures: {{benchmark_always:.1f}} s through the body, {{benchmark_once:.1f}} s with
-# cached features, a factor of {{benchmark_ratio:.1f}}. A second try, with another rate or another head, costs only
-# the head's second. The price: cached pictures are always the same crop.
+# cached features, a factor of {{benchmark_ratio:.1f}}. A second try, with another rate or another head, costs only the
+# head's seconds. The price: cached pictures are always the same crop.
 #
 # ### More layers, smaller rates
 #
@@ -998,8 +1000,8 @@ assert [len(group["params"]) for group in helper] == [
 ]
 
 # %% [markdown]
-# **Predict first.** Will it beat the head on frozen features, which took a second? By how much must it, to be more
-# than luck?
+# **Predict first.** Will it beat the head on frozen features, which took seconds? By how much must it, to be more than
+# luck?
 
 # %%
 optimizer = torch.optim.AdamW(groups)
@@ -1107,9 +1109,9 @@ for title, case in (tuning or {"cases": {}})["cases"].items():
 
 # %% [markdown]
 # Fine-tuning won where pictures are unlike ImageNet's *and* there are enough of them: grey clothes, a hundred of each.
-# With twenty of each neither won. On ants and bees there is nothing to win: the body was trained
-# on these very categories, as [Part 3](#Does-ImageNet-know-your-classes-already?) shows. With few pictures, begin with
-# the frozen body: it takes seconds.
+# With twenty of each neither won. On ants and bees there is nothing to win: the body was trained on these very
+# categories, as [Part 3](#Does-ImageNet-know-your-classes-already?) shows. With few pictures, begin with the frozen
+# body: it takes seconds.
 #
 # ### Exercise: A fair split
 #
@@ -1172,12 +1174,12 @@ if leak:
 #
 # {{untouched_accuracy:.1%}} of {{leak_pictures}}, with a sampling error of {{untouched_error:.1%}}; the trained head
 # {{trained_accuracy:.1%}}. Training has added nothing. This is a **leak**: what the result should prove was put in
-# beforehand. No check for equal files finds it, since the pictures went into the weights. A figure on ants and bees,
-# in whatever tutorial, says first of all how well ImageNet was learned, and little about learning from few pictures.
+# beforehand. No check for equal files finds it, since what leaked lies in the weights. A figure on ants and bees, in
+# whatever tutorial, says first of all how well ImageNet was learned, and little about learning from few pictures.
 #
 # </details>
 #
-# So ask of your classes: is one of these names a category, or a kind of one?
+# So ask of each of your classes: is there a category of this name, or of a kind of it?
 
 
 # %%
@@ -1267,8 +1269,8 @@ if not settings.pictures and network.name == "efficientnet_lite0":
     )
 
 # %% [markdown]
-# In the run shown on this page: {{test_accuracy:.1%}} of {{test_pictures}} pictures, with a sampling error of
-# {{test_error:.1%}}, from {{training_pictures}} training pictures. Guessing would give {{guessing:.0%}}. But a share
+# In the run shown on this page: {{test_accuracy:.1%}} of {{test_pictures:,}} pictures, with a sampling error of
+# {{test_error:.1%}}, from {{training_pictures:,}} training pictures. Guessing would give {{guessing:.0%}}. But a share
 # is not yet a look. Where is the network sure and right, sure and wrong, and not sure at all?
 
 # %%
@@ -1289,8 +1291,8 @@ figures.show(
 # %% [markdown]
 # The middle row teaches most. Look for the usual reasons: a thing that is small in the picture, two things in one, a
 # view unlike all others, a wrong label. The last row is honest doubt: often the truth is the second bar. That is what
-# **top-5 accuracy** forgives (right when the truth is among the five likeliest), which is milder the more classes
-# there are.
+# **top-5 accuracy** forgives (right when the truth is among the five likeliest). The fewer classes there are, the more
+# it forgives: with ten, guessing alone is right half of the time.
 
 # %%
 matrix = diagnosis.confusion_matrix(answers, classes)
@@ -1487,13 +1489,13 @@ results.record(
 #
 # In the run shown on this page the commonest class has {{commonest_right:.0%}} right and the rarest
 # {{rarest_right:.0%}}, whichever class takes these places. Weights change the rarest third by {{weights_rare:+.1f}}
-# points, adjusted logits by {{adjusted_rare:+.1f}}; the commonest third pays {{adjusted_common:+.1f}} for the latter.
+# points, adjusted logits by {{adjusted_rare:+.1f}}; the latter change the commonest third by {{adjusted_common:+.1f}}.
 # With so few validation pictures these figures are rough. `benchmarks/unequal_classes.py` measured it with 5 to 200
-# training pictures a class and 4,000 test pictures: classes with at most 12 gain {{recorded_weights_rare:+.1f}} points
-# by weights and {{recorded_adjusted_rare:+.1f}} by adjusted logits; those with 80 and more change by
+# training pictures a class and 4,000 test pictures: classes with at most 12 gain {{recorded_weights_rare:.1f}} points
+# by weights and {{recorded_adjusted_rare:.1f}} by adjusted logits; those with 80 and more change by
 # {{recorded_weights_common:+.1f}} and {{recorded_adjusted_common:+.1f}}. Why do weights do less? A head with 1,280
-# inputs soon fits nearly every training picture, and then the losses are near 0 whatever their weights (Byrd and
-# Lipton 2019, arXiv:1812.03372).
+# inputs soon fits nearly every training picture, and then the losses are near 0 whatever their weights (Byrd and Lipton
+# 2019, arXiv:1812.03372).
 #
 # Neither fix makes new pictures. Whether to shift the balance depends on what a mistake in a rare class costs you. If
 # it costs much, photograph more of that class.
@@ -1545,8 +1547,9 @@ else:
 
 # %% [markdown]
 # Evidence in the right place for a wrong class is honest confusion; more pictures of the two classes help. Evidence in
-# the background is a warning: the network may have learned where such pictures are taken. Try it with ImageNet's
-# network. In which photograph does the second guess look at something else than the first?
+# the background is a warning: the network may have learned where such pictures are taken. (Each map is scaled to its
+# own maximum, so for a class near 0 % it makes much of very little.) Try it with ImageNet's network. In which
+# photograph does the second guess look at something other than the first?
 
 # %%
 widgets.lesson5.where_it_looks(network)
@@ -1570,8 +1573,8 @@ results.record(
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# In the run shown on this page, most of all in the photograph "{{looks_apart}}": there the two maps have a correlation
-# of {{least_alike:.2f}}.
+# In none of them, on this page. Least alike are the two maps of the photograph "{{looks_apart}}", and even they have a
+# correlation of {{least_alike:.2f}}, where 1 would be the same map.
 #
 # </details>
 #
@@ -1598,8 +1601,9 @@ assert math.isclose(
 ), "the file should answer as before"
 
 # %% [markdown]
-# From a terminal: `course ask mine.safetensors photo.jpg`. Or here: upload a picture and ask both networks. (Nothing
-# leaves your machine; the browser hands the file to the kernel that runs this notebook.)
+# From a terminal it is `course ask mine.safetensors photo.jpg`. (The file above is removed when the kernel ends; give
+# `save_network` a path of your own to keep it.) Or here: upload a picture and ask both networks. (Nothing leaves your
+# machine; the browser hands the file to the kernel that runs this notebook.)
 #
 # **Predict first.** What will *your* classifier say to a cup of coffee?
 
@@ -1697,7 +1701,7 @@ exercises.lesson5.quiz.ask(5)
 # - The head is the last layer with parameters; replace it, and the body serves your classes.
 # - Frozen parameters are not a frozen network: batch normalisation moves in training mode, unless it is kept from it.
 # - Look at the folder first: tree, counts, sizes, the oddest pictures, one batch with names.
-# - On a frozen body, features are computed once; a head then trains in a second.
+# - On a frozen body, features are computed once; a head then trains in seconds.
 # - Head first, then more layers with smaller rates below; choose on validation, open the test once.
 # - Ask whether ImageNet knows your classes. If it does, your figure is partly its own.
 # - Look at answers one by one and class by class. Adjusted logits, and less so class weights, help rare classes, and
