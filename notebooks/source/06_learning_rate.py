@@ -903,7 +903,7 @@ results.record(adam_answer=adam_answer)
 # On this page its accuracy lies between {{adam_lowest:.1%}} and {{adam_highest:.1%}}, so it does need a good rate:
 # what Adam evens out is the size of the *gradients*, and the rate itself is now the size of a step. The best of these
 # rates is {{adam_best}}; the usual 0.001 gave {{adam_usual:.1%}}, {{adam_answer}} (the dotted line). A rate that
-# suits SGD says nothing about Adam: test each optimizer by itself.
+# suits SGD need not suit Adam: test each optimizer by itself.
 #
 # </details>
 #
