@@ -130,7 +130,9 @@ epochs = None  # how often the residual network sees every training picture
 batch_size = None  # pictures in one of its steps
 learning_rate = None  # the highest learning rate of its schedule
 pictures_used = None  # how many training pictures to use, at most
-test_used = None  # how many validation and how many test pictures, at most
+test_used = (
+    None  # validation pictures and test pictures, so many of each at most
+)
 widths = None  # channels after its first convolution and after each stage
 early_pool = None  # halve the pictures right after the first convolution
 cutout = None  # side of the square painted over; 0 for none
@@ -498,7 +500,7 @@ class Around(nn.Module):
 
 # %%
 mine, library = Around(8), models.ResidualBlock(8)
-library.load_state_dict(mine.state_dict())
+_ = library.load_state_dict(mine.state_dict())
 maps = torch.randn(4, 8, 16, 16)
 print("the same answer as models.ResidualBlock")
 
@@ -711,7 +713,7 @@ class OurNet(nn.Module):
 
 # %%
 ours, library = OurNet(), models.ResidualNet((16, 32, 64), classes=classes)
-library.load_state_dict(ours.state_dict())
+_ = library.load_state_dict(ours.state_dict())
 
 # %% tags=["hide-input"]
 assert_close(ours.eval()(images), library.eval()(images))
@@ -1019,9 +1021,11 @@ if all(pair):
             f" {ends[1]:.1f} %."
         ),
     )
-    pay_gain = (ends[1] - ends[0]) / 100
-    pay_error = 2**0.5 * standard_error(
-        ends[0] / 100, pair[0]["validation_pictures"]
+    pay_gain = ends[1] - ends[0]  # in points
+    pay_error = (
+        100
+        * 2**0.5
+        * standard_error(ends[0] / 100, pair[0]["validation_pictures"])
     )
     ahead = [
         changed_share > plain_share
@@ -1035,8 +1039,6 @@ if all(pair):
         pay_pictures=pair[0]["training_pictures"],
         pay_epochs=pair[0]["epochs"],
         pay_validated=pair[0]["validation_pictures"],
-        pay_gain=pay_gain,
-        pay_error=pay_error,
         pay_behind=max(behind, default=0),
         pay_learned=pair[0]["train_accuracy"][-1],
         pay_verdict=(
@@ -1045,6 +1047,7 @@ if all(pair):
             else "even here chance could make that difference"
         ),
     )
+    results.record(".1f", pay_gain_points=pay_gain, pay_error_points=pay_error)
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -1052,7 +1055,7 @@ if all(pair):
 # The last epoch in which the changed pictures were not ahead is epoch {{pay_behind}}. Until about then changes mostly
 # make the task harder; then the network that sees its pictures as they are goes on to learn them by heart (in the end
 # it knows {{pay_learned:.0%}} of them), and the other one goes on to learn. The difference at the end is
-# {{pay_gain:.1%}} with a sampling error of {{pay_error:.1%}}: {{pay_verdict}}.
+# {{pay_gain_points:.1f}} points with a sampling error of {{pay_error_points:.1f}}: {{pay_verdict}}.
 #
 # </details>
 #
@@ -1145,8 +1148,9 @@ def by_hand_path(step):
     return torch.stack(path)
 
 
-print("momentum ends at", by_hand_path(momentum_step)[-1].tolist())
-print("Adam ends at    ", by_hand_path(adam_step)[-1].tolist())
+for name, step in (("momentum", momentum_step), ("Adam", adam_step)):
+    end = [round(x, 3) for x in by_hand_path(step)[-1].tolist()]
+    print(f"{name:<8} ends at {end}")
 
 
 # %% tags=["hide-input"]
@@ -1413,8 +1417,8 @@ results.record(
     ".1%",
     strong_accuracy=strong,
     strong_error=strong_error,
-    weights_mb=models.RECORDED_WEIGHTS.stat().st_size / 1e6,
 )
+results.record(".2f", weights_mb=models.RECORDED_WEIGHTS.stat().st_size / 1e6)
 if ten and not cifar.source.stand_in:
     assert strong > ten["accuracy"] - 4 * strong_error - 0.005, (
         "these are not the pictures that the recorded network was tested on"
