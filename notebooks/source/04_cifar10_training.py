@@ -24,8 +24,8 @@
 # with anything behind. A network that is large enough for them is also large enough to learn its training pictures
 # by heart. This lesson builds the network, and the tools that make it **generalise**: be right about new pictures.
 #
-# **After this lesson you will be able to** build a residual network, and say what batch normalisation, dropout, the
-# way around and the first weights each do; write momentum and Adam by hand; change training pictures at random, and
+# **After this lesson you will be able to** build a residual network, and say what batch normalisation, dropout, skip
+# connections and the first weights each do; write momentum and Adam by hand; change training pictures at random, and
 # say which changes help; see in curves that a network learns by heart; and look into a trained network (its mistakes,
 # its features, and where in a picture it looks).
 #
@@ -130,7 +130,9 @@ epochs = None  # how often the residual network sees every training picture
 batch_size = None  # pictures in one of its steps
 learning_rate = None  # the highest learning rate of its schedule
 pictures_used = None  # how many training pictures to use, at most
-test_used = None  # how many validation and how many test pictures, at most
+test_used = (
+    None  # validation pictures and test pictures, so many of each at most
+)
 widths = None  # channels after its first convolution and after each stage
 early_pool = None  # halve the pictures right after the first convolution
 cutout = None  # side of the square painted over; 0 for none
@@ -229,8 +231,8 @@ figures.show(
 # ### The classic network
 #
 # For decades the first network for such pictures has looked like this: two convolutions, each followed by pooling,
-# then three dense layers. LeCun and others read digits with it in 1998; PyTorch's own tutorial trains it on
-# CIFAR-10.
+# then three dense layers. LeCun and others read digits with one much like it in 1998; PyTorch's own tutorial trains
+# it on CIFAR-10.
 
 # %%
 torch.manual_seed(settings.seed)
@@ -266,9 +268,8 @@ print(f"the same logits from {models.count_parameters(classic):,} parameters")
 assert_close(classic(images), library(images))
 
 # %% [markdown]
-# Now train it as published: batches of 4, plain steps with a rate of 0.001 and momentum 0.9, two epochs. (What
-# *momentum* is comes in part 2.) Here it sees {{classic_pictures:,}}
-# pictures twice.
+# Now train it as published: batches of 4, SGD with a rate of 0.001 and momentum 0.9, two epochs. (What *momentum* is
+# comes in part 2.) Here it sees {{classic_pictures:,}} pictures twice.
 
 # %%
 training.seed_everything(settings.seed)
@@ -322,7 +323,8 @@ show_recorded("classic")
 
 # %% [markdown]
 # The tutorial reports about 55 % on the original pixels. We want much more, from a deeper network. Depth brings two
-# problems, and each has an answer: batch normalisation and residual connections.
+# problems. Numbers shrink or grow from layer to layer, which batch normalisation answers; and more layers can make
+# training worse, which residual connections answer.
 #
 # ### Batch norm has two faces
 #
@@ -419,14 +421,15 @@ except ValueError as error:
     print(told(error))
 
 # %% [markdown]
-# One picture, one value for each channel: its variance is 0, and dividing by it would leave nothing. You meet this
-# message when the *last* batch of an epoch happens to hold one picture; `drop_last=True` leaves it out.
+# One picture, one value for each channel: minus its own mean, that is always 0, and nothing of the picture would be
+# left. You meet this message when the *last* batch of an epoch happens to hold one picture; `drop_last=True` leaves
+# it out.
 #
 # ### Dropout, the other layer with two faces
 #
-# A small network of habits is hard to trust: if two channels always answer together, one leans on the other.
-# **Dropout** (Srivastava and others 2014) switches each number off with probability p, at random and anew for each
-# batch, so that none can rely on its neighbours. What is left is divided by 1 − p. **Predict first.** Why divide?
+# If two channels always answer together, one leans on the other. **Dropout** (Srivastava and others 2014) switches
+# each number off with probability p, at random and anew for each batch, so that none can rely on its neighbours. What
+# is left is divided by 1 − p. **Predict first.** Why divide?
 
 
 # %%
@@ -462,16 +465,16 @@ assert torch.equal(dropout(ones, 0.4, False), nn.Dropout(0.4).eval()(ones))
 #
 # </details>
 #
-# Dropout, weight decay, label smoothing and changed pictures are all **regularisation**: they make the training
-# pictures harder to learn by heart. Batch norm does some of it too, since the neighbours are chance, and residual
-# networks for small pictures mostly do without dropout. You will meet it in lesson 5, in the heads of older networks.
+# Dropout is **regularisation**, as are changed pictures, weight decay and label smoothing in part 2: they make the
+# training pictures harder to learn by heart. Batch norm does some of it too, since the neighbours are chance, and
+# residual networks for small pictures mostly do without dropout. You will meet it in the heads of larger ones.
 #
 # ### A way around
 #
 # Stack more and more layers, and at some depth the network gets *worse*, on the training pictures too. Strange: the
-# added layers only had to pass on what they get. But passing on is hard to learn for a layer that starts at random.
-# So give it a way around, in the literature a **skip connection** (He and others 2015, arXiv:1512.03385): what comes
-# in is *added* to what the layers make of it.
+# added layers would only have to pass on what they get. But passing on is hard to learn for a layer that starts at
+# random. So give it a way around, in the literature a **skip connection** (He and others 2015, arXiv:1512.03385):
+# what comes in is *added* to what the layers make of it.
 
 
 # %%
@@ -497,7 +500,7 @@ class Around(nn.Module):
 
 # %%
 mine, library = Around(8), models.ResidualBlock(8)
-library.load_state_dict(mine.state_dict())
+_ = library.load_state_dict(mine.state_dict())
 maps = torch.randn(4, 8, 16, 16)
 print("the same answer as models.ResidualBlock")
 
@@ -527,7 +530,7 @@ assert torch.equal(mine(maps), maps)
 #
 # </details>
 #
-# Now the experiment itself. Two networks of {{deep_layers}} convolutions, alike to the last number, both with batch
+# Now the experiment itself. Two networks of {{deep_layers}} convolutions with the same first weights, both with batch
 # norm; only one of them adds what came in. They see the same 500 small pictures, in the same order. **Predict
 # first.** Which one has the lower *training* loss at the end? And at the very beginning?
 
@@ -603,8 +606,8 @@ else:
 # <details><summary>Answer</summary>
 #
 # In the run shown on this page: {{deep_straight:.2f}} plain, {{deep_around:.2f}} residual. At first the residual one
-# may well be worse, because twenty blocks added up give large numbers. And mind that this is *training* loss, so
-# overfitting is no explanation.
+# is worse, because twenty blocks added up give large numbers. And this is *training* loss, so overfitting is no
+# explanation.
 #
 # </details>
 #
@@ -612,8 +615,8 @@ else:
 #
 # A layer multiplies; forty layers multiply forty times. If each makes its numbers a little smaller, nothing is left
 # at the end; a little larger, and they overflow. So the spread of the first weights matters, the **initialisation**.
-# A sum of n products with weights of spread s has the spread s√n, and ReLU cuts half of the square away. To keep the
-# size, s = √(2/n): **He initialisation** (He and others 2015, arXiv:1502.01852).
+# A sum of n products of numbers of size 1 with weights of spread s has the spread s√n, and ReLU takes away half of
+# its mean square. To keep the size, s = √(2/n): **He initialisation** (He and others 2015, arXiv:1502.01852).
 
 
 # %%
@@ -637,8 +640,9 @@ weight = nn.init.kaiming_normal_(torch.empty(256, 256), nonlinearity="relu")
 assert abs(weight.std() / he - 1) < 0.05
 
 # %% [markdown]
-# `nn.init.kaiming_normal_` draws these weights. (PyTorch's own default is smaller, so deep plain stacks without
-# normalisation shrink.) Batch norm repairs a poor start in every layer anew, one reason why it spread so fast.
+# `nn.init.kaiming_normal_` draws these weights. (PyTorch's own default is smaller, so in deep plain stacks without
+# normalisation the numbers shrink.) Batch norm repairs a poor start in every layer anew, one reason why it spread so
+# fast.
 #
 # #### Go deeper: Gradients through forty layers
 #
@@ -678,13 +682,14 @@ assert arriving["norm"][0] > 0.1, "batch norm should keep plain gradients alive"
 
 # %% [markdown]
 # Only the default start without normalisation kills the gradient of a plain stack. With batch norm, as in the
-# experiment above, it arrives alive. What makes deep plain networks hard to train is not that their gradients vanish.
+# experiment above, it arrives alive. So vanishing gradients are not what makes such a deep plain network hard to
+# train.
 #
 # ### The residual network
 #
 # Ours is short and wide, after David Page's *How to train your ResNet* (myrtle.ai, 2018): a first convolution, then
-# *stages*. A stage doubles the channels and halves the picture, as lesson 3's block did, and ends with a residual
-# block. At the end each channel is averaged over all its pixels, and one dense layer gives the logits.
+# *stages*. A stage doubles the channels, halves the picture as lesson 3's block did, and ends with a residual block.
+# At the end each channel is averaged over all its pixels, and one dense layer gives the logits.
 
 
 # %%
@@ -708,7 +713,7 @@ class OurNet(nn.Module):
 
 # %%
 ours, library = OurNet(), models.ResidualNet((16, 32, 64), classes=classes)
-library.load_state_dict(ours.state_dict())
+_ = library.load_state_dict(ours.state_dict())
 
 # %% tags=["hide-input"]
 assert_close(ours.eval()(images), library.eval()(images))
@@ -723,7 +728,8 @@ for net in (library, big):
 
 # %% [markdown]
 # The same logits as `models.ResidualNet`. Its `widths` decide how large it is, and with `early_pool` it halves the
-# pictures at once: four times less work, which suits a processor. The second network is for the profile `full`.
+# pictures after the first convolution: about a quarter of the work, which suits a processor. The second network is
+# for the profile `full`.
 #
 # ### Exercises: norm, dropout, depth
 #
@@ -811,8 +817,9 @@ figures.show(
 # %% [markdown]
 # *Crop* pads the picture and cuts the old size out at a random place, *flip* mirrors half of the pictures, *cutout*
 # (DeVries and Taylor 2017, arXiv:1708.04552) paints over a square, so that no single spot can decide. And upside
-# down? You would know the cat. But new pictures hardly come that way, and learning to know them costs room and time.
-# A change should make pictures that the network *may meet*. (For pictures from a microscope, any turn is fine.)
+# down? You would know the cat. But new pictures hardly come that way, and learning to recognise them costs capacity
+# and time. A change should make pictures that the network *may meet*. (For pictures from a microscope, any turn is
+# fine.)
 #
 # `data.Augment` makes the same changes with a whole batch at once:
 
@@ -843,8 +850,8 @@ widgets.lesson4.augmentation(cat)
 #
 # #### Go deeper: Augmented validation
 #
-# Someone passes the same `augment` to the
-# validation batches. Watch the accuracy of the *same* network on the *same* pictures:
+# Someone changes the validation pictures too, here rather strongly. Watch the loss of the *same* network on the
+# *same* pictures:
 
 # %%
 wrong_batches = data.batches(
@@ -863,7 +870,7 @@ assert len(set(augmented)) == 3 and len(set(plain)) == 1
 
 # %% [markdown]
 # Three passes, three different losses, and none of them is the loss on the pictures themselves. A measurement that
-# moves when nothing has changed cannot choose between two networks. The fix: no `augment` where you measure.
+# moves when nothing has changed cannot choose between two networks.
 #
 # ### Learning by heart
 #
@@ -969,9 +976,9 @@ else:
 # In the run shown on this page: {{heart_training:.0%}} of the training pictures and {{heart_validation:.0%}} of new
 # ones. The two curves part, and that is **overfitting**. With augmentation it is {{changed_training:.0%}} and
 # {{changed_validation:.0%}}; the gap is {{gap_became}}, because a picture that never comes twice is hard to learn by
-# heart. But the aim is not a small gap, it is a good network, and two such validation figures differ by
-# {{heart_error:.1%}} through the choice of pictures alone (the sampling error of a difference is √2 times that of one
-# share). So few pictures and steps do *not* show that augmentation pays.
+# heart. But the aim is not a small gap, it is a good network, and the choice of pictures alone moves the difference
+# of two such figures by {{heart_error:.1%}} (the sampling error of a difference is √2 times that of one share, or
+# less where both are asked about the same pictures). So few pictures and steps do *not* show that augmentation pays.
 #
 # </details>
 #
@@ -1014,9 +1021,11 @@ if all(pair):
             f" {ends[1]:.1f} %."
         ),
     )
-    pay_gain = (ends[1] - ends[0]) / 100
-    pay_error = 2**0.5 * standard_error(
-        ends[0] / 100, pair[0]["validation_pictures"]
+    pay_gain = ends[1] - ends[0]  # in points
+    pay_error = (
+        100
+        * 2**0.5
+        * standard_error(ends[0] / 100, pair[0]["validation_pictures"])
     )
     ahead = [
         changed_share > plain_share
@@ -1030,8 +1039,6 @@ if all(pair):
         pay_pictures=pair[0]["training_pictures"],
         pay_epochs=pair[0]["epochs"],
         pay_validated=pair[0]["validation_pictures"],
-        pay_gain=pay_gain,
-        pay_error=pay_error,
         pay_behind=max(behind, default=0),
         pay_learned=pair[0]["train_accuracy"][-1],
         pay_verdict=(
@@ -1040,14 +1047,15 @@ if all(pair):
             else "even here chance could make that difference"
         ),
     )
+    results.record(".1f", pay_gain_points=pay_gain, pay_error_points=pay_error)
 
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# The last epoch in which the changed pictures were not ahead is epoch {{pay_behind}}. Until then changes only make the
-# task harder; then the network that sees its pictures as they are goes on to learn them by heart (in the end it knows
-# {{pay_learned:.0%}} of them), and the other one goes on to learn. The difference at the end is {{pay_gain:.1%}} with a
-# sampling error of {{pay_error:.1%}}: {{pay_verdict}}.
+# The last epoch in which the changed pictures were not ahead is epoch {{pay_behind}}. Until about then changes mostly
+# make the task harder; then the network that sees its pictures as they are goes on to learn them by heart (in the end
+# it knows {{pay_learned:.0%}} of them), and the other one goes on to learn. The difference at the end is
+# {{pay_gain_points:.1f}} points with a sampling error of {{pay_error_points:.1f}}: {{pay_verdict}}.
 #
 # </details>
 #
@@ -1088,18 +1096,20 @@ results.record(
 # %% [markdown]
 # In the run shown on this page it ended after {{stopped_after}} of at most 30 epochs and kept epoch {{best_epoch}},
 # with {{best_validation:.1%}}. Three warnings. We *chose* by validation accuracy, so that figure now flatters a
-# little; the test part will tell. A share of {{heart_new}} pictures has a sampling error of {{heart_one_error:.1%}},
-# so three epochs without a record may be bad luck. And **do not stop early under a one-cycle schedule**: its rate is
-# large for most of the run, and the gain comes at the end, when the rate falls. With such a schedule the number of
-# epochs is chosen beforehand. (Saving and resuming a run is in [lesson 3](03_fashion_mnist_cnn.ipynb).)
+# little; only other pictures could tell how much. A share of {{heart_new:,}} pictures has a sampling error of
+# {{heart_one_error:.1%}}, so three epochs without a record may be bad luck. And **do not stop early under a one-cycle
+# schedule**: its rate is large for most of the run, and the gain comes at the end, when the rate falls. With such a
+# schedule the number of epochs is chosen beforehand. (Saving and resuming a run is in [lesson
+# 3](03_fashion_mnist_cnn.ipynb).)
 #
 # ### Momentum and Adam by hand
 #
-# Every step so far followed the gradient of one batch. Two ideas make more of it. **Momentum** keeps a running sum of
+# A plain step follows the gradient of one batch. Two ideas make more of it. **Momentum** keeps a running sum of
 # gradients, in which nine tenths of the past stay, and steps along that: what points the same way each time adds up,
-# what swings to and fro cancels. **Adam** (Kingma and Ba 2014, arXiv:1412.6980) also keeps a running mean of the
-# *squares*, and divides by its root, so that each weight gets a step of about the rate, however large or small its
-# gradients are. Both running means start at 0 and are therefore too small at first; the last two lines correct that.
+# what swings to and fro cancels. **Adam** (Kingma and Ba 2014, arXiv:1412.6980) keeps a running mean of the gradients
+# and one of their *squares*, and divides the first by the root of the second, so that each weight gets a step of
+# about the rate, however large or small its gradients are. Both means start at 0 and are therefore too small at
+# first; the line before `return` corrects that.
 
 
 # %%
@@ -1138,8 +1148,9 @@ def by_hand_path(step):
     return torch.stack(path)
 
 
-print("momentum ends at", by_hand_path(momentum_step)[-1].tolist())
-print("Adam ends at    ", by_hand_path(adam_step)[-1].tolist())
+for name, step in (("momentum", momentum_step), ("Adam", adam_step)):
+    end = [round(x, 3) for x in by_hand_path(step)[-1].tolist()]
+    print(f"{name:<8} ends at {end}")
 
 
 # %% tags=["hide-input"]
@@ -1161,8 +1172,9 @@ assert_close(by_hand_path(adam_step), library_path(adam))
 
 # %% [markdown]
 # The same points as PyTorch's, step for step. Adam has moved by about 0.01 a step in *both* directions, whatever the
-# gradient; so its rates are other numbers than SGD's and cannot be compared with them. **Predict first.** In the valley
-# below, the steep direction forbids plain steps with rates above 2/40 = 0.05. What does momentum change?
+# gradient; so its rates are other numbers than SGD's and cannot be compared with them. **Predict first.** In the
+# valley below, the steep direction forbids plain steps with rates above 2/40 = 0.05: across, each step multiplies the
+# distance by 1 − 40 · rate. What does momentum change?
 
 # %%
 widgets.lesson4.descent()
@@ -1266,7 +1278,7 @@ assert history.train_loss[-1] < history.train_loss[0], (
 # <details><summary>Answer</summary>
 #
 # In the run shown on this page {{validation_accuracy:.1%}} on validation, sampling error {{validation_error:.1%}},
-# and {{training_accuracy:.1%}} on the training pictures as they were seen, changed, and on average over the epoch.
+# and {{training_accuracy:.1%}} on the changed training pictures, on average over the last epoch.
 #
 # </details>
 
@@ -1312,21 +1324,22 @@ assert min(accuracies) > enough, (
 
 # %% [markdown]
 # In the run shown on this page: {{test_accuracy:.1%}} of {{test_pictures:,}} test pictures, sampling error
-# {{test_error:.1%}}, after {{epochs}} epochs of {{training_pictures:,}} pictures ({{data}}). That is what a few
+# {{test_error:.1%}}, after {{epochs}} epochs of {{training_pictures:,}} pictures from {{data}}. That is what a few
 # seconds give.
 #
 # ### Ten minutes on two cores
 #
-# What do all training pictures give, with a network twice as wide and ten minutes of training? Nobody wants to wait
-# that long in a lesson, so the course's script did it, and its network comes with the course. The recipe is the one
-# above, with two savings that buy more epochs:
+# What do all training pictures give, with a network twice as wide and ten minutes of training? The course's script
+# tried it, and its network comes with the course. The recipe is the one above, with batches of 128, a rate of up to
+# 0.3, and two savings that buy more epochs:
 #
 # - **Sixteen bits.** Convolutions multiply in *bfloat16*, numbers with half the bits, as lesson 7 explains. It saves
 #   time where a processor has instructions for that, {{ten_bits}}.
 # - **Small pictures first.** For the first {{ten_small}} epochs the pictures are scaled down to 24 × 24, little more
-#   than half of the pixels. Coarse shapes can be learned from small pictures, and a network whose last layer averages
-#   over all places takes any size. (fast.ai trained on ImageNet like that in 2018, as **progressive resizing**.)
-#   Validation pictures are whole from the start, so until then they are not of the size that the network learns from.
+#   than half of the pixels. Coarse shapes can be learned from small pictures, and a network that averages over all
+#   places before its last layer takes any size. (fast.ai trained on ImageNet like that in 2018, as **progressive
+#   resizing**.) Validation pictures are whole from the start, so until then they are not of the size that the network
+#   learns from.
 
 # %% tags=["hide-input"]
 for side in ("classic", "ours"):
@@ -1382,9 +1395,8 @@ if ten:
 
 # %% [markdown]
 # {{ten_accuracy:.1%}} of all 10,000 test pictures, sampling error {{ten_error:.1%}}, after {{ten_epochs}} epochs of
-# {{ten_pictures:,}} pictures: {{ten_took}}. Settings were chosen on the
-# validation pictures, and the test pictures were looked at once. (All of it on the copies as JPEG files.) What the
-# larger network of the profile `full` reaches on a GPU is not recorded yet. Run it and you will know.
+# {{ten_pictures:,}} pictures: {{ten_took}}. Settings were chosen on the validation pictures, and the test pictures
+# were looked at once. What the larger network of the profile `full` reaches on a GPU is not recorded yet.
 #
 # From here on we look into *this* network, for there is little to learn from the mistakes of one that had only seconds.
 # Its weights lie beside the course's code as 16-bit numbers, {{weights_mb:.2f}} MB:
@@ -1405,8 +1417,8 @@ results.record(
     ".1%",
     strong_accuracy=strong,
     strong_error=strong_error,
-    weights_mb=models.RECORDED_WEIGHTS.stat().st_size / 1e6,
 )
+results.record(".2f", weights_mb=models.RECORDED_WEIGHTS.stat().st_size / 1e6)
 if ten and not cifar.source.stand_in:
     assert strong > ten["accuracy"] - 4 * strong_error - 0.005, (
         "these are not the pictures that the recorded network was tested on"
@@ -1460,9 +1472,9 @@ def best_epoch(accuracies, patience): ...
 exercises.lesson4.best_epoch.check(best_epoch)
 
 # %% [markdown]
-# **7. Looking ahead.** The recipe's steps are Nesterov's. As PyTorch does it: the velocity is 0.9 of itself plus the
-# gradient, and the weight moves by the rate times (gradient + 0.9 · velocity), with the *new* velocity. On the
-# parabola ½ · curvature · w², return the list of the weights after each of `steps` steps.
+# **7. Looking ahead.** The recipe's steps are Nesterov's. As PyTorch does it: the velocity is `momentum` times itself
+# plus the gradient, and the weight is reduced by the rate times (gradient + momentum · velocity), with the *new*
+# velocity. On the parabola ½ · curvature · w², return the list of the weights after each of `steps` steps.
 
 
 # %%
@@ -1523,13 +1535,12 @@ results.record(
 # %% [markdown]
 # In the run shown on this page the hardest class is {{worst_class}}, {{worst_accuracy:.0%}} right with a sampling
 # error of {{class_error:.0%}} (a tenth of the pictures has about three times the error), and the most frequent
-# mistake is {{confused_truth}} taken for {{confused_guess}}, {{confused_times}} times. Would you have made the same
-# mistake?
+# mistake is {{confused_truth}} taken for {{confused_guess}}, {{confused_times}} times.
 #
 # ### Four pictures it has never seen
 #
-# First four *test* pictures, spread over the set. How many are right? Look, and count yourself: in tutorials this
-# line is easily copied from another run. (As with all pictures of CIFAR-10, the published notebook leaves them out.)
+# Four *test* pictures first, spread over the set. Count how many are right. (As with all pictures of CIFAR-10, the
+# published notebook leaves them out.)
 
 # %%
 places = [len(test_part) * i // 4 for i in range(4)]
@@ -1557,7 +1568,7 @@ figures.show(
 )
 
 # %% [markdown]
-# In the run shown on this page {{looked_right}} of the four are right.
+# In the run shown on this page {{looked_right}} of 4 are right.
 #
 # Then photographs from elsewhere, cut to a square in the middle (the **centre crop**) and made as small as the pictures
 # of the set. **Predict first.** Which class will each get?
@@ -1602,8 +1613,9 @@ figures.show(
 # <details><summary>Answer</summary>
 #
 # It *always* answers with one of its classes, because it has no other words, and a coffee cup is none of CIFAR-10's.
-# Nor does the probability warn you: softmax shares 100 % among the classes there are. Before you let a network loose
-# on pictures from elsewhere, ask what it will do with those that belong to no class.
+# Nor can you rely on the probability to warn you: softmax shares 100 % among the classes there are, and a wrong one
+# may get most of it. Before you let a network loose on pictures from elsewhere, ask what it will do with those that
+# belong to no class.
 #
 # </details>
 #
@@ -1639,7 +1651,7 @@ figures.show(
 )
 
 # %% [markdown]
-# In the run shown on this page two directions keep {{two_directions:.0%}} of what differs. Look for families rather
+# In the run shown on this page two directions keep {{two_directions:.0%}} of the variance. Look for families rather
 # than classes: do vehicles lie apart from animals? Ask which of the two centres each point is nearer to. (Always
 # saying "animal" would be right about 60 %.)
 
@@ -1733,7 +1745,7 @@ assert_close(
 # %% [markdown]
 # ### Explore the heat
 #
-# Choose a class and a layer. The picture stays the same; what speaks for *another* class is elsewhere.
+# Choose a class and a layer. The picture stays the same; what speaks for *another* class may be elsewhere.
 
 # %%
 widgets.lesson4.grad_cam(
@@ -1746,7 +1758,7 @@ widgets.lesson4.grad_cam(
 #
 # ### Sure and wrong
 #
-# At last the mistakes of which the network was most certain. (They are left out of the published notebook where the
+# Finally, the mistakes of which the network was most certain. (They are left out of the published notebook where the
 # set's pictures may not be passed on. Run the cell to see them.)
 
 # %%
@@ -1839,6 +1851,6 @@ exercises.lesson4.quiz.ask(5)
 #
 # ## What next
 #
-# Ten minutes of training from scratch need tens of thousands of labelled pictures. What if you have two hundred?
-# [Lesson 5](05_transfer_learning.ipynb) stands on a network that has already seen a million. Or go back to [lesson
+# Training from scratch needs tens of thousands of labelled pictures. What if you have two hundred? [Lesson
+# 5](05_transfer_learning.ipynb) stands on a network that has already seen a million. Or go back to [lesson
 # 3](03_fashion_mnist_cnn.ipynb) and give its network a residual block and augmentation: does it help there?

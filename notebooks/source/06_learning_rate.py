@@ -304,8 +304,8 @@ assert abs(walk(8.5) - 2) > 4.5  # further away than it began
 #
 # ## A network has a valley too
 #
-# The data is Fashion-MNIST, as in lesson 3, and the network is lesson 3's, with half as many channels so that we can
-# train many of them.
+# The data is Fashion-MNIST, as in lesson 3, and the network is lesson 3's, with fewer channels (8, 16 and 32) so that
+# we can train many of them.
 
 # %%
 clothes = data.load("fashion_mnist", seed=settings.seed)
@@ -372,9 +372,9 @@ print(
 #
 # ## The range test by hand
 #
-# Leslie Smith's idea (arXiv:1506.01186): start with a rate so small that nothing happens, make it larger **with every
-# batch**, and watch the loss. First it stays, then it falls, and then it explodes. The falling stretch is where the
-# network learns.
+# Leslie Smith's idea (arXiv:1506.01186), in the form that fast.ai made common: start with a rate so small that
+# nothing happens, make it larger **with every batch**, and watch the loss. First it stays, then it falls, and then it
+# explodes. The falling stretch is where the network learns.
 #
 # From 1e-8 to 10 is a factor of a thousand million. In equal *differences* nearly all steps would lie above 0.1, so
 # we take equal *factors*: a ladder whose rungs grow geometrically.
@@ -586,8 +586,8 @@ def interrupted(logits, labels):
 
 
 # %% [markdown]
-# First the random state. We draw a random number, set the seed back, run the test, and draw again. If the random
-# state were lost, the next random number would differ.
+# First the random state. We draw a random number, set the seed back, run the test, and draw again. Whatever a test
+# draws on its way (dropout would), the next random number has to be the one that comes without it.
 
 # %%
 torch.manual_seed(settings.seed)
@@ -730,8 +730,8 @@ results.record(
 #
 # ## Were the rules right?
 #
-# A rule is worth what training says. So we train for a moment with rates across the whole ladder, and look at where
-# the three marks lie.
+# A rule is worth what training says. So we train for a moment with seven rates from 0.001 to 1, the three marks among
+# them.
 #
 # **Predict first.** Which of the three rules will have found the best rate for a short training?
 
@@ -827,7 +827,7 @@ assert middle_accuracy > max(accuracies[1e-3], accuracies[1.0]), (
 )
 
 # %% [markdown]
-# On this page, of the three rules {{best_rule}}. The best of all seven rates tried, {{best_rate:.2g}}, reached
+# On this page, of the three rules, {{best_rule}}. The best of all seven rates tried, {{best_rate:.2g}}, reached
 # {{best_accuracy:.1%}}. The worst rate inside the range reached {{worst_inside:.1%}}, the best one outside
 # {{best_outside:.1%}}; 0.001 crawls, with {{crawl_accuracy:.1%}}, and 1 is too wild, with {{wild_accuracy:.1%}}. One
 # epoch with one seed cannot rank neighbours. In a longer training a smaller rate has more time, so the valley's
@@ -900,10 +900,10 @@ results.record(adam_answer=adam_answer)
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# On this page its accuracy lies between {{adam_lowest:.1%}} and {{adam_highest:.1%}}, so yes: what Adam evens out is
-# the size of the *gradients*, and the rate itself is now the size of a step. The best of these rates is {{adam_best}};
-# the usual 0.001 gave {{adam_usual:.1%}}; {{adam_answer}} (the dotted line). A rate that suits SGD says nothing about
-# Adam: test each optimizer by itself.
+# On this page its accuracy lies between {{adam_lowest:.1%}} and {{adam_highest:.1%}}, so it does need a good rate:
+# what Adam evens out is the size of the *gradients*, and the rate itself is now the size of a step. The best of these
+# rates is {{adam_best}}; the usual 0.001 gave {{adam_usual:.1%}}, {{adam_answer}} (the dotted line). A rate that
+# suits SGD need not suit Adam: test each optimizer by itself.
 #
 # </details>
 #
@@ -1058,10 +1058,11 @@ results.record(
 # <details><summary>Answer</summary>
 #
 # - **No smoothing** moves a tenth of the minimum, on this page from {{usual_tenth}} to {{rough_tenth}}: the lowest
-#   point is then the luckiest single batch. The steepest point is the largest fall between two neighbouring batches, a
-#   matter of luck.
-# - **β = 0.99** makes the curve calmer and later. Its marks are at {{calm_steepest}} (steepest) and {{calm_tenth}},
-#   against {{usual_steepest}} and {{usual_tenth}}.
+#   point is then the luckiest single batch. The steepest point (here {{rough_steepest}}) is the largest fall between
+#   two neighbouring batches, a matter of luck.
+# - **β = 0.99** makes the curve calmer and later, yet its marks, {{calm_steepest}} (steepest) and {{calm_tenth}}, are
+#   those of 0.98, {{usual_steepest}} and {{usual_tenth}}. Where so slow an average still falls at the last rate,
+#   `suggestion` reads its marks off a quicker one, with β = 0.9.
 # - **30 steps** put the steepest point at {{short_steepest}}: each rate is about twice the one before, so the average
 #   has hardly begun to fall when the rate is far ahead.
 # - **Batches of 4** make the raw curve jump; here the test ended after {{tiny_batches}} batches, against
@@ -1387,9 +1388,9 @@ figures.show(
 # ## Each schedule chooses its rate
 #
 # A comparison is only worth something against good opponents. If all five took the same rate, it might suit one of
-# them better than the others. So each chooses its highest rate from a grid, from the range test's answer upwards, each
-# three times the one before, and the *validation* pictures decide, in trainings on half of the pictures. A choice is
-# safe only if it has a neighbour on both sides and none is better, so the grid grows until that is so for all five.
+# them better than the others. So each chooses its highest rate from a grid around the range test's answer, each three
+# times the one before, and the *validation* pictures decide, in trainings on half of the pictures. A choice is safe
+# only if it has a neighbour on both sides and none is better, so the grid grows until that is so for all five.
 #
 # `learning_rate.compare` trains every schedule from the same first weights, on the same batches.
 #
@@ -1483,9 +1484,9 @@ results.record(
 # On this page the constant rate will be {{constant_rate:.2g}}, and one-cycle's highest {{cycle_rate:.2g}}, which is
 # {{cycle_ratio:.1f}} times the range test's answer of {{suggested:.2g}}. Of the three rules, *{{closest_rule}}* came
 # closest ({{closest_rate:.2g}}). A rate that is only passed through may be as large as the largest that still learns,
-# while the rules look for one to stay at, on a smoothed curve that is late as well. Take a range test as the place to
-# begin, and for a one-cycle maximum look upwards from there. At the largest rate tried, {{top_rate:.2g}}, the constant
-# rate got {{constant_at_top:.1%}} and one-cycle {{cycle_at_top:.1%}}.
+# while the rules look for one to stay at. Take a range test as the place to begin, and for a one-cycle maximum look
+# upwards from there. At the largest rate tried, {{top_rate:.2g}}, the constant rate got {{constant_at_top:.1%}} and
+# one-cycle {{cycle_at_top:.1%}}.
 #
 # ## The comparison
 #
@@ -1572,10 +1573,11 @@ assert compared.mean("one-cycle") > (
 # %% [markdown]
 # On this page, with {{runs}} seeds and {{epochs}} epochs each: {{finding}}. One-cycle got {{one_cycle:.1%}} of the
 # test pictures right on average, the constant rate {{constant:.1%}}; the first is {{winner}}, the last {{last}},
-# {{distance_points:.2f}} points apart. Hold that against luck: two seeds of *{{widest}}* lie {{spread_points:.2f}}
-# points apart. A difference between two schedules that is smaller than that is not yet a result, whatever the order in
-# the picture suggests; that is why the gain is counted seed by seed. (All networks see the same {{test_pictures:,}}
-# pictures, so the sampling error of lesson 3, ± {{two_errors:.1%}} for each figure, is mostly shared.)
+# {{distance_points:.2f}} points apart. Hold that against luck: the seeds of *{{widest}}* lie up to
+# {{spread_points:.2f}} points apart. A difference between two schedules that is smaller than that is not yet a
+# result, whatever the order in the picture suggests; that is why the gain is counted seed by seed. (All networks see
+# the same {{test_pictures:,}} pictures, so the sampling error of lesson 3, ± {{two_errors:.1%}} for each figure, is
+# mostly shared.)
 #
 # What may you take home? Not that one schedule is always best: this was one network, one set of pictures and one,
 # short, budget of {{race_steps}} steps. One-cycle spends nearly a third of its steps on the way up and the last ones
