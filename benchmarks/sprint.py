@@ -15,6 +15,9 @@ a miniature. With --record, results/benchmark_sprint_<device>.json is written; w
 what takes longest in a warm run.
 """
 
+import course_utils  # noqa: F401 - before torch is loaded: it says how threads wait
+
+# isort: split
 import argparse
 import json
 import os
