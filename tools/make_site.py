@@ -63,6 +63,7 @@ def main() -> int:
         fix_theme(out / "_static" / "styles")
         for unread in out.rglob("*.map"):  # for the theme's makers, a tenth of the whole site
             unread.unlink()
+        shutil.rmtree(out / "_static" / "locales", ignore_errors=True)  # the theme in other languages
         for path in lessons.notebooks(ROOT).values():  # what the download button gives: the lesson as it is committed
             shutil.copy(path, out / "_sources" / "notebooks" / path.name)
         print(f"The site: {out / 'index.html'}")
