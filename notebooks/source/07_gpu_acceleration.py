@@ -886,7 +886,6 @@ if compiled and plain:
     results.record(
         compile_cold=compiled.cold_seconds,
         compile_saved=saved,
-        compile_epochs=longer / max(saved, 1e-9),
     )
 
 # %%
