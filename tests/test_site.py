@@ -192,7 +192,7 @@ def test_the_front_page_has_a_face(site, pages, visit):
         assert start.get_attribute("href") == LESSONS[0]
         entries = page.locator("ol.lessons li").all_inner_texts()
     assert [entry.split()[0] for entry in entries] == [number.lstrip("0") for number in NOTEBOOKS]
-    assert all(re.search(r"about \d+ minutes", entry) for entry in entries)
+    assert all(re.search(r"^About \d+ minutes", entry, re.MULTILINE) for entry in entries)
 
 
 def test_lessons_are_numbered_in_titles_and_menus(pages, site):

@@ -124,9 +124,9 @@ def card(number: str, stem: str, content: dict[str, Any]) -> str:
     minutes = study(to_notebook(lessons.sources(ROOT)[number]), content).minutes
     words = f"<p>{html.escape(sentence(question[1]))}</p>" if question else ""
     return (
-        f'<li><span class="number" aria-hidden="true">{int(number) if number.isdigit() else number}</span><div>'
+        f'<li><span class="number">{int(number) if number.isdigit() else number}</span><div>'
         f'<a href="notebooks/{stem}.html">{title}</a>{words}'
-        f'<p class="facts">{label(number).strip()}about {minutes} minutes</p></div></li>\n'
+        f'<p class="facts">About {minutes} minutes</p></div></li>\n'
     )
 
 
