@@ -107,7 +107,7 @@ def train(plan: Plan, world: World, out: Path) -> Report:
         losses, 0.0, world.size, restarts, done, world.backend, world.device.type, pictures.source.description
     )
     if world.rank == 0:
-        report.accuracy = training.evaluate(net.float(), data.batches(pictures.test, 500, device=world.device)).accuracy
+        report.accuracy = training.evaluate(net.float(), data.batches(pictures.test, 100, device=world.device)).accuracy
         replace_file(out / REPORT, json.dumps(asdict(report)))
     return report
 
