@@ -137,7 +137,7 @@ def test_the_page_shows_where_to_go_on_and_what_is_solved():
     assert len(rows) == len(read) and rows["2"].startswith("| ✓ |") and rows["3"].startswith("| → |")
     assert 'value="5" max="5"' in rows["2"] and 'value="0" max="7"' in rows["3"]
     assert "## Go on with: [1. Pixels and tensors]" in lab.page(read, lab.Copies(last="02"), tried)  # 2 is done
-    assert "L3 --> L6" in page and "L5 --> LB" in page
+    assert "L4 --> L6" in page and "L5 --> LB" in page
 
 
 def test_jupyterlab_gets_the_page_or_the_lesson_and_its_own_options(root, monkeypatch):
