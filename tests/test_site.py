@@ -157,10 +157,10 @@ def test_the_site_is_dark_where_the_reader_wants_it_dark(visit):
     assert paper(dark=True) < 150 and paper(dark=False) > 700
 
 
-def test_quiz_answers_unfold_by_keyboard(visit):
+def test_hints_and_answers_unfold_by_keyboard(visit):
     with visit.open(LESSONS[0]) as page:
         folded = page.locator(".cell_output details").first
-        answer = folded.locator("li").first
+        answer = folded.locator("div").first
         assert not answer.is_visible()
         folded.locator("summary").focus()
         page.keyboard.press("Enter")
