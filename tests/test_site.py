@@ -159,8 +159,8 @@ def test_the_site_is_dark_where_the_reader_wants_it_dark(visit):
 
 def test_hints_and_answers_unfold_by_keyboard(visit):
     with visit.open(LESSONS[0]) as page:
-        folded = page.locator(".cell_output details").first
-        answer = folded.locator("div").first
+        folded = page.locator(".cell_output details:visible").first
+        answer = folded.locator("summary + *")
         assert not answer.is_visible()
         folded.locator("summary").focus()
         page.keyboard.press("Enter")
