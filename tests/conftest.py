@@ -172,3 +172,14 @@ def course(monkeypatch, capsys):
         return ended.value.code, output.out, output.err
 
     return call
+
+
+@pytest.fixture(scope="module")
+def crops():
+    """The small crops of the package's photographs, as every machine has them."""
+    from course_utils import data
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COURSE_OFFLINE", "1")
+        patch.delenv("COURSE_DATA_DIR", raising=False)
+        return data.load("photo_crops", seed=0, quiet=True)

@@ -23,14 +23,6 @@ from course_utils.training.guards import is_out_of_memory
 SMALL = {"epochs": 3, "batch_size": 40, "widths": (8, 8, 16)}
 
 
-@pytest.fixture(scope="module")
-def crops():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("COURSE_OFFLINE", "1")
-        patch.delenv("COURSE_DATA_DIR", raising=False)
-        return data.load("photo_crops", seed=0, quiet=True)
-
-
 # --- devices
 
 

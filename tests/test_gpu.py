@@ -15,14 +15,6 @@ pytestmark = [
 GPU = "cuda"
 
 
-@pytest.fixture(scope="module")
-def crops():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("COURSE_OFFLINE", "1")
-        patch.delenv("COURSE_DATA_DIR", raising=False)
-        return data.load("photo_crops", seed=0, quiet=True)
-
-
 @contextmanager
 def no_waiting():
     """Turn every operation that would wait for the GPU into an error."""

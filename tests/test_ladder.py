@@ -17,14 +17,6 @@ STORED = Path(__file__).parent.parent / "results" / "ladder_cpu.json"
 
 
 @pytest.fixture(scope="module")
-def crops():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("COURSE_OFFLINE", "1")
-        patch.delenv("COURSE_DATA_DIR", raising=False)
-        return data.load("photo_crops", seed=0, quiet=True)
-
-
-@pytest.fixture(scope="module")
 def climbed(crops):
     rungs = [
         CPU["CPU loop"],
