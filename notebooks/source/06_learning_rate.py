@@ -573,21 +573,23 @@ assert_close(list(result.losses[:calm]), losses[:calm], rtol=1e-3, atol=1e-4)
 
 # %% [markdown]
 # And now that nothing is left of it. Our network goes through a second test, interrupted in the middle, as you would
-# do with the stop button. For that, a loss that gives up half way:
+# do with the stop button. For that, a loss that draws a random number at each step, as dropout would, and gives up half
+# way:
 
 # %%
 calls = itertools.count(1)
 
 
 def interrupted(logits, labels):
+    torch.rand(1)  # as dropout would
     if next(calls) == steps // 2:
         raise KeyboardInterrupt
     return F.cross_entropy(logits, labels)
 
 
 # %% [markdown]
-# First the random state. We draw a random number, set the seed back, run the test, and draw again. Whatever a test
-# draws on its way (dropout would), the next random number has to be the one that comes without it.
+# First the random state. We draw a random number, set the seed back, run the test, and draw again. Whatever the test
+# has drawn on its way, the next random number has to be the one that comes without it.
 
 # %%
 torch.manual_seed(settings.seed)
