@@ -1030,7 +1030,9 @@ assert warm.accuracy > 2.5 / len(cifar.classes)  # far above chance
 # <details><summary>Answer</summary>
 #
 # On this page {{sprint_warm:.1f}} seconds warm and {{sprint_cold:.1f}} cold. A GPU has much to warm up: it chooses
-# kernels and fetches memory in its first run. A CPU has little, so there the two differ by chance.
+# kernels and fetches memory in its first run. (After `torch.backends.cudnn.benchmark = True` it tries several kernels
+# for each shape and keeps the fastest, which pays where all batches have one shape.) A CPU has little, so there the
+# two differ by chance.
 #
 # </details>
 #
