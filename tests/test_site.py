@@ -139,7 +139,7 @@ def test_a_window_of_1200_pixels_cuts_off_no_code_and_no_output_of_a_lesson(plac
     from site_pages import cut_off
 
     with visit.open(place, width=1200) as page:
-        assert page.locator("main pre").count() > 50
+        assert page.locator("main pre").count() > 30
         assert cut_off(page) == []
 
 

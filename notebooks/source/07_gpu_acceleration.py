@@ -945,9 +945,10 @@ print(missing or "A compiler is there: torch.compile(model) would work.")
 # after some steps to warm up, is this:
 #
 # ```python
-# with torch.cuda.graph(graph):        # record
+# with torch.cuda.graph(graph):  # record
 #     loss = step(images, labels)
-# graph.replay()                       # as often as you like, after copying a new batch into images and labels
+# images.copy_(new_images), labels.copy_(new_labels)
+# graph.replay()  # as often as you like
 # ```
 #
 # It needs an NVIDIA GPU, and says so:
@@ -1473,9 +1474,11 @@ assert (plain - whole).abs().max() > 1e3 * (weighted - whole).abs().max()
 # slice by processes / batch size, and then the plain average is the gradient of the whole batch, whatever the slices:
 #
 # ```python
-# net = DistributedDataParallel(net)                            # once
-# summed = F.cross_entropy(net(images), labels, reduction="sum")  # of this process's slice
-# (summed * processes / batch_size).backward()                    # here the gradients are averaged
+# net = DistributedDataParallel(net)  # once
+# # of this process's slice
+# summed = F.cross_entropy(net(images), labels, reduction="sum")
+# # here the gradients are averaged
+# (summed * processes / batch_size).backward()
 # ```
 #
 # There is an older one, `DataParallel`: one process with a thread for each GPU. It copies the network in every step,
@@ -1485,14 +1488,15 @@ assert (plain - whole).abs().max() > 1e3 * (weighted - whole).abs().max()
 # its top. Two processes on this machine:
 #
 # ```
-# torchrun --standalone --local-addr=127.0.0.1 --nproc-per-node=2 --max-restarts=2 \
-#     -m course_utils.acceleration.distributed --out runs/two
+# torchrun --standalone --local-addr=127.0.0.1 --nproc-per-node=2 \
+#     --max-restarts=2 -m course_utils.acceleration.distributed --out runs/two
 # ```
 #
 # Two machines with four GPUs each, the same line on both, with OUT in a folder that both see:
 #
 # ```
-# torchrun --nnodes=2 --nproc-per-node=4 --max-restarts=2 --rdzv-backend=c10d --rdzv-endpoint=FIRST_MACHINE:29500 \
+# torchrun --nnodes=2 --nproc-per-node=4 --max-restarts=2 \
+#     --rdzv-backend=c10d --rdzv-endpoint=FIRST_MACHINE:29500 \
 #     --rdzv-id=lesson7 -m course_utils.acceleration.distributed --out OUT
 # ```
 #
