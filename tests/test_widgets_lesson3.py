@@ -85,6 +85,11 @@ def test_every_control_of_the_feature_maps_takes_all_its_values(trained, part):
     assert VIEW in data_ and "Three rows of maps" in data_["text/plain"] and metadata
 
 
+def test_without_a_kernel_the_picture_stands_beside_the_first_layers_maps_alone(trained, part):
+    shown = lesson3.feature_maps(trained, part).twin().axes
+    assert [len(axes.images) for axes in shown] == [1, 1, 0, 1, 0, 1]
+
+
 def test_the_feature_maps_are_the_layers_answers_to_the_chosen_picture(trained, part):
     panel = lesson3.feature_maps(trained, part)
     seen = panel.compute("Trouser", 2, "features.1")

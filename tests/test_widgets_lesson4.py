@@ -48,6 +48,12 @@ def test_one_output_holds_the_live_widget_and_a_picture_with_words(kind, net, ca
     assert metadata[image]["width"] < 900 and figures_in_memory() == 0
 
 
+def test_without_a_kernel_the_heat_of_each_class_and_layer_stands_in_one_row(net, cat):
+    shown = lesson4.grad_cam(net, cat, CLASSES, MEAN, STD).twin().axes
+    assert [axes.get_title(loc="left").split(", ")[1] for axes in shown] == ["stages.0", "stages.1"] * 2
+    assert len({round(axes.get_position().y0, 2) for axes in shown}) == 1
+
+
 def test_the_copies_are_what_the_augmentation_of_the_package_makes(cat):
     panel = lesson4.augmentation(cat)
     shown = panel.compute(crop=3, flip=True, cutout=0, draw=7).images
