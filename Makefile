@@ -17,8 +17,10 @@ TORCH ?=
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet $(CONSTRAINTS:%=--constraint %) \
 	$(TORCH:%=--extra-index-url https://download.pytorch.org/whl/%)
 
-# Two workers; the long tests first, and together what shares a server, a site or a notebook (tests/conftest.py).
-PYTEST := $(BIN)/python -m pytest -n 2
+# Two workers, or one where no more is granted; the long tests first, and together what shares a server, a site or a
+# notebook (tests/conftest.py).
+WORKERS := $$($(BIN)/python -c "from course_utils.base.machine import cores; print(min(2, cores()))")
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS)
 
 .PHONY: run test check quick thorough processes lessons browser coverage nbval benchmarks outcomes lab lint build site clean
 .DEFAULT_GOAL := run
@@ -43,7 +45,7 @@ coverage: $(VENV)/.test lint
 
 # Every lesson whole under nbval; `make lessons` runs what nbval compares.
 nbval: $(VENV)/.test
-	COURSE_PROFILE=quick $(BIN)/python -m pytest -n 2 --dist loadfile --nbval-lax --nbval-current-env \
+	COURSE_PROFILE=quick $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --nbval-lax --nbval-current-env \
 		--nbval-cell-timeout=1800 --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks
 
 lint: $(VENV)/.test
@@ -59,7 +61,7 @@ benchmarks: $(VENV)/.test
 
 # Whether what the lessons find holds on other processors, with other threads, seeds and data: hours.
 outcomes: $(VENV)/.test
-	$(BIN)/python tools/try_outcomes.py --jobs 2
+	$(BIN)/python tools/try_outcomes.py --jobs $(WORKERS)
 
 lab: $(VENV)/.lab
 	$(BIN)/course lab
