@@ -61,6 +61,7 @@ TRANSFORMS = {
 }  # fmt: skip
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", TRANSFORMS)
 @pytest.mark.parametrize("kind", ["png", "jpg"])
 def test_the_batch_is_that_of_image_folder(photographs, kind, name):

@@ -79,6 +79,7 @@ def test_it_prepares_pictures_as_timm_does(lite):
     torch.testing.assert_close(lite.preprocess(picture), reference(picture))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", FAMILIES)
 def test_preprocessing_and_answers_are_those_of_torchvisions_own_path(name, torch_home):
     file = place(name, torch_home)

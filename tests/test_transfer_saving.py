@@ -37,6 +37,7 @@ def saved(net, tmp_path):
     return tmp_path / "insects.pt"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "head"),
     [

@@ -191,7 +191,7 @@ def draw_lanes(lanes: Mapping[str, Lane], figure: Canvas) -> None:
 
 def draw_races(races: Mapping[str, Mapping[str, Lane]]) -> Figure:
     """Draw several finished races side by side: schedules above, accuracies below."""
-    figure = Figure(figsize=(2.9 * len(races), 4.0))
+    figure = Figure(figsize=(2.5 * len(races), 3.8))
     axes = figure.subplots(2, len(races), sharey="row", squeeze=False)
     for column, (shape, lanes) in enumerate(races.items()):
         _draw_rates(lanes, axes[0][column], legend=column == 0)
