@@ -1302,7 +1302,7 @@ figures.show(
 # %%
 matrix = diagnosis.confusion_matrix(answers, classes)
 for truth, guess, count in matrix.worst_pairs(3):
-    print(f"{truth} taken for {guess}: {count} times")
+    print(f"{count} × {truth} taken for {guess}")
 if len(classes) > 5:
     five = figures.percent(diagnosis.top_k(answers, 5))
     print(f"top-1 {figures.percent(answers.accuracy)}, top-5 {five}")
@@ -1347,7 +1347,9 @@ with figures.style():
         "right answers in %, with sampling error"
     )
     least = figures.percent(p.min().item(), 0)
-    ax.set_title(f"Hardest: {by_class.worst}, {least} right")
+    ties = int((p == p.min()).sum())
+    hardest = by_class.worst if ties == 1 else f"{ties} classes"
+    ax.set_title(f"Hardest: {hardest}, {least} right")
 figures.show(
     fig,
     alt=f"Accuracy of each of {len(classes)} classes with its sampling error; "
