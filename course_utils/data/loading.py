@@ -2,9 +2,9 @@
 
 PyTorch's DataLoader, with four savings. A transform that begins with a crop or a resize needs few of a file's pixels,
 so a JPEG file is decoded at a half, a quarter or an eighth of its size where that is enough. Where only mirroring
-follows before the change to a tensor, PyTorch resizes bytes, several times faster than Pillow. What ends a transform
-and treats every pixel alike (to floats, normalise) is done for several pictures at a time, in place, and written once
-into the batch. And mirroring and the change to a tensor skip what torchvision does for inputs of other kinds.
+follows before the change to a tensor, PyTorch resizes bytes, several times faster than Pillow. What usually ends a
+transform (bytes to floats, normalise) is done in place where the batch lies. And mirroring and the change to a tensor
+skip what torchvision does for inputs of other kinds.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -27,9 +26,6 @@ from course_utils.pictures import files as picture_files
 from course_utils.pictures.files import Cut
 from course_utils.pictures.tensors import to_tensor
 
-# Transforms that treat every pixel alike, so that a batch (N, C, H, W) can take them as a picture does.
-ALIKE = (v1.Normalize, v2.Normalize, v1.ConvertImageDtype, v2.ConvertImageDtype, v2.ToDtype)
-TOGETHER = 4  # pictures that take the ending of a transform at once: few enough to stay in the processor's cache
 FLIPS = (v1.RandomHorizontalFlip, v2.RandomHorizontalFlip)
 Step = Callable[[Any], Any]
 
@@ -41,32 +37,44 @@ class Plan:
     choose: the crop or resize it begins with, as what to take of a picture of a given width and height; None where it
         begins with anything else.
     middle: what follows, for one picture at a time.
-    ending: what then treats every pixel alike, for several pictures at a time.
+    floats: whether it ends by bringing bytes to floats from 0 to 1, and
+    normalise: the means and standard deviations, each (C, 1, 1), that are then subtracted and divided by.
     tensors: whether the beginning gives bytes (C, H, W) to the middle, which then only mirrors.
     """
 
     choose: Chooser | None
     middle: tuple[Step, ...]
-    ending: tuple[Step, ...]
-    tensors: bool = False
+    floats: bool
+    normalise: tuple[tuple[Tensor, Tensor], ...]
+    tensors: bool
 
 
 def planned(transform: Step) -> Plan:
-    """Return a transform, one of torchvision's or any other, in the three pieces of a `Plan`."""
+    """Return a transform, one of torchvision's or any other, in the pieces of a `Plan`."""
     steps = _steps(transform)
     choose = _chooser(steps[0])
-    middle, ending = steps[choose is not None :], []
-    while middle and isinstance(middle[-1], ALIKE):
+    steps = [Flip(step) if type(step) in FLIPS else step for step in steps[choose is not None :]]
+    middle, normalise = list(steps), []
+    while middle and isinstance(middle[-1], (v1.Normalize, v2.Normalize)) and 0 not in middle[-1].std:
         step = middle.pop()
-        own = isinstance(step, (v1.Normalize, v2.Normalize))  # what it is given will be a tensor of the loader's own
-        ending.insert(0, v2.Normalize(step.mean, step.std, inplace=True) if own else step)
-    if middle and isinstance(middle[-1], v1.ToTensor):  # to bytes for one, to floats for all
-        middle[-1:], ending = [v1.PILToTensor()], [v1.ConvertImageDtype(torch.float32), *ending]
-    middle = [Flip(step) if type(step) in FLIPS else step for step in middle]
-    if middle and ending and isinstance(middle[-1], (v1.PILToTensor, v2.PILToTensor, v2.ToImage)):
+        normalise.insert(0, tuple(torch.as_tensor(each).float().view(-1, 1, 1) for each in (step.mean, step.std)))
+    if not middle or not _to_floats(middle[-1]):
+        return Plan(choose, tuple(steps), False, (), False)
+    if isinstance(middle[-1], v1.ToTensor):
         middle[-1] = to_tensor
+    else:
+        middle.pop()
+        if middle and isinstance(middle[-1], (v1.PILToTensor, v2.PILToTensor, v2.ToImage)):
+            middle[-1] = to_tensor
     tensors = choose is not None and middle[-1:] == [to_tensor] and all(isinstance(step, Flip) for step in middle[:-1])
-    return Plan(choose, tuple(middle[:-1] if tensors else middle), tuple(ending), tensors)
+    return Plan(choose, tuple(middle[:-1] if tensors else middle), True, tuple(normalise), tensors)
+
+
+def _to_floats(step: Step) -> bool:
+    """Return whether a step brings bytes to floats from 0 to 1."""
+    if isinstance(step, (v1.ConvertImageDtype, v2.ConvertImageDtype, v2.ToDtype)):
+        return step.dtype == torch.float32 and getattr(step, "scale", True)
+    return isinstance(step, v1.ToTensor)
 
 
 @dataclass(frozen=True)
@@ -147,13 +155,14 @@ def resized(
     """
     if resample != Image.Resampling.BILINEAR or box != (0, 0, *picture.size):
         return picture.resize(size, resample, box)
-    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]  # channels last in memory, the faster way
-    return F.interpolate(pixels, size[::-1], mode="bilinear", antialias=True)[0].contiguous()
+    pixels = torch.frombuffer(bytearray(picture.tobytes("raw", "RGBX")), dtype=torch.uint8)  # as it lies in memory
+    pixels = pixels.view(1, picture.height, picture.width, 4).permute(0, 3, 1, 2)
+    return F.interpolate(pixels, size[::-1], mode="bilinear", antialias=True)[0, :3]
 
 
 @dataclass(frozen=True)
 class PictureDataset(Dataset):
-    """Pairs of a picture, as all of `plan` but its ending returns it, and its label, read when they are asked for."""
+    """Pairs of a picture, as `plan` returns it but for floats, and its label, read when they are asked for."""
 
     part: FilePart
     plan: Plan
@@ -174,21 +183,23 @@ class PictureDataset(Dataset):
         return picture, int(self.part.labels[index])
 
     def batch(self, pairs: Sequence[tuple[Any, int]]) -> tuple[Any, Tensor]:
-        """Return pairs as one batch, after the plan's ending."""
+        """Return pairs as one batch, in floats where the plan says so."""
         pictures, labels = zip(*pairs)
-        return self._ended(pictures) if self.plan.ending else default_collate(pictures), default_collate(labels)
+        floats = self.plan.floats and len({picture.shape for picture in pictures}) == 1
+        return self._floats(pictures) if floats else default_collate(pictures), default_collate(labels)
 
-    def _ended(self, pictures: Sequence[Tensor]) -> Tensor:
+    def _floats(self, pictures: Sequence[Tensor]) -> Tensor:
         """Return pictures as one batch, each written once into memory that is new: asking for that takes longest."""
-        made = None
-        for i in range(0, len(pictures), TOGETHER):
-            images = torch.stack(pictures[i : i + TOGETHER])
-            for step in self.plan.ending:
-                images = step(images)
-            if made is None:  # in a worker, PyTorch's collate takes it from what processes share
-                made = default_collate([images.new_zeros(()).expand(images.shape[1:])] * len(pictures))
-            made[i : i + TOGETHER] = images
-        return made
+        # In a worker, PyTorch's collate takes it from what processes share.
+        images = default_collate([torch.zeros(()).expand(pictures[0].shape)] * len(pictures))
+        for image, picture in zip(images, pictures):
+            if picture.dtype == torch.uint8:
+                image.copy_(picture).mul_(1 / 255)
+            else:
+                image.copy_(v2.functional.to_dtype(picture, torch.float32, scale=True))
+            for mean, std in self.plan.normalise:
+                image.sub_(mean).div_(std)
+        return images
 
 
 def loader(
