@@ -140,6 +140,7 @@ def test_links_in_a_folder_lead_nowhere_and_pipes_are_not_waited_for(classifier,
     assert all("pipe.jpg is not a file" in answer.error for answer in piped)
 
 
+@pytest.mark.processes
 def test_asking_loads_nothing_that_it_does_not_need(classifier, folder):
     script = (
         "import sys, runpy\n"

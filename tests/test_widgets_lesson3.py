@@ -7,6 +7,8 @@ from course_utils import data, diagnosis, models, training
 from course_utils.widgets import lesson3, live_training
 from course_utils.widgets.panel import VIEW
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def clothes():

@@ -29,6 +29,7 @@ def make(kind, net, cat):
     return lesson4.augmentation(cat) if kind == "augmentation" else lesson4.grad_cam(net, cat, CLASSES, MEAN, STD)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["augmentation", "descent", "grad_cam"])
 def test_every_control_takes_all_its_values_and_no_figure_stays(kind, net, cat):
     panel = make(kind, net, cat)
@@ -38,6 +39,7 @@ def test_every_control_takes_all_its_values_and_no_figure_stays(kind, net, cat):
     assert panel.sentence and f'aria-live="polite">{panel.sentence}' in panel.caption.value
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["augmentation", "descent", "grad_cam"])
 def test_one_output_holds_the_live_widget_and_a_picture_with_words(kind, net, cat):
     bundle, metadata = make(kind, net, cat)._repr_mimebundle_()

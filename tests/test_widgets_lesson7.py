@@ -10,6 +10,8 @@ from course_utils.acceleration import TorchDevice, pick_device
 from course_utils.widgets import lesson7
 from course_utils.widgets.panel import VIEW
 
+pytestmark = pytest.mark.thorough
+
 STORED = Path(__file__).parent.parent / "results" / "ladder_cpu.json"
 
 

@@ -138,6 +138,8 @@ class Exploration(LivePanel):
                 self.draw(result, figure)
                 self._canvas = figures.LiveCanvas(figure)
             image = self._canvas.image(lambda figure: move(result, figure), self._photograph)
+            if self._canvas.anew:
+                self.frame(self._canvas.figure)
         self.show(image, self.describe(result))
 
     def twin(self) -> Figure:

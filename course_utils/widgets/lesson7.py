@@ -200,6 +200,7 @@ def brakes() -> Exploration:
             f"logarithmic: launches are level, the other two rise. Slowest, with {'; '.join(limits)}.",
             size=(4.2, 2.7),
         ),
+        title="Three brakes",
         size=(6.4, 3.2),
     )
 
