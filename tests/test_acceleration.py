@@ -1,5 +1,6 @@
 """Device choice, the timer, memory, the profiler, Muon and the sprint, all on the CPU."""
 
+import inspect
 import re
 import threading
 import time
@@ -414,6 +415,12 @@ def test_the_profiler_refuses_to_measure_nothing():
 
 
 # --- Muon and the network
+
+
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="PyTorch's own Muon came with 2.9")
+def test_muon_has_the_coefficients_of_pytorchs():
+    theirs = inspect.signature(torch.optim.Muon).parameters["ns_coefficients"].default
+    assert muon.MUON_COEFFICIENTS == theirs == (3.4445, -4.7750, 2.0315)
 
 
 @pytest.mark.parametrize("shape", [(6, 40), (40, 6), (16, 16)])

@@ -219,7 +219,7 @@ JOB = """
         part = data.folder(pictures, quiet=True).train
         print("ready", flush=True)
         features = transfer.cached_features(net, part, cache=folder / "cache", batch=2, progress=False)
-        return hashlib.sha256(features.values().numpy().tobytes()).hexdigest()
+        return hashlib.sha256(features.values.numpy().tobytes()).hexdigest()
 
     def build():
         from course_utils.command import builder
