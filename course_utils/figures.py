@@ -266,7 +266,6 @@ class LiveCanvas:
         figure.set_dpi(LIVE_DPI)
         self.figure, self._canvas = figure, FigureCanvasAgg(figure)
         self._still: Any = None
-        self.anew = True
 
     def image(self, move: Callable[[Figure], Sequence[Artist]], photograph: bool = False) -> bytes:
         """Return the picture after `move` has changed the figure.
@@ -277,8 +276,7 @@ class LiveCanvas:
         from PIL import Image
 
         moving = move(self.figure)
-        self.anew = self._still is None or not moving  # whether all of it is drawn
-        if self.anew:
+        if self._still is None or not moving:
             for part in moving:
                 part.set_animated(True)
             _draw(self.figure, self._canvas.draw)

@@ -315,6 +315,17 @@ def test_a_card_has_a_title_and_a_reset():
         assert [c.description for c in every_control(panel)].count("Reset") == 1
 
 
+def test_what_follows_the_mouse_is_computed_on_one_thread(monkeypatch):
+    before, seen = torch.get_num_threads(), []
+    monkeypatch.setattr(pictures, "mix", lambda image, *gains: seen.append(torch.get_num_threads()) or image)
+    torch.set_num_threads(2)
+    try:
+        lesson1.channel_mixer("coffee").set(red=2.0)
+        assert seen == [1, 1] and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 @every_exploration
 def test_a_narrow_card_cuts_the_picture_where_nothing_stands_whatever_the_settings(make):
     panel = make()
