@@ -1,7 +1,7 @@
 """Pictures a second from folders of JPEG files: `data.loader` against torchvision's ImageFolder and a DataLoader.
 
 python benchmarks/folder_loader.py                            2,000 files, two workers
-python benchmarks/folder_loader.py --files 20000 --record     as results/benchmark_folder_loader.json has it
+python benchmarks/folder_loader.py --files 20000 --record     writes results/benchmark_folder_loader.json
 
 Both sides read the same made-up files of 500 × 375 pixels through the same transform (random crop, mirrored by chance,
 normalised) with the same workers, by turns; the middle of their times counts, and their pixels are compared. Beside

@@ -34,6 +34,7 @@ def test_the_appendix_makes_a_classifier_of_a_folder_of_ones_own(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     assert "one/notes.txt (is not a picture)" in done.stdout
     assert "pictures, 1,280 numbers for each" in done.stdout
+    assert "categories for 1 of your classes: 'Coat' (fur coat, " in " ".join(done.stdout.split())
     assert "This classifier knows 3 classes and has none for anything else" in done.stdout
     assert done.stdout.endswith("the end ('Coat', 'my $bag ü', 'one')\n")
     assert (tmp_path / "mine.safetensors").is_file()  # kept where the notebook runs

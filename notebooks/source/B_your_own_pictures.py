@@ -71,6 +71,7 @@ import math
 import subprocess
 import sys
 import tempfile
+import textwrap
 from dataclasses import replace
 from pathlib import Path
 
@@ -424,6 +425,12 @@ def features_of(part):
 
 features, labels = features_of(kept), kept.labels  # (N, 1280) and (N,)
 print(f"{len(kept)} pictures, {features.shape[1]:,} numbers for each")
+known = net.warning(classes) or "ImageNet knows none of these names."
+print(textwrap.fill(known, 72))
+
+# %% [markdown]
+# The last lines answer lesson 5's question, whether ImageNet knows your classes already. Where it does, a good figure
+# is partly its own.
 
 
 # %%
