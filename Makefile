@@ -2,7 +2,7 @@
 # make run    a fresh clone to executed lessons, a report and web pages in runs/latest
 # make test   a fresh clone to a green test run
 # make check  style and the quick tests, in about two minutes
-#             the others by kind: make processes, make lessons, make browser
+#             the others by kind: make thorough, make processes, make lessons, make browser
 # make site   a fresh clone to the site in build/site (Python 3.11 or newer)
 # Each makes .venv when it is missing. PYTHON chooses the Python to make it with: make run PYTHON=python3.12
 # TORCH=cpu takes PyTorch's build without the GPU libraries, a fifth of the size; so does TORCH=cu128 that for CUDA 12.8.
@@ -22,7 +22,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet $(CO
 WORKERS := $$($(BIN)/python -c "from course_utils.base.machine import cores; print(min(2, cores()))")
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS)
 
-.PHONY: run test check quick processes lessons browser coverage nbval benchmarks outcomes lab lint build site clean
+.PHONY: run test check quick thorough processes lessons browser coverage nbval benchmarks outcomes lab lint build site clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.lab
@@ -34,9 +34,9 @@ test: $(VENV)/.test lint
 check: lint quick
 
 quick: $(VENV)/.test
-	$(PYTEST) -m "not (processes or lessons or browser)"
+	$(PYTEST) -m "not (thorough or processes or lessons or browser)"
 
-processes lessons browser: $(VENV)/.test
+thorough processes lessons browser: $(VENV)/.test
 	$(PYTEST) -m $@
 
 # `make test` with the lines that the tests must reach; to note them slows down a Python before 3.12.

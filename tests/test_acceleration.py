@@ -537,6 +537,7 @@ def sprinted(crops):
     return [race.run(0), race.run(0), race.run(1)]
 
 
+@pytest.mark.thorough
 @pytest.mark.outcome
 def test_the_sprint_learns_on_a_few_pictures_and_looks_at_the_test_twice(sprinted):
     assert all(result.accuracy > 0.45 and result.plain_accuracy > 0.4 for result in sprinted)  # chance: 0.125
@@ -550,6 +551,7 @@ def test_the_same_seed_runs_the_same_race_and_only_the_first_is_cold(sprinted):
     assert [each.cold for each in sprinted] == [True, False, False]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("trick", sorted(sprint.TRICKS))
 def test_every_trick_can_be_left_out(crops, trick):
     train, test = crops.train.take(240), crops.test.take(40)
@@ -687,6 +689,7 @@ def test_slow_weights_follow_all_together_as_they_would_one_by_one(crops):
             assert torch.equal(fast_now, ours)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("leave_out", [(), ("muon",), ("whitening", "lookahead")])
 def test_a_recorded_step_replays_what_the_plain_one_does_in_this_race_and_in_the_next(crops, monkeypatch, leave_out):
     plain, graphed = small_race(crops, leave_out=leave_out), small_race(crops, leave_out=leave_out)

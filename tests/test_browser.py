@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import pytest
 from lab import Lab, notebook_of
 from PIL import Image
@@ -17,7 +18,7 @@ NOTEBOOKS = lessons.notebooks(Path(__file__).resolve().parent.parent)
 pytestmark = pytest.mark.browser
 PLAIN = 3  # times as long as a plain widget may a live figure take from a key to its picture
 LIVELY = ["01", "02"]  # lessons whose figures answer at once; those of others compute for longer
-WIDE, NARROW = 1400, 600
+WIDTHS = (1400, 900, 600, 400)
 
 MODULES = {module.LESSON: module for module in (getattr(exercises, name) for name in exercises.__all__)}
 # In each lesson one exercise, a wrong answer to it, and what the check says to that.
@@ -123,6 +124,11 @@ explore({
     "name": controls.choice("name", ["an option that is far too long for any list, " * 4]),
 })
 """
+MIXER = """\
+from course_utils import widgets
+
+widgets.lesson1.channel_mixer("coffee")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +150,7 @@ def lesson(lab, request):
 @pytest.fixture(scope="module")
 def planted(lab):
     """A small notebook with controls of all kinds, and with live figures that are not as they should be."""
-    with lab.open(notebook_of([SETUP, FAILING, ALL_KINDS, POOR, PLAIN_WIDGET, "1 + 1"])) as notebook:
+    with lab.open(notebook_of([SETUP, FAILING, ALL_KINDS, POOR, PLAIN_WIDGET, MIXER, "1 + 1"])) as notebook:
         notebook.run_all()
         yield notebook
 
@@ -248,9 +254,9 @@ FEWER = {
 
 
 def texts_cut_off(notebook):
-    """Return what of the live figures cannot be read in a wide and in a narrow window."""
+    """Return what of the live figures cannot be read in wide and in narrow windows."""
     found = []
-    for width in (WIDE, NARROW):
+    for width in WIDTHS:
         notebook.resize(width)
         found += [f"{width} px, {panel.title}: {text}" for panel in notebook.panels() for text in panel.cut_off()]
     return found
@@ -260,7 +266,7 @@ def test_a_lesson_runs_and_draws_all_its_live_figures(lesson):
     panels = lesson.panels()
     assert panels or lesson.number == "A", "the lesson has no live figure"
     assert [panel.error for panel in panels] == [""] * len(panels)
-    assert all(panel.sentence for panel in panels)
+    assert all(panel.sentence and panel.place.locator(".course-title").text_content().strip() for panel in panels)
     assert lesson.problems == []
 
 
@@ -320,10 +326,14 @@ def test_a_check_has_buttons_and_each_circle_stands_before_its_answer(lab):
     with lab.open(notebook_of(cells)) as notebook:
         notebook.run_all()
         panel = notebook.page.locator(".course-check")
+        edited = panel.get_by_text("You have changed the cell above since it was last run.")
+        assert not edited.is_visible()
         notebook.write(1, "def from_hex(text): return tuple(bytes.fromhex(text[1:]))")
+        edited.wait_for()
         press(notebook, panel, "Check")
         assert "○ not attempted" in panel.text_content() and "run that cell first" in panel.text_content()
         notebook.run(1)
+        assert not edited.is_visible()
         press(notebook, panel, "Check")
         assert "✓ correct: from_hex passed all 4 checks." in panel.text_content()
         assert "1 of 6 exercises done" in panel.text_content()
@@ -449,6 +459,36 @@ def test_labels_take_the_width_of_their_words_in_whatever_font(planted):
     assert found == []
 
 
+def test_a_narrow_card_shows_the_columns_below_each_other_and_a_dark_one_only_the_photograph_as_it_is(planted):
+    (panel,) = [panel for panel in planted.panels() if panel.title == 'widgets.lesson1.channel_mixer("coffee")']
+
+    def seen(x, y):
+        """Return the mean grey of 4 × 4 pixels in the picture's frame, at shares of its size."""
+        frame = panel.place.locator(".course-frame")
+        frame.scroll_into_view_if_needed()
+        picture = Image.open(io.BytesIO(frame.screenshot())).convert("L")
+        left, top = round(x * picture.width) - 2, round(y * picture.height) - 2
+        return np.asarray(picture.crop((left, top, left + 4, top + 4))).mean()
+
+    def windows():
+        return [each.bounding_box() for each in panel.place.locator(".course-slice").all() if each.is_visible()]
+
+    cup, strip = (0.25, 0.3), (0.5, 0.5)  # inside the cup, and between the two photographs
+    try:
+        planted.resize(1400)
+        light = seen(*cup), seen(*strip)
+        assert len(windows()) == 1 and light[1] > 240
+        planted.theme(dark=True)
+        dark = seen(*cup), seen(*strip)
+        assert abs(dark[0] - light[0]) < 10 and dark[1] < 30
+        planted.resize(400)
+        first, second = windows()
+        assert first["x"] == second["x"] and first["y"] + first["height"] <= second["y"] + 1
+    finally:
+        planted.theme(dark=False)
+        planted.resize(1400)
+
+
 def test_a_number_counts_while_it_is_typed(planted):
     panel = planted.panels()[1]
     number, before = panel.control("n"), panel.picture()
@@ -465,9 +505,10 @@ def test_these_tests_notice_an_error_a_dead_control_and_a_text_that_is_cut_off(p
     poor = planted.panels()[2]
     assert Tour(poor).without_effect == ["unused", "name"]
     found = texts_cut_off(planted)
-    for text in ("a label of many words: needs", "far too long for any list,: needs"):
-        assert sum(text in each for each in found) == 2, found
-    assert len(found) == 4, found
+    # In the narrowest window the label has a line of its own, but its slider and the plain one are too wide.
+    texts = {"a label of many words: needs": 3, "far too long for any list,: needs": 4, "beyond the panel's edge": 2}
+    assert {text: sum(text in each for each in found) for text in texts} == texts, found
+    assert len(found) == 9, found
 
 
 def test_these_tests_notice_errors_of_the_page_and_of_cells(planted):

@@ -46,6 +46,12 @@ def test_help_ends_with_0_and_cuts_nothing_off(course, monkeypatch, arguments):
                          "Maintain": ["build"]}  # fmt: skip
 
 
+def test_the_help_names_what_an_option_takes_and_not_pythons_types(course):
+    for command in (["run"], ["check"], ["ask"], ["build"], ["data", "fetch"]):
+        options = course(*command, "--help")[1].partition("─ Options ─")[2]
+        assert options and set(re.findall(r"--(\w+) +<", options)) <= {"help"}
+
+
 def test_the_version_is_said(course):
     assert course("--version") == (0, f"course {course_utils.__version__}\n", "")
 

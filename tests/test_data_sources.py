@@ -348,6 +348,12 @@ def test_the_catalogue_lists_every_set_with_what_is_at_hand(place):
     assert entries["cifar10"].path == place / "cifar10"
 
 
+def test_the_catalogue_opens_no_picture_and_says_of_samples_what_loading_them_says(monkeypatch):
+    said = {name: sources.sample(known).source.description for name, known in catalogue.KNOWN.items()}
+    monkeypatch.setattr(samples.picture_files, "open_picture", lambda *_: pytest.fail("a picture was opened"))
+    assert {entry.name: entry.description for entry in sources.inventory()} == said
+
+
 def test_the_catalogue_without_files_names_the_samples():
     entries = {entry.name: entry for entry in sources.inventory()}
     assert {name: (entry.found, entry.kind) for name, entry in entries.items()} == {

@@ -902,6 +902,7 @@ def spoil(*arguments):
             each.clear()
 
 
+@pytest.mark.thorough
 @every_exercise
 def test_an_answer_that_spoils_its_inputs_fools_no_check_and_harms_no_later_one(exercise):
     def spoiling(*arguments):
@@ -1029,6 +1030,7 @@ def test_hints_come_by_degree_and_run_out_politely(exercise, capsys):
         assert f"numbered from 1 to {count}" in capsys.readouterr().out
 
 
+@pytest.mark.thorough
 @every_exercise
 def test_the_solution_shown_is_the_function_and_passes(exercise, capsys):
     exercise.solution()

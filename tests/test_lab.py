@@ -1,18 +1,14 @@
 """`course lab`: the learner's own copies, which no update overwrites, and the page that they begin on."""
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
-import urllib.request
 from pathlib import Path
 
 import pytest
 from jupyter_core.paths import jupyter_path
-from lab import free_port
+from lab import newcomer
 
 from course_utils import exercises
 from course_utils.base import lessons, progress
@@ -188,27 +184,9 @@ def test_the_shortcuts_that_notebook_7_gives_up_are_those_that_it_has(tmp_path):
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """`course lab` as a learner starts it, for whom it is the first time; its address and folder of copies."""
-    home, port = tmp_path_factory.mktemp("home"), free_port()
-    variables = {name: value for name, value in os.environ.items() if not name.startswith(("COURSE_", "JUPYTER"))}
-    variables |= {"HOME": str(home), "USERPROFILE": str(home), "COURSE_WORK": str(home / "work")}
-    command = [sys.executable, "-m", "course_utils.command.cli", "lab", "--no-browser", "--allow-root"]
-    command += [f"--port={port}", "--IdentityProvider.token=", "--ServerApp.password="]
-    url = f"http://127.0.0.1:{port}"
-    with (home / "log").open("w", encoding="utf-8") as log:
-        server = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=log, stderr=log)
-        try:
-            end = time.monotonic() + 120
-            while True:
-                try:
-                    urllib.request.urlopen(f"{url}/api", timeout=2).close()
-                    break
-                except OSError:
-                    assert server.poll() is None and time.monotonic() < end, (home / "log").read_text("utf-8")[-2000:]
-                    time.sleep(0.2)
-            yield url, home / "work"
-        finally:
-            server.terminate()
-            server.wait(timeout=30)
+    home = tmp_path_factory.mktemp("home")
+    with newcomer(home) as url:
+        yield url, home / "work"
 
 
 @pytest.mark.browser

@@ -3,18 +3,19 @@ import io
 import re
 import threading
 
+import ipywidgets
 import numpy as np
 import pytest
 import torch
 from matplotlib import pyplot as plt
-from panels import every_control, figures_in_memory, operate_everything
+from panels import every_control, figures_in_memory, operate_everything, several_values
 from PIL import Image
 
 from course_utils import convolution, figures, pictures
 from course_utils.errors import CourseError
 from course_utils.widgets import controls, lesson1, lesson2
 from course_utils.widgets.exploration import Exploration, Twin
-from course_utils.widgets.panel import VIEW, sentence_of
+from course_utils.widgets.panel import VIEW, outside, sentence_of
 
 NUMBERS = torch.tensor([[1.0, 3, 0, 2, 5], [4, 2, 1, 0, 3], [0, 6, 2, 1, 1], [2, 1, 3, 8, 0], [5, 0, 2, 4, 1]])
 EXPLORATIONS = {
@@ -53,6 +54,7 @@ def image_of(panel):
     return Image.open(io.BytesIO(panel.picture.value))
 
 
+@pytest.mark.thorough
 @every_exploration
 def test_every_control_takes_its_ends_and_values_between_and_no_figure_stays(make):
     panel = make()
@@ -61,6 +63,7 @@ def test_every_control_takes_its_ends_and_values_between_and_no_figure_stays(mak
     assert figures_in_memory() <= before and plt.get_fignums() == []
 
 
+@pytest.mark.thorough
 @every_exploration
 def test_one_output_holds_the_live_widget_and_a_picture_with_words(make):
     panel = make()
@@ -271,6 +274,7 @@ def test_an_arithmetic_stays_in_the_output_and_greys_out_what_an_operation_lacks
         lesson2.cell_arithmetic(torch.zeros(3, 3))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
@@ -309,6 +313,39 @@ def test_a_card_has_a_title_and_a_reset():
         titles = [child.value for child in panel.children if "course-title" in getattr(child, "_dom_classes", ())]
         assert len(titles) == 1 and len(titles[0]) > len("<b></b>") + 8
         assert [c.description for c in every_control(panel)].count("Reset") == 1
+
+
+def test_what_follows_the_mouse_is_computed_on_one_thread(monkeypatch):
+    before, seen = torch.get_num_threads(), []
+    monkeypatch.setattr(pictures, "mix", lambda image, *gains: seen.append(torch.get_num_threads()) or image)
+    torch.set_num_threads(2)
+    try:
+        lesson1.channel_mixer("coffee").set(red=2.0)
+        assert seen == [1, 1] and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+@every_exploration
+def test_a_narrow_card_cuts_the_picture_where_nothing_stands_whatever_the_settings(make):
+    panel = make()
+    assert len(panel._framed[0]) == 2  # of two columns or, in the arithmetic, of four
+    for control in every_control(panel):
+        for value in [] if isinstance(control, ipywidgets.Button) else several_values(control):
+            control.value = value
+            figure = panel._canvas.figure
+            boxes = [axes.get_tightbbox() for axes in figure.axes] + [t.get_window_extent() for t in figure.texts]
+            wide = figure.bbox.width
+            cuts = [right for _, right in panel._framed[0][:-1]]
+            assert not [cut for cut in cuts for box in boxes if box.x0 < cut * wide < box.x1], (control, value)
+
+
+def test_only_photographs_stay_as_they_are_in_the_dark():
+    photos = lesson1.channel_mixer("coffee")._framed[1]
+    assert len(photos) == 2
+    assert all(0 <= left < right <= 1 and 0 <= top < bottom <= 1 for left, top, right, bottom in photos)
+    assert outside(photos).count("exclude") == 2
+    assert lesson1.learning_rate()._framed[1] == [] and "exclude" not in outside([])
 
 
 def test_a_photograph_travels_as_jpeg_and_a_drawing_as_png():

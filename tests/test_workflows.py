@@ -74,6 +74,7 @@ def test_the_kinds_that_run_side_by_side_are_together_all_tests_and_none_twice()
 @needs_make
 def test_where_there_is_no_make_the_tests_run_as_it_runs_them():
     (options,) = re.findall(r"-m pytest (.*)", make("test"))
+    options = re.sub(r"\$\(.*\)", "2", options)  # make asks how many cores are granted: GitHub grants more than two
     by_hand = [command for command in commands(FOLDER / "tests.yml") if "-m pytest" in command]
     assert by_hand and set(by_hand) == {f"python -m pytest {options}"}
 

@@ -31,6 +31,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 NONE_FOUND = "no Chromium found; install one (Debian: apt-get install chromium), or name it in the variable CHROMIUM"
+ROOT = Path(__file__).resolve().parent.parent
 FLAGS = [
     "--no-sandbox",  # with it, Chromium refuses to run as root, as in a container
     "--disable-gpu",
@@ -140,6 +141,24 @@ def _server(folder: Path, threads: int | None) -> Iterator[str]:
         server = psutil.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=written, stderr=written)
         try:
             url = f"http://127.0.0.1:{port}"
+            _wait_for_answer(url, server, log)
+            yield url
+        finally:
+            _end(server)
+
+
+@contextmanager
+def newcomer(home: Path) -> Iterator[str]:
+    """Run `course lab` as one starts it who has never done so; its copies are in `home`/work."""
+    port = free_port()
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(("COURSE_", "JUPYTER"))}
+    variables |= {"HOME": str(home), "USERPROFILE": str(home), "COURSE_WORK": str(home / "work")}
+    command = [sys.executable, "-m", "course_utils.command.cli", "lab", "--no-browser", "--allow-root"]
+    command += [f"--port={port}", "--IdentityProvider.token=", "--ServerApp.password="]
+    url, log = f"http://127.0.0.1:{port}", home / "log"
+    with log.open("w", encoding="utf-8") as written:
+        server = psutil.Popen(command, cwd=ROOT, env=variables, stdout=written, stderr=written)
+        try:
             _wait_for_answer(url, server, log)
             yield url
         finally:

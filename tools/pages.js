@@ -167,10 +167,19 @@ window.course = {
       // 3 px of a box are nothing: ipywidgets puts a margin of 2 px around each.
       if (box.right > edge.right + 3 || box.left < edge.left - 3) say(node, "beyond the panel's edge");
     };
-    for (const node of panel.querySelectorAll("label, button, .widget-readout, .widget-html-content, img")) {
+    // A picture is as large as its words need; its frame scrolls where the window is smaller.
+    const kinds = "label, button, .widget-readout, .widget-html-content, .course-slice";
+    for (const node of panel.querySelectorAll(kinds)) {
       if (!seen(node)) continue;
       inside(node);
-      if (node.scrollWidth > node.clientWidth + 1) say(node, `needs ${node.scrollWidth} px, has ${node.clientWidth}`);
+      const scrolls = node.matches(".course-slice");
+      if (!scrolls && node.scrollWidth > node.clientWidth + 1) {
+        say(node, `needs ${node.scrollWidth} px, has ${node.clientWidth}`);
+      }
+    }
+    for (const image of panel.querySelectorAll(".course-slice img")) {
+      const share = image.getBoundingClientRect().width / parseFloat(image.closest(".course-frame").style.width);
+      if (seen(image) && share < 0.67) say(image, `is shown at ${share.toFixed(2)} of its size`);
     }
     const pen = document.createElement("canvas").getContext("2d");
     for (const list of panel.querySelectorAll("select")) {

@@ -26,6 +26,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 
 BRIEF = {"GOMP_SPINCOUNT": "2500", "KMP_BLOCKTIME": "1"}  # turns of a loop; milliseconds
 CHOSEN = ("OMP_WAIT_POLICY", *BRIEF)  # by the user: then nothing is changed
@@ -46,6 +47,23 @@ def prepare(environment: MutableMapping[str, str] = os.environ) -> None:
         torch = sys.modules.get("torch")
         if torch is not None and torch.get_num_threads() > granted:
             torch.set_num_threads(granted)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one of PyTorch's threads inside the `with` block.
+
+    For small pictures: where a browser and a server want the cores too, to wait for a second thread takes several times
+    as long as the sum itself.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def usable_cores() -> int:

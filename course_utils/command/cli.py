@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PLAIN = {"✓": "+", "✗": "x", "○": "o", "×": "x", "−": "-", "·": ".", "…": ".", "→": ">", "\N{NO-BREAK SPACE}": " "}
 OK, LESSON_FAILED, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
+NOTHING = ""  # for options that are switches: no type stands beside them in the help
 LEARN, TEACH, MAINTAIN = "Learn", "Teach", "Maintain"
 OPTIONS = {
     "invoke_without_command": True,
@@ -35,7 +36,9 @@ data_app = typer.Typer(**OPTIONS)
 @app.callback()
 def course(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Say the course's version and end.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", metavar=NOTHING, help="Say the course's version and end.")
+    ] = False,
 ) -> None:
     """Pixels to Predictions: work through the lessons, run them, judge answers. Begin with: course lab"""
     if version:
@@ -60,11 +63,11 @@ def help_alone(context: typer.Context) -> None:
 
 
 Lessons = Annotated[list[str] | None, typer.Argument(metavar="LESSON", help="Numbers such as 1 3; all if omitted.")]
-Profile = Annotated[str, typer.Option(help="quick, full, or auto: full with a GPU, quick without.")]
+Profile = Annotated[str, typer.Option(metavar="PROFILE", help="quick, full, or auto: full with a GPU, quick without.")]
 Changes = Annotated[
     list[str] | None, typer.Option("--set", metavar="NN.name=value", help="Change a setting of one lesson.")
 ]
-Timeout = Annotated[float, typer.Option(min=1, help="Seconds that one lesson may take.")]
+Timeout = Annotated[float, typer.Option(metavar="SECONDS", min=1, help="Seconds that one lesson may take.")]
 DataName = Annotated[str, typer.Argument(help="The name of a data set, as `course data list` shows it.")]
 
 
@@ -104,9 +107,11 @@ def reset(
 def ask(
     classifier: Annotated[Path, typer.Argument(metavar="CLASSIFIER", help="A file of transfer.save_network.")],
     pictures: Annotated[list[Path], typer.Argument(metavar="PICTURE", help="Pictures, or folders of them.")],
-    top: Annotated[int, typer.Option(min=1, help="How many of the likeliest classes to show.")] = 3,
+    top: Annotated[int, typer.Option(metavar="N", min=1, help="How many of the likeliest classes to show.")] = 3,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the answers to a CSV file.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON for programs, instead of lines.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", metavar=NOTHING, help="JSON for programs, instead of lines.")
+    ] = False,
 ) -> None:
     """Say what a saved classifier makes of your pictures.
 
@@ -143,7 +148,9 @@ def ask(
 
 
 @app.command(rich_help_panel=LEARN)
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="JSON for programs.")] = False) -> None:
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", metavar=NOTHING, help="JSON for programs.")] = False,
+) -> None:
     """Say what is installed, what is missing, and what to do.
 
     Exit code: 0; 1 when something needed is missing.
@@ -162,7 +169,9 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="JSON for progra
 
 
 @data_app.command("list")
-def data_list(as_json: Annotated[bool, typer.Option("--json", help="JSON for programs.")] = False) -> None:
+def data_list(
+    as_json: Annotated[bool, typer.Option("--json", metavar=NOTHING, help="JSON for programs.")] = False,
+) -> None:
     """List the data sets: what is there, where, and how large."""
     from course_utils.data.sources import inventory
 
@@ -186,7 +195,8 @@ def data_list(as_json: Annotated[bool, typer.Option("--json", help="JSON for pro
 
 @data_app.command("fetch")
 def data_fetch(
-    name: DataName, force: Annotated[bool, typer.Option("--force", help="Download damaged files again.")] = False
+    name: DataName,
+    force: Annotated[bool, typer.Option("--force", metavar=NOTHING, help="Download damaged files again.")] = False,
 ) -> None:
     """Download a full data set, unless it is there already."""
     from course_utils.data.sources import fetch
@@ -222,13 +232,15 @@ def run(
     lessons: Lessons = None,
     profile: Profile = "auto",
     changes: Changes = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Lessons that run side by side.")] = 1,
-    out: Annotated[Path, typer.Option(help="The folder for notebooks, report.json and index.html.")] = Path(
-        "runs/latest"
-    ),
+    jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Lessons that run side by side.")] = 1,
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="The folder for notebooks, report.json and index.html.")
+    ] = Path("runs/latest"),
     timeout: Timeout = 3600,
-    cell_timeout: Annotated[float, typer.Option(min=1, help="Seconds that one cell may take.")] = 1800,
-    html: Annotated[bool, typer.Option("--html", help="Also write each lesson as a page.")] = False,
+    cell_timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=1, help="Seconds that one cell may take.")
+    ] = 1800,
+    html: Annotated[bool, typer.Option("--html", metavar=NOTHING, help="Also write each lesson as a page.")] = False,
     again: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, help="Afterwards run each section again that took no longer.")
     ] = 0,
@@ -267,12 +279,19 @@ def run(
 def check(
     paths: Annotated[list[Path], typer.Argument(metavar="NOTEBOOK", help="Learners' notebooks, or folders of them.")],
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the outcomes to a CSV file.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON for programs, instead of the table.")] = False,
-    jobs: Annotated[int, typer.Option(min=1, help="Notebooks that are judged side by side.")] = 1,
+    as_json: Annotated[
+        bool, typer.Option("--json", metavar=NOTHING, help="JSON for programs, instead of the table.")
+    ] = False,
+    jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Notebooks that are judged side by side.")] = 1,
     timeout: Annotated[
-        float, typer.Option(min=1, help="Seconds that one answer may take; a notebook gets five times as many.")
+        float,
+        typer.Option(
+            metavar="SECONDS", min=1, help="Seconds that one answer may take; a notebook gets five times as many."
+        ),
     ] = 20,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also say why answers are wrong.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", metavar=NOTHING, help="Also say why answers are wrong.")
+    ] = False,
 ) -> None:
     """Judge the exercises in learners' notebooks.
 
@@ -320,8 +339,12 @@ def build(
     profile: Profile = "auto",
     changes: Changes = None,
     timeout: Timeout = 3600,
-    record_only: Annotated[bool, typer.Option("--record-only", help="Record figures; leave the notebook.")] = False,
-    prose: Annotated[bool, typer.Option("--prose", help="Fill the text again without running anything.")] = False,
+    record_only: Annotated[
+        bool, typer.Option("--record-only", metavar=NOTHING, help="Record figures; leave the notebook.")
+    ] = False,
+    prose: Annotated[
+        bool, typer.Option("--prose", metavar=NOTHING, help="Fill the text again without running anything.")
+    ] = False,
 ) -> None:
     """Make the notebooks from their sources.
 

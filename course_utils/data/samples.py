@@ -54,8 +54,12 @@ def fashion_mnist(part: str) -> Arrays:
         picture_files.open_picture(io.BytesIO(content(f"fashion_mnist_{part}.png")), "L")
     )  # (rows·28, 100·28)
     tiles = sheet.reshape(-1, TILE, COLUMNS, TILE).swapaxes(1, 2).reshape(-1, 1, TILE, TILE)
-    digits = json.loads(content("fashion_mnist_labels.json"))[part]
-    return tiles, np.frombuffer(digits.encode(), np.uint8).astype(np.int64) - ord("0")
+    return tiles, np.frombuffer(fashion_mnist_digits(part).encode(), np.uint8).astype(np.int64) - ord("0")
+
+
+def fashion_mnist_digits(part: str) -> str:
+    """Return the labels of the embedded pictures, a digit for each."""
+    return json.loads(content("fashion_mnist_labels.json"))[part]
 
 
 def photo_crops(validation: float = 0) -> tuple[tuple[str, ...], dict[str, Arrays]]:

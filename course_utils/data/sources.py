@@ -187,18 +187,25 @@ def class_folders(known: KnownSet, names: Iterable[str]) -> list[str]:
 
 def sample(known: KnownSet, reason: str = "", validation: float = 0) -> Found:
     """Return the sample of a set that the package holds, or what stands in for it."""
+    source = sample_source(known, reason)
     if known.name == "fashion_mnist":
-        train, test = samples.fashion_mnist("train"), samples.fashion_mnist("test")
-        counts = f"{len(train[0]):,} + {len(test[0]):,} of {sum(known.counts):,} pictures"
-        text = f"the embedded sample ({counts}): results are not those of the full set"
-        return Found(Source("sample", text, complete=False, reason=reason), known.classes, train, test)
+        return Found(source, known.classes, samples.fashion_mnist("train"), samples.fashion_mnist("test"))
     names, parts = samples.photo_crops(validation)
-    text = f"32×32 crops of the package's {len(names)} photographs"
+    return Found(source, names, parts["train"], parts["test"], parts.get("validation"))
+
+
+def sample_source(known: KnownSet, reason: str = "") -> Source:
+    """Return what `sample` says of itself; reads no pictures."""
+    if known.name == "fashion_mnist":
+        train, test = (len(samples.fashion_mnist_digits(part)) for part in ("train", "test"))
+        counts = f"{train:,} + {test:,} of {sum(known.counts):,} pictures"
+        text = f"the embedded sample ({counts}): results are not those of the full set"
+        return Source("sample", text, complete=False, reason=reason)
+    text = f"32×32 crops of the package's {len(samples.photographs())} photographs"
     stand_in = known.name != "photo_crops"
     if stand_in:
         text = f"{text}: other classes, and results say nothing about {known.title}"
-    source = Source("sample", text, complete=not stand_in, stand_in=stand_in, reason=reason)
-    return Found(source, names, parts["train"], parts["test"], parts.get("validation"))
+    return Source("sample", text, complete=not stand_in, stand_in=stand_in, reason=reason)
 
 
 def download(known: KnownSet, *, slowest: float = 0, force: bool = False) -> Place:
@@ -240,7 +247,7 @@ def fetch(name: str, force: bool = False) -> Source:
     """
     known = known_set(name)
     if not known.remotes:
-        return sample(known).source
+        return sample_source(known)
     place = None if force else locate(known)
     if place is not None:
         return read(known, place).source
@@ -248,12 +255,12 @@ def fetch(name: str, force: bool = False) -> Source:
 
 
 def inventory() -> list[Entry]:
-    """Return a line for every known set: whether it is at hand, where, how large; reads no pictures but samples."""
+    """Return a line for every known set: whether it is at hand, where, how large; reads no pictures."""
     entries = []
     for known in KNOWN.values():
         place = locate(known) if known.remotes else None
         if place is None:
-            source = sample(known).source
+            source = sample_source(known)
             size = samples.size_bytes("fashion_mnist" if known.name == "fashion_mnist" else "photographs")
             found = not known.remotes
             entries.append(Entry(known.name, known.title, found, "sample", size, source.description))

@@ -45,6 +45,7 @@ AGAIN = (
     "This is the same function as at the last check. If you have changed its cell since, run that cell first "
     "(Shift + Enter): only then does the kernel know it."
 )
+STALE = "You have changed the cell above since it was last run. Run it first (Shift + Enter), then check."
 # JupyterLab's own colours, which suit its light and dark themes, or one that can be read on both.
 COLOURS = {
     Keyword.Constant: "var(--jp-mirror-editor-atom-color,#7a6fd0)",
@@ -103,7 +104,9 @@ class CheckPanel(ipywidgets.VBox):
             [*self.buttons.values(), self.done], layout={"flex_flow": "row wrap", "align_items": "center"}
         )
         look = ipywidgets.HTML(LOOK, layout={"display": "none"})
-        super().__init__([look, self.said, row, self.help], layout={"width": "100%", "max_width": "70em"})
+        stale = ipywidgets.HTML(f'<div role="status">{framed(STALE, figures.ORANGE)}</div>')
+        stale.add_class("course-stale")
+        super().__init__([look, self.said, stale, row, self.help], layout={"width": "100%", "max_width": "70em"})
         self.add_class("course-check")
         self.show(outcome, again)
 
@@ -138,7 +141,9 @@ class CheckPanel(ipywidgets.VBox):
         return {VIEW: {"version_major": 2, "version_minor": 0, "model_id": self.model_id}}
 
 
+# JupyterLab and Notebook 7 mark a cell that was edited since it was last run; the kernel never sees the edit.
 LOOK = (
     "<style>.course-check .widget-html-content{line-height:1.45;white-space:normal}"
-    ".course-check pre{white-space:pre}</style>"
+    ".course-check pre{white-space:pre}.course-stale{display:none}"
+    ".jp-CodeCell.jp-mod-dirty+.jp-CodeCell .course-stale{display:block}</style>"
 )

@@ -17,6 +17,7 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure, SubFigure
 
 from course_utils import figures
+from course_utils.base.threads import one_thread
 from course_utils.widgets import controls as make
 from course_utils.widgets.panel import LivePanel
 
@@ -80,6 +81,7 @@ class Exploration(LivePanel):
     ) -> None:
         self.compute, self.draw, self.move, self.describe = compute, draw, move, describe
         self._canvas: figures.LiveCanvas | None = None
+        self._titles: list[str] | None = None
         self.controls = dict(controls)
         self.first_values = self.values
         self._twin, self._shareable = twin, shareable
@@ -127,17 +129,25 @@ class Exploration(LivePanel):
                 self.attempt(self._refresh)
 
     def _refresh(self) -> None:
-        result = self.compute(**self.values)
-        move = self.move
-        if move is None:
+        if self.move is None:
+            result = self.compute(**self.values)
             self.redraw(lambda figure: self.draw(result, figure), self.describe(result))
-            return
+        else:
+            with one_thread():
+                self._move(self.move)
+
+    def _move(self, move: Callable[[Any, Figure], Sequence[Artist]]) -> None:
+        result = self.compute(**self.values)
         with figures.style(live=True):
             if self._canvas is None:
                 figure = Figure(figsize=self._size)
                 self.draw(result, figure)
                 self._canvas = figures.LiveCanvas(figure)
             image = self._canvas.image(lambda figure: move(result, figure), self._photograph)
+            titles = [axes.get_title(where) for axes in self._canvas.figure.axes for where in ("left", "center")]
+            if titles != self._titles:  # nothing else that moves can reach into another column
+                self._titles = titles
+                self.frame(self._canvas.figure)
         self.show(image, self.describe(result))
 
     def twin(self) -> Figure:

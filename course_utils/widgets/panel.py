@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -20,7 +21,7 @@ NO_SLIDERS = "A picture of what was here: the controls stand in its place where 
 ERROR_CLASS = "course-error"  # of the widget that shows an error; the runner looks for it
 # The card: a frame, controls in a grid, labels as wide as their words, drawings that turn dark with the page.
 LOOK = """<style>
-.course-panel{container-type:inline-size;position:relative;box-sizing:border-box;overflow:hidden;border-radius:8px;
+.course-panel{container-type:inline-size;position:relative;box-sizing:border-box;overflow:visible;border-radius:8px;
   border:1px solid var(--jp-border-color2,#bdbdbd);padding:8px 14px 12px}
 .course-title{min-height:34px;height:auto}
 .course-title b{font-size:1.1em;line-height:1.3;padding:7px 7em 5px 0;display:block}
@@ -33,16 +34,30 @@ LOOK = """<style>
 .course-panel .widget-checkbox{height:auto}
 .course-panel .widget-checkbox .widget-label-basic{white-space:normal;height:auto;line-height:1.4}
 @container (max-width:440px){
-.course-panel .widget-slider{flex-wrap:wrap;height:auto}
+.course-panel .widget-slider{flex-wrap:wrap;height:auto;padding-bottom:6px}
 .course-panel .widget-slider>.widget-label{flex:1 0 auto;text-align:left}
 .course-panel .widget-slider>.slider-container{order:3;flex:1 0 100%}}
-.course-picture{border-radius:4px;background:#fff}
+.course-slice{display:block;overflow:auto hidden;width:100%}
+.course-slice+.course-slice{display:none}
+.course-window{display:block;overflow:hidden;position:relative;width:100%}
+.course-picture.widget-image{display:block;width:var(--width,100%);margin:0 0 0 var(--left,0);height:auto;
+  max-width:none;background:#fff}
 .course-caption .widget-html-content,.course-caption{line-height:1.45}
 .course-error .widget-html-content{line-height:1.45;white-space:normal}
-:is([data-jp-theme-light=false],.vscode-dark,html[theme=dark]) .course-picture{filter:brightness(.9)}
-:is([data-jp-theme-light=false],.vscode-dark,html[theme=dark]) .course-drawing{filter:invert(.93) hue-rotate(180deg)}
-:is([data-jp-theme-light=false],.vscode-dark,html[theme=dark]) .course-panel select{color-scheme:dark}
+:is([data-jp-theme-light=false],.vscode-dark,html[theme=dark]) .course-panel select{color-scheme:dark;
+  background-image:url("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 18 18'%3E%3Cpath \
+fill='none' stroke='%23ddd' stroke-width='2' d='m5 7 4 4 4-4'/%3E%3C/svg%3E")}
+:is([data-jp-theme-light=false],.vscode-dark,html[theme=dark]) .course-window::after{content:"";position:absolute;
+  top:0;bottom:-1px;left:var(--left,0);width:var(--width,100%);pointer-events:none;mask:var(--drawn);
+  backdrop-filter:invert(.93) hue-rotate(180deg)}
 </style>"""
+NARROW = 0.72  # of its width: where a card is narrower, the picture's columns stand below each other
+LEAST = 0.68  # of its size: no picture gets smaller, so that its words can be read
+
+
+Columns = tuple[float, float]
+Box = tuple[float, float, float, float]
+TOGETHER = 0.55  # of the width: a part of two columns in a narrow card
 
 
 class Run(Protocol):
@@ -67,27 +82,27 @@ class LivePanel(ipywidgets.VBox):
         photograph: bool = False,
         title: str = "",
     ) -> None:
-        width = f"{round(size[0] * figures.SHOWN_DPI)}px"
-        layout = {"width": width, "max_width": "100%", "height": "auto", "align_self": "flex-start", "margin": "4px 0"}
+        self._width = round(size[0] * figures.SHOWN_DPI)  # CSS pixels
+        layout = {"width": f"{self._width}px", "max_width": "100%"}
         self._size, self._photograph = size, photograph
         self.error: Exception | None = None  # what went wrong at the last move, if anything did
-        self.picture = ipywidgets.Image(format="jpeg" if photograph else "png", layout=layout)
+        self.picture = ipywidgets.Image(format="jpeg" if photograph else "png")
         self.picture.add_class("course-picture")
-        if not photograph:
-            self.picture.add_class("course-drawing")
-        self.caption = ipywidgets.HTML(layout={"width": width, "max_width": "100%"})
+        self._frame = ipywidgets.VBox(layout={**layout, "align_self": "flex-start", "margin": "4px 0"})
+        self._frame.add_class("course-frame")
+        self._framed: tuple[list[Columns], list[Box]] | None = None
+        self.caption = ipywidgets.HTML(layout=layout)
         self.caption.add_class("course-caption")
         self.alert = ipywidgets.HTML(layout={"display": "none", "max_width": "100%"})
         self.alert.add_class(ERROR_CLASS)
         self.sentence = ""
-        look = ipywidgets.HTML(LOOK, layout={"display": "none"})
-        heading = [ipywidgets.HTML(f"<b>{html.escape(title)}</b>")] if title else []
-        for each in heading:
-            each.add_class("course-title")
-        wide = f"min(100%, {round(size[0] * figures.SHOWN_DPI) + 34}px)"  # with padding and frame
-        members = [look, *heading, *controls, self.alert, self.picture, self.caption]
+        self._look = ipywidgets.HTML(LOOK, layout={"display": "none"})
+        heading = ipywidgets.HTML(f"<b>{html.escape(title)}</b>").add_class("course-title")
+        wide = f"min(100%, {self._width + 34}px)"  # with padding and frame
+        members = [self._look, heading, *controls, self.alert, self._frame, self.caption]
         super().__init__(members, layout={"width": wide})
         self.add_class("course-panel")
+        self.add_class(f"course-{self.model_id}")
 
     def redraw(self, draw: Callable[[Figure], None], sentence: str) -> None:
         """Show what `draw` draws into an empty figure of the panel's size, and what it shows in words."""
@@ -95,7 +110,33 @@ class LivePanel(ipywidgets.VBox):
             figure = Figure(figsize=self._size, layout="none")
             draw(figure)
             image = figures.to_live_image(figure, self._photograph)
+            self.frame(figure)
         self.show(image, sentence)
+
+    def frame(self, figure: Figure) -> None:
+        """Make the picture's frame for a drawn figure: its columns, and what of it turns dark with the page.
+
+        In a narrow card each window shows a part of the one picture, below the part before.
+        """
+        framed = slices(figure), photographs(figure) if self._photograph else []
+        if framed == self._framed:
+            return
+        self._framed = framed
+        parts, photos = framed
+        name = f".course-panel.course-{self.model_id}"  # stronger than what other panels of the page repeat
+        rules = [f"{name}{{--drawn:{outside(photos)}}}"]
+        narrow = [f"{name} .course-slice{{display:block}}"]
+        for number, (left, right) in enumerate(parts, 1):
+            share = right - left
+            narrow.append(
+                f"{name} .course-slice:nth-child({number})>*{{min-width:{LEAST * share * self._width:.0f}px;"
+                f"--width:{100 / share:.2f}%;--left:{-100 * left / share:.2f}%}}"
+            )
+        rules.append(f"@container (max-width:{NARROW * self._width:.0f}px){{{''.join(narrow)}}}")
+        self._look.value = f"{LOOK}<style>{''.join(rules)}</style>"
+        if len(parts) != len(self._frame.children):
+            windows = [ipywidgets.Box([self.picture]).add_class("course-window") for _ in parts]
+            self._frame.children = [ipywidgets.Box([window]).add_class("course-slice") for window in windows]
 
     def show(self, image: bytes, sentence: str) -> None:
         """Show a new picture and what it shows in words, and take a shown error away."""
@@ -149,6 +190,51 @@ class LivePanel(ipywidgets.VBox):
         data, metadata = self._static() if strict() else self._snapshot()
         view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
         return {VIEW: view, **data}, metadata
+
+
+def slices(figure: Figure) -> list[Columns]:
+    """Return where a drawn figure can be cut from top to bottom without cutting anything in it.
+
+    Returns:
+        The left and right end of each part, as shares of the figure's width; parts stay together up to half of it.
+    """
+    width = float(figure.bbox.width)
+    boxes = [axes.get_tightbbox() for axes in figure.axes] + [text.get_window_extent() for text in figure.texts]
+    columns: list[list[float]] = []
+    for left, right in sorted((float(box.x0) / width, float(box.x1) / width) for box in boxes if box is not None):
+        if columns and left < columns[-1][1]:
+            columns[-1][1] = max(columns[-1][1], right)
+        else:
+            columns.append([left, right])
+    ends = [0.0, *((before[1] + after[0]) / 2 for before, after in itertools.pairwise(columns)), 1.0]
+    parts: list[Columns] = []
+    for left, right in itertools.pairwise(ends):
+        if parts and right - parts[-1][0] <= TOGETHER:
+            parts[-1] = (parts[-1][0], round(right, 4))
+        else:
+            parts.append((round(left, 4), round(right, 4)))
+    return parts
+
+
+def photographs(figure: Figure) -> list[Box]:
+    """Return where pictures stand in a drawn figure: left, top, right and bottom, as shares of its size."""
+    found = []
+    for axes in figure.axes:
+        if axes.images:
+            box = axes.get_position()
+            found.append(tuple(round(float(value), 4) for value in (box.x0, 1 - box.y1, box.x1, 1 - box.y0)))
+    return found
+
+
+def outside(boxes: Sequence[Box]) -> str:
+    """Return all but the boxes as a mask of CSS; a clip-path would not hold within rounded corners in Chromium."""
+    fill = "linear-gradient(#000 0 0)"
+    layers = []
+    for left, top, right, bottom in boxes:
+        width, height = right - left, bottom - top
+        x, y = left / max(1 - width, 1e-6), top / max(1 - height, 1e-6)  # what per cent mean in CSS
+        layers.append(f"{fill} {100 * x:.2f}% {100 * y:.2f}%/{100 * width:.2f}% {100 * height:.2f}% no-repeat exclude")
+    return ",".join([*layers, fill])
 
 
 def strict() -> bool:
