@@ -3,6 +3,8 @@ import io
 import json
 import re
 import shutil
+import time
+from pathlib import Path
 
 import lint_notebooks
 import nbformat
@@ -349,3 +351,16 @@ def test_a_built_notebook_holds_no_picture_that_may_not_be_passed_on(tmp_path, s
     assert lint_notebooks.check_pictures(built) == []
     problems = lint_notebooks.check_pictures(normalised(executed, "04", {}, tmp_path))
     assert problems == ([] if shareable else ["Cell 1 shows pictures that may not be passed on; rebuild the lesson."])
+
+
+@pytest.mark.parametrize(
+    "piece", ["y", "\r", "y\n", "\"'(", "ipykernel_1/", "0x", "a", "<", " ", "/tmp/course-run-", "\x1b[2K", "y\b", "/"]
+)
+@pytest.mark.parametrize("kind", ["stream", "display_data"])
+def test_no_output_takes_longer_than_its_length_asks_for(piece, kind):
+    text = "0x" + piece * (300_000 // len(piece))
+    output = {"output_type": kind, "name": "stdout", "text": text, "data": {"text/html": text}, "metadata": {}}
+    cell = {"cell_type": "code", "metadata": {}, "source": "x", "outputs": [output]}
+    started = time.process_time()
+    to_json(normalised({"cells": [cell]}, "01", {}, Path("/course")))
+    assert time.process_time() - started < 20  # seconds; a tenth of one here, and minutes with a quadratic pattern

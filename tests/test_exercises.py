@@ -1,5 +1,6 @@
 """Exercises: blank is not attempted, references pass, plausible mistakes are refused with their first difference."""
 
+import hashlib
 import html
 import json
 import math
@@ -989,6 +990,27 @@ def test_a_check_leaves_random_numbers_and_gradient_mode_alone():
     assert torch.equal(torch.rand(3), expected)
     ALL["perfect_rate"].check(drawing)
     assert drawn[:2] == drawn[2:]
+
+
+# Question and hints of each exercise when somebody last read them beside its solution and tried what they say.
+READ = """
+kernel_to_pytorch:32f26b dense_to_pytorch:814012 keras_mean:f43f8e keras_count:f875e6 bits_apart:4af73e
+held_back:41a6dd scenes:5fe9cc floors:7f52ac from_hex:1b4447 frame:e57d5a stretch:f583e2 dense_megabytes:7c5be2
+perfect_rate:db4e18 find_filter:8a2006 find_pattern:45a562 channel_by_channel:22d5b0 contrast_pool:00f8d1
+box_blur_in_two_steps:d97a64 learn_effect:8361f8 lenet:0c6fb1 cross_entropy:54d580 accuracy:4334aa
+flat_size:9abd32 clipped_step:26dca8 precision:e8d6cf steady_network:4a2f2d fold_norm:a2edf6 drop_maps:97fe07
+branch_factor:b22dc0 flip_some:a9800b paint_square:018e55 best_epoch:c48e71 nesterov_path:8d74c8
+covered_drop:7e3b01 prepare:400b54 stratified_split:79773f leaked:3ffec4 sampler_weights:b203a8 doubts:688197
+balanced_head:1e0e62 rate_ladder:8f508f calm_loss:396002 steepest_rate:bdd787 cycle_steps:3a2a37
+one_cycle_rate:f3e7c1 plateau_rates:f6d9ee throughput:0da6a6 amdahl:f2ccc3 limited_by:0ed7b0 slices:4fea8c
+little_memory:9e50e8
+"""
+
+
+@every_exercise
+def test_hints_are_those_that_were_read_beside_the_solution(exercise):
+    said = hashlib.sha256("\n".join([exercise.question, *exercise.hints]).encode()).hexdigest()[:6]
+    assert f"{exercise.name}:{said}" in READ.split(), "read question and hints beside the solution, then note this here"
 
 
 @every_exercise
