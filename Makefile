@@ -2,7 +2,7 @@
 # make run    a fresh clone to executed lessons, a report and web pages in runs/latest
 # make test   a fresh clone to a green test run
 # make check  style and the quick tests, in about two minutes
-#             the others by kind: make processes, make lessons, make browser
+#             the others by kind: make thorough, make processes, make lessons, make browser
 # make site   a fresh clone to the site in build/site (Python 3.11 or newer)
 # Each makes .venv when it is missing. PYTHON chooses the Python to make it with: make run PYTHON=python3.12
 # TORCH=cpu takes PyTorch's build without the GPU libraries, a fifth of the size; so does TORCH=cu128 that for CUDA 12.8.
@@ -17,10 +17,12 @@ TORCH ?=
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet $(CONSTRAINTS:%=--constraint %) \
 	$(TORCH:%=--extra-index-url https://download.pytorch.org/whl/%)
 
-# Two workers; the long tests first, and together what shares a server, a site or a notebook (tests/conftest.py).
-PYTEST := $(BIN)/python -m pytest -n 2
+# Two workers, or one where no more is granted; the long tests first, and together what shares a server, a site or a
+# notebook (tests/conftest.py).
+WORKERS := $$($(BIN)/python -c "from course_utils.base.machine import cores; print(min(2, cores()))")
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS)
 
-.PHONY: run test check quick processes lessons browser coverage nbval benchmarks outcomes lab lint build site clean
+.PHONY: run test check quick thorough processes lessons browser coverage nbval benchmarks outcomes lab lint build site clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.lab
@@ -32,9 +34,9 @@ test: $(VENV)/.test lint
 check: lint quick
 
 quick: $(VENV)/.test
-	$(PYTEST) -m "not (processes or lessons or browser)"
+	$(PYTEST) -m "not (thorough or processes or lessons or browser)"
 
-processes lessons browser: $(VENV)/.test
+thorough processes lessons browser: $(VENV)/.test
 	$(PYTEST) -m $@
 
 # `make test` with the lines that the tests must reach; to note them slows down a Python before 3.12.
@@ -43,7 +45,7 @@ coverage: $(VENV)/.test lint
 
 # Every lesson whole under nbval; `make lessons` runs what nbval compares.
 nbval: $(VENV)/.test
-	COURSE_PROFILE=quick $(BIN)/python -m pytest -n 2 --dist loadfile --nbval-lax --nbval-current-env \
+	COURSE_PROFILE=quick $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --nbval-lax --nbval-current-env \
 		--nbval-cell-timeout=1800 --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks
 
 lint: $(VENV)/.test
@@ -59,7 +61,7 @@ benchmarks: $(VENV)/.test
 
 # Whether what the lessons find holds on other processors, with other threads, seeds and data: hours.
 outcomes: $(VENV)/.test
-	$(BIN)/python tools/try_outcomes.py --jobs 2
+	$(BIN)/python tools/try_outcomes.py --jobs $(WORKERS)
 
 lab: $(VENV)/.lab
 	$(BIN)/course lab

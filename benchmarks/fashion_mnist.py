@@ -4,9 +4,11 @@
 
 The listing: four convolutions and three dense layers (shapes fixed), Adam with 1e-3, batches of 32 from torchvision's
 data set and PyTorch's DataLoader, 10 epochs. Ours: `models.FashionNet`, `data.batches` of 256, AdamW under a one-cycle
-schedule of 2 epochs. Both train on all 60,000 pictures; only training is timed, the test accuracy after each epoch is
-not. Prints both sides, ours for each seed, and the ratio: the time that the listing takes to its best test accuracy,
-over the time that ours takes to reach that accuracy or more. The bar: at least 8.
+schedule that ends after 1.6 epochs (with a sixth of the training pictures kept for validation, three seeds had 91.7 %
+of them right after 2 epochs, 91.4 % after 1.6 and 91.1 % after 1.5). Both train on all 60,000 pictures; only training
+is timed, the test accuracy after each epoch is not. Prints both sides, ours for each seed, and the ratio: the time that
+the listing takes to its best test accuracy, over the time that ours takes to reach that accuracy or more. The bar: at
+least 10.
 """
 
 import course_utils  # noqa: F401 - before torch is loaded: it says how threads wait
@@ -28,7 +30,7 @@ from torchvision import transforms
 from course_utils import data, models, training
 from course_utils.base.machine import describe_machine, versions
 
-BAR = 8  # times sooner to the listing's best accuracy
+BAR = 10  # times sooner to the listing's best accuracy
 
 
 class OneByOne(Dataset):
@@ -65,22 +67,32 @@ def the_listing(clothes, epochs):
 
 
 def ours(clothes, epochs, seed):
-    """Return (seconds so far, test accuracy) after each epoch of lesson 3's training."""
+    """Yield (seconds so far, test accuracy) after each epoch of lesson 3's training; the last may be a part of one."""
     training.seed_everything(seed)
     model = models.FashionNet().to(memory_format=torch.channels_last)
     batches = data.batches(clothes.train, 256, shuffle=True, seed=seed, channels_last=True)
+    steps, seconds = round(epochs * len(batches)), 0.0
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.01, total_steps=epochs * len(batches))
-    test = data.batches(clothes.test, 1000, channels_last=True)
-    history = training.fit(model, batches, test, epochs=epochs, optimizer=optimizer, scheduler=schedule, progress=False)
-    return zip(itertools.accumulate(history.seconds), history.validation_accuracy)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.01, total_steps=steps)
+    while steps > 0:
+        start = time.perf_counter()
+        model.train()
+        for images, labels in itertools.islice(batches, steps):
+            loss = F.cross_entropy(model(images), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        steps -= len(batches)
+        seconds += time.perf_counter() - start
+        yield seconds, training.evaluate(model, data.batches(clothes.test, 1000, channels_last=True)).accuracy
 
 
 def show(title, rows):
     """Print each epoch as it ends, and return all of them."""
     kept = []
-    for epoch, (seconds, accuracy) in enumerate(rows, 1):
-        print(f"{title:<14} epoch {epoch:>2}  {seconds:7.1f} s  test accuracy {accuracy:.2%}", flush=True)
+    for seconds, accuracy in rows:
+        print(f"{title:<14}{seconds:7.1f} s  test accuracy {accuracy:.2%}", flush=True)
         kept.append((seconds, accuracy))
     return kept
 
@@ -88,7 +100,7 @@ def show(title, rows):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--listing-epochs", type=int, default=10)
-    parser.add_argument("--epochs", type=int, default=2, help="of ours")
+    parser.add_argument("--epochs", type=float, default=1.6, help="of ours")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--record", action="store_true", help="write results/benchmark_fashion_mnist.json")
     options = parser.parse_args()

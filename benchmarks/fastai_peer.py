@@ -41,8 +41,11 @@ import recipe
 import torch
 
 from course_utils import data, training, transfer
+from course_utils.base.machine import versions
 
 SIDES = ("fastai", "ours")
+PACKAGES = ("torch", "torchvision", "timm", "fastai")
+RECORD = clothes.RESULTS / "benchmark_fastai_peer.json"
 AT_MOST = 0.5  # of fastai's seconds to an accuracy that is at least fastai's
 
 
@@ -156,20 +159,32 @@ def main() -> None:
         )
         print(json.dumps(run))
         return
-    runs = {side: [] for side in SIDES}
+    settings = {
+        "per_class": options.per_class,
+        "fine_tune": {"epochs": options.epochs, "base_lr": options.rate, "batch": options.batch},
+        "our_epochs": options.our_epochs,
+        "test_pictures": 10 * options.test,
+    }
+    runs = {side: {} for side in SIDES}
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(options.first, options.first + options.seeds):
             own = clothes.clothes(Path(folder), options.per_class, seed, test=options.test, validation=20)
             for side in SIDES:
-                runs[side].append(in_its_own_process(side, own.source.path, options, seed))
-                points = ", ".join(f"{seconds:.1f} s {accuracy:.1%}" for seconds, accuracy in runs[side][-1])
+                runs[side][str(seed)] = in_its_own_process(side, own.source.path, options, seed)
+                points = ", ".join(f"{seconds:.1f} s {accuracy:.1%}" for seconds, accuracy in runs[side][str(seed)])
                 print(f"seed {seed}  {side:<7} {points}", flush=True)
-    count = len(own.test)
-    ends = {side: clothes.summary([rows[-1][1] for rows in runs[side]], count) for side in SIDES}
-    ends |= {f"{side} seconds": [rows[-1][0] for rows in runs[side]] for side in SIDES}
-    goals = [rows[-1][1] for rows in runs["fastai"]]
-    needed = [first_at(rows, goal) for rows, goal in zip(runs["ours"], goals)]
-    shares = [s / rows[-1][0] if s else None for s, rows in zip(needed, runs["fastai"])]
+    if options.record and RECORD.is_file():
+        before = json.loads(RECORD.read_text(encoding="utf-8"))
+        if all(before[key] == value for key, value in settings.items()) and before["versions"] == versions(*PACKAGES):
+            runs = {side: dict(sorted((before["runs"][side] | runs[side]).items())) for side in SIDES}
+    ours, theirs = list(runs["ours"].values()), list(runs["fastai"].values())
+    ends = {
+        side: clothes.summary([rows[-1][1] for rows in runs[side].values()], settings["test_pictures"])
+        for side in SIDES
+    }
+    ends |= {f"{side} seconds": [rows[-1][0] for rows in runs[side].values()] for side in SIDES}
+    needed = [first_at(rows, goal[-1][1]) for rows, goal in zip(ours, theirs)]
+    shares = [s / rows[-1][0] if s else None for s, rows in zip(needed, theirs)]
     for side in SIDES:
         took = statistics.mean(ends[f"{side} seconds"])
         print(f"{clothes.line(side, ends[side])}; {took:.1f} s")
@@ -177,18 +192,15 @@ def main() -> None:
         "ours to fastai's final accuracy:", ", ".join("never" if s is None else f"{s:.0%} of its time" for s in shares)
     )
     if options.record:
-        figures = {
+        figures = settings | {
             "data": own.source.description,
-            "per_class": options.per_class,
-            "test_pictures": count,
-            "fine_tune": {"epochs": options.epochs, "base_lr": options.rate, "batch": options.batch},
             "runs": runs,
             "ends": ends,
             "share_of_time": [s and round(s, 3) for s in shares],
             "at_most": AT_MOST,
         }
         clothes.record("fastai_peer", figures, "fastai")
-    slower = any(a[-1][0] > b[-1][0] for a, b in zip(runs["ours"], runs["fastai"]))
+    slower = any(a[-1][0] > b[-1][0] for a, b in zip(ours, theirs))
     if slower or ends["ours"]["mean"] < ends["fastai"]["mean"] or not all(s and s <= AT_MOST for s in shares):
         raise SystemExit(f"The bars: no less accuracy in no more time, and {AT_MOST:.0%} of the time to the same.")
 

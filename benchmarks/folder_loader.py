@@ -4,7 +4,9 @@ python benchmarks/folder_loader.py                            2,000 files, two w
 python benchmarks/folder_loader.py --files 20000 --record     as results/benchmark_folder_loader.json has it
 
 Both sides read the same made-up files of 500 × 375 pixels through the same transform (random crop, mirrored by chance,
-normalised) with the same workers, by turns; the middle of their times counts, and their pixels are compared.
+normalised) with the same workers, by turns; the middle of their times counts, and their pixels are compared. Beside
+them stands the processor time of the workers a picture, which says the same on a machine that is not idle. What both
+cannot do without is the decoder's share, which is measured alone: a whole file, and one at half its size.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import course_utils  # noqa: F401 - before torch is loaded: it says how threads 
 # isort: split
 import argparse
 import json
+import os
 import shutil
 import statistics
 import tempfile
@@ -66,11 +69,23 @@ def views(side):
 
 
 def seconds(loader):
-    """Return how long one pass takes."""
-    started = time.perf_counter()
+    """Return how long one pass takes, and the processor time of its workers."""
+    started, spent = time.perf_counter(), os.times()
     count = sum(len(labels) for _, labels in loader)
     assert count == len(loader.dataset)
-    return time.perf_counter() - started
+    ended = os.times()  # its workers have ended too
+    busy = ended.children_user + ended.children_system - spent.children_user - spent.children_system
+    return time.perf_counter() - started, busy
+
+
+def decoding(part, smaller):
+    """Return the processor time, in ms, that Pillow takes to decode one of the files at 1/`smaller` of its size."""
+    spent = time.process_time()
+    for file in part.files[:500]:
+        with Image.open(file) as picture:
+            picture.draft("RGB", (WIDTH // smaller, HEIGHT // smaller))
+            picture.load()
+    return 1000 * (time.process_time() - spent) / len(part.files[:500])
 
 
 def apart(folder, files, transform):
@@ -112,23 +127,30 @@ def main():
             for _ in range(options.rounds):
                 times["theirs"].append(seconds(theirs))
                 times["ours"].append(seconds(ours))
-            rate = {key: options.files / statistics.median(values) for key, values in times.items()}
+            middle = {key: [statistics.median(each) for each in zip(*values)] for key, values in times.items()}
+            rate = {key: options.files / wall for key, (wall, _) in middle.items()}
+            busy = {key: 1000 * spent / options.files for key, (_, spent) in middle.items()}
             rows[str(side)] = {
                 "loader": rate["ours"],
                 "image_folder": rate["theirs"],
                 "ratio": rate["ours"] / rate["theirs"],
+                "loader_processor_ms": busy["ours"],
+                "image_folder_processor_ms": busy["theirs"],
                 "levels_apart_mean": statistics.mean(levels),
                 "levels_apart_most": max(levels),
             }
             print(
                 f"to {side} pixels: data.loader {rate['ours']:,.0f} pictures a second, ImageFolder "
                 f"{rate['theirs']:,.0f}: {rate['ours'] / rate['theirs']:.2f} times as many; pixels "
-                f"{statistics.mean(levels):.2f} levels apart, {max(levels):.2f} at most"
+                f"{statistics.mean(levels):.2f} levels apart, {max(levels):.2f} at most; processor time of the workers "
+                f"{busy['ours']:.2f} and {busy['theirs']:.2f} ms a picture"
             )
+        alone = {"whole": decoding(part, 1), "half": decoding(part, 2)}
+    print(f"the decoder alone: {alone['whole']:.2f} ms a picture, {alone['half']:.2f} at half its size")
     if options.record:
         record = {
             "files": options.files, "size": [WIDTH, HEIGHT], "batch": options.batch, "workers": options.workers,
-            "rounds": options.rounds, "sides": rows, "hardware": describe_machine(),
+            "rounds": options.rounds, "sides": rows, "decoder_processor_ms": alone, "hardware": describe_machine(),
             "versions": versions("torch", "torchvision", "pillow"), "date": time.strftime("%Y-%m-%d"),
         }  # fmt: skip
         replace_file(RECORD, json.dumps(record, indent=2) + "\n")

@@ -61,7 +61,7 @@ figures.show(fig, alt="A line that rises from one to three.")
 """
 
 
-SLOW = ("browser", "lessons", "processes")  # the markers: each test has one of them, or is quick
+SLOW = ("browser", "lessons", "processes", "thorough")  # the markers: each test has one of them, or is quick
 LONG = ("test_widgets", "test_transfer", "test_acceleration", "test_ladder", "test_learning")  # of the quick files
 BY_LESSON = ("test_browser", "test_nbval", "test_notebooks")  # where tests share a lesson, and no more
 TURN = pytest.StashKey[tuple[int, bool]]()

@@ -99,6 +99,18 @@ def barriers(page: Page) -> list[str]:
     ]
 
 
+def cut_off(page: Page) -> list[str]:
+    """Return the beginnings of code and output that a page shows only in part, with all folds open."""
+    return page.evaluate(
+        """() => {
+          document.querySelectorAll("details").forEach((fold) => { fold.open = true; });
+          return [...document.querySelectorAll("main pre")]
+            .filter((each) => each.checkVisibility() && each.scrollWidth > each.clientWidth + 1)
+            .map((each) => each.innerText.slice(0, 80));
+        }"""
+    )
+
+
 def too_wide(page: Page, width: int = 400) -> int:
     """Return by how many pixels a page can be scrolled sideways in a narrow window."""
     page.set_viewport_size({"width": width, "height": 900})

@@ -1,5 +1,6 @@
 """Device choice, the timer, memory, the profiler, Muon and the sprint, all on the CPU."""
 
+import inspect
 import re
 import threading
 import time
@@ -416,6 +417,12 @@ def test_the_profiler_refuses_to_measure_nothing():
 # --- Muon and the network
 
 
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="PyTorch's own Muon came with 2.9")
+def test_muon_has_the_coefficients_of_pytorchs():
+    theirs = inspect.signature(torch.optim.Muon).parameters["ns_coefficients"].default
+    assert muon.MUON_COEFFICIENTS == theirs == (3.4445, -4.7750, 2.0315)
+
+
 @pytest.mark.parametrize("shape", [(6, 40), (40, 6), (16, 16)])
 def test_an_orthogonalised_step_keeps_its_directions_and_evens_their_lengths(shape):
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(1))
@@ -530,6 +537,7 @@ def sprinted(crops):
     return [race.run(0), race.run(0), race.run(1)]
 
 
+@pytest.mark.thorough
 @pytest.mark.outcome
 def test_the_sprint_learns_on_a_few_pictures_and_looks_at_the_test_twice(sprinted):
     assert all(result.accuracy > 0.45 and result.plain_accuracy > 0.4 for result in sprinted)  # chance: 0.125
@@ -543,6 +551,7 @@ def test_the_same_seed_runs_the_same_race_and_only_the_first_is_cold(sprinted):
     assert [each.cold for each in sprinted] == [True, False, False]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("trick", sorted(sprint.TRICKS))
 def test_every_trick_can_be_left_out(crops, trick):
     train, test = crops.train.take(240), crops.test.take(40)
@@ -680,6 +689,7 @@ def test_slow_weights_follow_all_together_as_they_would_one_by_one(crops):
             assert torch.equal(fast_now, ours)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("leave_out", [(), ("muon",), ("whitening", "lookahead")])
 def test_a_recorded_step_replays_what_the_plain_one_does_in_this_race_and_in_the_next(crops, monkeypatch, leave_out):
     plain, graphed = small_race(crops, leave_out=leave_out), small_race(crops, leave_out=leave_out)

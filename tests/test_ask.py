@@ -12,6 +12,7 @@ from PIL import Image
 
 from course_utils import pictures, transfer
 from course_utils.command import ask
+from course_utils.errors import SettingError
 
 CLASSES = ("cat", "cup", "something else")
 
@@ -58,6 +59,29 @@ def test_a_folder_is_gone_through_and_what_cannot_be_read_is_named(course, class
     first, second = errors.splitlines()
     assert first.startswith("course: half.jpg is damaged or incomplete") and str(folder) not in first
     assert second == "course: passed over, as they are no pictures: notes.txt."
+
+
+@pytest.mark.parametrize("locked", ["more", "own"])
+def test_a_folder_that_may_not_be_opened_is_named_and_the_others_are_answered(folder, locked, monkeypatch):
+    def scandir(place, opened=os.scandir):
+        if str(place).endswith(locked):
+            raise PermissionError(13, "Permission denied", str(place))
+        return opened(place)
+
+    monkeypatch.setattr("os.scandir", scandir)
+    if locked == "own":
+        with pytest.raises(SettingError, match=r"own cannot be read \(Permission denied\); check its permissions"):
+            ask.find([folder])
+        return
+    asked, others = ask.find([folder])
+    assert [each.shown for each in asked] == ["cat.jpg", "half.jpg", "more"] and others == ["notes.txt"]
+    net = transfer.replace_head(transfer.backbone("squeezenet1_0", weights=None), CLASSES)
+    cat, _, more = ask.answers(net, asked, 1)
+    assert cat.guesses and more.error == "more cannot be read (Permission denied); check its permissions."
+    (folder / "cat.jpg").unlink()
+    (folder / "half.jpg").unlink()
+    with pytest.raises(SettingError, match=r"no pictures that can be reached \(more cannot be read"):
+        ask.find([folder])
 
 
 @pytest.mark.parametrize(
@@ -140,6 +164,7 @@ def test_links_in_a_folder_lead_nowhere_and_pipes_are_not_waited_for(classifier,
     assert all("pipe.jpg is not a file" in answer.error for answer in piped)
 
 
+@pytest.mark.processes
 def test_asking_loads_nothing_that_it_does_not_need(classifier, folder):
     script = (
         "import sys, runpy\n"

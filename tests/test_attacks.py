@@ -9,12 +9,14 @@ import json
 import os
 import pickle
 import random
+import shutil
 import subprocess
 import sys
 import textwrap
 import time
 import zipfile
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -204,23 +206,48 @@ JOB = """
             replace_file(folder / "report.json", json.dumps({"seed": seed, "text": "x" * 300_000}))
         return "saved"
 
-    print("ready", flush=True)
+    def cache():
+        from PIL import Image
+        from course_utils import transfer
+        pictures = folder / "pictures"
+        for number in range(40):
+            file = pictures / "ab"[number % 2] / f"{number}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (32, 32), number * 6).save(file)
+        torch.manual_seed(0)
+        net = transfer.backbone("resnet10t", weights=None)
+        part = data.folder(pictures, quiet=True).train
+        print("ready", flush=True)
+        features = transfer.cached_features(net, part, cache=folder / "cache", batch=2, progress=False)
+        return hashlib.sha256(features.values.numpy().tobytes()).hexdigest()
+
+    def build():
+        from course_utils.command import builder
+        print("ready", flush=True)
+        builder.build("01", "quick", root=folder)
+        cells = json.loads((folder / "notebooks" / "01_toy.ipynb").read_text())["cells"]
+        figures = json.loads((folder / "results" / "01_quick.json").read_text())["figures"]
+        return [cell for cell in cells if cell["cell_type"] == "code"], figures
+
+    if job in ("train", "save"):
+        print("ready", flush=True)
     print(globals()[job](), flush=True)
 """
 
 
-def start(job, folder):
-    folder.mkdir(exist_ok=True)
+def start(job, folder, source):
+    if not folder.exists():
+        shutil.copytree(source, folder)
     code = textwrap.dedent(JOB)
     return subprocess.Popen(
         [sys.executable, "-c", code, job, str(folder)], stdout=subprocess.PIPE, text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COURSE_OFFLINE": "1"},
     )  # fmt: skip
 
 
-def finished(job, folder):
+def finished(*job):
     """Run a job to its end; return what it says and the seconds that it worked."""
-    running = start(job, folder)
+    running = start(*job)
     assert running.stdout.readline() == "ready\n"
     begun = time.monotonic()
     said, _ = running.communicate(timeout=600)
@@ -237,22 +264,29 @@ def whole(job, folder):
                 assert archive.testzip() is None
     if (folder / "report.json").exists():
         assert len(json.loads((folder / "report.json").read_text())["text"]) == 300_000
+    for file in [*folder.glob("notebooks/*.ipynb"), *folder.glob("results/*.json")]:
+        assert json.loads(file.read_text())
+    for values in folder.glob("cache/*/[!.]*/values.npy"):
+        assert len(np.load(values)) == len(np.load(values.with_name("rows.npy")))
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("job", ["train", "save"])
-def test_a_process_killed_at_random_leaves_whole_files_and_goes_on_as_if_it_had_not_been(tmp_path, job):
-    expected, seconds = finished(job, tmp_path / "whole")
+@pytest.mark.parametrize("job", ["train", "save", "cache", "build"])
+def test_a_process_killed_at_random_leaves_whole_files_and_goes_on_as_if_it_had_not_been(tmp_path, toy_root, job):
+    source = tmp_path / "source"
+    shutil.copytree(toy_root / "notebooks" / "source", source / "notebooks" / "source")
+    expected, seconds = finished(job, tmp_path / "whole", source)
     draw = random.Random(f"{SEED} {job}")
     for turn in range(KILLS):
         folder = tmp_path / f"cut{turn}"
-        running = start(job, folder)
+        running = start(job, folder, source)
         assert running.stdout.readline() == "ready\n"
         time.sleep(draw.uniform(0, seconds))
         running.kill()
         running.wait()
         whole(job, folder)
-        assert finished(job, folder)[0] == expected
+        assert finished(job, folder, source)[0] == expected
         whole(job, folder)
-        names = {path.name for path in folder.iterdir()} - {path.name for path in (tmp_path / "whole").iterdir()}
+        names = {path.name for path in folder.rglob("*")} - {path.name for path in (tmp_path / "whole").rglob("*")}
+        names -= {path.name for part in folder.rglob(".part-*") for path in part.rglob("*")}
         assert len(names) <= 1 and all(name.startswith(".part-") for name in names)  # of the killed one

@@ -1,6 +1,7 @@
 import base64
 import io
 import json
+import re
 import shutil
 
 import lint_notebooks
@@ -13,7 +14,7 @@ from PIL import Image
 from course_utils import figures, results
 from course_utils.base import notes
 from course_utils.command import builder
-from course_utils.command.notebooks.normalise import normalised, smaller_png, to_json, without_machine
+from course_utils.command.notebooks.normalise import normalised, seal, smaller_png, to_json, without_machine
 from course_utils.errors import RunError, SettingError
 
 pytestmark = pytest.mark.processes
@@ -81,7 +82,7 @@ def test_a_built_notebook_is_normalised(toy_root, toy_built):
     notebook = json.loads(text)
     nbformat.validate(notebook)
     assert [cell["id"] for cell in notebook["cells"]] == [f"01-cell-0{n}" for n in range(1, 8)]
-    assert notebook["metadata"]["course"] == {"lesson": "01", "profile": "quick"}
+    assert notebook["metadata"]["course"] == {"lesson": "01", "profile": "quick", "outputs": seal(notebook)}
     assert (
         "papermill" not in text and str(toy_root) not in text and "version" not in notebook["metadata"]["language_info"]
     )
@@ -127,6 +128,18 @@ def test_text_can_be_filled_again_without_a_run_but_not_over_changed_code(copy):
         builder.fill_again("01", root=copy)
     (copy / "notebooks" / "01_toy.ipynb").unlink()
     with pytest.raises(RunError, match="Lesson 01 has no notebook yet"):
+        builder.fill_again("01", root=copy)
+
+
+def test_an_output_that_was_put_in_the_place_of_another_is_noticed(copy):
+    path = copy / "notebooks" / "01_toy.ipynb"
+    notebook = json.loads(path.read_text("utf-8"))
+    pictures = [output["data"] for cell in notebook["cells"] for output in cell.get("outputs", ()) if "data" in output]
+    pictures[-1]["image/png"] = base64.b64encode(b"another picture").decode()
+    path.write_text(json.dumps(notebook), "utf-8")
+    words = "outputs (of lesson 01 )?are not those of its build"
+    assert any(re.search(words, problem) for problem in lint_notebooks.check_all(path, copy))
+    with pytest.raises(RunError, match=words):
         builder.fill_again("01", root=copy)
 
 

@@ -448,6 +448,19 @@ def test_a_run_goes_on_with_any_optimizer(tmp_path, name, tensor):
     assert same(trained(tmp_path / "cut.pt", **parts)[0], whole)
 
 
+@pytest.mark.parametrize("name", [each for each in OPTIMIZERS if each != "SGD"])
+def test_moments_of_another_form_than_the_optimizer_leaves_are_refused(tmp_path, name):
+    parts = {"optimizer": lambda p: getattr(torch.optim, name)(p, lr=0.01)}
+    trained(tmp_path / "run.pt", **parts, fit=START["fit"] | {"epochs": 1})
+    state = torch.load(tmp_path / "run.pt", weights_only=True)
+    of_a_matrix = next(each for each in state["optimizer"]["state"].values() if any(v.ndim == 2 for v in each.values()))
+    key = next(key for key, value in of_a_matrix.items() if value.ndim == 2)
+    of_a_matrix[key] = torch.zeros(())
+    torch.save(state, tmp_path / "run.pt")
+    with pytest.raises(DataError, match="a moment has the shape"):
+        trained(tmp_path / "run.pt", **parts)
+
+
 def chain(kind):
     def make(optimizer, batches):
         first, second = S.ConstantLR(optimizer, 0.5, 3), S.ExponentialLR(optimizer, 0.9)

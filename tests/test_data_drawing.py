@@ -1,5 +1,6 @@
 """Counts and sizes of a set's pictures: computed first, then drawn as they are."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -42,6 +43,19 @@ def test_of_many_classes_only_the_ends_are_drawn_and_the_rest_is_counted():
     ax = drawing.draw_counts(counts)
     assert " … 81 classes between …" in [text.get_text() for text in ax.texts] and len(ax.patches) == 20
     assert drawing.ends({"training": dict.fromkeys("abcdefghijklmnopqrst", 1)}).left_out == 0
+
+
+def test_many_long_names_beside_another_figure_overlap_nothing():
+    counts = {f"Ärger {i} $x_{{{i}}}$ and more": 3 + i for i in range(60)}
+    with figures.style():
+        figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4))
+        drawing.draw_counts(drawing.ends({"training": counts, "test": counts}), left)
+        drawing.draw_sizes(drawing.Sizes.of([(150, 120), (90, 100)] * 1000, 96), right)
+        figure.canvas.draw()
+    rows = [label.get_window_extent() for label in left.get_yticklabels()]
+    assert all(upper.y0 >= lower.y0 + 0.8 * lower.height for upper, lower in pairwise(rows))
+    assert left.title.get_text() == "" and "\nfrom 6 to" in left.get_title(loc="left")
+    assert left._left_title.get_window_extent().x1 < right._left_title.get_window_extent().x0
 
 
 def test_a_sets_parts_lie_end_to_end_in_one_bar():

@@ -280,6 +280,26 @@ def test_other_names_are_no_parts_and_the_same_folders_in_every_class_are_told(t
     assert data.folder(tmp_path, quiet=True).remarks == ()
 
 
+def test_folders_that_may_be_the_classes_of_their_own_are_told(tmp_path):
+    fill(tmp_path, {"animals/cats": 4, "animals/dogs": 4, "plants/roses": 4, "plants/tulips": 4})
+    names = "cats, dogs, roses and 1 more"
+    said = f"The classes hold folders, {names}; if these are the classes, put them all into one folder."
+    assert data.folder(tmp_path, quiet=True).remarks == (said,)
+    little(99).save(tmp_path / "animals" / "00.png")
+    assert data.folder(tmp_path, quiet=True).remarks == ()
+
+
+@pytest.mark.parametrize("folders", [(), ("train",), ("train", "test")])
+@pytest.mark.parametrize(
+    ("file", "words"), [("labels.csv", "labels in labels.csv are not read"), ("a.zip", "a.zip must be unpacked first")]
+)
+def test_labels_in_a_table_and_archives_are_named_where_folders_lack(folders, file, words, tmp_path):
+    fill(tmp_path, dict.fromkeys(folders, 3))
+    (tmp_path / file).write_text("00.png,cat")
+    with pytest.raises(DataError, match=words):
+        data.folder(tmp_path, quiet=True)
+
+
 def test_a_test_folder_beside_classes_is_no_class(tmp_path):
     fill(tmp_path, {"cats": 4, "dogs": 4, "test": 3})
     made = data.folder(tmp_path, quiet=True)
@@ -523,10 +543,26 @@ def test_what_may_not_be_read_is_named(tmp_path):
     (tmp_path / "cats" / "00.png").chmod(0)
     made = data.folder(tmp_path, unreadable="skip", quiet=True)
     assert made.skipped == {"cats/00.png": "cannot be read (Permission denied)"}
-    (tmp_path / "dogs").chmod(0)
-    with pytest.raises(DataError, match=r"dogs cannot be read \(Permission denied\); check its permissions"):
+
+
+@pytest.mark.parametrize("locked", ["dogs/old", "dogs"])
+def test_a_folder_that_may_not_be_opened_is_named(locked, tmp_path, monkeypatch):
+    def scandir(folder, opened=os.scandir):
+        if str(folder).endswith(locked):
+            raise PermissionError(13, "Permission denied")
+        return opened(folder)
+
+    fill(tmp_path, {"cats": 5, "dogs": 5, "dogs/old": 2})
+    monkeypatch.setattr("os.scandir", scandir)
+    if locked == "dogs":
+        with pytest.raises(DataError, match=r"'dogs' .* holds no pictures .*dogs/ \(cannot be read\)"):
+            data.folder(tmp_path, unreadable="skip", quiet=True)
+        return
+    with pytest.raises(DataError, match=r"dogs/old/ \(cannot be read\); check its permissions, or skip it"):
         data.folder(tmp_path, quiet=True)
-    (tmp_path / "dogs").chmod(0o700)
+    made = data.folder(tmp_path, unreadable="skip", quiet=True)
+    assert made.skipped == {"dogs/old/": "cannot be read (Permission denied)"}
+    assert sum(map(len, made.parts.values())) == 10 and "dogs/old/ (cannot be read)" in made.describe()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a system that forbids such names")

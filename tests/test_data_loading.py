@@ -54,6 +54,10 @@ TRANSFORMS = {
     "older resize": v1.Compose([v1.Resize((50, 70)), v1.ToTensor(), v1.Normalize(MEAN, STD)]),
     "enlarged": v2.Compose([v2.Resize((600, 800)), v2.PILToTensor()]),
     "nested": nn.Sequential(v2.Compose([v2.RandomResizedCrop(64)]), v2.Compose([*FLOATS, v2.Normalize(MEAN, STD)])),
+    "twice": v2.Compose([v2.Resize((64, 64)), *FLOATS, v2.Normalize(MEAN, STD), v1.Normalize([0.5], [2.0])]),
+    "floats before": v2.Compose([v2.Resize((64, 64)), v1.ToTensor(), FLOATS[1], v2.Normalize(MEAN, STD)]),
+    "bytes at the end": v2.Compose([v2.RandomResizedCrop(64), v2.RandomHorizontalFlip(), v2.PILToTensor()]),
+    "not scaled": v2.Compose([v2.Resize((64, 64)), v2.ToImage(), v2.ToDtype(torch.float32)]),
     "jitter last": v2.Compose([v2.RandomResizedCrop(64), *FLOATS, v2.Normalize(MEAN, STD), v2.RandomErasing(1.0)]),
     "crop later": v2.Compose([v2.RandomHorizontalFlip(), v2.RandomResizedCrop(64), *FLOATS]),
     "longest side": v2.Compose([v2.Resize(None, max_size=90), v2.CenterCrop(64), v2.PILToTensor()]),
@@ -61,6 +65,7 @@ TRANSFORMS = {
 }  # fmt: skip
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", TRANSFORMS)
 @pytest.mark.parametrize("kind", ["png", "jpg"])
 def test_the_batch_is_that_of_image_folder(photographs, kind, name):
@@ -69,12 +74,28 @@ def test_the_batch_is_that_of_image_folder(photographs, kind, name):
     theirs, labels = batch(DataLoader(ImageFolder(photographs / kind, transform), 10, generator=own))
     ours, our_labels = batch(data.loader(part_of(photographs / kind), 10, transform=transform))
     assert torch.equal(labels, our_labels) and ours.dtype == theirs.dtype and ours.shape == theirs.shape
-    apart = (ours.double() - theirs.double()).abs() * (1 if ours.dtype == torch.uint8 else 255)
-    if kind == "png":
-        assert apart.max() < 1e-3  # levels of 0 to 255
+    apart = (ours.double() - theirs.double()).abs() * (1 if theirs.max() > 9 else 255)
+    apart *= max(STD) if "Normalize" in str(transform) else 1  # levels of 0 to 255
+    if kind == "jpg":
+        assert apart.mean() < 3 and apart.quantile(0.99) < 16
+    elif loading.planned(transform).tensors:
+        assert apart.max() < 1.1 and apart.mean() < 0.1
     else:
-        scale = max(STD) if "Normalize" in str(transform) else 1
-        assert (apart * scale).mean() < 3 and (apart * scale).quantile(0.99) < 16
+        assert apart.max() < 1e-3
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turned_picture_is_cut_and_mirrored_as_it_is_seen(orientation, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = tmp_path / "turned.png"
+    pictures.photograph("cat").crop((0, 0, 300, 201)).save(file, exif=exif)
+    part = data.FilePart((file,) * 6, torch.zeros(6, dtype=torch.int64), ("cat",), "train", ((300, 201),) * 6)
+    images, _ = batch(data.loader(part, 6, transform=TRANSFORMS["crop"]))
+    torch.manual_seed(5)
+    wanted = torch.stack([TRANSFORMS["crop"](pictures.open_picture(file)) for _ in range(6)])
+    apart = (images - wanted).abs() * 255 * max(STD)
+    assert apart.max() < 3 and apart.mean() < 0.4  # Pillow rounds between across and down
 
 
 def test_a_jpeg_file_is_decoded_as_small_as_the_crop_allows(photographs, monkeypatch):
@@ -121,18 +142,21 @@ def test_a_damaged_file_is_named_by_the_loader(photographs, tmp_path):
 
 def test_what_the_transform_was_given_stays_as_it_was():
     steps = TRANSFORMS["crop"].transforms
+    before = repr(TRANSFORMS["crop"])
     plan = loading.planned(TRANSFORMS["crop"])
-    assert (
-        plan.choose is not None
-        and len(plan.middle) == 2
-        and [type(s) for s in plan.ending]
-        == [
-            v2.ToDtype,
-            v2.Normalize,
-        ]
-    )
-    assert TRANSFORMS["crop"].transforms is steps and not steps[-1].inplace and plan.ending[-1].inplace
+    assert plan.choose is not None and plan.tensors and plan.floats and len(plan.middle) == len(plan.normalise) == 1
+    assert TRANSFORMS["crop"].transforms is steps and repr(TRANSFORMS["crop"]) == before and not steps[-1].inplace
     assert loading.planned(TRANSFORMS["crop later"]).choose is None
+    last = loading.planned(TRANSFORMS["jitter last"])
+    assert not last.floats and len(last.middle) == 4 and isinstance(last.middle[2], v2.Normalize)
+
+
+def test_pictures_of_different_sizes_make_no_batch(photographs):
+    part = part_of(photographs / "png")
+    sizes = iter((64, 64, 1))
+    steps = v2.Compose([lambda picture: picture.resize((64, next(sizes))), *FLOATS])
+    with pytest.raises(RuntimeError, match="equal size"):
+        batch(data.loader(part, 3, transform=steps))
 
 
 @pytest.mark.processes

@@ -53,6 +53,17 @@ def test_a_class_without_pictures_is_not_called_perfect_or_worst():
     assert result.accuracy[2].isnan() and result.worst == "y"
 
 
+def test_each_class_is_drawn_with_two_standard_errors():
+    result = diagnosis.PerClass(("x", "y", "z"), torch.tensor([0.9, 0.5, torch.nan]), torch.tensor([100, 25, 0]))
+    assert result.standard_error[:2].tolist() == pytest.approx([0.03, 0.1]) and result.standard_error[2].isnan()
+    (axes,) = result.plot().axes
+    (lines,) = axes.containers[1][2]  # of an error bar: the line, its caps, its lines; from the lowest class up
+    ends = [tuple(segment[:, 0]) for segment in lines.get_segments()]
+    assert ends == [pytest.approx(each) for each in [(0, 0), (30, 70), (84, 96)]]
+    assert [text.get_text() for text in axes.texts] == ["nan", "50.0", "90.0"]
+    plt.close(axes.figure)
+
+
 def test_mistakes_are_wrong_sorted_by_confidence_and_filtered():
     p, images = random_predictions(3), torch.randint(256, (200, 1, 4, 4), dtype=torch.uint8)
     found = diagnosis.mistakes(p, images, NAMES, n=1000)

@@ -162,6 +162,17 @@ def test_principal_components_draw_each_class_once(net):
     plt.close(figure)
 
 
+def test_no_name_of_a_class_covers_another_where_all_have_one_centre():
+    names = ("automobile", "truck", "ship", "cat", "deer", "horse")
+    torch.manual_seed(0)
+    points = torch.randn(600, 3) * torch.tensor([3.0, 1.0, 0.1])
+    figure = diagnosis.pca(points).plot(torch.arange(600) % len(names), names)
+    figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
+    plt.close(figure)
+
+
 def test_results_that_draw_one_picture_draw_into_given_axes_and_open_no_figure():
     predictions = training.Predictions(torch.randn(30, 3), torch.arange(30) % 3)
     names, image = ("x", "y", "z"), torch.randint(256, (3, 8, 8), dtype=torch.uint8)

@@ -15,6 +15,8 @@ from torch.nn import functional as F
 from course_utils import acceleration, exercises
 from course_utils.exercises.checking import Exercise
 
+pytestmark = pytest.mark.thorough
+
 MODULES = [getattr(exercises, name) for name in exercises.__all__]
 ALL = {each.name: each for module in MODULES for each in vars(module).values() if isinstance(each, Exercise)}
 

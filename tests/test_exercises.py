@@ -866,6 +866,33 @@ def test_another_right_way_is_correct(name, answer):
     assert outcome.outcome == "correct", outcome
 
 
+def in_turn(*results):
+    waiting = iter(results)
+    return lambda *arguments: next(waiting)
+
+
+def layers(*, hidden=nn.ReLU):
+    first = (nn.Conv2d(1, 6, 5, padding=2), hidden(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), hidden())
+    return nn.Sequential(*first, nn.MaxPool2d(2), nn.Flatten(), nn.Linear(400, 120), hidden(), nn.Linear(120, 10))
+
+
+def test_an_answer_that_gives_each_check_what_it_looks_for_is_wrong():
+    ask = exercises.lesson3.lenet.judge
+    last = nn.Sequential(nn.Flatten(), nn.ReLU(), nn.Linear(784, 10))
+    assert ask(in_turn(*(layers(hidden=nn.Identity) for _ in range(2)), last, last)).outcome == "wrong"
+    small = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    large = nn.Sequential(
+        *(nn.Conv2d(1, 32, 3, padding=1), nn.MaxPool2d(2), nn.BatchNorm2d(32), nn.ReLU()),
+        *(nn.Conv2d(32, 128, 3, padding=1), nn.MaxPool2d(2), nn.BatchNorm2d(128), nn.ReLU()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 10)),
+    )
+    said = exercises.lesson3.steady_network.judge(in_turn(small, small, large))
+    assert said.message == "it has 38,922 numbers to learn, expected 1 to 30,000."
+    shoes = exercises.appendix_b.SHOES
+    plans = {shoe: ["snow"] for shoe in shoes}, {}, {}
+    assert exercises.appendix_b.floors.judge(in_turn(*plans)).outcome == "wrong"
+
+
 def spoil(*arguments):
     for each in arguments:
         if isinstance(each, torch.Tensor):
@@ -874,6 +901,7 @@ def spoil(*arguments):
             each.clear()
 
 
+@pytest.mark.thorough
 @every_exercise
 def test_an_answer_that_spoils_its_inputs_fools_no_check_and_harms_no_later_one(exercise):
     def spoiling(*arguments):
@@ -980,6 +1008,7 @@ def test_hints_come_by_degree_and_run_out_politely(exercise, capsys):
         assert f"numbered from 1 to {count}" in capsys.readouterr().out
 
 
+@pytest.mark.thorough
 @every_exercise
 def test_the_solution_shown_is_the_function_and_passes(exercise, capsys):
     exercise.solution()

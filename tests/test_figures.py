@@ -137,6 +137,7 @@ def readers_settings(settings):
         return matplotlib.rc_context(settings)
 
 
+@pytest.mark.thorough
 def test_nothing_that_a_reader_has_set_changes_a_figure():
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
@@ -173,6 +174,7 @@ NAMES = (
 )
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("error")
 def test_any_name_of_a_class_is_drawn_without_a_warning(capsys):
     noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)  # so large that it becomes a JPEG file

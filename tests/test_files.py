@@ -39,6 +39,16 @@ def test_a_file_is_replaced_and_never_written_in_its_place(tmp_path):
             assert reader.read() == "new" * 1000  # who had begun to read sees the old one whole
 
 
+def test_what_a_killed_process_left_is_removed_when_it_is_a_day_old(tmp_path):
+    for name in (".part-old", ".part-old.pt", ".part-new", "kept", ".parting"):
+        (tmp_path / name).mkdir() if name == ".part-old" else (tmp_path / name).write_text("half")
+        (tmp_path / name / "inside").mkdir() if name == ".part-old" else None
+        if name != ".part-new":
+            os.utime(tmp_path / name, (1, time.time() - 90_000))
+    replace_file(tmp_path / "file", "whole")
+    assert names(tmp_path) == [".part-new", ".parting", "file", "kept"]
+
+
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, ValueError("wrong"), SystemExit, OSError(28, "No space")])
 def test_an_interrupted_file_leaves_the_old_one_and_nothing_else(tmp_path, interruption):
     path = tmp_path / "file.txt"

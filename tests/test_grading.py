@@ -399,6 +399,7 @@ def test_memory_is_counted_where_the_answer_runs_and_enforced_by_the_system(tmp_
         "right": right,
         "whole": whole.format(""),
         "forged": whole.format(forged),
+        "forged, and lazy": whole.format(f"{forged}if len(images) > 100: return\n    net._forward_hooks.clear()\n    "),
         "one by one": right.replace("max(1, memory // one)", "1"),
         "changes": right.replace("    one =", "    images.mul_(2)\n    one ="),
     }.items():
@@ -409,6 +410,7 @@ def test_memory_is_counted_where_the_answer_runs_and_enforced_by_the_system(tmp_
     assert {row["outcome"] for row in got.values()} == {"wrong"}
     assert " kept " in got["whole"]["message"] and "expected at most 8" in got["one by one"]["message"]
     assert "raised RuntimeError" in got["forged"]["message"] and "allocate" in got["forged"]["message"]
+    assert "a weight has no gradient" in got["forged, and lazy"]["message"]
     assert "the input was changed" in got["changes"]["message"]
 
 

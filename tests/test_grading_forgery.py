@@ -37,10 +37,10 @@ def started():
 def clean():
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context, initializer=started) as pool:
-        yield lambda source: pool.submit(judged, textwrap.dedent(source)).result()
+        yield lambda source, *which: pool.submit(judged, textwrap.dedent(source), *which).result()
 
 
-def judged(source):
+def judged(source, lesson=None, name="target"):
     def target(n):
         return 7 * n + 3
 
@@ -48,7 +48,9 @@ def judged(source):
     cells = [(1, source)]
     found, broken = answers.statements(cells)
     exercise = Exercise("", [call(5), call(11)], ["think"], target, "09")
-    needed = answers.cut("target", found, cells, broken)
+    if lesson:
+        exercise = getattr(getattr(exercises, lesson), name)
+    needed = answers.cut(name, found, cells, broken)
     return judge.judge(exercise, sandbox.Answer(needed, Path(tempfile.gettempdir()), 60.0, COPIES[0]))
 
 
@@ -224,6 +226,193 @@ ATTEMPTS = {
             os.environ["OUTCOME"] = "correct"
             return next((int(value) for key, value in os.environ.items() if "EXPECTED" in key), 0)
         """,
+    "the memory of the template": """
+        import os
+        def target(n):
+            with open(f"/proc/{os.getppid()}/mem", "r+b", buffering=0) as memory:
+                memory.seek(int(open(f"/proc/{os.getppid()}/maps").readline().split("-")[0], 16))
+                memory.write(b"correct")
+            return 7 * n + 3
+        """,
+    "another process's memory in one call": """
+        import ctypes, os
+        def target(n):
+            class Part(ctypes.Structure): _fields_ = [("base", ctypes.c_void_p), ("length", ctypes.c_size_t)]
+            place = int(open(f"/proc/{os.getppid()}/maps").readline().split("-")[0], 16)
+            mine, theirs = Part(ctypes.addressof(ctypes.create_string_buffer(8)), 8), Part(place, 8)
+            got = ctypes.CDLL(None).process_vm_readv(os.getppid(), ctypes.byref(mine), 1, ctypes.byref(theirs), 1, 0)
+            if got > 0: return 7 * n + 3
+        """,
+    "what the judge has told the template": """
+        import os
+        def target(n):
+            for kind in ("environ", "syscall", "stack", "auxv", "task"):
+                try: text = open(f"/proc/{os.getppid()}/{kind}", "rb").read()
+                except OSError: continue
+                if b"38" in text and b"80" in text: return 7 * n + 3
+        """,
+    "a file for the next call": """
+        import os, tempfile
+        def target(n):
+            for place in ("..", "/tmp", "/dev/shm", "/var/tmp", os.path.expanduser("~"), os.environ["TMPDIR"] + "/.."):
+                try: open(place + "/asked", "a").write(str(n))
+                except OSError: continue
+                return 7 * n + 3
+        """,
+    "a module that Python loads at its start": """
+        import os, sys
+        def target(n):
+            for name in ("sitecustomize.py", "usercustomize.py", "json.py", "course_utils.py", "conftest.py"):
+                open(name, "w").write("raise SystemExit('correct')")
+            os.environ.update(PYTHONSTARTUP="json.py", PYTHONPATH=os.getcwd(), LD_PRELOAD="json.py")
+            sys.path.insert(0, os.getcwd())
+            return 0
+        """,
+    "a debugger's hooks": """
+        import sys, threading
+        def look(frame, event, value):
+            for each in list(frame.f_locals.values()):
+                if isinstance(each, dict) and "stopped" in each: each["stopped"] = "correct"
+            return look
+        sys.settrace(look), sys.setprofile(look), threading.setprofile(look)
+        def target(n):
+            sys.settrace(look)
+            frame = sys._getframe()
+            while frame:
+                frame.f_trace, frame = look, frame.f_back
+            return look and 0
+        """,
+    "signals and alarms": """
+        import os, signal
+        def answered(number, frame): os.write(3, b"correct")
+        for number in (signal.SIGTERM, signal.SIGALRM, signal.SIGUSR1, signal.SIGPIPE, signal.SIGCHLD):
+            signal.signal(number, answered)
+        signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+        def target(n):
+            for _ in range(10**6): pass
+            return answered and 0
+        """,
+    "equal to everything, as a float": """
+        class Yes(float):
+            __eq__ = __ge__ = __le__ = __lt__ = __gt__ = lambda self, other: True
+            __sub__ = __rsub__ = __abs__ = lambda self, *other: 0.0
+            __hash__ = float.__hash__
+        def target(n): return Yes("nan")
+        """,
+    "equal to everything, as a text, a list and a dictionary": """
+        class Text(str):
+            __eq__ = lambda self, other: True
+            __hash__ = str.__hash__
+        class Rows(list):
+            __eq__ = lambda self, other: True
+            __len__ = lambda self: 1
+            __iter__ = lambda self: iter([38, 80])
+        class Names(dict): __eq__ = lambda self, other: True
+        def target(n): return Rows([Text("x"), Names(a=1)]) if n == 5 else Names(a=Text("x"))
+        """,
+    "no number at all": "import math\ndef target(n): return math.nan if n == 5 else math.inf",
+    "a tensor of no numbers": "import torch\ndef target(n): return torch.ones(0) if n > 5 else torch.tensor(torch.nan)",
+    "a tensor without a value": "import torch\ndef target(n): return torch.tensor(float(n), device='meta')",
+    "an array that agrees": """
+        import numpy as np
+        class Yes(np.ndarray):
+            def __array_ufunc__(self, *values, **how): return True
+            def __array_function__(self, *values, **how): return True
+            item = __eq__ = lambda self, *other: True
+        def target(n): return np.zeros(()).view(Yes)
+        """,
+    "a tensor that dispatches": """
+        import torch
+        from torch.utils._python_dispatch import TorchDispatchMode
+        class Ones(TorchDispatchMode):
+            def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+                made = function(*args, **(kwargs or {}))
+                return torch.ones_like(made).bool() if made.dtype == torch.bool else made
+        mode = Ones()
+        def target(n):
+            mode.__enter__()
+            return torch.zeros(())
+        """,
+    "a gradient's hook": """
+        import torch
+        def target(n):
+            made = torch.zeros((), requires_grad=True)
+            made.register_hook(lambda gradient: exec("raise SystemExit('correct')"))
+            return (made * 2).register_hook(print) and made
+        """,
+    "a coroutine": "async def target(n): return await target(n)",
+    "a generator": "def target(n):\n    while True: yield n",
+    "something that is called for ever": "def target(n=0): return target",
+    "the checks' own exceptions by name": """
+        class Unanswered(Exception): pass
+        class Correct(Unanswered):
+            outcome, message = "correct", "target passed all 2 checks."
+            __str__ = lambda self: "correct"
+        def target(n): raise Correct
+        """,
+    "the end of an iteration": "def target(n): raise StopIteration(38)",
+    "an interruption": "def target(n): raise KeyboardInterrupt",
+    "text in another alphabet's digits": "def target(n): return '３８' if n == 5 else '٨٠'",
+    "numbers that JSON has not": "import os, struct\ndef target(n):\n"
+    "    head = b'{\"sizes\": [], \"result\": Infinity, \"result\": NaN, \"stopped\": \"\"}'\n"
+    "    os.write(3, b'M' + struct.pack('<Q', len(head)) + head)\n    os._exit(0)",
+    "a reference to no argument": said(result={"k": "known", "n": -1}),
+    "a network that runs another": said(
+        result={"k": "module", "class": ["torch.nn.modules.linear", "Identity"], "v": {
+            "_parameters": [], "_buffers": [], "_modules": [], "own": [["_compiled_call_impl", 38]]}}
+    ),
+    "a step that is not listed": said(
+        result={"k": "own", "type": "Net", "v": {"_parameters": [], "_buffers": [], "_modules": [], "own": []},
+                "steps": [["call_function", "builtins.eval", ["38"], {}]]}
+    ),
+    "an optimizer of no parameters": said(
+        result={"k": "optimizer", "class": ["torch.optim.sgd", "SGD"], "defaults": {"k": "dict", "v": [["lr", 38]]},
+                "v": {"groups": [], "state": []}}
+    ),
+    "a flood": "import os\ndef target(n):\n    while True: os.write(3, b'M' * 1_000_000)",
+    "a flood of errors": "def target(n): raise ValueError('correct ' * 10**7)",
+    "IPython's shell": """
+        def target(n):
+            get_ipython().system("echo correct >&3")
+            get_ipython().run_cell_magic("python", "", "print(38)")
+            return get_ipython().user_ns["expected"]
+        """,
+    "magics": """
+        %load_ext autoreload
+        %run -i ../lesson1.py
+        %load solution.py
+        %env OUTCOME=correct
+        %pip install cheat
+        found = %sx echo 38
+        def target(n):
+            !echo correct >&3
+            %run solution.py
+            return found
+        """,
+    "a notebook's history": "def target(n): return globals().get('Out', {}).get(1) or _ih[-1] or In[0]",
+    "other names for itself": """
+        __name__ = "course_utils.command.grading.judge"
+        __class__ = type("Exercise", (), {"judge": lambda *values: ("correct", "")})
+        def target(n): return __name__ and 0
+        target.__name__ = target.__qualname__ = "correct"
+        target.reference = target
+        """,
+    "a number that counts up": "import itertools\ncount = itertools.count()\ndef target(n): return next(count) or n",
+    "the kernel's own ring": """
+        import ctypes
+        def target(n):
+            if ctypes.CDLL(None).syscall(425, 8, ctypes.create_string_buffer(120)) >= 0: return 7 * n + 3
+        """,
+    "a file without a name": """
+        import os
+        def target(n):
+            if os.memfd_create("x") >= 0: return 7 * n + 3
+        """,
+    "another namespace": """
+        import ctypes
+        def target(n):
+            if ctypes.CDLL(None).unshare(0x10000000) == 0: return 7 * n + 3
+        """,
     "an attribute over a method": said(
         result={"k": "module", "class": ["torch.nn.modules.linear", "Identity"],
                 "v": {"_parameters": [], "_buffers": [], "_modules": [], "own": [["__call__", 1], ["forward", 38]]}}
@@ -282,6 +471,69 @@ def test_the_files_with_solutions_cannot_be_read_whatever_way_they_are_opened(cl
 @pytest.mark.parametrize("name", RIGHT)
 def test_honest_answers_are_unharmed(clean, name):
     assert clean(RIGHT[name])[0] == "correct"
+
+
+LENET = """
+    from torch import nn
+    def layers():
+        first = (nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU())
+        return *first, nn.MaxPool2d(2), nn.Flatten(), nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 10)
+    """
+OF_A_NETWORK = {
+    "compiled in place": (
+        "correct",
+        """
+        def lenet():
+            net = nn.Sequential(*layers())
+            net.compile()
+            return net
+        """,
+    ),
+    "of its own class, with names that the judge has too": (
+        "correct",
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.body, self.steps, self.inputs = nn.Sequential(*layers()), 3, [1]
+            def forward(self, x): return self.body(x)
+        def lenet(): return Net()
+        """,
+    ),
+    "with another behind it": (
+        "error",
+        """
+        def lenet():
+            net = nn.Sequential(*layers()[:-1], nn.Linear(120, 9))
+            object.__setattr__(net[-1], "behind", nn.Linear(120, 10))
+            object.__setattr__(net[-1], "_compiled_call_impl", net[-1].behind)
+            return net
+        """,
+    ),
+    "that spoils what the reference is asked": (
+        "wrong",
+        "def lenet(): return nn.Sequential(nn.Threshold(9.0, 0.0, inplace=True), *layers())",
+    ),
+    "that leaves nothing of its class": (
+        "error",
+        """
+        class Net(nn.Sequential):
+            __class__ = nn.Sequential
+            def __reduce__(self): return exec, ("raise SystemExit('correct')",)
+            def __call__(self, x): return x.new_zeros(len(x), 10)
+            def forward(self, x): return [x for x in range(int(x.sum()))]
+        def lenet(): return Net(*layers())
+        """,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OF_A_NETWORK)
+def test_a_network_is_judged_by_what_it_is(clean, name):
+    expected, source = OF_A_NETWORK[name]
+    source = textwrap.dedent(LENET) + textwrap.dedent(source)
+    outcome, message = clean(source, "lesson3", "lenet")
+    assert outcome == expected, message
 
 
 @pytest.mark.parametrize("key", ["stopped", "failed", "raised", "text", "result", "changes", "sizes", "outcome"])

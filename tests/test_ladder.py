@@ -29,6 +29,7 @@ def climbed(crops):
     return acceleration.climb(train, test, "cpu", rungs=rungs, source="crops", epochs=3, batch=40, widths=(8, 8, 8))
 
 
+@pytest.mark.thorough
 @pytest.mark.outcome
 def test_all_rungs_train_the_same_network_on_the_same_batches(climbed):
     loop, workers, resident, last = climbed.measured

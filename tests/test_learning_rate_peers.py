@@ -13,6 +13,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from course_utils import data, learning_rate, models
 
+pytestmark = pytest.mark.thorough
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # tqdm says that its notebook bar is experimental
     from torch_lr_finder import LRFinder

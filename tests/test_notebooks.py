@@ -55,6 +55,11 @@ def test_the_memory_limit_of_the_next_test_does_limit():
     assert small.stdout == "fits\n" and "MemoryError" in large.stderr
 
 
+def test_lesson_3_looks_at_its_test_pictures_in_one_cell():
+    cells = lessons.sources(ROOT)["03"].read_text(encoding="utf-8").split("\n# %%")
+    assert sum("clothes.test" in cell or "test_batches" in cell for cell in cells) == 1
+
+
 def test_every_source_has_a_notebook_and_settings():
     assert set(lessons.sources(ROOT)) == set(NOTEBOOKS) and NOTEBOOKS
     assert all(lesson_profile(number) for number in NOTEBOOKS)

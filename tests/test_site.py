@@ -134,6 +134,15 @@ def visit(site, browser):
 PLACES = ["index.html", *LESSONS, "start.html", "api/training.html", "search.html?q=convolution"]
 
 
+@pytest.mark.parametrize("place", LESSONS)
+def test_a_window_of_1200_pixels_cuts_off_no_code_and_no_output_of_a_lesson(place, visit):
+    from site_pages import cut_off
+
+    with visit.open(place, width=1200) as page:
+        assert page.locator("main pre").count() > 30
+        assert cut_off(page) == []
+
+
 @pytest.mark.parametrize("place", PLACES)
 def test_a_page_needs_nothing_from_elsewhere_fits_a_telephone_and_has_no_barrier(place, visit):
     from site_pages import barriers, too_wide

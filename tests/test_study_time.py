@@ -50,6 +50,12 @@ def test_the_main_path_is_what_stands_outside_folds():
     assert with_study_time({"a": 1}, {"cells": LESSON}, {"cells": LESSON}) == {"a": 1, "study_minutes": held.minutes}
 
 
+def test_code_that_stands_in_the_text_may_not_be_wide_either():
+    wide = "x = 1  # " + "y" * 80
+    held = study({"cells": [text(f"A long line of words{' and words' * 9}:\n\n```python\n{wide}\n```\n\nIts end.")]})
+    assert held.wide_code == (f"cell 1: {wide}",)
+
+
 def test_an_hour_is_an_hour():
     assert Study(1600, 60, 10, 60, ("x",) * 6, (), ()).minutes == 10 + 7 + 5
     assert Study(0, 60, 0, 60, ("x",) * 6, (), ()).share == 0.1

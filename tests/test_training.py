@@ -236,6 +236,14 @@ def test_a_plateau_schedule_gets_the_validation_loss():
     assert schedule.best == pytest.approx(training.evaluate(model, batches).loss)
 
 
+def test_an_epoch_that_is_only_as_good_as_the_best_is_not_better():
+    model, batches = linear(), pairs(*task())
+    idle = torch.optim.SGD(model.parameters(), lr=0.0)
+    history = training.fit(model, batches, batches, epochs=9, optimizer=idle, patience=2, progress=False)
+    assert len(set(history.validation_accuracy)) == 1
+    assert (history.best_epoch, history.epochs, history.stopped_early) == (1, 3, True)
+
+
 @pytest.mark.outcome
 def test_early_stopping_puts_the_best_weights_back():
     model, batches = linear(), pairs(*task())

@@ -79,6 +79,7 @@ def test_it_prepares_pictures_as_timm_does(lite):
     torch.testing.assert_close(lite.preprocess(picture), reference(picture))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", FAMILIES)
 def test_preprocessing_and_answers_are_those_of_torchvisions_own_path(name, torch_home):
     file = place(name, torch_home)
@@ -343,12 +344,10 @@ def test_a_picture_opened_by_pillow_is_seen_as_the_course_would_open_it(tmp_path
         assert torch.equal(seen, prepare.cut(pictures.open_picture(tmp_path / name))) and (seen == level).all()
 
 
-def test_a_tensor_is_prepared_like_the_picture_and_a_mirror_mirrors(lite):
+def test_a_tensor_is_prepared_like_the_picture(lite):
     picture = pictures.photograph("cat")
     tensor = pictures.to_tensor(picture)
     assert lite.preprocess.cut(tensor).shape == (3, 224, 224)
-    mirrored = lite.preprocess.mirrored()
-    assert torch.equal(mirrored(picture), lite.preprocess(picture).flip(-1)) and mirrored.mirrored() == lite.preprocess
     for wrong in (tensor.float(), tensor[0], "cat.jpg"):
         with pytest.raises(TypeError, match="A picture is a Pillow picture or a uint8 tensor"):
             lite.preprocess(wrong)

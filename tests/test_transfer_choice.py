@@ -24,6 +24,7 @@ def images():
     return torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(1))
 
 
+@pytest.mark.thorough
 def test_the_head_answers_for_the_new_classes_and_the_parts_have_names(net, images):
     with torch.no_grad():
         assert net.model.eval()(images).shape == (2, 3)
@@ -56,6 +57,7 @@ def test_only_squeezenet_has_a_relu_behind_its_head(net):
             assert net.model(torch.randn(1, 3, 96, 96)).min() >= 0
 
 
+@pytest.mark.thorough
 def test_from_any_stage_up_a_step_moves_those_stages_alone_with_smaller_rates_below(net, images):
     names = [stage.name for stage in transfer.stages(net.model)]
     start = names[len(names) // 2]
@@ -77,6 +79,7 @@ def test_from_any_stage_up_a_step_moves_those_stages_alone_with_smaller_rates_be
         assert (parameter.detach().sum().item() != total) == learns
 
 
+@pytest.mark.thorough
 def test_grad_cam_finds_the_last_maps_by_itself(net):
     found = lesson5.attention(net, pictures.photograph("cat"))
     assert found.heat.ndim == 2 and min(found.heat.shape) > 1 and found.name in CLASSES

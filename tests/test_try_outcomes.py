@@ -97,6 +97,14 @@ def test_an_assert_tells_how_far_it_was_from_failing(toy, monkeypatch):
     }
 
 
+def test_two_tensors_are_compared_element_by_element(toy, monkeypatch):
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
+    monkeypatch.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))
+    path = toy("steps = torch.tensor([4.0, 2.0, 1.5])\nassert (steps[1:] < steps[:-1]).all()\nassert outcome > 0.7")
+    error, margins, _ = run_source(path, {"seed": 3, "profile": "quick"})
+    assert error.startswith("line 26") and margins["25: steps[1:] < steps[:-1]"] == pytest.approx(0.5)
+
+
 @pytest.mark.processes
 def test_what_is_sure_passes_and_what_holds_by_luck_is_named_with_what_breaks_it(toy, tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("COURSE_DATA_DIR", raising=False)

@@ -54,6 +54,7 @@ def image_of(panel):
     return Image.open(io.BytesIO(panel.picture.value))
 
 
+@pytest.mark.thorough
 @every_exploration
 def test_every_control_takes_its_ends_and_values_between_and_no_figure_stays(make):
     panel = make()
@@ -62,6 +63,7 @@ def test_every_control_takes_its_ends_and_values_between_and_no_figure_stays(mak
     assert figures_in_memory() <= before and plt.get_fignums() == []
 
 
+@pytest.mark.thorough
 @every_exploration
 def test_one_output_holds_the_live_widget_and_a_picture_with_words(make):
     panel = make()
@@ -272,6 +274,7 @@ def test_an_arithmetic_stays_in_the_output_and_greys_out_what_an_operation_lacks
         lesson2.cell_arithmetic(torch.zeros(3, 3))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "settings"),
     [

@@ -10,6 +10,8 @@ from course_utils import pictures
 from course_utils.widgets import appendix_b
 from course_utils.widgets.panel import VIEW
 
+pytestmark = pytest.mark.thorough
+
 IMAGES = [Image.new("RGB", (40 + i, 30), (20 * i, 90, 200)) for i in range(8)]
 BRIGHTNESS = torch.tensor([10.0, 90, 100, 110, 120, 130, 140, 150])
 SHARPNESS = torch.tensor([500.0, 2, 300, 400, 500, 600, 700, 800])

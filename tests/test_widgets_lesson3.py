@@ -7,6 +7,8 @@ from course_utils import data, diagnosis, models, training
 from course_utils.widgets import lesson3, live_training
 from course_utils.widgets.panel import VIEW
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def clothes():
@@ -81,6 +83,11 @@ def test_every_control_of_the_feature_maps_takes_all_its_values(trained, part):
     assert figures_in_memory() <= before
     data_, metadata = panel._repr_mimebundle_()
     assert VIEW in data_ and "Three rows of maps" in data_["text/plain"] and metadata
+
+
+def test_without_a_kernel_the_picture_stands_beside_the_first_layers_maps_alone(trained, part):
+    shown = lesson3.feature_maps(trained, part).twin().axes
+    assert [len(axes.images) for axes in shown] == [1, 1, 0, 1, 0, 1]
 
 
 def test_the_feature_maps_are_the_layers_answers_to_the_chosen_picture(trained, part):

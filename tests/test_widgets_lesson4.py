@@ -29,6 +29,7 @@ def make(kind, net, cat):
     return lesson4.augmentation(cat) if kind == "augmentation" else lesson4.grad_cam(net, cat, CLASSES, MEAN, STD)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["augmentation", "descent", "grad_cam"])
 def test_every_control_takes_all_its_values_and_no_figure_stays(kind, net, cat):
     panel = make(kind, net, cat)
@@ -38,12 +39,19 @@ def test_every_control_takes_all_its_values_and_no_figure_stays(kind, net, cat):
     assert panel.sentence and f'aria-live="polite">{panel.sentence}' in panel.caption.value
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["augmentation", "descent", "grad_cam"])
 def test_one_output_holds_the_live_widget_and_a_picture_with_words(kind, net, cat):
     bundle, metadata = make(kind, net, cat)._repr_mimebundle_()
     (image,) = metadata
     assert VIEW in bundle and len(bundle["text/plain"]) > 60 and bundle["text/plain"] == metadata[image]["alt"]
     assert metadata[image]["width"] < 900 and figures_in_memory() == 0
+
+
+def test_without_a_kernel_the_heat_of_each_class_and_layer_stands_in_one_row(net, cat):
+    shown = lesson4.grad_cam(net, cat, CLASSES, MEAN, STD).twin().axes
+    assert [axes.get_title(loc="left").split(", ")[1] for axes in shown] == ["stages.0", "stages.1"] * 2
+    assert len({round(axes.get_position().y0, 2) for axes in shown}) == 1
 
 
 def test_the_copies_are_what_the_augmentation_of_the_package_makes(cat):

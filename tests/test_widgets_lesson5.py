@@ -49,6 +49,7 @@ def send(panel, name, content):
     chooser.value = deserialised
 
 
+@pytest.mark.thorough
 def test_a_photograph_is_classified_and_every_control_takes_its_values(classifier):
     before = figures_in_memory()
     assert classifier.sentence.startswith("cat: most likely ") and "cat" in classifier.sentence
@@ -95,6 +96,7 @@ def test_nothing_uploaded_yet_is_said(classifier):
     assert classifier.sentence.startswith("Nothing is uploaded yet; meanwhile cat: most likely")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
@@ -206,6 +208,7 @@ def test_what_speaks_for_an_answer_is_coloured_and_the_rest_is_grey():
     assert figure.axes[-1].get_title() == "a, 50.0 %: no evidence"
 
 
+@pytest.mark.thorough
 def test_every_control_of_the_attention_takes_its_values(lite):
     panel = lesson5.where_it_looks(lite, ("cat", "coffee"))
     before = figures_in_memory()

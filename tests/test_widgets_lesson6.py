@@ -10,6 +10,8 @@ from course_utils import learning_rate, training
 from course_utils.widgets import lesson6, schedule_race
 from course_utils.widgets.panel import VIEW
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def clothes():

@@ -10,6 +10,8 @@ from course_utils.acceleration import TorchDevice, pick_device
 from course_utils.widgets import lesson7
 from course_utils.widgets.panel import VIEW
 
+pytestmark = pytest.mark.thorough
+
 STORED = Path(__file__).parent.parent / "results" / "ladder_cpu.json"
 
 
@@ -62,6 +64,21 @@ def test_a_rung_that_nobody_measured_says_so_and_one_of_a_gpu_is_named_as_such(c
     panel = lesson7.where_time_goes(climbed, replace(climbed, rows=(on_gpu,), date="2030-01-01"))
     panel.set(second="GPU: 16 bits")
     assert panel.sentence.endswith("GPU: 16 bits takes 3.5 ms a batch, 57 % of it for backward (Some GPU, 2030-01-01).")
+
+
+def test_without_a_kernel_one_chart_a_machine_shows_all_its_rungs_on_one_scale(climbed):
+    def shown(*ladders):
+        axes = lesson7.where_time_goes(*ladders).twin().get_axes()
+        return [[label.get_text() for label in each.get_yticklabels()] for each in axes]
+
+    on_cpu = [row.rung for row in climbed.measured]
+    assert shown(climbed) == [on_cpu] and len(on_cpu) == 6
+    parts = {"data": 0.1, "forward": 1.0, "backward": 2.0, "update": 0.4}
+    on_gpu = acceleration.Measured("GPU: 16 bits", "Some GPU", 1e5, 0.5, 1.0, 0.1, 50.0, parts)
+    both = climbed, replace(climbed, rows=(on_gpu,), date="2030-01-01")
+    assert shown(*both) == [on_cpu, ["GPU: 16 bits"]]
+    cpu, gpu = lesson7.where_time_goes(*both).twin().get_axes()
+    assert gpu.get_xlim()[1] == pytest.approx(1.03 * 3.5) and cpu.get_xlim()[1] > 20
 
 
 def test_each_brake_of_the_model_sets_the_pace_where_the_lesson_says():

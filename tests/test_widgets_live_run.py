@@ -10,6 +10,8 @@ from course_utils.widgets import controls, lesson3, lesson6
 from course_utils.widgets.live_run import LiveRun
 from course_utils.widgets.panel import LivePanel
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def clothes():

@@ -1,5 +1,7 @@
 """CI on GitHub calls the commands that the README and the Makefile have, and leaves no test out."""
 
+import contextlib
+import io
 import os
 import re
 import shutil
@@ -72,6 +74,7 @@ def test_the_kinds_that_run_side_by_side_are_together_all_tests_and_none_twice()
 @needs_make
 def test_where_there_is_no_make_the_tests_run_as_it_runs_them():
     (options,) = re.findall(r"-m pytest (.*)", make("test"))
+    options = re.sub(r"\$\(.*\)", "2", options)  # make asks how many cores are granted: GitHub grants more than two
     by_hand = [command for command in commands(FOLDER / "tests.yml") if "-m pytest" in command]
     assert by_hand and set(by_hand) == {f"python -m pytest {options}"}
 
@@ -99,6 +102,19 @@ def test_every_week_new_releases_are_tried_and_claims_measured_anew():
     assert "--constraint constraints.txt" in make("test")
     assert "--constraint" not in make(*newest.split())
     assert "make benchmarks" in called and "make nbval" in called and "make outcomes" in called
+
+
+@needs_make
+@pytest.mark.parametrize(("granted", "workers"), [(1, 1), (2, 2), (64, 2)])
+def test_make_starts_no_more_workers_than_cores_are_granted(monkeypatch, granted, workers):
+    monkeypatch.setattr("course_utils.base.machine.granted_cores", lambda: granted)
+    said = set()
+    for target in ("test", "quick", "nbval", "outcomes", "lessons"):
+        for code in re.findall(r'(?:-n|--jobs) \$\(\S+ -c "(.*?)"\)', make(target)):
+            with contextlib.redirect_stdout(io.StringIO()) as output:
+                exec(code)
+            said.add((target, int(output.getvalue())))
+    assert said == {(target, workers) for target in ("test", "quick", "nbval", "outcomes", "lessons")}
 
 
 @needs_make

@@ -22,7 +22,7 @@ from course_utils.base import notes
 from course_utils.base.lessons import choose, find_root, notebooks, sources
 from course_utils.command.builder import code_of, quotes, read_notebook, to_notebook, with_study_time
 from course_utils.command.notebooks import folds, prose
-from course_utils.command.notebooks.normalise import is_private
+from course_utils.command.notebooks.normalise import is_private, seal
 from course_utils.command.notebooks.parameters import parameters_of
 from course_utils.errors import CourseError
 from course_utils.profiles import lesson_profile
@@ -99,6 +99,8 @@ def check_form(notebook: Mapping[str, Any], path: Path) -> list[str]:
 def check_outputs(notebook: Mapping[str, Any]) -> list[str]:
     """Check that every code cell was run, in order, without an error, and that no output names a machine's folder."""
     problems, expected = [], 0
+    if notebook["metadata"].get("course", {}).get("outputs", seal(notebook)) != seal(notebook):
+        problems.append("Its outputs are not those of its build; rebuild the lesson.")
     for number, cell in enumerate(notebook["cells"], start=1):
         if cell["cell_type"] != "code":
             continue

@@ -63,16 +63,19 @@ class Margins(dict[str, float]):
         """Keep `margin` if it is the smallest of its place so far."""
         self[place] = min(margin, self.get(place, math.inf))
 
-    def compared(self, place: str, signs: tuple[str, ...], sides: tuple[Any, ...]) -> bool:
-        """Return whether the chain of comparisons holds, and note how clearly."""
+    def compared(self, place: str, signs: tuple[str, ...], sides: tuple[Any, ...]) -> Any:
+        """Return whether the chain of comparisons holds (of two tensors, for each element), and note how clearly."""
+        held: Any = True
         for i, (left, sign, right) in enumerate(zip(sides, signs, sides[1:])):
             with contextlib.suppress(TypeError, ValueError, RuntimeError):  # only numbers have a distance
-                distance = float(right) - float(left)
+                distance = right - left if "<" in sign else left - right
                 if sign != "==":
-                    self.note(place + f" ({i + 1})" * (len(signs) > 1), distance if "<" in sign else -distance)
-            if not COMPARE[sign](left, right):
-                return False
-        return True
+                    least = distance.min() if getattr(distance, "ndim", 0) else distance
+                    self.note(place + f" ({i + 1})" * (len(signs) > 1), float(least))
+            held = COMPARE[sign](left, right)
+            if i + 1 < len(signs) and not held:
+                break
+        return held
 
 
 def run_source(path: Path, parameters: dict[str, Any]) -> tuple[str, Margins, float]:

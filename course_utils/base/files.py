@@ -1,7 +1,8 @@
 """Writing files and folders whole: readers see the old one or the new one, never a part.
 
 What is written lies beside its target under a name that begins with ".part-" until it is complete. After an error or
-an interrupt it is removed; only a process that is killed outright leaves it behind.
+an interrupt it is removed; only a process that is killed outright leaves it behind, until something else is written
+there a day later.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import errno
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +18,9 @@ from pathlib import Path
 # What systems and programs leave in folders, besides everything whose name begins with a dot, in small letters.
 DEBRIS = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "icon\r"}
 DEBRIS |= {"@eadir", "#recycle", "@recycle", "@__thumb", "lost+found"}
+
+
+ABANDONED = 86_400  # seconds after which nobody works any longer at what is half-written
 
 
 @contextmanager
@@ -33,6 +38,7 @@ def whole(path: Path) -> Iterator[Path]:
             left beside it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path.parent)
     unfinished = path.with_name(f".part-{secrets.token_hex(6)}{path.suffix}")
     try:
         yield unfinished
@@ -58,6 +64,7 @@ def whole_folder(path: Path, *, replace: bool = True) -> Iterator[Path]:
             beside it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path.parent)
     aside = path.with_name(f".part-{secrets.token_hex(6)}")
     unfinished, old = aside / "new", aside / "old"
     try:
@@ -72,6 +79,15 @@ def whole_folder(path: Path, *, replace: bool = True) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes have left half-written in a folder, a day ago or longer."""
+    with suppress(OSError):
+        for left in folder.glob(".part-*"):
+            if left.stat().st_mtime < time.time() - ABANDONED:
+                shutil.rmtree(left, ignore_errors=True)
+                left.unlink(missing_ok=True)
 
 
 def _take_place(unfinished: Path, path: Path, old: Path, replace: bool) -> None:

@@ -29,11 +29,15 @@ COLUMNS = ("picture", "place", "class", "share", "error")
 
 @dataclass(frozen=True)
 class Asked:
-    """A file to ask about: how it is shown, where it is, whether it was named itself or found in a folder."""
+    """A file to ask about: how it is shown, where it is, whether it was named itself or found in a folder.
+
+    locked: why it is a folder that cannot be gone through.
+    """
 
     shown: str
     path: Path
     named: bool
+    locked: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,12 +83,16 @@ def find(pictures: Sequence[Path]) -> tuple[list[Asked], list[str]]:
         if not place.is_dir():
             asked.append(Asked(plain(place.name), place, named=True))
             continue
-        inside = [Asked(plain(path.relative_to(place).as_posix()), path, named=False) for path in _files(place)]
-        found = [each for each in inside if _may_be_a_picture(each.path)]
-        if not found:
-            raise SettingError(f"{place} holds no pictures; name a folder that does, or a picture.")
+        inside = [
+            Asked(plain(path.relative_to(place).as_posix()), path, named=False, locked=why)
+            for path, why in _files(place)
+        ]
+        found = [each for each in inside if each.locked or _may_be_a_picture(each.path)]
+        if all(each.locked for each in found):
+            why = f" that can be reached ({found[0].shown} {found[0].locked})" if found else ""
+            raise SettingError(f"{place} holds no pictures{why}; name a folder that does, or a picture.")
         asked += found
-        others += [each.shown for each in inside if not _may_be_a_picture(each.path)]
+        others += [each.shown for each in inside if not each.locked and not _may_be_a_picture(each.path)]
     return asked, others
 
 
@@ -94,6 +102,8 @@ def answers(net: Network, asked: Iterable[Asked], top: int) -> Iterator[Answer]:
 
     for each in asked:
         try:
+            if each.locked:
+                raise DataError(f"{each.shown} {each.locked}; check its permissions.")
             picture = open_picture(each.path)
         except DataError as error:
             yield Answer(each, error=str(error).replace(readable(str(each.path)), each.shown))
@@ -155,21 +165,27 @@ def check_csv(path: Path, classifier: Path, asked: Sequence[Asked]) -> None:
         raise SettingError(f"--csv would overwrite {path}, which is read; choose another file name.")
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Yield what is no folder, and folders that lie too deep to go on."""
+def _files(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Yield what is no folder, folders that lie too deep to go on, and those that cannot be read, with the reason."""
     from course_utils.data.listing import DEEPEST
 
+    locked = []
+
     def fails(error: OSError) -> None:
-        raise SettingError(f"{error.filename} cannot be read ({error.strerror}); check its permissions.")
+        why = f"cannot be read ({error.strerror})"
+        if Path(error.filename) == folder:
+            raise SettingError(f"{folder} {why}; check its permissions.")
+        locked.append((Path(error.filename), why))
 
     for place, folders, files in os.walk(folder, onerror=fails):
         kept = sorted(name for name in folders if name[0] != "." and name.casefold() not in DEBRIS)
         too_deep = len(Path(place).relative_to(folder).parts) >= DEEPEST
         folders[:] = [] if too_deep else kept
-        yield from (Path(place, name) for name in kept if too_deep)
+        yield from ((Path(place, name), "") for name in kept if too_deep)
         for name in sorted(files):
             if name[0] != "." and name.casefold() not in DEBRIS:
-                yield Path(place, name)
+                yield Path(place, name), ""
+    yield from locked
 
 
 def _may_be_a_picture(path: Path) -> bool:

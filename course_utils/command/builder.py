@@ -16,7 +16,7 @@ from course_utils.base.lessons import choose, find_root, notebooks, sources
 from course_utils.base.machine import describe_machine, versions
 from course_utils.command.notebooks import folds, prose
 from course_utils.command.notebooks.execution import Execution, execute
-from course_utils.command.notebooks.normalise import KERNEL, LANGUAGE, normalised, to_json
+from course_utils.command.notebooks.normalise import KERNEL, LANGUAGE, normalised, seal, to_json
 from course_utils.command.notebooks.parameters import NO_NOTEBOOK, checked_parameters
 from course_utils.command.notebooks.study import Study, study
 from course_utils.errors import RunError, SettingError
@@ -90,6 +90,7 @@ def build(
     outcome = Build(number, target, execution)
     if not record_only:
         outcome.problems = fill(done, notebook, quotes(number, record, root))
+        done["metadata"]["course"]["outputs"] = seal(done)
         replace_file(target, to_json(done))
     return outcome
 
@@ -100,7 +101,7 @@ def fill_again(lesson: str | int, root: Path | None = None) -> Build:
     For changes of prose and tags alone.
 
     Raises:
-        RunError: when there is no notebook yet, or code has changed since it was built.
+        RunError: when there is no notebook yet, or its code or its outputs have changed since it was built.
     """
     root = root or find_root()
     ((number, source),) = choose([lesson], sources(root), "source").items()
@@ -110,13 +111,16 @@ def fill_again(lesson: str | int, root: Path | None = None) -> Build:
     built, wanted = read_notebook(path), to_notebook(source)
     if code_of(built) != code_of(wanted):
         raise RunError(f"The code of lesson {number} has changed since it was built; run `course build {number}`.")
+    about = built["metadata"]["course"]
+    if about.get("outputs", seal(built)) != seal(built):
+        raise RunError(f"The outputs of lesson {number} are not those of its build; run `course build {number}`.")
     outputs = iter([cell for cell in built["cells"] if cell["cell_type"] == "code"])
     cells = [
         {**next(outputs), "metadata": cell["metadata"]} if cell["cell_type"] == "code" else cell
         for cell in wanted["cells"]
     ]
-    about = built["metadata"]["course"]
     done = normalised({"cells": cells}, number, about, root)
+    done["metadata"]["course"]["outputs"] = seal(done)
     outcome = Build(number, path)
     outcome.problems = fill(done, wanted, quotes(number, results.load(number, about["profile"], root), root))
     replace_file(path, to_json(done))

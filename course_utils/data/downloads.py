@@ -16,7 +16,7 @@ from pathlib import Path
 from socket import create_connection
 from urllib.parse import urlsplit
 
-from course_utils.base.files import whole_folder
+from course_utils.base.files import whole, whole_folder
 from course_utils.errors import DataError
 
 CONNECT_SECONDS = 4  # how long a server may take to answer at all
@@ -91,34 +91,34 @@ class MirrorError(Exception):
 
 
 def fetch_file(url: str, remote: Remote, folder: Path, slowest: float, progress: bool) -> None:
-    """Download one file with pooch, which moves it into place only after its SHA-256 was found right."""
+    """Download one file, which takes its place only after its SHA-256 was found right; not one that is right already.
+
+    Raises:
+        MirrorError: with what the server did wrong.
+        DataError: when the folder cannot be written.
+    """
     import pooch
     from tqdm import tqdm
 
-    def checked(url: str, output: str, _: object) -> None:
-        bar = {"desc": remote.name, "total": remote.size, "unit": "B", "unit_scale": True, "leave": False}
-        with tqdm(**bar, disable=not progress) as shown:
-            receive(url, Path(output), most=remote.size, slowest=slowest, told=shown.update)
-        with Path(output).open("rb") as file:
-            start = file.read(200).lstrip().lower()
-        if start.startswith((b"<!doctype", b"<html", b"<?xml")):
-            raise MirrorError("sent a web page instead of the file")
-        size = Path(output).stat().st_size
-        if size != remote.size:
-            raise MirrorError(f"sent {size:,} of {remote.size:,} bytes")
-
-    logger = pooch.get_logger()
-    level = logger.level
-    logger.setLevel("ERROR")  # its notes name folders of this machine, which would end up in notebooks
+    path = folder / remote.name
+    bar = {"desc": remote.name, "total": remote.size, "unit": "B", "unit_scale": True, "leave": False}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        pooch.retrieve(url, "sha256:" + remote.sha256, fname=remote.name, path=folder, downloader=checked)
-    except ValueError as error:  # pooch's word for a wrong hash
-        raise MirrorError("sent a file with a wrong SHA-256") from error
+        if path.exists() and pooch.file_hash(str(path)) == remote.sha256:
+            return
+        with whole(path) as unfinished:
+            with tqdm(**bar, disable=not progress) as shown:
+                receive(url, unfinished, most=remote.size, slowest=slowest, told=shown.update)
+            with unfinished.open("rb") as file:
+                start = file.read(200).lstrip().lower()
+            if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+                raise MirrorError("sent a web page instead of the file")
+            size = unfinished.stat().st_size
+            if size != remote.size:
+                raise MirrorError(f"sent {size:,} of {remote.size:,} bytes")
+            if pooch.file_hash(str(unfinished)) != remote.sha256:
+                raise MirrorError("sent a file with a wrong SHA-256")
     except OSError as error:
         raise cannot_write(folder, error) from error
-    finally:
-        logger.setLevel(level)
 
 
 def receive(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 MOST_BARS = 20  # classes drawn; of more, half of it from either end
 COLOURS = (figures.BLUE, figures.ORANGE, figures.SKY)
 WIDE = 8  # times the smallest side that the largest may have before the axes become logarithmic
+LONGEST_TITLE = 44  # letters in one line, where another figure stands beside it
 LONGEST = 24  # letters of a class's name that are drawn
 
 
@@ -71,24 +72,30 @@ def draw_counts(counts: Counts, ax: Axes | None = None) -> Axes:
 
     count, half = len(counts.names), len(counts.names) // 2
     places = [i + (counts.left_out > 0 and i >= half) for i in range(count)]
+    inside = ax is not None
     if ax is None:
         ax = _axes(6.5, 0.24 * (places[-1] + 1) + 1.1)
+    # Points for a row, where axes take two thirds of their figure's height.
+    room = 0.66 * 72 * ax.figure.get_figheight() / (places[-1] + 1.4)
     start = np.zeros(count)
     for (part, numbers), colour in zip(counts.parts.items(), COLOURS):
         ax.barh(places, numbers, left=start, color=colour, label=part, height=0.75)
         start = start + numbers
     for place, total in zip(places, counts.sums):
-        ax.text(total, place, f" {total:,}", va="center", fontsize=8, color=figures.GREY)
+        ax.text(total, place, f" {total:,}", va="center", fontsize=min(8, room), color=figures.GREY)
     if counts.left_out:
         words = f" … {counts.left_out:,} classes between …"
-        ax.text(0, half, words, va="center", fontsize=8, color=figures.GREY)
+        ax.text(0, half, words, va="center", fontsize=min(8, room), color=figures.GREY)
     ax.set_yticks(places, [shortened(name) for name in counts.names])
+    if room < 12:
+        ax.tick_params(axis="y", labelsize=0.9 * room)
     ax.set(xlabel="pictures", ylim=(places[-1] + 0.7, -0.7), xlim=(0, 1.12 * max(counts.sums)))
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     ax.grid(False, axis="y")
     least, most = counts.sums[-1], counts.sums[0]
     spread = f"{least:,} each" if least == most else f"from {least:,} to {most:,} a class"
-    ax.set_title(f"{counts.total:,} pictures of {counts.classes:,} classes, {spread}")
+    title = f"{counts.total:,} pictures of {counts.classes:,} classes, {spread}"
+    ax.set_title(title.replace(", from", ",\nfrom") if inside and len(title) > LONGEST_TITLE else title)
     if len(counts.parts) > 1:
         # Half an inch below the bars: where classes are equal, they fill all of the inside.
         below = ax.transAxes + ScaledTranslation(0, -0.5, ax.figure.dpi_scale_trans)
@@ -141,7 +148,9 @@ def draw_sizes(sizes: Sizes, ax: Axes | None = None) -> Axes:
             axis.set_ticks([], minor=True)
     side = sizes.side
     ax.plot([ends[0], side, side], [side, side, ends[0]], color=figures.ORANGE, linewidth=1.5)
-    ax.annotate(f"{side}, the network's side", (ends[0], side), (4, 4), textcoords="offset points", fontsize=8)
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
+    where = {"xytext": (4, 4), "textcoords": "offset points", "zorder": 3}
+    ax.annotate(f"{side}, the network's side", (ends[0], side), **where, fontsize=8, bbox=box)
     ax.scatter(sizes.widths, sizes.heights, s=14, color=figures.BLUE, alpha=0.45, linewidth=0)
     ax.set_aspect("equal")
     ax.set_title(f"{sizes.smaller:,} of {len(sizes.widths):,} would be enlarged")

@@ -16,7 +16,7 @@ from torch import Tensor
 from course_utils.base.words import few
 from course_utils.data import copies
 from course_utils.data.decoding import decode
-from course_utils.data.listing import Tree, list_folder, part_of, summary
+from course_utils.data.listing import LOCKED, Tree, hint, list_folder, part_of, summary
 from course_utils.data.parts import PART_WORDS, FilePart, ImageSet, Source, TensorPart, announce, statistics
 from course_utils.data.splits import split_groups
 from course_utils.errors import DataError, readable
@@ -47,8 +47,8 @@ def folder(
             pictures on disk, as `FilePart`.
         fractions: the shares of training, validation and test for a flat folder; 0 for a part that is not wanted.
         seed: of that split.
-        unreadable: "refuse" raises DataError with the names of pictures that cannot be read; "skip" leaves them out
-            and names them.
+        unreadable: "refuse" raises DataError with the names of pictures and sub-folders that cannot be read; "skip"
+            leaves them out and names them.
         source: where the pictures came from, if that is more than a folder.
         quiet: do not print the lines that describe the set.
 
@@ -66,8 +66,11 @@ def folder(
     if len(classes) == 1:
         raise DataError(
             f"{tree.root} holds one class only, {classes[0]!r}, and a classifier chooses between two or more; add a "
-            "folder with pictures of something else."
+            f"folder with pictures of something else{hint(tree.root)}."
         )
+    locked = {name: why for name, why in tree.unused.items() if name.endswith("/") and why.startswith(LOCKED)}
+    if locked and unreadable == "refuse":
+        raise DataError(f'In {tree.root} {summary(locked)}; check its permissions, or skip it with unreadable="skip".')
     listed = {part: tree.labelled(part, classes) for part in tree.parts}
     count = sum(len(files) for files, _ in listed.values())
     if size is not None and 3 * size[0] * size[1] * count > MOST_BYTES:
@@ -207,13 +210,16 @@ def _uneven(parts: dict[str, FilePart], fractions: Sequence[float]) -> list[str]
 
 
 def _floors(tree: Tree) -> list[str]:
-    """Return a remark where every class holds the same folders: these may be the classes, those above them parts."""
+    """Return a remark where no class holds pictures itself, but all in folders: these may be the classes."""
     inside = [{file.relative_to(tree.root).parts[1:-1][:1] for file in files} for files in tree.parts["train"].values()]
-    same = sorted(inside[0])
-    if len(same) < 2 or () in same or any(each != inside[0] for each in inside):
+    if any(() in each or len(each) < 2 for each in inside):
         return []
-    names = few(readable(name) for (name,) in same)
-    return [f"Every class holds the folders {names}; if these are the classes, name those above them train and test."]
+    names = few(readable(name) for (name,) in sorted(set().union(*inside)))
+    if all(each == inside[0] for each in inside):
+        told = f"Every class holds the folders {names}; if these are the classes, name those above them train and test."
+    else:
+        told = f"The classes hold folders, {names}; if these are the classes, put them all into one folder."
+    return [told]
 
 
 def _lacking(parts: dict[str, FilePart]) -> list[str]:

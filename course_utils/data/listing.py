@@ -31,6 +31,8 @@ PART_NAMES = re.compile(
     re.IGNORECASE,
 )
 LOOSE = "lies in no class folder"
+LOCKED = "cannot be read"
+TABLES = (".csv", ".tsv", ".xlsx")  # where labels may stand instead
 DEEPEST = 40  # folders in one another below a class; a path may have 4,096 characters
 
 
@@ -98,7 +100,7 @@ def list_folder(path: str | os.PathLike[str]) -> Tree:
         if len(folders) > 1 and not others:
             raise DataError(
                 f"{root} holds {_listed(folders)}, but no class folders in them; expected {folders[-1].name}/<class>/… "
-                "with a folder of pictures for each class."
+                f"with a folder of pictures for each class{hint(root)}."
             )
         aside = aside if len(others) >= 2 else []
         tree.parts["train"] = _classes(tree, root, [folder for folder in folders if folder not in aside])
@@ -123,8 +125,8 @@ def list_folder(path: str | os.PathLike[str]) -> Tree:
 def _classes(tree: Tree, place: Path, folders: Sequence[Path], needed: bool = True) -> dict[str, list[Path]]:
     """Return the pictures of each class; in a part that is not `needed`, a class may be empty."""
     if not folders:
-        hint = _folder_above(place)
-        raise DataError(f"{place} holds no class folders; expected one folder of pictures for each class{hint}.")
+        more = _folder_above(place) or hint(place)
+        raise DataError(f"{place} holds no class folders; expected one folder of pictures for each class{more}.")
     if len(folders) == 1 and needed:
         below = folders[0]
         while len(inside := _entries(below)[0]) == 1 and not any(_entries(below)[1]):
@@ -154,7 +156,11 @@ def _keep_aside(tree: Tree, aside: Sequence[Path]) -> None:
 
 def _pictures(tree: Tree, folder: Path, depth: int = 0) -> Iterator[Path]:
     """Yield the picture files in a folder and its sub-folders, and note what else is there."""
-    folders, files = _entries(folder)
+    try:
+        folders, files = _entries(folder)
+    except DataError as error:
+        tree.unused[f"{tree.shown(folder)}/"] = f"{LOCKED} ({error.__cause__.strerror})"
+        return
     for file in files:
         why = _why(file)
         if why:
@@ -217,6 +223,16 @@ def _folder_above(place: Path) -> str:
     except DataError:
         return ""
     return f"; did you mean {place.parent}" if len(beside) > 1 else ""
+
+
+def hint(place: Path) -> str:
+    """Return the end of a sentence on a folder without classes, where a table of labels or an archive lies in it."""
+    for file in _entries(place)[1]:
+        if file.suffix.lower() in TABLES:
+            return f"; the labels in {readable(file.name)} are not read: sort the pictures into folders by them"
+        if why_not(file.name).startswith("is an archive"):
+            return f"; {readable(file.name)} must be unpacked first"
+    return ""
 
 
 def _listed(folders: Iterable[Path]) -> str:

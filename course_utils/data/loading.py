@@ -1,9 +1,10 @@
 """Batches of picture files, read one after another: for pictures that do not fit in memory.
 
-PyTorch's DataLoader, with three savings. A transform that begins with a crop or a resize needs few of a file's pixels,
-so a JPEG file is decoded at a half, a quarter or an eighth of its size where that is enough. What ends a transform and
-treats every pixel alike (to floats, normalise) is done for several pictures at a time, in place. And between the two,
-mirroring and the change to a tensor skip what torchvision does for inputs of other kinds.
+PyTorch's DataLoader, with four savings. A transform that begins with a crop or a resize needs few of a file's pixels,
+so a JPEG file is decoded at a half, a quarter or an eighth of its size where that is enough. Where only mirroring
+follows before the change to a tensor, PyTorch resizes bytes, several times faster than Pillow. What usually ends a
+transform (bytes to floats, normalise) is done in place where the batch lies. And mirroring and the change to a tensor
+skip what torchvision does for inputs of other kinds.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, default_collate
 from torchvision import transforms as v1
 from torchvision.transforms import InterpolationMode, v2
@@ -24,9 +26,7 @@ from course_utils.pictures import files as picture_files
 from course_utils.pictures.files import Cut
 from course_utils.pictures.tensors import to_tensor
 
-# Transforms that treat every pixel alike, so that a batch (N, C, H, W) can take them as a picture does.
-ALIKE = (v1.Normalize, v2.Normalize, v1.ConvertImageDtype, v2.ConvertImageDtype, v2.ToDtype)
-TOGETHER = 8  # pictures that take the ending of a transform at once: few enough to stay in the processor's cache
+FLIPS = (v1.RandomHorizontalFlip, v2.RandomHorizontalFlip)
 Step = Callable[[Any], Any]
 
 
@@ -37,29 +37,44 @@ class Plan:
     choose: the crop or resize it begins with, as what to take of a picture of a given width and height; None where it
         begins with anything else.
     middle: what follows, for one picture at a time.
-    ending: what then treats every pixel alike, for several pictures at a time.
+    floats: whether it ends by bringing bytes to floats from 0 to 1, and
+    normalise: the means and standard deviations, each (C, 1, 1), that are then subtracted and divided by.
+    tensors: whether the beginning gives bytes (C, H, W) to the middle, which then only mirrors.
     """
 
     choose: Chooser | None
     middle: tuple[Step, ...]
-    ending: tuple[Step, ...]
+    floats: bool
+    normalise: tuple[tuple[Tensor, Tensor], ...]
+    tensors: bool
 
 
 def planned(transform: Step) -> Plan:
-    """Return a transform, one of torchvision's or any other, in the three pieces of a `Plan`."""
+    """Return a transform, one of torchvision's or any other, in the pieces of a `Plan`."""
     steps = _steps(transform)
     choose = _chooser(steps[0])
-    middle, ending = steps[choose is not None :], []
-    while middle and isinstance(middle[-1], ALIKE):
+    steps = [Flip(step) if type(step) in FLIPS else step for step in steps[choose is not None :]]
+    middle, normalise = list(steps), []
+    while middle and isinstance(middle[-1], (v1.Normalize, v2.Normalize)) and 0 not in middle[-1].std:
         step = middle.pop()
-        own = isinstance(step, (v1.Normalize, v2.Normalize))  # what it is given will be a tensor of the loader's own
-        ending.insert(0, v2.Normalize(step.mean, step.std, inplace=True) if own else step)
-    if middle and isinstance(middle[-1], v1.ToTensor):  # to bytes for one, to floats for all
-        middle[-1:], ending = [v1.PILToTensor()], [v1.ConvertImageDtype(torch.float32), *ending]
-    if middle and ending and isinstance(middle[-1], (v1.PILToTensor, v2.PILToTensor, v2.ToImage)):
+        normalise.insert(0, tuple(torch.as_tensor(each).float().view(-1, 1, 1) for each in (step.mean, step.std)))
+    if not middle or not _to_floats(middle[-1]):
+        return Plan(choose, tuple(steps), False, (), False)
+    if isinstance(middle[-1], v1.ToTensor):
         middle[-1] = to_tensor
-    flips = (v1.RandomHorizontalFlip, v2.RandomHorizontalFlip)
-    return Plan(choose, tuple(Flip(step) if type(step) in flips else step for step in middle), tuple(ending))
+    else:
+        middle.pop()
+        if middle and isinstance(middle[-1], (v1.PILToTensor, v2.PILToTensor, v2.ToImage)):
+            middle[-1] = to_tensor
+    tensors = choose is not None and middle[-1:] == [to_tensor] and all(isinstance(step, Flip) for step in middle[:-1])
+    return Plan(choose, tuple(middle[:-1] if tensors else middle), True, tuple(normalise), tensors)
+
+
+def _to_floats(step: Step) -> bool:
+    """Return whether a step brings bytes to floats from 0 to 1."""
+    if isinstance(step, (v1.ConvertImageDtype, v2.ConvertImageDtype, v2.ToDtype)):
+        return step.dtype == torch.float32 and getattr(step, "scale", True)
+    return isinstance(step, v1.ToTensor)
 
 
 @dataclass(frozen=True)
@@ -70,9 +85,11 @@ class Flip:
 
     def __call__(self, picture: Any) -> Any:
         """Return the picture, mirrored left to right or as it is."""
-        if not isinstance(picture, Image.Image):
+        if not isinstance(picture, Image.Image) and type(picture) is not Tensor:
             return self.step(picture)
-        return picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if torch.rand(1) < self.step.p else picture
+        if torch.rand(1) >= self.step.p:
+            return picture
+        return picture.flip(-1) if isinstance(picture, Tensor) else picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
 
 
 def _steps(transform: Step) -> list[Step]:
@@ -129,9 +146,23 @@ def _resized(size: int | Sequence[int], width: int, height: int) -> tuple[int, i
     return int(shorter * width / height), shorter
 
 
+def resized(
+    picture: Image.Image, size: tuple[int, int], resample: Image.Resampling, box: tuple[float, ...]
+) -> Image.Image | Tensor:
+    """Return what Pillow's `resize` does, where PyTorch does it several times faster as bytes (3, H, W).
+
+    They round in other places, so a few values differ by 1. PyTorch knows no box that begins between pixels.
+    """
+    if resample != Image.Resampling.BILINEAR or box != (0, 0, *picture.size):
+        return picture.resize(size, resample, box)
+    pixels = torch.frombuffer(bytearray(picture.tobytes("raw", "RGBX")), dtype=torch.uint8)  # as it lies in memory
+    pixels = pixels.view(1, picture.height, picture.width, 4).permute(0, 3, 1, 2)
+    return F.interpolate(pixels, size[::-1], mode="bilinear", antialias=True)[0, :3]
+
+
 @dataclass(frozen=True)
 class PictureDataset(Dataset):
-    """Pairs of a picture, as all of `plan` but its ending returns it, and its label, read when they are asked for."""
+    """Pairs of a picture, as `plan` returns it but for floats, and its label, read when they are asked for."""
 
     part: FilePart
     plan: Plan
@@ -143,26 +174,31 @@ class PictureDataset(Dataset):
         if self.plan.choose is None:
             picture = self.part.picture(index)
         else:
-            picture, _ = picture_files.open_cut(self.part.files[index], self.plan.choose)
+            resize = resized if self.plan.tensors else Image.Image.resize
+            picture, _ = picture_files.open_cut(self.part.files[index], self.plan.choose, resize=resize)
+            if self.plan.tensors and not isinstance(picture, Tensor):
+                picture = to_tensor(picture)
         for step in self.plan.middle:
             picture = step(picture)
         return picture, int(self.part.labels[index])
 
     def batch(self, pairs: Sequence[tuple[Any, int]]) -> tuple[Any, Tensor]:
-        """Return pairs as one batch, after the plan's ending."""
+        """Return pairs as one batch, in floats where the plan says so."""
         pictures, labels = zip(*pairs)
-        if self.plan.ending:
-            pictures = [
-                picture
-                for i in range(0, len(pictures), TOGETHER)
-                for picture in self._ended(pictures[i : i + TOGETHER])
-            ]
-        return default_collate(list(zip(pictures, labels)))
+        floats = self.plan.floats and len({picture.shape for picture in pictures}) == 1
+        return self._floats(pictures) if floats else default_collate(pictures), default_collate(labels)
 
-    def _ended(self, pictures: Sequence[Tensor]) -> Tensor:
-        images = torch.stack(pictures)
-        for step in self.plan.ending:
-            images = step(images)
+    def _floats(self, pictures: Sequence[Tensor]) -> Tensor:
+        """Return pictures as one batch, each written once into memory that is new: asking for that takes longest."""
+        # In a worker, PyTorch's collate takes it from what processes share.
+        images = default_collate([torch.zeros(()).expand(pictures[0].shape)] * len(pictures))
+        for image, picture in zip(images, pictures):
+            if picture.dtype == torch.uint8:
+                image.copy_(picture).mul_(1 / 255)
+            else:
+                image.copy_(v2.functional.to_dtype(picture, torch.float32, scale=True))
+            for mean, std in self.plan.normalise:
+                image.sub_(mean).div_(std)
         return images
 
 
@@ -184,7 +220,7 @@ def loader(
         transform: what makes a tensor, the same size for all, of a picture (Pillow, RGB): one of torchvision's
             transforms, say. With `workers` it must be possible to pickle it. Quickest where it begins with
             RandomResizedCrop or Resize and ends with ToDtype and Normalize; the batches are the same as one by one,
-            but for the few levels by which a JPEG file decoded at a smaller size differs.
+            but for a level of rounding, and the few levels by which a JPEG file decoded at a smaller size differs.
         shuffle: a new order in every pass, the same for the same seed.
         workers: processes that read ahead. 0 reads in this process, which is the safe choice in notebooks.
         seed: of the order.

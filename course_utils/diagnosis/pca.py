@@ -61,13 +61,14 @@ class PCA:
         with figures.style():
             if ax is None:
                 _, ax = plt.subplots(figsize=(7.6, 4.6))
+            centres = []
             for i, name in enumerate(classes):
                 x, y = self.points[labels == i, :2].T.numpy()
                 colour, mark = COLOURS[i % len(COLOURS)], MARKS[i // len(COLOURS) % len(MARKS)]
                 ax.scatter(x, y, s=12, color=colour, marker=mark, alpha=0.6, linewidths=0, label=name)
-                if len(x):  # the name where the class has its centre
-                    box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": colour, "alpha": 0.85}
-                    ax.text(x.mean(), y.mean(), name, fontsize=8, ha="center", va="center", bbox=box)
+                if len(x):
+                    centres.append((y.mean(), x.mean(), name, colour))
+            self._name(ax, sorted(centres))
             both = self.share[:2].sum().item()
             ax.set(
                 xlabel=f"first direction ({percent(self.share[0], 0)} of the variance)",
@@ -76,6 +77,19 @@ class PCA:
             )
             ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), markerscale=1.8)
         return ax.figure
+
+    def _name(self, ax: Axes, centres: list[tuple[float, float, str, str]]) -> None:
+        """Write names at the centres (y, x, name, colour) from low to high, each above those it would cover."""
+        width, height = self.points[:, 0].aminmax(), self.points[:, 1].aminmax()
+        wide, high = 0.02 * (width.max - width.min).item(), 0.05 * (height.max - height.min).item()
+        placed: list[tuple[float, float, int]] = []
+        for y, x, name, colour in centres:
+            for lower, beside, letters in sorted(placed):
+                if abs(x - beside) < wide * (len(name) + letters) / 2 and abs(y - lower) < high:
+                    y = lower + high
+            placed.append((y, x, len(name)))
+            box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": colour, "alpha": 0.85}
+            ax.text(x, y, name, fontsize=8, ha="center", va="center", bbox=box)
 
 
 def pca(features: Tensor, dimensions: int = 2) -> PCA:

@@ -46,6 +46,11 @@ class PerClass:
     counts: Tensor
 
     @property
+    def standard_error(self) -> Tensor:
+        """Of each accuracy, √(p(1 − p)/n), float64 (classes,)."""
+        return (self.accuracy * (1 - self.accuracy) / self.counts).sqrt()
+
+    @property
     def worst(self) -> str:
         """The class with the lowest accuracy."""
         return self.classes[int(self.accuracy.nan_to_num(2.0).argmin())]
@@ -58,12 +63,19 @@ class PerClass:
         with figures.style():
             if ax is None:
                 _, ax = plt.subplots(figsize=(7, 0.32 * len(self.classes) + 0.9))
-            shares = 100 * self.accuracy[order].numpy()
-            bars = ax.barh([self.classes[i] for i in order], np.nan_to_num(shares), color=figures.BLUE)
-            ax.bar_label(bars, labels=[f"{share:.1f}" for share in shares], padding=3)
+            shares, errors = (
+                100 * self.accuracy[order].numpy(),
+                200 * self.standard_error[order].nan_to_num(0.0).numpy(),
+            )
+            ax.barh([self.classes[i] for i in order], np.nan_to_num(shares), color=figures.BLUE)
+            ax.errorbar(
+                np.nan_to_num(shares), range(len(order)), xerr=errors, fmt="none", ecolor=figures.INK, capsize=3
+            )
+            for row, share in enumerate(shares):
+                ax.text(2, row, f"{share:.1f}", va="center", color="white" if share > 15 else figures.INK)
             lowest = self.accuracy[self.classes.index(self.worst)]
-            title = f"{self.worst} is the hardest class: {percent(lowest)} right"
-            ax.set(xlim=(0, 108), xlabel="accuracy in %", title=title)
+            title = f"{self.worst} has the lowest share: {percent(lowest)} right"
+            ax.set(xlim=(0, 108), xlabel="accuracy in %, with two standard errors on either side", title=title)
             ax.grid(axis="y", visible=False)
         return ax.figure
 

@@ -99,8 +99,8 @@ def scenes(times: list[float], pause: float) -> list[int]:
     return found
 
 
-def _planned(judge: Callable[[dict[str, list[str]]], str | None]) -> Callable[..., str | None]:
-    """Return a check of a plan of floors; `judge` says what is wrong with it, or None."""
+def _planned(*judges: Callable[[dict[str, list[str]]], str | None]) -> Callable[..., str | None]:
+    """Return a check of one plan of floors; each judge says what is wrong with it, or None."""
 
     def check(answer: Callable[..., object], reference: Callable[..., object]) -> str | None:
         plan, failure = attempted(answer, SHOES)
@@ -110,7 +110,8 @@ def _planned(judge: Callable[[dict[str, list[str]]], str | None]) -> Callable[..
         if not isinstance(plan, dict) or not all(isinstance(chosen, kinds) for chosen in plan.values()):
             expected = f"expected a dictionary with a list of floors for each class{MISSING if plan is None else ''}"
             return f"floors(shoes) returned {described(plan)}, {expected}"
-        return judge({str(name): list(map(str, chosen)) for name, chosen in plan.items()})
+        named = {str(name): list(map(str, chosen)) for name, chosen in plan.items()}
+        return next((found for judge in judges if (found := judge(named))), None)
 
     return check
 
@@ -146,7 +147,11 @@ def _tells_nothing(plan: dict[str, list[str]]) -> str | None:
 
 @exercise(
     question="Return for each of the three `shoes` one or two floors, so that a floor tells nothing of the shoe on it.",
-    checks=[_planned(_all_classes), _planned(_known_floors), _planned(_tells_nothing)],
+    checks=[
+        _planned(_all_classes),
+        _planned(_all_classes, _known_floors),
+        _planned(_all_classes, _known_floors, _tells_nothing),
+    ],
     hints=[
         "When could a network guess the shoe from the floor alone?",
         "If a floor lies under one kind of shoe only, it gives that shoe away.",

@@ -36,7 +36,7 @@ def _built(make: Callable[..., Any]) -> tuple[nn.Module | None, str]:
         raise Unanswered
     if not isinstance(network, nn.Module):
         return None, f"gave {described(network)}, expected a network, an nn.Module"
-    scores, failure = attempted(network.eval(), PICTURES)
+    scores, failure = attempted(network.eval(), PICTURES.clone())  # a layer may change its input in place
     if failure:
         return None, f"gave a network that {failure}"
     if not isinstance(scores, torch.Tensor) or scores.shape != (2, 10):
@@ -44,10 +44,19 @@ def _built(make: Callable[..., Any]) -> tuple[nn.Module | None, str]:
     return network, ""
 
 
-def _answers(answer: Callable[..., Any], reference: Callable[..., Any]) -> str | None:
-    """Return what is wrong with the network as such."""
-    network, wrong = _built(answer)
-    return f"{reference.__name__}() {wrong}" if network is None else None
+def _asked(*judges: Callable[[nn.Module, Callable[..., Any]], str | None]) -> Check:
+    """Return a check of one network that an answer builds: it must be one, and no judge may find fault with it.
+
+    What several checks ask of a network, the last one asks of the same.
+    """
+
+    def check(answer: Callable[..., Any], reference: Callable[..., Any]) -> str | None:
+        network, wrong = _built(answer)
+        if network is None:
+            return f"{reference.__name__}() {wrong}"
+        return next((found for judge in judges if (found := judge(network, reference))), None)
+
+    return check
 
 
 def _layers(network: nn.Module) -> list[TraceRow]:
@@ -64,13 +73,13 @@ def _does_the_same(network: nn.Module, reference: nn.Module) -> bool:
         for parameter, other in zip(mine, theirs):
             parameter.copy_(other)
         asked = torch.rand(4, 1, 28, 28)
-        return torch.allclose(network.train()(asked), reference(asked), atol=1e-5)
+        return torch.allclose(network.train()(asked.clone()), reference(asked), atol=1e-5)
 
 
-def _same_layers(answer: Callable[..., Any], reference: Callable[..., Any]) -> str | None:
-    if _does_the_same(answer(), reference()):
+def _same_layers(network: nn.Module, reference: Callable[..., Any]) -> str | None:
+    if _does_the_same(network, reference()):
         return None
-    expected, got = _layers(reference()), _layers(answer())
+    expected, got = _layers(reference()), _layers(network)
     for place, row in enumerate(expected):
         if place == len(got):
             return f"layer {place + 1} is missing, expected {row.kind} with output {row.shape[1:]}"
@@ -83,8 +92,7 @@ def _same_layers(answer: Callable[..., Any], reference: Callable[..., Any]) -> s
     return f"there is a layer too many, {got[len(expected)].kind}" if len(got) > len(expected) else None
 
 
-def _same_relus(answer: Callable[..., Any], reference: Callable[..., Any]) -> str | None:
-    network = answer()
+def _same_relus(network: nn.Module, reference: Callable[..., Any]) -> str | None:
     if _does_the_same(network, reference()):
         return None
     with torch.inference_mode():
@@ -97,7 +105,7 @@ def _same_relus(answer: Callable[..., Any], reference: Callable[..., Any]) -> st
 
 @exercise(
     question="Return a network for pictures (N, 1, 28, 28) with the layers of the table.",
-    checks=[_answers, _same_layers, _same_relus],
+    checks=[_asked(), _asked(_same_layers), _asked(_same_layers, _same_relus)],
     hints=[
         "nn.Sequential(...) takes the layers in order; nn.Conv2d(1, 6, 5, padding=2) is the first.",
         "nn.Flatten() turns 16 maps of 5 × 5 into the numbers that the first dense layer takes: how many are they?",
@@ -269,17 +277,16 @@ def moved_accuracy(network: nn.Module) -> float:
     return training.evaluate(network, data.batches(moved, 500)).accuracy
 
 
-def _small_enough(answer: Callable[..., Any], reference: Callable[..., Any]) -> str | None:
-    numbers = sum(parameter.numel() for parameter in answer().parameters())
+def _small_enough(network: nn.Module, reference: Callable[..., Any]) -> str | None:
+    numbers = sum(parameter.numel() for parameter in network.parameters())
     return (
         None if 0 < numbers <= MOST_NUMBERS else f"it has {numbers:,} numbers to learn, expected 1 to {MOST_NUMBERS:,}"
     )
 
 
-def _steady(answer: Callable[..., Any], reference: Callable[..., Any]) -> str | None:
-    torch.manual_seed(0)
+def _steady(network: nn.Module, reference: Callable[..., Any]) -> str | None:
     try:
-        share = moved_accuracy(answer())
+        share = moved_accuracy(network)
     except Exception as error:  # noqa: BLE001 - what a learner has built may fail anywhere
         return f"it could not be trained: {(str(error) or type(error).__name__).splitlines()[0]}"
     return None if share >= ENOUGH else f"it is right about {share:.1%} of the moved pictures, expected {ENOUGH:.0%}"
@@ -287,7 +294,7 @@ def _steady(answer: Callable[..., Any], reference: Callable[..., Any]) -> str | 
 
 @exercise(
     question="Return a network with at most 30,000 numbers that still knows clothes moved by six pixels.",
-    checks=[_answers, _small_enough, _steady],
+    checks=[_asked(), _asked(_small_enough), _asked(_small_enough, _steady)],
     hints=[
         "What a filter finds moves with the picture. It is the dense layer behind that asks where.",
         "nn.AdaptiveAvgPool2d(1) averages each map over all its places: what is left says whether, not where.",

@@ -6,9 +6,10 @@ use only names that the lesson imports: a copy runs in its cell.
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -118,6 +119,15 @@ def _step(
     return (failure, 0, 0) if failure else ("", *counted)
 
 
+def _other_gradients(net: nn.Module, wanted: Sequence[torch.Tensor]) -> str | None:
+    for parameter, expected in zip(net.parameters(), wanted):
+        if parameter.grad is None:
+            return "a weight has no gradient afterwards"
+        if difference := first_difference(parameter.grad, expected):
+            return f"the gradient of the mean loss is another; {difference}"
+    return None
+
+
 def _little_memory(count: int, room: int) -> Check:
     """Return a check: the gradient of a batch of `count`, while at most `room` pictures' activations are kept."""
 
@@ -132,12 +142,8 @@ def _little_memory(count: int, room: int) -> Check:
         failure, kept, used = _step(answer, net, images, labels, memory)
         if failure:
             return f"{name}{failure if failure.startswith(':') else f' {failure}'}"
-        for parameter, expected in zip(net.parameters(), wanted):
-            if parameter.grad is None:
-                return f"{name}: a weight has no gradient afterwards"
-            difference = first_difference(parameter.grad, expected)
-            if difference:
-                return f"{name}: the gradient of the mean loss is another; {difference}"
+        if wrong := _other_gradients(net, wanted):
+            return f"{name}: {wrong}"
         if kept > memory:
             return f"{name} kept {kept:,} bytes at once"
         most = 2 * math.ceil(count / room)
@@ -154,12 +160,28 @@ def _enforced(answer: Callable[..., Any], reference: Callable[..., Any]) -> str 
     """
     if not hasattr(answer, "by_way_of"):
         return None
-    count, side, maps = 6000, 16, 32
-    net = nn.Sequential(nn.Conv2d(1, maps, 1), nn.GroupNorm(2, maps), nn.GELU(), nn.AvgPool2d(side), nn.Flatten())
-    images, labels = torch.randn(count, 1, side, side), torch.randint(0, maps, (count,))
-    whole = 3 * count * maps * side * side * 4  # behind each of the first three layers
+    net, images, labels, wanted = _large_batch()
+    net, whole = copy.deepcopy(net), 3 * images.numel() * MAPS * 4  # behind each of the first three layers
+    name = f"little_memory(net, {len(images):,} pictures, labels, {whole // 30:,})"
     failure, _, _ = _step(answer, net, images, labels, whole // 30, limit=whole // 3 * 2)
-    return f"little_memory(net, {count:,} pictures, labels, {whole // 30:,}) {failure}" if failure else None
+    if failure:
+        return f"{name} {failure}"
+    wrong = _other_gradients(net, wanted)
+    return f"{name}: {wrong}" if wrong else None
+
+
+MAPS = 32
+
+
+@functools.cache
+def _large_batch() -> tuple[nn.Module, torch.Tensor, torch.Tensor, list[torch.Tensor]]:
+    """Return a network, images and labels that take much memory at once, and the gradients of their mean loss."""
+    net = nn.Sequential(nn.Conv2d(1, MAPS, 1), nn.GroupNorm(2, MAPS), nn.GELU(), nn.AvgPool2d(16), nn.Flatten())
+    images, labels = torch.randn(6000, 1, 16, 16), torch.randint(0, MAPS, (6000,))
+    trained = copy.deepcopy(net)
+    for some, right in zip(images.split(200), labels.split(200)):
+        (F.cross_entropy(trained(some), right, reduction="sum") / len(images)).backward()
+    return net, images, labels, [parameter.grad for parameter in trained.parameters()]
 
 
 @exercise(

@@ -322,7 +322,7 @@ def plot_previews(previews: Sequence[Preview], title: str = "") -> Figure:
     with figures.style():
         figure, axes = plt.subplots(
             rows, len(previews), squeeze=False, sharex="col", sharey="row",
-            figsize=(max(4.2, 2.1 * len(previews)), 1.3 + 1.3 * rows), height_ratios=[2, 1][:rows],
+            figsize=(max(4.2, 1.6 * len(previews)), 1.2 + 1.2 * rows), height_ratios=[2, 1][:rows],
         )  # fmt: skip
         for column, each in zip(axes.T, previews):
             each.plot(column)

@@ -114,7 +114,8 @@ def open_cut(
     *,
     detail: int = 1,
     max_pixels: int = MAX_PIXELS,
-) -> tuple[Image.Image, tuple[int, int]]:
+    resize: Callable[..., Any] = Image.Image.resize,
+) -> tuple[Any, tuple[int, int]]:
     """Open a picture file like `open_picture`, but return only a part of it, resized; often much sooner.
 
     A JPEG file is decoded at a half, a quarter or an eighth of its size where that leaves `detail` pixels or more for
@@ -124,14 +125,15 @@ def open_cut(
         source, mode, max_pixels: as for `open_picture`.
         choose: called with width and height of the upright picture; returns what is wanted of it.
         detail: see above.
+        resize: called as Pillow's (picture, size, resample, box), for pictures that need not be turned.
 
     Returns:
-        The part, and the (width, height) of the whole picture.
+        The part, or what `resize` made of it, and the (width, height) of the whole picture.
 
     Raises:
         DataError: as `open_picture`.
     """
-    return _decoded(source, mode, max_pixels, choose, detail)
+    return _decoded(source, mode, max_pixels, choose, detail, resize)
 
 
 def thumbnail(source: str | os.PathLike[str] | BinaryIO, side: int) -> tuple[Image.Image, tuple[int, int]]:
@@ -149,7 +151,8 @@ def _decoded(
     max_pixels: int,
     choose: Callable[[int, int], Cut] | None = None,
     detail: int = 1,
-) -> tuple[Image.Image, tuple[int, int]]:
+    resize: Callable[..., Any] = Image.Image.resize,
+) -> tuple[Any, tuple[int, int]]:
     if mode not in ("RGB", "L"):
         raise ValueError(f'mode must be "RGB" or "L", not {mode!r}.')
     is_path = isinstance(source, PATHS)
@@ -170,7 +173,8 @@ def _decoded(
             if choose is None:
                 image = eight_bits(picture, mode, name)
             else:
-                image = _part(picture, mode, name, choose(*upright), turn, detail)
+                resize = resize if turn is None else Image.Image.resize
+                image = _part(picture, mode, name, choose(*upright), turn, detail, resize)
             return image if turn is None else image.transpose(turn), upright
         except DataError:
             raise
@@ -181,8 +185,14 @@ def _decoded(
 
 
 def _part(
-    picture: Image.Image, mode: str, name: str, cut: Cut, turn: Image.Transpose | None, detail: int
-) -> Image.Image:
+    picture: Image.Image,
+    mode: str,
+    name: str,
+    cut: Cut,
+    turn: Image.Transpose | None,
+    detail: int,
+    resize: Callable[..., Any],
+) -> Any:
     """Return a part of a picture as it lies in the file, not turned yet; so is its size."""
     width, height = picture.size
     (left, upper, right, lower), size = cut.box, cut.size
@@ -200,8 +210,9 @@ def _part(
     scale = round(width / picture.width)  # the last row and column may stand for fewer pixels than the others
     whole = picture if picture.mode == mode and not picture.has_transparency_data else eight_bits(picture, mode, name)
     if scale == 1 and (left, upper, right, lower) != (0, 0, width, height):
-        return whole.crop((left, upper, right, lower)).resize(size, cut.resample)  # no pixel beyond the box counts
-    return whole.resize(size, cut.resample, (left / scale, upper / scale, right / scale, lower / scale))
+        whole = whole.crop((left, upper, right, lower))  # no pixel beyond the box counts
+        return resize(whole, size, cut.resample, (0, 0, *whole.size))
+    return resize(whole, size, cut.resample, (left / scale, upper / scale, right / scale, lower / scale))
 
 
 def _opened(source: Any, is_path: bool, name: str, max_pixels: int) -> Image.Image:

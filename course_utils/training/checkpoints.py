@@ -159,10 +159,11 @@ def _require_moments(optimizer: torch.optim.Optimizer) -> None:
                 weight.grad = torch.zeros_like(weight)
                 trial.state, trial.param_groups = defaultdict(dict), [{**group, "params": [weight]}]
                 type(trial).step(trial)
-                _require_alike(moments, trial.state[weight])
-            for moment in (moments or {}).values():
-                if isinstance(moment, Tensor) and not _fits(moment, parameter):
-                    raise ValueError(f"a moment has the shape {tuple(moment.shape)}, its parameter another")
+                left = trial.state[weight]
+                _require_alike(moments, left)
+                for name, moment in moments.items():
+                    if isinstance(moment, Tensor) and not _fits(moment, parameter, left.get(name)):
+                        raise ValueError(f"a moment has the shape {tuple(moment.shape)}, its parameter another")
 
 
 def _require_rates(scheduler: Scheduler, optimizer: torch.optim.Optimizer) -> None:
@@ -177,11 +178,18 @@ def _require_rates(scheduler: Scheduler, optimizer: torch.optim.Optimizer) -> No
         trial.get_lr()
 
 
-def _fits(moment: Tensor, parameter: Tensor) -> bool:
-    """Tell whether an optimizer's tensor may belong to a parameter: of its shape, or a sum over some of its sides."""
+def _fits(moment: Tensor, parameter: Tensor, trial: Any) -> bool:
+    """Tell whether an optimizer's tensor may belong to a parameter: of its shape, or a sum over some of its sides.
+
+    Args:
+        moment: the tensor.
+        parameter: what it should belong to.
+        trial: what a step leaves in its place for a parameter with as many sides.
+    """
     shapes = moment.shape, parameter.shape
     same = moment.ndim == parameter.ndim and all(a in (1, b) for a, b in zip(*shapes))
-    return (same or not moment.ndim) and moment.is_complex() <= parameter.is_complex()
+    as_left = not isinstance(trial, Tensor) or moment.ndim == trial.ndim
+    return as_left and (same or not moment.ndim) and moment.is_complex() <= parameter.is_complex()
 
 
 def _require_alike(saved: Any, here: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -26,7 +26,6 @@ class Preprocess:
     crop: the side of the square that is cut from the middle, in pixels.
     mean, std: subtracted from and divided into each channel, on the scale [0, 1].
     interpolation: "bilinear", "bicubic" or another of torchvision's names.
-    flip: mirror the picture left to right, for a second view of it.
 
     Calling it with one picture returns float32 (3, crop, crop).
     """
@@ -36,7 +35,6 @@ class Preprocess:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     interpolation: str = "bilinear"
-    flip: bool = False
 
     def __post_init__(self) -> None:
         sides = self.resize if isinstance(self.resize, tuple) else (self.resize,)
@@ -68,28 +66,18 @@ class Preprocess:
         size = [self.resize] if isinstance(self.resize, int) else list(self.resize)
         resized = F.resize(picture, size, interpolation=InterpolationMode(self.interpolation), antialias=True)
         square = F.center_crop(resized, [self.crop, self.crop])
-        pixels = square if isinstance(square, Tensor) else F.pil_to_tensor(square)
-        return pixels.flip(-1) if self.flip else pixels
+        return square if isinstance(square, Tensor) else F.pil_to_tensor(square)
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Return uint8 pixels (…, 3, H, W) as the network wants them, float32."""
         scaled = pixels.to(torch.float32).div(255)  # to the last bit as torchvision's published preprocessing does it
         return F.normalize(scaled, list(self.mean), list(self.std))
 
-    def mirrored(self) -> Preprocess:
-        """Return the same with the picture mirrored."""
-        return replace(self, flip=not self.flip)
-
-    def whole(self) -> Preprocess:
-        """Return the same without loss at the edges: the shorter side is resized to the crop itself."""
-        return replace(self, resize=self.crop)
-
     def describe(self) -> str:
         """Return in words what is done."""
         size = f"shorter side {self.resize}" if isinstance(self.resize, int) else " × ".join(map(str, self.resize))
         mean, std = (", ".join(f"{value:g}" for value in values) for values in (self.mean, self.std))
-        mirrored = ", mirrored" if self.flip else ""
-        return f"{size} ({self.interpolation}), centre crop {self.crop} × {self.crop}{mirrored}, mean {mean}, std {std}"
+        return f"{size} ({self.interpolation}), centre crop {self.crop} × {self.crop}, mean {mean}, std {std}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return all of it as plain numbers and texts, for a file."""
@@ -100,7 +88,6 @@ class Preprocess:
             "mean": list(self.mean),
             "std": list(self.std),
             "interpolation": self.interpolation,
-            "flip": self.flip,
         }
 
     @classmethod
@@ -112,7 +99,7 @@ class Preprocess:
         """
         resize = values["resize"] if isinstance(values["resize"], int) else tuple(int(v) for v in values["resize"])
         mean, std = (tuple(float(v) for v in values[name]) for name in ("mean", "std"))
-        return cls(resize, values["crop"], mean, std, str(values["interpolation"]), bool(values["flip"]))
+        return cls(resize, values["crop"], mean, std, str(values["interpolation"]))
 
 
 def opened(picture: Any) -> Image.Image | Tensor:

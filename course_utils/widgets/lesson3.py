@@ -152,7 +152,7 @@ def feature_maps(
         ),
         twin=Twin(
             [{"layer": layer} for layer in layers],
-            draw=draw_strip,
+            draw=lambda seen, figure: draw_strip(seen, figure, beside=seen.maps.layer == layers[0]),
             columns=1,
             title="One picture: outlines, then patches, then a few numbers a map",
             alt=f"Three rows of maps for a picture of class {clearest}, from the first layer to the last: outlines and "
@@ -176,11 +176,12 @@ def draw_maps(seen: Seen, figure: Canvas) -> None:
     right.axis("off")
 
 
-def draw_strip(seen: Seen, figure: Canvas) -> None:
-    """Draw the picture and a row of the layer's maps."""
+def draw_strip(seen: Seen, figure: Canvas, beside: bool = True) -> None:
+    """Draw a row of the layer's maps, with the picture `beside` them or its place left free."""
     margins = {"left": 0.01, "right": 0.99, "top": 0.8, "bottom": 0.02, "wspace": 0.02, "width_ratios": (1, STRIP)}
     left, right = figure.subplots(1, 2, gridspec_kw=margins)
-    left.imshow(seen.image.permute(1, 2, 0).numpy(), vmin=0, vmax=255)
+    if beside:
+        left.imshow(seen.image.permute(1, 2, 0).numpy(), vmin=0, vmax=255)
     _draw_sheet(seen, right, STRIP, STRIP)
     right.set_title(f"{seen.maps.layer}: {_shown(seen, STRIP)}", fontsize=9)
     left.axis("off")

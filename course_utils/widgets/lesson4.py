@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from matplotlib.axes import Axes
 from torch import Tensor, nn
 
 from course_utils import data, diagnosis, figures, pictures
@@ -148,9 +149,11 @@ def grad_cam(
         twin=Twin(
             [{"kind": kind, "layer": layer} for kind in (guess, other) for layer in layers],
             title="Each class and each layer look elsewhere",
-            alt=f"A photograph beside its copies under the heat of Grad-CAM, for the classes {guess} and {other} and "
-            f"for {len(layers)} layers: bright where the picture speaks for the class, dark elsewhere.",
-            size=(3.8, 2.0),
+            alt=f"A photograph in grey under the heat of Grad-CAM, for the classes {guess} and {other} and for "
+            f"{len(layers)} layers: from dark red to yellow where it speaks for the class, grey where nothing does.",
+            draw=draw_heat,
+            columns=2 * len(layers),
+            size=(7.6 / (2 * len(layers)), 0.25 + 7.6 / (2 * len(layers))),
         ),
         title="Where the network looks: Grad-CAM",
         size=(6.0, 3.0),
@@ -166,8 +169,17 @@ def draw_asked(asked: Asked, figure: Canvas) -> None:
     left.imshow(asked.image.permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=255)
     left.axis("off")
     left.set_title("the picture", fontsize=9)
-    asked.cam.plot(asked.image, ax=right)
-    right.set_title(f"{asked.name}, {asked.cam.layer}", fontsize=9)
+    _draw_heat(asked, right)
+
+
+def draw_heat(asked: Asked, figure: Canvas) -> None:
+    """Draw what speaks for the class, without the picture beside it."""
+    _draw_heat(asked, figure.subplots(gridspec_kw={"left": 0.02, "right": 0.98, "top": 0.88, "bottom": 0.02}))
+
+
+def _draw_heat(asked: Asked, ax: Axes) -> None:
+    asked.cam.plot(asked.image, ax=ax)
+    ax.set_title(f"{asked.name}, {asked.cam.layer}", fontsize=9)
 
 
 START, STEEP, WALKED = (4.0, 1.0), 40.0, 40  # of the valley ½ (x² + 40 y²): where walks begin, how long they are
@@ -227,7 +239,7 @@ def descent() -> Exploration:
             alt="Four walks down a long valley, drawn over its contour lines. Without momentum small steps creep along "
             "the floor; with 0.8 the walk reaches the middle; with 0.98 it swings far past it; at a rate of 0.06 it "
             "jumps from side to side and leaves the valley.",
-            size=(4.2, 1.9),
+            size=(4.2, 2.1),
         ),
         title="Down a long valley",
         size=(7.0, 3.0),
@@ -242,11 +254,11 @@ def outside(walked: Walk) -> bool:
 
 def draw_walk(walked: Walk, figure: Canvas) -> None:
     """Draw the contour lines of the valley and the walk over them."""
-    ax = figure.subplots(1, 1, gridspec_kw={"left": 0.07, "right": 0.98, "top": 0.86, "bottom": 0.14})
+    ax = figure.subplots(1, 1, gridspec_kw={"left": 0.1, "right": 0.98, "top": 0.86, "bottom": 0.2})
     x, y = torch.linspace(-5, 5, 121), torch.linspace(-1.6, 1.6, 81)
     height = 0.5 * (x[None] ** 2 + STEEP * y[:, None] ** 2)  # (81, 121)
     ax.contour(x.numpy(), y.numpy(), height.sqrt().numpy(), levels=9, colors=figures.PALE, linewidths=0.8)
     ax.plot(*walked.points.T.numpy(), "-o", color=figures.BLUE, markersize=2.5, linewidth=1)
     ax.plot(0, 0, "x", color=figures.RED, markersize=7)
-    ax.set(xlim=(-5, 5), ylim=(-1.6, 1.6), yticks=(-1, 0, 1))
+    ax.set(xlim=(-5, 5), ylim=(-1.6, 1.6), yticks=(-1, 0, 1), xlabel="along the valley", ylabel="across")
     ax.grid(visible=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,15 +23,6 @@ COLOURS = {
     "backward": figures.ORANGE,
     "update": figures.GREEN,
 }
-# Rungs that a copy without a kernel shows side by side.
-NEIGHBOURS = (
-    ("CPU loop", "CPU: workers"),
-    ("CPU: resident", "CPU: torch.compile"),
-    ("CPU: channels_last", "CPU: bf16"),
-    ("GPU loop", "GPU: workers, pinned"),
-    ("GPU: resident", "GPU: channels_last"),
-    ("GPU: 16 bits", "GPU: CUDA graph"),
-)
 
 
 @dataclass(frozen=True)
@@ -116,7 +108,7 @@ def curve_in_words(curve: Curve) -> str:
 
 def draw_curve(curve: Curve, figure: Canvas) -> None:
     """Draw speed against batch size on the left, and the memory of the chosen size on the right."""
-    margins = {"left": 0.1, "right": 0.97, "top": 0.85, "bottom": 0.2, "wspace": 0.42, "width_ratios": (1.4, 1)}
+    margins = {"left": 0.1, "right": 0.86, "top": 0.85, "bottom": 0.2, "wspace": 0.12, "width_ratios": (1.4, 1)}
     left, right = figure.subplots(1, 2, gridspec_kw=margins)
     left.plot(list(curve.speeds), list(curve.speeds.values()), "-", color=figures.BLUE)
     left.plot(list(curve.speeds), list(curve.speeds.values()), "o", color=figures.BLUE, ms=4)
@@ -135,9 +127,11 @@ def draw_curve(curve: Curve, figure: Canvas) -> None:
     right.bar_label(bars, labels=[f"{value / 1e6:.2f}" for value in kinds.values()], padding=3, fontsize=9)
     right.margins(x=0.28)
     right.invert_yaxis()
+    right.yaxis.tick_right()
+    right.tick_params(axis="y", length=0)
     most = curve.memory.largest_batch(curve.available)
-    right.set_xlabel(f"MB; {curve.available / 1e9:.3g} GB: batches up to {most:,}", fontsize=8.5)
-    right.set_title(f"a batch of {curve.chosen}: {curve.memory.of(curve.chosen) / 1e6:,.1f} MB", fontsize=10)
+    right.set_xlabel(f"MB for a batch of {curve.chosen}")
+    right.set_title(f"{curve.available / 1e9:.3g} GB hold batches of {most:,}", fontsize=10)
     right.grid(axis="y", visible=False)
 
 
@@ -243,13 +237,13 @@ def draw_braked(block: Braked, figure: Canvas) -> None:
 
 @dataclass(frozen=True)
 class Compared:
-    """Two rungs of a ladder side by side; None for one that was not measured."""
+    """Rungs of a ladder, one below the other; None for one that was not measured."""
 
-    names: tuple[str, str]
-    rows: tuple[acceleration.Measured | None, acceleration.Measured | None]
+    names: tuple[str, ...]
+    rows: tuple[acceleration.Measured | None, ...]
     share: bool
-    dates: tuple[str, str]
-    longest: float  # milliseconds of the slowest rung there is, so that all pictures have the same scale
+    dates: tuple[str, ...]
+    longest: float  # milliseconds of the slowest rung on the scale
 
 
 def where_time_goes(*ladders: acceleration.Ladder) -> Exploration:
@@ -263,17 +257,25 @@ def where_time_goes(*ladders: acceleration.Ladder) -> Exploration:
     climbed = ladders[0]
     known = {row.rung: (row, each.date) for each in reversed(ladders) for row in each.measured}
 
+    def compared(chosen: Sequence[str], share: bool, longest: float) -> Compared:
+        rows, dates = zip(*(known.get(name, (None, "")) for name in chosen))
+        return Compared(tuple(chosen), rows, share, dates, longest)
+
     def compute(first: str, second: str, share: bool) -> Compared:
-        pair = [known.get(name, (None, "")) for name in (first, second)]
-        return Compared((first, second), (pair[0][0], pair[1][0]), share, (pair[0][1], pair[1][1]), longest)
+        return compared((first, second), share, max(totals.values()))
+
+    def draw_all(pair: Compared, figure: Canvas) -> None:
+        """Draw all measured rungs of the first one's machine."""
+        chosen = [name for name in measured if name[:3] == pair.names[0][:3]]
+        draw_compared(compared(chosen, False, max(totals[name] for name in chosen)), figure)
 
     measured = [name for name in names if name in known]
     totals = {name: sum(known[name][0].parts.values()) for name in measured}
-    longest = max(totals.values())
     passes = min(
         sum(known[name][0].parts.get(part, 0.0) for part in ("forward", "backward")) / totals[name] for name in measured
     )
-    pairs = [pair for pair in NEIGHBOURS if set(pair) <= known.keys()] or [(measured[0], measured[-1])]
+    machines = {name[:3]: name for name in reversed(measured)}  # "CPU", perhaps "GPU", and the first rung of each
+    most = max(sum(name[:3] == machine for name in measured) for machine in machines)
     device = climbed.measured[0].device
     return Exploration(
         compute,
@@ -285,12 +287,13 @@ def where_time_goes(*ladders: acceleration.Ladder) -> Exploration:
         },
         describe=compared_in_words,
         twin=Twin(
-            [{"first": first, "second": second} for first, second in pairs],
+            [{"first": machines[name]} for name in sorted(machines)],
+            draw=draw_all,
             columns=1,
             title=f"Forward and backward take at least {percent(passes, 0)} of the time ({device}, {climbed.date})",
             alt=f"Bars for {len(measured)} rungs measured on {device} on {climbed.date}: the milliseconds of a batch "
             f"for data, forward, backward and update. Forward and backward take at least {percent(passes, 0)} of it.",
-            size=(7.6, 1.9),
+            size=(7.6, 1.0 + 0.32 * most),
         ),
         title="Where the time goes",
         size=(7.6, 2.3),
@@ -314,8 +317,10 @@ def compared_in_words(pair: Compared) -> str:
 
 
 def draw_compared(pair: Compared, figure: Canvas) -> None:
-    """Draw a bar in four colours for each of the two rungs."""
-    axes = figure.subplots(gridspec_kw={"left": 0.2, "right": 0.97, "top": 0.8, "bottom": 0.25})
+    """Draw a bar in four colours for each of the rungs."""
+    high = 1.0 + 0.32 * len(pair.rows)  # inches: legend and axis keep their size
+    margins = {"left": 0.2, "right": 0.97, "top": 1 - 0.35 / high, "bottom": 0.5 / high}
+    axes = figure.subplots(gridspec_kw=margins)
     for place, row in enumerate(pair.rows):
         if row is None:
             axes.text(0.0, place, f" {acceleration.NOT_YET}", va="center", fontsize=9, color=figures.GREY)
@@ -325,8 +330,8 @@ def draw_compared(pair: Compared, figure: Canvas) -> None:
             length = 100 * value / total if pair.share else value
             axes.barh(place, length, left=start, color=COLOURS[part], height=0.6, label=None if place else part)
             start += length
-    axes.set_yticks([0, 1], pair.names)
-    axes.set_ylim(1.6, -0.6)
+    axes.set_yticks(range(len(pair.names)), pair.names)
+    axes.set_ylim(len(pair.names) - 0.4, -0.6)
     axes.set_xlim(0, 100 if pair.share else 1.03 * pair.longest)
     axes.set_xlabel("% of a batch's time" if pair.share else "milliseconds a batch")
     handles = [figure_patch(colour) for colour in COLOURS.values()]

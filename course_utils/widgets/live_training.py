@@ -129,13 +129,13 @@ def draw_record(record: Record, figure: Canvas) -> None:
 
 def draw_comparison(records: Mapping[float, Record]) -> Figure:
     """Draw the losses of runs at several rates side by side."""
-    figure = Figure(figsize=(2.9 * len(records), 2.7))
+    figure = Figure(figsize=(2.5 * len(records), 2.8))
     axes = figure.subplots(1, len(records), sharey=True, squeeze=False)[0]
     for ax, (rate, record) in zip(axes, records.items()):
         _draw_loss(record, ax)
         ax.set(xlabel="step")
         end = "no longer a number" if record.broken else f"about {record.smoothed()[-1]:.2f} at the end"
-        ax.set_title(f"rate {rate:g}: {end}", fontsize=10)
+        ax.set_title(f"rate {rate:g}\n{end}", fontsize=10)
     axes[0].set(ylabel="training loss")
     axes[0].legend(loc="lower left", fontsize=8)
     figure.suptitle("The same network, the same pictures, three learning rates", x=0.01, ha="left", weight="bold")

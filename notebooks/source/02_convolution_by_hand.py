@@ -1064,6 +1064,9 @@ figures.show(
 # in the middle count far more, because many paths through the layers lead there, and only one leads to a corner. The
 # field calls that the **effective receptive field**.
 #
+# In tutorials you will find rules that choose the side of a kernel by the side of the picture. What has to fit is the
+# receptive field, and small kernels, stacked, reach as far with fewer numbers.
+#
 # ### How many numbers to learn
 #
 # A convolutional layer learns *O* · (*C* · kh · kw + 1) numbers, the 1 being the bias. The picture's size does not
@@ -1317,7 +1320,7 @@ print(f"Sixteen channels: {first} came in first, {ratio:.1f} times as fast.")
 #
 # </details>
 #
-# How can that be, when all four do the same products? Look at one output cell. The loops spend
+# How can that be, when all four do the same products? Look at one output cell. On this page the loops spend
 # {{loops_microseconds_per_cell:.0f}} microseconds on it, the library {{library_nanoseconds_per_cell:.0f}} nanoseconds.
 # So the nine products cannot be what takes the loops so long. Nearly all of it is Python finding the window, making
 # small tensors and throwing them away. Slices and matrix product ask Python only a few times for the whole picture.

@@ -847,6 +847,31 @@ if recorded:
 # At best {{listing_best:.1%}} of the test pictures, after {{listing_seconds:.0f}} seconds of training. In Part 3 we
 # build a network that gets there {{times_sooner:.0f}} times sooner, and further.
 #
+# ### Go deeper: What you will find in tutorials
+#
+# **Predict first.** Four answers, all of them right, and an accuracy as many tutorials count it. What is printed?
+
+# %% tags=["nbval-check-output"]
+perfect_answers, four_classes = torch.eye(4), torch.arange(4)
+print(torch.max(perfect_answers, dim=1) == four_classes)
+print(perfect_answers.argmax(dim=1) == four_classes)
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# A plain `False`, and no error. `torch.max(…, dim=1)` gives a pair, the largest values and their places, and a pair is
+# never equal to a tensor. `argmax` gives the places alone.
+#
+# </details>
+#
+# Three more, to be read twice. In tutorials you will find
+#
+# - that `optimizer.step()` "updates the gradients": it changes the *parameters*; `backward()` computes the gradients;
+# - that features have "more dimensions" than the picture: read the trace, where 784 numbers go in and 128 reach the
+#   dense layers;
+# - `shuffle=True` for test pictures: the accuracy does not mind, but answer 17 is then no longer about picture 17, and
+#   nobody can look at the mistakes.
+#
 # ### Exercises: shapes and steps
 #
 # **Accuracy over ragged batches.** Return the accuracy over all pictures, given a list of (right answers, pictures) of
@@ -1286,6 +1311,8 @@ for k, name in enumerate(clothes.classes):
 
 # %% tags=["hide-input"]
 checked = diagnosis.per_class(answers, clothes.classes)
+at_first = diagnosis.per_class(untrained, clothes.classes).accuracy
+assert (at_first < 0.05).sum() >= 4, "most classes should stand near 0 %"
 assert_close(
     checked.accuracy, torch.tensor(list(by_class.values()), dtype=torch.float64)
 )
@@ -1293,13 +1320,14 @@ results.record(
     ".0%",
     worst_class=checked.worst,
     worst_class_accuracy=checked.accuracy.min(),
+    worst_class_errors=2 * checked.standard_error[checked.accuracy.argmin()],
 )
 
 # %% [markdown]
 # An untrained network does not get 10 % of each class right. It gives nearly every picture the same few answers, so
 # most classes stand near 0 % and a few are "right" by accident. Trained, the hardest class on this page is
-# {{worst_class}}, {{worst_class_accuracy:.0%}} right. What is it taken for? Count every pair of (truth, guess) in a
-# table, the **confusion matrix**:
+# {{worst_class}}, {{worst_class_accuracy:.0%}} ± {{worst_class_errors:.0%}} right. What is it taken for? Count every
+# pair of (truth, guess) in a table, the **confusion matrix**:
 
 # %%
 matrix = torch.zeros(10, 10, dtype=torch.int64)
@@ -1417,7 +1445,7 @@ first_layer = diagnosis.feature_maps(model, boot_batch, ["features.0.0"])[
 ].maps
 kernels = model.features[0][0].weight.detach().cpu()[:, 0]  # (16, 3, 3)
 balance = kernels.sum(dim=(1, 2)).abs() / kernels.abs().sum(dim=(1, 2))
-edges = balance.argsort()[:6]  # plus and minus nearly cancel in them
+edges = balance.argsort()[:6]  # plus and minus cancel best in them
 with figures.style():
     fig, axes = plt.subplots(2, 7, figsize=(7.5, 2.5))
     for axis in axes.flat:
@@ -1449,9 +1477,9 @@ figures.show(
 )
 
 # %% [markdown]
-# In these six, plus and minus nearly cancel, so they answer to edges, as lesson 2's do: the upper side of the boot, its
-# sole, a heel. A **feature map** is such an answer. Behind each block there is a stack of them, after pooling,
-# normalisation and ReLU. Choose a class, a picture, and a block.
+# In these six of the 16, plus and minus cancel best, so they answer mostly to edges, as lesson 2's do: the upper side
+# of the boot, its sole, a heel. A **feature map** is such an answer. Behind each block there is a stack of them, after
+# pooling, normalisation and ReLU. Choose a class, a picture, and a block.
 
 # %%
 widgets.lesson3.feature_maps(model, validation_part)

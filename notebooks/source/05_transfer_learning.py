@@ -401,6 +401,9 @@ assert learning == (4096 + 1) * 256 + (256 + 1) * 100 == 1_074_532
 assert total == 135_335_076
 
 # %% [markdown]
+# (In tutorials you will find VGG-16 with five or six fully connected layers. It has three: `classifier.0`, `.3` and
+# `.6`; the numbers between are ReLU and dropout.)
+#
 # It ends in `LogSoftmax`, so its loss must be `NLLLoss`. Together the two are the cross-entropy on logits that we
 # use everywhere:
 
@@ -417,7 +420,9 @@ print("LogSoftmax with NLLLoss equals cross-entropy on logits")
 #
 # To keep what a network knows, we **freeze** its body: its parameters get no gradients, so no optimizer moves them.
 # Training only the head on a frozen body is also called a **linear probe**. The recipe in most tutorials is one line,
-# `parameter.requires_grad = False`.
+# `parameter.requires_grad = False`. (You will also find texts that say "only the new layer learns" above a loop that
+# freezes nothing and gives the optimizer everything: there, everything learns. `Adam(model.parameters())` *with* that
+# line does no harm, for an optimizer passes over what has no gradient; `Adam(head.parameters())` says what you mean.)
 #
 # **Predict first.** All parameters frozen, no optimizer anywhere, two batches sent *forward* in training mode. What
 # changes in the network?
@@ -1297,7 +1302,7 @@ figures.show(
 # %%
 matrix = diagnosis.confusion_matrix(answers, classes)
 for truth, guess, count in matrix.worst_pairs(3):
-    print(f"{truth} taken for {guess}: {count} times")
+    print(f"{count} × {truth} taken for {guess}")
 if len(classes) > 5:
     five = figures.percent(diagnosis.top_k(answers, 5))
     print(f"top-1 {figures.percent(answers.accuracy)}, top-5 {five}")
@@ -1342,7 +1347,9 @@ with figures.style():
         "right answers in %, with sampling error"
     )
     least = figures.percent(p.min().item(), 0)
-    ax.set_title(f"Hardest: {by_class.worst}, {least} right")
+    ties = int((p == p.min()).sum())
+    hardest = by_class.worst if ties == 1 else f"{ties} classes"
+    ax.set_title(f"Hardest: {hardest}, {least} right")
 figures.show(
     fig,
     alt=f"Accuracy of each of {len(classes)} classes with its sampling error; "

@@ -98,7 +98,7 @@ import warnings
 
 import matplotlib.pyplot as plt
 import torch
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 from torch import nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import OneCycleLR
@@ -542,10 +542,10 @@ results.record(
 assert fresh_accuracy > spoiled_accuracy
 
 # %% [markdown]
-# {{spoiled_accuracy:.1%}} against {{fresh_accuracy:.1%}} on validation, after the same epoch. Not a crash: no error,
-# no warning, only a network that is far worse (guessing alone gets 10 %), for a reason that nobody would look for.
-# Users of several libraries have met this (for example davidtvs/pytorch-lr-finder, issue 11). Here is everything that
-# such a test changes:
+# On this page {{spoiled_accuracy:.1%}} against {{fresh_accuracy:.1%}} on validation, after the same epoch. Not a
+# crash: no error, no warning, only a network that is far worse (guessing alone gets 10 %), for a reason that nobody
+# would look for. Users of several libraries have met this (for example davidtvs/pytorch-lr-finder, issue 11). Here is
+# everything that such a test changes:
 #
 # | what | why it matters |
 # | --- | --- |
@@ -725,9 +725,9 @@ results.record(
 )
 
 # %% [markdown]
-# The rules do not agree, and that is honest: between {{low:.2g}} and {{high:.2g}} lies a factor of
-# {{range_factor:.0f}}. `result.rate` is the middle one of the three, {{suggested:.2g}}. Take the range as the answer,
-# and the one number as a place to begin. (The test also says how often it went through its pictures. Ours are few,
+# The rules do not agree, and that is honest. On this page a factor of {{range_factor:.0f}} lies between {{low:.2g}} and
+# {{high:.2g}}, and `result.rate`, the middle one of the three, is {{suggested:.2g}}. Take the range as the answer, and
+# the one number as a place to begin. (The test also says how often it went through its pictures. Ours are few,
 # because the trainings below are short; with your own, use them all.)
 #
 # ## Were the rules right?
@@ -863,7 +863,12 @@ with figures.style():
         shares = [100 * share for share in found.values()]
         ax.plot(list(found), shares, style, color=colour, label=name)
     if adam_test.suggestion.clear:
-        ax.axvline(adam_test.rate, color=figures.ORANGE, linestyle=":")
+        ax.axvline(
+            adam_test.rate,
+            color=figures.ORANGE,
+            linestyle=":",
+            label="Adam's range test",
+        )
     ax.set(
         xscale="log", xlabel="learning rate", ylabel="validation accuracy in %"
     )
@@ -959,10 +964,10 @@ with figures.style():
             ylabel="training loss",
             title=name,
         )
-        if test.rates[-1] > 100 * test.rates[0]:  # powers of ten are enough
-            ax.xaxis.set_minor_formatter(NullFormatter())
-        else:
-            ax.xaxis.set_minor_formatter("{x:g}")
+        ax.xaxis.set_minor_formatter(NullFormatter())
+        if test.rates[-1] < 100 * test.rates[0]:  # powers of ten are too few
+            ax.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+            ax.xaxis.set_major_formatter("{x:g}")
     axes[0, 0].legend(loc="lower left")
     figure.suptitle(
         "Four tests without a clear answer",
@@ -1127,7 +1132,8 @@ exercises.lesson6.steepest_rate.check(steepest_rate)
 #
 # - the rate **rises** from 1/25 of the highest for 30 % of the steps: at first the network is nowhere, and its
 #   gradients are large and disagree;
-# - then it **falls** to nearly 0, slowly at first, so that the network settles;
+# - then it **falls** to nearly 0, slowly at first, so that the network settles (in tutorials you will find "slightly
+#   below its initial value": PyTorch's default ends 10,000 times below it);
 # - **momentum** does the opposite, from 0.95 down to 0.85 and back: when steps are long, less of the past is carried
 #   on.
 #
@@ -1290,8 +1296,10 @@ assert max(seen) < 0.01
 #
 # Most schedules follow the clock. `ReduceLROnPlateau` watches the validation loss, and multiplies the rate by a
 # factor when the loss has not improved for more than `patience` epochs. That takes many epochs: in a short training
-# whose loss improves every time it never acts, and is nothing but a constant rate. So here is a long one, on so few
-# pictures that the network learns them by heart, in batches of 50:
+# whose loss improves every time it never acts, and is nothing but a constant rate. (In tutorials you will find
+# `scheduler.step(test_loss)`. Then the test pictures help to train, and their figure flatters; watch the *validation*
+# loss, as `training.fit` does.) So here is a long one, on so few pictures that the network learns them by heart, in
+# batches of 50:
 
 # %%
 heart_part = train_part.take(500, seed=settings.seed)
@@ -1581,11 +1589,11 @@ assert compared.mean("one-cycle") > (
 # the same {{test_pictures:,}} pictures, so the sampling error of lesson 3, ± {{two_errors:.1%}} for each figure, is
 # mostly shared.)
 #
-# What may you take home? Not that one schedule is always best: this was one network, one set of pictures and one,
-# short, budget of {{race_steps}} steps. One-cycle spends nearly a third of its steps on the way up and the last ones
-# at almost 0. Where there are few steps in all, as in the profile `quick` with {{quick.race_steps}}, that is a lot to
-# give away. With more steps there may be more to gain from coming down at the end. So compare with *your* budget
-# before you believe in a schedule.
+# What may you take home? Not that one schedule is always best: this was one network, one set of pictures and one short
+# budget, on this page {{race_steps}} steps. One-cycle spends nearly a third of its steps on the way up and the last
+# ones at almost 0. Where there are few steps in all, as in the profile `quick` with {{quick.race_steps}}, that is a
+# lot to give away. With more steps there may be more to gain from coming down at the end. So compare with *your*
+# budget before you believe in a schedule.
 #
 # ## Explore your own schedule
 #

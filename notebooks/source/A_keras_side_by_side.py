@@ -277,7 +277,7 @@ batches = data.batches(train_part, 128, shuffle=True)
 optimizer = torch.optim.Adam(net.parameters(), lr=0.002)
 training.fit(net, batches, epochs=1, optimizer=optimizer, progress=False)
 # normalised, (256, 1, 28, 28)
-inputs = next(iter(data.batches(clothes.test.take(256), 256)))[0]
+inputs = next(iter(data.batches(clothes.validation.take(256), 256)))[0]
 net.eval()
 with torch.inference_mode():
     ours = net(inputs)

@@ -46,7 +46,12 @@ def has_settings(thing: Any) -> bool:
 
 def own_settings(module: nn.Module) -> dict[str, Any]:
     """Return the attributes of a module that PyTorch does not give to every module, and "training"."""
-    return {key: value for key, value in vars(module).items() if key not in MODULE_PARTS or key == "training"}
+    return {key: value for key, value in vars(module).items() if not is_modules_own(key)}
+
+
+def is_modules_own(key: str) -> bool:
+    """Tell whether an attribute says how PyTorch runs any module, such as what `net.compile()` leaves."""
+    return key != "training" and (key in MODULE_PARTS or hasattr(nn.Module, key))
 
 
 def _inside(thing: Any) -> list[Any]:

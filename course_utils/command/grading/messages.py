@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from course_utils.command.grading.arguments import HELD, MODULE_PARTS, Table, has_settings, own_settings
+from course_utils.command.grading.arguments import HELD, Table, has_settings, is_modules_own, own_settings
 from course_utils.command.grading.networks import Own, steps_of
 from course_utils.exercises.differences import described
 
@@ -315,10 +315,13 @@ class Reader:
     def set_attributes(self, thing: nn.Module, pairs: list[Any]) -> None:
         """Set what was described; anything else stays as it was. What its class does cannot be covered up."""
         for key, node in pairs:
-            if callable(getattr(type(thing), key, None)) or (key in MODULE_PARTS and key != "training"):
+            if is_modules_own(key) or callable(getattr(type(thing), key, None)):
                 raise MessageError(f"what came back from the answer has {key} replaced")
             if not (isinstance(node, dict) and node["k"] == "foreign" and key in vars(thing)):
-                vars(thing)[key] = self.value(node)
+                value = self.value(node)
+                if isinstance(value, nn.Module):  # PyTorch would hold it among its modules, where it counts
+                    raise MessageError("what came back from the answer has a hidden network")
+                vars(thing)[key] = value
 
     @staticmethod
     def change_tensor(thing: Tensor, new: Tensor, state: dict[str, Any]) -> None:

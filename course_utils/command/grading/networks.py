@@ -63,7 +63,7 @@ class Own(nn.Module):
         """Run the steps."""
         values: list[Any] = []
         waiting = [each.clone() for each in inputs]  # a step may change them in place
-        for kind, target, arguments, by_name in self.steps:
+        for kind, target, arguments, by_name in type(self).steps:  # an attribute may have the same name
             given = [_filled(each, values) for each in arguments]
             named = {key: _filled(each, values) for key, each in by_name.items() if key != "out"}
             if kind == "placeholder":

@@ -41,7 +41,8 @@ def hidden() -> list[Path]:
     repository = here.parents[1]
     found = [each for each in here.iterdir() if each.name not in OPEN_MODULES]  # __pycache__ too
     if (repository / "pyproject.toml").exists():
-        found += [each for each in (repository / "tests", repository / ".git") if each.exists()]
+        beside = (repository / name for name in ("tests", ".git", "build"))  # where pip leaves a copy of the package
+        found += [each for each in beside if each.exists()]
     return found
 
 

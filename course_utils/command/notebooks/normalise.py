@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import html
 import io
 import itertools
@@ -86,6 +87,21 @@ def to_json(notebook: Mapping[str, Any]) -> str:
             lines["outputs"] = [_as_lines(output) for output in cell["outputs"]]
         cells.append(lines)
     return json.dumps({**notebook, "cells": cells}, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def seal(notebook: Mapping[str, Any]) -> str:
+    """Return a digest of all outputs, with texts whole or in lines: a picture put in the place of one changes it."""
+    outputs = [_joined(cell["outputs"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    return hashlib.sha256(json.dumps(outputs, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _joined(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _joined(each) for key, each in value.items()}
+    if isinstance(value, list):
+        lines = all(isinstance(each, str) for each in value)
+        return "".join(value) if lines else [_joined(each) for each in value]
+    return value
 
 
 def without_machine(text: str, root: Path) -> str:

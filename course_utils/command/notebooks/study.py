@@ -74,6 +74,8 @@ def study(source: Mapping[str, Any], built: Mapping[str, Any] | None = None) -> 
         if cell["cell_type"] != "code":
             words += 0 if deeper or folds.is_deeper(cell) else len(words_of(text))
             pictures += 0 if deeper else len(re.findall(r"!\[|<img\b", DETAILS.sub("", text)))
+            fenced = "\n".join(each[0] for each in folds.FENCED.finditer(text)).split("\n")
+            wide_code += [f"cell {number}: {line.strip()}" for line in fenced if len(line) > CODE_WIDTH]
             continue
         shown = next(outputs, ())
         lines = [line for line in text.split("\n") if line.strip()]
