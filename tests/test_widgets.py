@@ -37,7 +37,7 @@ def line(draws, **changes):
 
     def draw(values, figure):
         draws.append(values)
-        figure.subplots().plot(values)
+        changes.get("draw", lambda values, figure: figure.subplots().plot(values))(values, figure)
 
     sliders = {"slope": controls.slider("slope", 1, 0, 5, 1), "shift": controls.slider("shift", 0, -2, 2, 0.5)}
     return Exploration(
@@ -346,6 +346,8 @@ def test_only_photographs_stay_as_they_are_in_the_dark():
     assert all(0 <= left < right <= 1 and 0 <= top < bottom <= 1 for left, top, right, bottom in photos)
     assert outside(photos).count("exclude") == 2
     assert lesson1.learning_rate()._framed[1] == [] and "exclude" not in outside([])
+    shown = line([], draw=lambda values, figure: figure.subplots().imshow([values]))
+    assert len(shown._framed[1]) == 1  # a picture in a drawing would be its negative
 
 
 def test_a_photograph_travels_as_jpeg_and_a_drawing_as_png():

@@ -118,7 +118,7 @@ class LivePanel(ipywidgets.VBox):
 
         In a narrow card each window shows a part of the one picture, below the part before.
         """
-        framed = slices(figure), photographs(figure) if self._photograph else []
+        framed = slices(figure), photographs(figure)
         if framed == self._framed:
             return
         self._framed = framed
