@@ -59,9 +59,10 @@ def test_the_lesson_runs_on_a_flat_folder_of_unequal_classes_with_odd_names(tmp_
         (folder / old).rename(folder / new)
     Image.new("RGB", (500, 40), "red").save(folder / "cats" / "wide.jpg")
     (folder / "Dress" / "notes.txt").write_text("not a picture")
+    (folder / "$5-$10 bags" / "round").symlink_to(folder, target_is_directory=True)
     said = run_lesson(SMALL | {"pictures": str(folder), "loop_pictures": 40}, {})
     assert "efficientnet_lite0 has categories for" in said and "'cats'" in said
-    assert "40 of " in said and "notes.txt" in said
+    assert "40 of " in said and "notes.txt" in said and said.count("round/") == 1
 
 
 def test_the_lesson_runs_on_two_classes_that_imagenet_knows(tmp_path):

@@ -546,11 +546,12 @@ clothes_source = data.Source("sample", words, complete=False, path=clothes)
 
 # %%
 def tree(folder, depth=1, shown=3):
-    folders = sorted(path for path in folder.iterdir() if path.is_dir())
+    folders = sorted(path for path in folder.glob("*") if path.is_dir())
     for path in folders[:shown]:
         count = sum(file.is_file() for file in path.rglob("*"))
         print(f"{'    ' * depth}{path.name}/   {count} files")
-        tree(path, depth + 1)
+        if depth < 5 and not path.is_symlink():  # a link may lead in circles
+            tree(path, depth + 1)
     if len(folders) > shown:
         print(f"{'    ' * depth}… and {len(folders) - shown} more folders")
 
