@@ -466,6 +466,7 @@ def test_a_narrow_card_shows_the_columns_below_each_other_and_a_dark_one_only_th
         """Return the mean grey of 4 × 4 pixels in the picture's frame, at shares of its size."""
         frame = panel.place.locator(".course-frame")
         frame.scroll_into_view_if_needed()
+        planted.page.evaluate("course.frames(20)")  # JupyterLab draws the cells around it and moves it once more
         picture = Image.open(io.BytesIO(frame.screenshot())).convert("L")
         left, top = round(x * picture.width) - 2, round(y * picture.height) - 2
         return np.asarray(picture.crop((left, top, left + 4, top + 4))).mean()
@@ -480,7 +481,7 @@ def test_a_narrow_card_shows_the_columns_below_each_other_and_a_dark_one_only_th
         assert len(windows()) == 1 and light[1] > 240
         planted.theme(dark=True)
         dark = seen(*cup), seen(*strip)
-        assert abs(dark[0] - light[0]) < 10 and dark[1] < 30
+        assert abs(dark[0] - light[0]) < 20 and dark[1] < 30  # a negative is 60 away
         planted.resize(400)
         first, second = windows()
         assert first["x"] == second["x"] and first["y"] + first["height"] <= second["y"] + 1
