@@ -77,6 +77,7 @@ def test_every_recorded_run_of_a_lesson_names_its_machine_versions_and_date(numb
     recorded = results.load(number, about["profile"], ROOT)
     assert recorded["hardware"]["cores"] and recorded["versions"]["torch"] and recorded["date"]
     assert recorded["figures"] and recorded["seconds"] > 0
+    assert about["outputs"], "without it nobody would notice a picture that was replaced"
 
 
 @pytest.mark.lessons
