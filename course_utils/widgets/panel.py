@@ -34,6 +34,8 @@ LOOK = """<style>
 .course-panel .widget-checkbox{height:auto}
 .course-panel .widget-checkbox .widget-label-basic{white-space:normal;height:auto;line-height:1.4}
 @container (max-width:440px){
+.course-panel .widget-dropdown{flex-wrap:wrap;height:auto}
+.course-panel .widget-dropdown>:is(.widget-label,select){flex:1 0 100%;text-align:left}
 .course-panel .widget-slider{flex-wrap:wrap;height:auto;padding-bottom:6px}
 .course-panel .widget-slider>.widget-label{flex:1 0 auto;text-align:left}
 .course-panel .widget-slider>.slider-container{order:3;flex:1 0 100%}}
