@@ -1847,8 +1847,8 @@ exercises.lesson4.quiz.ask(5)
 #
 # - Batch norm uses the batch in training and its memory in evaluation; dropout acts in training only. Forget `eval()`,
 #   and answers depend on neighbours or on chance.
-# - A residual block learns a correction to what comes in. Deep networks learn faster with it, and not because plain
-#   gradients vanish: with a good start or batch norm they do not.
+# - A residual block learns a correction to what comes in. Deep plain networks are hard to train (He and others 2015,
+#   arXiv:1512.03385), and not because their gradients vanish: with a good start or batch norm they do not.
 # - Change training pictures as new ones may differ, and never those that you measure with.
 # - Where training and validation curves part, the network learns by heart, and there changed pictures pay.
 # - Early stopping keeps the best epoch; a one-cycle schedule must run to its end.
