@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +88,7 @@ OTHER_FONTS = (
 MISSING = re.compile(r"Glyph (\d+) .*missing from")
 # Matplotlib's settings belong to the whole process, and a widget may draw in another thread than the cell that runs.
 _DRAWING = threading.RLock()
+_STYLED = ContextVar("_STYLED", default="")  # how the block around is styled: "", "page" or "live"
 
 
 @contextmanager
@@ -95,16 +97,24 @@ def style(live: bool = False) -> Iterator[None]:
 
     The reader's own settings (a matplotlibrc, a style, another library's) hold neither while a figure is made nor
     while it becomes a picture. A `live` figure has no automatic layout, and its titles stand at a fixed height: to find
-    these places takes longer than to draw all the rest.
+    these places takes longer than to draw all the rest. A block within another one changes nothing but that.
     """
     import matplotlib
 
+    kind, around = "live" if live else "page", _STYLED.get()
+    if around in (kind, "live"):
+        yield
+        return
     quick = {"figure.constrained_layout.use": False, "axes.titley": 1.0} if live else {}
     with _DRAWING, matplotlib.rc_context():
         has = dict(matplotlib.rcParams.copy())
-        wanted = {**_settings(), **quick}
+        wanted = {**({} if around else _settings()), **quick}
         matplotlib.rcParams.update({name: value for name, value in wanted.items() if has[name] != value})
-        yield
+        styled = _STYLED.set(kind)
+        try:
+            yield
+        finally:
+            _STYLED.reset(styled)
 
 
 @cache
@@ -126,17 +136,29 @@ def _families() -> list[str]:
     return ["DejaVu Sans", *(name for name in OTHER_FONTS if name in there)]
 
 
+@contextmanager
+def _layout_as_made() -> Iterator[None]:
+    """Keep matplotlib from giving an automatic layout, while it saves, to figures that were made without."""
+    import matplotlib
+
+    name = "figure.constrained_layout.use"
+    automatic = matplotlib.rcParams[name]
+    matplotlib.rcParams[name] = False
+    try:
+        yield
+    finally:
+        matplotlib.rcParams[name] = automatic
+
+
 def _draw(figure: Figure, drawing: Callable[[], object]) -> set[str]:
     """Call `drawing`, which draws `figure`, and return the letters that no font here has.
 
     Matplotlib warns of each one, in red and with paths of packages. It draws a box instead.
     """
-    import matplotlib
     from matplotlib.text import Text
 
     missing: set[str] = set()
-    with style():
-        matplotlib.rcParams["figure.constrained_layout.use"] = False  # saving would give it to figures made without
+    with style(), _layout_as_made():
         for axes in figure.axes:  # labels of logarithmic axes are powers, written as mathematics
             for axis in (axes.xaxis, axes.yaxis):
                 if axis.get_scale() != "linear":

@@ -218,7 +218,7 @@ def test_weights_that_are_not_there_are_one_sentence_and_offline_nobody_is_asked
     monkeypatch.setattr(weights.downloads, "reachable", lambda urls: [])
     with pytest.raises(DataError, match=r"download\.pytorch\.org cannot be reached; copy"):
         transfer.backbone("resnet18")
-    with pytest.raises(DataError, match=r"resnet10t are not in Hugging Face's cache, and .* cannot be reached"):
+    with pytest.raises(DataError, match=r"resnet10t \(timm--\S+\) are not in .* and huggingface\.co cannot be reached"):
         transfer.backbone("resnet10t")
     assert list(torch_home.iterdir()) == []
 
@@ -242,6 +242,29 @@ def test_a_server_that_drips_or_never_ends_is_given_up(torch_home, monkeypatch, 
     with serving({name: bytes(5000)}, behaviour) as mirror, pytest.raises(DataError, match="1, which sends"):
         weights.torchvision_file(mirror.url + name, "resnet18")
     assert list(torch_home.rglob("*.pth")) == []
+
+
+@pytest.mark.parametrize("behaviour", ["good", "short", "html", "gone", "dripping", "dripping before the file"])
+def test_weights_of_a_timm_network_are_downloaded_whole_or_not_at_all(torch_home, monkeypatch, tmp_path, behaviour):
+    import safetensors.torch
+    from huggingface_hub import constants
+
+    monkeypatch.setenv("COURSE_OFFLINE", "0")
+    monkeypatch.setattr(downloads, "SLOW_AFTER", 1)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    state = transfer.backbone("resnet10t", weights=None).model.state_dict()
+    with serving({"model.safetensors": safetensors.torch.save(state)}, behaviour) as mirror:
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", mirror.url + "{repo_id}/{revision}/{filename}")
+        if behaviour == "good":
+            assert transfer.backbone("resnet10t").source == "weights, downloaded by way of timm"
+        else:
+            with pytest.raises(DataError, match=r"which sends|damaged, so nothing was kept|not be downloaded"):
+                transfer.backbone("resnet10t")
+    if behaviour == "good":  # the second time nobody is asked
+        net = transfer.backbone("resnet10t")
+        assert all(torch.equal(value, state[key]) for key, value in net.model.state_dict().items())
+    else:
+        assert list(torch_home.iterdir()) == []
 
 
 @pytest.mark.parametrize("behaviour", ["good", "wrong", "html", "gone"])

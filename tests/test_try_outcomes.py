@@ -97,6 +97,13 @@ def test_an_assert_tells_how_far_it_was_from_failing(toy, monkeypatch):
     }
 
 
+def test_panels_and_checks_which_claim_nothing_are_passed_over(toy, monkeypatch):
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
+    monkeypatch.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))
+    path = toy("if outcome:\n    widgets.lesson1.of_no_such_name('coffee').anything()\nexercises.lesson1.none.check()")
+    assert run_source(path, {"seed": 3, "profile": "quick"})[0] == ""
+
+
 def test_two_tensors_are_compared_element_by_element(toy, monkeypatch):
     monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
     monkeypatch.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))

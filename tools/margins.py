@@ -1,7 +1,8 @@
 """Run a lesson's source or tests, and tell for each assert how far it was from failing: its margin.
 
 The two sides of every comparison in an assert are noted (`assert accuracy > 0.8` with an accuracy of 0.87 has a margin
-of 0.07), and for `assert_close` the share of the tolerance that was left. Figures are not drawn.
+of 0.07), and for `assert_close` the share of the tolerance that was left. Figures are not drawn, and panels, checks and
+questions, which claim nothing, are passed over.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ SIGNS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "=="}
 COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq}
 TOLERANCES = {"torch.float32": (1.3e-6, 1e-5)}  # rtol and atol of assert_close, where a lesson names none
 EXACT = (1e-7, 1e-7)  # those of float64
+SILENT = ("widgets", "exercises")  # a line that is a call of theirs is for a reader
 
 
 class _Watched(ast.NodeTransformer):
@@ -36,6 +38,13 @@ class _Watched(ast.NodeTransformer):
         if name in self.parameters and isinstance(node.value, ast.Constant) and node.col_offset == 0:
             node.value = ast.copy_location(ast.Constant(self.parameters[name]), node.value)
         return node
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST:
+        root = node.value
+        while isinstance(root, (ast.Call, ast.Attribute)):
+            root = root.func if isinstance(root, ast.Call) else root.value
+        silent = isinstance(root, ast.Name) and root.id in SILENT
+        return ast.copy_location(ast.Pass(), node) if silent else self.generic_visit(node)
 
     def visit_Assert(self, node: ast.Assert) -> ast.AST:
         self.in_assert = True

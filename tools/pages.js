@@ -79,6 +79,9 @@ window.course = {
     do {
       await course.frames(2);
     } while (course.waiting.size && performance.now() < end);
+    // A panel sends its picture after the kernel has said that it is done; an answer to a later question comes later.
+    await course.lab().sessionContext.session.kernel.requestKernelInfo();
+    await course.frames(2);
     return course.waiting.size === 0;
   },
 

@@ -75,7 +75,7 @@ def torchvision_file(url: str, name: str) -> tuple[Path, str]:
     Raises:
         DataError: when it is neither there nor to be had, or damaged; a sentence says what to do.
     """
-    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(url).path).name
+    path = _cached(Path(urlsplit(url).path).name)
     origin = "ImageNet weights from torchvision's cache"
     if not path.exists():
         _download(url, path, name)
@@ -84,9 +84,35 @@ def torchvision_file(url: str, name: str) -> tuple[Path, str]:
     return path, origin
 
 
-def _download(url: str, path: Path, name: str) -> None:
-    import pooch
+def timm_file(hub_id: str, name: str) -> tuple[Path, str]:
+    """Return the file of a timm network's weights in a cache, downloading it if need be.
 
+    Args:
+        hub_id: as timm's settings name it, such as "timm/resnet10t.c3_in1k".
+        name: of the network, for messages.
+
+    Raises:
+        DataError: when it is neither there nor to be had.
+    """
+    from huggingface_hub import constants, hf_hub_url, try_to_load_from_cache
+
+    found = try_to_load_from_cache(hub_id, "model.safetensors", cache_dir=constants.HF_HUB_CACHE)
+    if isinstance(found, str):
+        return Path(found), "weights from timm's cache"
+    path = _cached(f"{hub_id.replace('/', '--')}.safetensors")
+    if path.exists():
+        return path, "weights that were downloaded by way of timm"
+    # Not hf_hub_download: it would wait for ever for a server that sends a letter now and then.
+    _download(hf_hub_url(hub_id, "model.safetensors"), path, name)
+    return path, "weights, downloaded by way of timm"
+
+
+def _cached(name: str) -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints" / name
+
+
+def _download(url: str, path: Path, name: str) -> None:
+    """Bring weights into torchvision's cache, where they count only once they are known to be whole."""
     host = urlsplit(url).hostname
     remedy = f"copy {path.name} into the folder checkpoints of torchvision's cache (TORCH_HOME), or {ANYWHERE}"
     _require_network(url, f"The weights of {name} ({path.name}) are not in torchvision's cache", remedy)
@@ -94,33 +120,28 @@ def _download(url: str, path: Path, name: str) -> None:
         with whole(path) as unfinished:
             # Not torch.hub.download_url_to_file: it would wait for ever for a server that falls silent.
             downloads.receive(url, unfinished, most=MOST_BYTES)
-            if not pooch.file_hash(str(unfinished)).startswith(path.stem.rpartition("-")[2]):
-                raise DataError(
-                    f"{host} sent {path.name} with a wrong SHA-256, so nothing was kept; try again, or {remedy}."
-                )
+            wrong = _wrong_with(unfinished, path)
+            if wrong:
+                raise DataError(f"{host} sent {path.name} {wrong}, so nothing was kept; try again, or {remedy}.")
     except downloads.MirrorError as error:
         raise DataError(f"{path.name} could not be downloaded from {host}, which {error}; {remedy}.") from error
     except OSError as error:
         raise downloads.cannot_write(path.parent, error) from error
 
 
-def timm_file(hub_id: str, name: str) -> tuple[Path, str]:
-    """Return the file of a timm network's weights in Hugging Face's cache, downloading it if need be.
+def _wrong_with(file: Path, path: Path) -> str:
+    """Return what is wrong with a download that is to be `path`: the SHA-256 in its name, or its own table of sizes."""
+    import pooch
+    from safetensors import SafetensorError, safe_open
 
-    Raises:
-        DataError: when it is neither there nor to be had.
-    """
-    from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
-
-    found = try_to_load_from_cache(hub_id, "model.safetensors", cache_dir=constants.HF_HUB_CACHE)
-    if isinstance(found, str):
-        return Path(found), "weights from timm's cache"
-    remedy = f"fetch {hub_id} into Hugging Face's cache (HF_HOME), or {ANYWHERE}"
-    _require_network(constants.ENDPOINT, f"The weights of {name} are not in Hugging Face's cache", remedy)
+    if path.suffix != ".safetensors":
+        right = pooch.file_hash(str(file)).startswith(path.stem.rpartition("-")[2])
+        return "" if right else "with a wrong SHA-256"
     try:
-        return Path(hf_hub_download(hub_id, "model.safetensors", etag_timeout=10)), "weights, downloaded by way of timm"
-    except Exception as error:  # its errors come from several libraries
-        raise DataError(f"The weights of {name} could not be downloaded ({type(error).__name__}); {remedy}.") from error
+        with safe_open(file, "pt"):
+            return ""
+    except SafetensorError:
+        return "damaged"
 
 
 def _require_network(url: str, missing: str, remedy: str) -> None:

@@ -81,7 +81,6 @@ class Exploration(LivePanel):
     ) -> None:
         self.compute, self.draw, self.move, self.describe = compute, draw, move, describe
         self._canvas: figures.LiveCanvas | None = None
-        self._titles: list[str] | None = None
         self.controls = dict(controls)
         self.first_values = self.values
         self._twin, self._shareable = twin, shareable
@@ -144,10 +143,7 @@ class Exploration(LivePanel):
                 self.draw(result, figure)
                 self._canvas = figures.LiveCanvas(figure)
             image = self._canvas.image(lambda figure: move(result, figure), self._photograph)
-            titles = [axes.get_title(where) for axes in self._canvas.figure.axes for where in ("left", "center")]
-            if titles != self._titles:  # nothing else that moves can reach into another column
-                self._titles = titles
-                self.frame(self._canvas.figure)
+            self.frame(self._canvas.figure, kept=True)
         self.show(image, self.describe(result))
 
     def twin(self) -> Figure:

@@ -11,7 +11,9 @@ import ipywidgets
 import torch
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.collections import Collection
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from torch import Tensor
 
 from course_utils import convolution, figures, pictures
@@ -313,4 +315,9 @@ def move_cell(cell: worked.WorkedCell, figure: Figure) -> list[Artist]:
         for artist in (*axes.collections, *axes.texts):
             artist.remove()
     cell.plot(figure.axes)
-    return []
+    moving: list[Artist] = []
+    for axes in figure.axes:
+        axes.apply_aspect()
+        moving += [part for part in axes.get_children() if isinstance(part, (Collection, Text))]
+        moving += [axes.xaxis] if axes.axison else []
+    return moving

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import html
 import itertools
@@ -10,7 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import ipywidgets
+from IPython import get_ipython
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from course_utils import figures
 from course_utils.errors import CourseError
@@ -115,12 +118,14 @@ class LivePanel(ipywidgets.VBox):
             self.frame(figure)
         self.show(image, sentence)
 
-    def frame(self, figure: Figure) -> None:
+    def frame(self, figure: Figure, kept: bool = False) -> None:
         """Make the picture's frame for a drawn figure: its columns, and what of it turns dark with the page.
 
-        In a narrow card each window shows a part of the one picture, below the part before.
+        In a narrow card each window shows a part of the one picture, below the part before. A figure that is `kept`
+        keeps its columns too, as long as no text reaches from one into another.
         """
-        framed = slices(figure), photographs(figure)
+        same = kept and self._framed is not None and not crosses(figure, self._framed[0])
+        framed = self._framed[0] if same and self._framed else slices(figure), photographs(figure)
         if framed == self._framed:
             return
         self._framed = framed
@@ -145,7 +150,7 @@ class LivePanel(ipywidgets.VBox):
         self.error = None
         if self.alert.value:
             self.alert.value, self.alert.layout.display = "", "none"
-        self.picture.value = image
+        after_message(lambda: setattr(self.picture, "value", image))
         if sentence != self.sentence:
             self.sentence = sentence
             self.caption.value = f'<span role="status" aria-live="polite">{html.escape(sentence)}</span>'
@@ -216,6 +221,36 @@ def slices(figure: Figure) -> list[Columns]:
         else:
             parts.append((round(left, 4), round(right, 4)))
     return parts
+
+
+def crosses(figure: Figure, parts: Sequence[Columns]) -> bool:
+    """Return whether a text of a drawn figure reaches from one of its parts into another."""
+    width = float(figure.bbox.width)
+    cuts = [width * right for _, right in parts[:-1]]
+    for axes in figure.axes:
+        for text in axes.get_children():
+            if cuts and isinstance(text, Text) and text.get_visible() and text.get_text():
+                box = text.get_window_extent()
+                if any(box.x0 < cut < box.x1 for cut in cuts):
+                    return True
+    return False
+
+
+def after_message(action: Callable[[], None]) -> None:
+    """Do something once the kernel has told the page that it is done with the page's message, else at once.
+
+    A page sends the next move of a slider only then: it is computed here while the page still draws this one.
+    """
+    kernel = getattr(get_ipython(), "kernel", None)
+    parent = getattr(kernel, "get_parent", dict)()
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        loop = None
+    if loop is None or parent.get("header", {}).get("msg_type") != "comm_msg":
+        action()
+    else:
+        loop.call_soon(action)
 
 
 def photographs(figure: Figure) -> list[Box]:
