@@ -21,6 +21,7 @@ from course_utils.base.words import percent
 from course_utils.convolution import worked
 from course_utils.widgets import controls
 from course_utils.widgets.exploration import Canvas, Exploration, Twin
+from course_utils.widgets.panel import at_rest
 
 PLACES = (  # of the nine numbers: what a field is called where it is not seen
     "top left", "top", "top right", "left", "middle", "right", "bottom left", "bottom", "bottom right"
@@ -255,11 +256,14 @@ def cell_arithmetic(numbers: Tensor, kernel: str = "vertical edges") -> Explorat
             return worked.worked_cell(numbers, pool=operation.split()[0], size=size, **settings)
         return worked.worked_cell(numbers, convolution.kernel(kernel), **settings)
 
-    def fit(_: object = None) -> None:
-        """Offer what the operation has, and the cells that the output has."""
+    def offer(_: object = None) -> None:
+        """Offer what the operation has."""
         pooled = operation.value != OPERATIONS[0]
         chosen.disabled = padding.disabled = dilation.disabled = pooled
         size.disabled = not pooled
+
+    def fit() -> None:
+        """Offer the cells that the output has."""
         height, width = compute(**explorer.values).output.shape
         explorer.waiting += 1  # what is drawn already is the cell that these limits lead to: see `compute`
         row.max, column.max = height - 1, width - 1
@@ -296,8 +300,10 @@ def cell_arithmetic(numbers: Tensor, kernel: str = "vertical edges") -> Explorat
         title="One cell of the output",
         size=worked.FIGSIZE,
     )
+    operation.observe(offer, "value")
     for control in (operation, stride, padding, dilation, size):
-        control.observe(fit, "value")
+        control.observe(at_rest(fit), "value")
+    offer()
     fit()
     return explorer
 

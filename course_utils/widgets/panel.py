@@ -241,16 +241,40 @@ def after_message(action: Callable[[], None]) -> None:
 
     A page sends the next move of a slider only then: it is computed here while the page still draws this one.
     """
-    kernel = getattr(get_ipython(), "kernel", None)
-    parent = getattr(kernel, "get_parent", dict)()
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        loop = None
-    if loop is None or parent.get("header", {}).get("msg_type") != "comm_msg":
+    loop = _answering()
+    if loop is None:
         action()
     else:
         loop.call_soon(action)
+
+
+def at_rest(action: Callable[[], None], seconds: float = 0.2) -> Callable[[object], None]:
+    """Return a callback for controls that does something once they have not moved for a while, else at once.
+
+    For what is slow in the page and need not follow each move, such as new limits of a slider.
+    """
+    ahead: list[asyncio.TimerHandle] = []
+
+    def moved(_: object = None) -> None:
+        while ahead:
+            ahead.pop().cancel()
+        loop = _answering()
+        if loop is None:
+            action()
+        else:
+            ahead.append(loop.call_later(seconds, action))
+
+    return moved
+
+
+def _answering() -> asyncio.AbstractEventLoop | None:
+    """Return the kernel's loop while it handles a message of the page, else None."""
+    kernel = getattr(get_ipython(), "kernel", None)
+    parent = getattr(kernel, "get_parent", dict)()
+    try:
+        return asyncio.get_running_loop() if parent.get("header", {}).get("msg_type") == "comm_msg" else None
+    except RuntimeError:
+        return None
 
 
 def photographs(figure: Figure) -> list[Box]:
