@@ -112,6 +112,30 @@ READERS = {  # settings that readers have in a matplotlibrc, or that another lib
 }
 
 
+def test_a_style_within_a_style_changes_only_what_makes_it_live():
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    def now():
+        return matplotlib.rcParams["figure.constrained_layout.use"], matplotlib.rcParams["axes.titley"]
+
+    before = now()
+    with figures.style():
+        with figures.style(live=True):
+            with figures.style():
+                assert now() == (False, 1.0)
+            figure = Figure(figsize=(1, 1))
+            figures.to_live_image(figure)
+            assert now() == (False, 1.0)
+        assert now() == (True, None)
+        figures.to_live_image(Figure(figsize=(1, 1)))  # saves without an automatic layout
+        assert now() == (True, None)
+        with pytest.raises(ValueError, match="while drawing"), figures.style(live=True):
+            raise ValueError("while drawing")
+        assert now() == (True, None)
+    assert now() == before
+
+
 def drawn():
     """A photograph, lines on a logarithmic scale, bars and a legend, as the course draws them."""
     with figures.style():

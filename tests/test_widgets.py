@@ -1,7 +1,9 @@
+import asyncio
 import base64
 import io
 import re
 import threading
+from types import SimpleNamespace
 
 import ipywidgets
 import numpy as np
@@ -13,7 +15,7 @@ from PIL import Image
 
 from course_utils import convolution, figures, pictures
 from course_utils.errors import CourseError
-from course_utils.widgets import controls, lesson1, lesson2
+from course_utils.widgets import controls, lesson1, lesson2, panel
 from course_utils.widgets.exploration import Exploration, Twin
 from course_utils.widgets.panel import VIEW, outside, sentence_of
 
@@ -294,6 +296,58 @@ def test_what_moves_in_a_kept_figure_looks_as_if_all_of_it_were_drawn_anew(name,
     fresh.set(**settings)
     apart = np.abs(np.asarray(image_of(moved), float) - np.asarray(image_of(fresh).convert("RGB"), float))
     assert moved.picture.value != EXPLORATIONS[name]().picture.value and apart.mean() < 0.5, apart.mean()
+
+
+def test_what_stood_in_a_kept_figure_before_leaves_no_trace():
+    moved = lesson2.cell_arithmetic(NUMBERS)
+    moved.set(padding=2, dilation=2)
+    for settings in ({"operation": "sum pooling", "size": 3}, {"operation": "convolution", "padding": 0}):
+        moved.set(**settings)
+        fresh = lesson2.cell_arithmetic(NUMBERS)
+        fresh.move = None
+        fresh.set(**moved.values)
+        apart = np.abs(np.asarray(image_of(moved), float) - np.asarray(image_of(fresh).convert("RGB"), float))
+        assert apart.mean() < 0.5, (settings, apart.mean())
+
+
+def answering(monkeypatch, kind):
+    """Let panels believe that their kernel handles a message of a kind."""
+    kernel = SimpleNamespace(get_parent=lambda: {"header": {"msg_type": kind}})
+    monkeypatch.setattr(panel, "get_ipython", lambda: SimpleNamespace(kernel=kernel))
+
+
+@pytest.mark.parametrize(("kind", "waits"), [("comm_msg", True), ("execute_request", False)])
+def test_the_picture_of_a_moved_slider_is_sent_after_the_kernel_has_answered(monkeypatch, kind, waits):
+    answering(monkeypatch, kind)
+
+    async def move():
+        mixer = lesson1.channel_mixer("coffee")
+        before = mixer.picture.value
+        mixer.controls["red"].value = 2.0
+        at_once = mixer.picture.value != before
+        await asyncio.sleep(0)
+        return at_once, mixer.picture.value != before
+
+    assert asyncio.run(move()) == (not waits, True)
+
+
+def test_limits_follow_once_the_sliders_are_at_rest(monkeypatch):
+    explorer = lesson2.cell_arithmetic(NUMBERS)
+    row, stride = explorer.controls["row"], explorer.controls["stride"]
+    answering(monkeypatch, "comm_msg")
+
+    async def drag():
+        for value in (2, 3, 2):
+            stride.value = value
+            await asyncio.sleep(0.02)
+        still = row.max
+        await asyncio.sleep(0.4)
+        return still, row.max
+
+    assert asyncio.run(drag()) == (2, 1)
+    monkeypatch.undo()
+    stride.value = 1
+    assert row.max == 2  # without a kernel, at once
 
 
 def test_the_static_copy_is_computed_where_the_course_is_built_and_not_in_a_learners_kernel(monkeypatch):

@@ -118,7 +118,10 @@ window.course = {
   // Count the pictures that a panel shows from now on.
   count(panel) {
     course.shown = 0;
-    panel.addEventListener("load", (event) => { course.shown += event.target === course.image(panel); }, true);
+    panel.addEventListener("load", course.another, true);
+  },
+  another(event) {
+    course.shown += event.target === course.image(event.currentTarget);
   },
   maker(panel) {
     const cell = course.cells().find((each) => each.node.contains(panel));

@@ -197,7 +197,10 @@ class Panel:
         return self.notebook.page.evaluate("course.frames(5).then(() => course.times)")
 
     def drag(self, seconds: float = 4.0) -> float | None:
-        """Return how many pictures a second come while the mouse drags the first slider; None where there is none."""
+        """Return how many pictures a second come while the mouse drags the first slider; None where there is none.
+
+        The mouse moves as soon as the page has taken its last move.
+        """
         sliders = (control.place for control in self.controls() if control.kind == "slider" and control.enabled)
         handle = next(sliders, None)
         if handle is None:
@@ -215,7 +218,6 @@ class Panel:
             way += 1
             # Far enough for a new value, whatever the step, and also when some moves are left out.
             mouse.move(track["x"] + way % 3 / 2 * track["width"], height)
-            self.notebook.page.wait_for_timeout(16)
         took = time.monotonic() - begin
         mouse.up()
         self.notebook.settle()
