@@ -110,6 +110,8 @@ class Run:
             ) from error
 
     def _restore(self, state: dict[str, Any], name: str) -> None:
+        for part in ("model", "optimizer", "history", "random"):
+            _require_alike(state[part], {})
         require_same_network(weights_of(self.model), state["model"], name)
         first, later = state["settings"]
         other = identity.difference(first, later, self.begun)
@@ -121,6 +123,8 @@ class Run:
                 "a new one."
             )
         _require_alike(state["optimizer"]["param_groups"], self.optimizer.state_dict()["param_groups"])
+        for moments in state["optimizer"]["state"].values():
+            _require_alike(moments, {})
         self.optimizer.load_state_dict(state["optimizer"])
         _require_moments(self.optimizer)
         put_weights(self.model, state["model"], name)
@@ -145,6 +149,8 @@ class Run:
         self.best_weights, self.best_score = state["best_weights"], float(state["best_score"])
         if self.best_weights is not None:
             require_same_network(weights_of(self.model), self.best_weights, name)
+        here = random_state(*self.random)
+        _require_alike([state["random"][of] for of in ("python", "numpy")], [here["python"], here["numpy"]])
         set_random_state(state["random"], *self.random)
         self.begun, self.history = first, history
 
@@ -164,6 +170,10 @@ def _require_moments(optimizer: torch.optim.Optimizer) -> None:
                 for name, moment in moments.items():
                     if isinstance(moment, Tensor) and not _fits(moment, parameter, left.get(name)):
                         raise ValueError(f"a moment has the shape {tuple(moment.shape)}, its parameter another")
+                weight = nn.Parameter(torch.zeros_like(parameter))
+                weight.grad = torch.zeros_like(parameter)
+                trial.state, trial.param_groups[0]["params"] = {weight: copy.deepcopy(moments)}, [weight]
+                type(trial).step(trial)  # fails where the next step would
 
 
 def _require_rates(scheduler: Scheduler, optimizer: torch.optim.Optimizer) -> None:
@@ -198,6 +208,8 @@ def _require_alike(saved: Any, here: Any) -> None:
     unset = here is None and not isinstance(saved, (dict, list, tuple, Tensor))
     if not (numbers or unset or isinstance(saved, type(here))):
         raise ValueError(f"{str(saved)[:40]!r} stands for a {type(here).__name__}")
+    if numbers:
+        float(saved)  # a whole number may be too large for any float
     if isinstance(here, dict):
         for key in here:
             _require_alike(saved[key], here[key])
