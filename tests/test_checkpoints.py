@@ -461,6 +461,35 @@ def test_moments_of_another_form_than_the_optimizer_leaves_are_refused(tmp_path,
         trained(tmp_path / "run.pt", **parts)
 
 
+def damaged(state, where):
+    """Put something impossible in one place of a checkpoint."""
+    moments = state["optimizer"]["state"]
+    if where == "a rate too large for a float":
+        state["history"]["learning_rates"][0] = 10**400
+    elif where == "moments that are no table":
+        moments[0] = []
+    elif where == "a count of steps before the first":
+        moments[0]["step"] = -1
+    elif where == "a random state that is no table":
+        state["random"] = torch.zeros(2)
+    return state
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "a rate too large for a float", "moments that are no table", "a count of steps before the first",
+        "a random state that is no table",
+    ],
+)  # fmt: skip
+def test_a_checkpoint_with_something_impossible_in_one_place_is_refused(tmp_path, where):
+    file, parts = tmp_path / "run.pt", {"optimizer": lambda p: torch.optim.AdamW(p, lr=0.01)}
+    trained(file, **parts, fit=START["fit"] | {"epochs": 1})
+    torch.save(damaged(torch.load(file, weights_only=True), where), file)
+    with pytest.raises(DataError, match="holds no whole state of this training"):
+        trained(file, **parts)
+
+
 def chain(kind):
     def make(optimizer, batches):
         first, second = S.ConstantLR(optimizer, 0.5, 3), S.ExponentialLR(optimizer, 0.9)

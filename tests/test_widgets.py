@@ -345,6 +345,16 @@ def test_limits_follow_once_the_sliders_are_at_rest(monkeypatch):
         return still, row.max
 
     assert asyncio.run(drag()) == (2, 1)
+    done = []
+
+    async def many():
+        for _ in range(5):
+            moved(None)
+        await asyncio.sleep(0.3)
+
+    moved = panel.at_rest(lambda: done.append("once"), seconds=0.05)
+    asyncio.run(many())
+    assert done == ["once"]
     monkeypatch.undo()
     stride.value = 1
     assert row.max == 2  # without a kernel, at once
