@@ -194,6 +194,7 @@ class Panel:
         for move in range(moves):
             control = movable[move % len(movable)]
             control.press(steps[control.kind][move // len(movable) % 2])
+            self.notebook.page.wait_for_timeout(300)  # what waits until the sliders rest is done before the next key
         return self.notebook.page.evaluate("course.frames(5).then(() => course.times)")
 
     def drag(self, seconds: float = 4.0) -> float | None:
