@@ -39,7 +39,7 @@ def main():
             with lab.open(path) as notebook:
                 notebook.run_all()
                 for panel in notebook.panels():
-                    delays = panel.delays(settings.moves)
+                    delays = panel.delays(settings.moves, apart=0.3)
                     low, median, high = quantiles(delays, n=4)
                     rate = panel.drag()
                     numbers = f"{len(delays):5} {low:9.0f} {median:7.0f} {high:9.0f}"

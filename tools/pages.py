@@ -186,15 +186,20 @@ class Panel:
             keyboard.press("Tab")
         return found
 
-    def delays(self, moves: int = 15) -> list[float]:
-        """Return the milliseconds from a key to the painted picture, for some moves of each control in turn."""
+    def delays(self, moves: int = 15, apart: float = 0.0) -> list[float]:
+        """Return the milliseconds from a key to the painted picture, for some moves of each control in turn.
+
+        Args:
+            moves: how many keys are pressed, none before the picture of the last one has come.
+            apart: seconds to wait after each; what a panel does once its sliders rest then comes before the next key.
+        """
         self.place.evaluate("panel => course.time(panel)")
         steps = {"slider": ("ArrowRight", "ArrowLeft"), "field": ("ArrowUp", "ArrowDown")}
         movable = [control for control in self.controls() if control.kind in steps and control.enabled]
         for move in range(moves):
             control = movable[move % len(movable)]
             control.press(steps[control.kind][move // len(movable) % 2])
-            self.notebook.page.wait_for_timeout(300)  # what waits until the sliders rest is done before the next key
+            self.notebook.page.wait_for_timeout(1000 * apart)
         return self.notebook.page.evaluate("course.frames(5).then(() => course.times)")
 
     def drag(self, seconds: float = 4.0) -> float | None:
