@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,13 +45,26 @@ class Notebook:
         self.page.get_by_role("menuitem", name="Run", exact=True).click()
         self.page.locator(".lm-Menu [data-command='runmenu:run-all']").click()
         self.wait("course.finished()", "all cells to run", seconds)
+        self._require_drawn()
+
+    def run_cells(self, numbers: Sequence[int], seconds: float = 1200) -> None:
+        """Run some cells in their order, wait for all widgets, and raise what a cell raised."""
+        for number in numbers:
+            self.run(number, seconds)
+        self._require_drawn()
+
+    def _require_drawn(self) -> None:
         errors = self.page.evaluate("course.errors()")
         assert not errors, "\n".join(errors)
         self.wait("course.drawn()", "all widgets to be drawn")
 
+    def sources(self) -> list[str]:
+        """Return the source of each cell; nothing for what is not code."""
+        return self.page.evaluate("course.sources()")
+
     def cell(self, text: str) -> int:
         """Return the number of the only code cell whose source holds `text`."""
-        found = [number for number, source in enumerate(self.page.evaluate("course.sources()")) if text in source]
+        found = [number for number, source in enumerate(self.sources()) if text in source]
         assert len(found) == 1, f"{len(found)} code cells hold {text!r}."
         return found[0]
 
