@@ -26,6 +26,23 @@ PLANTED = Path(__file__).parent / "planted"
 LONG = 300  # seconds that nothing here takes, on a busy machine either
 
 
+@pytest.mark.parametrize(
+    ("parallel", "free", "chosen", "threads"),
+    [
+        (1, 4, None, None), (1, 2, None, "2"), (1, 1, None, "1"), (1, 1, "3", None), (2, 1, None, "2"),
+        (8, 4, None, "1"),
+    ],
+)  # fmt: skip
+def test_a_notebook_computes_with_the_cores_that_others_leave_free(monkeypatch, parallel, free, chosen, threads):
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    if chosen:
+        monkeypatch.setenv("OMP_NUM_THREADS", chosen)
+    monkeypatch.setattr(runner, "cores", lambda: 4)
+    monkeypatch.setattr(runner, "free_cores", lambda: free)
+    expected = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads} if threads else {}
+    assert runner._threads(parallel) == expected
+
+
 @pytest.fixture
 def no_process_left():
     """Fail when a process of a run is still there afterwards: the kernel, or a helper that a notebook started."""

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from course_utils.base import machine, threads
@@ -136,3 +137,14 @@ def test_whatever_loads_pytorch_imports_the_course_before_it(path):
     ]
     heavy = [name for name in modules if name in ("torch", "torchvision", "timm", "course_utils")]
     assert not heavy or heavy[0] == "course_utils"
+
+
+@pytest.mark.parametrize(
+    ("there", "granted", "busy", "free"),
+    [(2, 2, 0, 2), (2, 2, 12, 2), (2, 2, 50, 1), (2, 2, 100, 1), (64, 64, 75, 16), (64, 2, 90, 2), (64, 2, 99, 1)],
+)
+def test_cores_are_free_that_other_programs_do_not_use(monkeypatch, there, granted, busy, free):
+    monkeypatch.setattr(machine, "cores", lambda: granted)
+    monkeypatch.setattr(psutil, "cpu_count", lambda: there)
+    monkeypatch.setattr(psutil, "cpu_percent", lambda interval: busy)
+    assert machine.free_cores() == free

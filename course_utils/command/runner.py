@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from course_utils.base import recorded
 from course_utils.base.files import replace_file
 from course_utils.base.lessons import FILE, choose, find_root, notebooks
-from course_utils.base.machine import cores, describe_machine, versions
+from course_utils.base.machine import cores, describe_machine, free_cores, versions
 from course_utils.base.paths import named_data_folder
 from course_utils.command.builder import fill_from_source
 from course_utils.command.notebooks import pages
@@ -113,6 +113,16 @@ def plan(
     ]
 
 
+def _threads(parallel: int) -> dict[str, str]:
+    """Return the variables that set how many threads one of `parallel` notebooks computes with; none for all cores."""
+    if parallel > 1:
+        share = max(1, cores() // parallel)
+    else:
+        share = cores() if "OMP_NUM_THREADS" in os.environ else free_cores()
+    fewer = parallel > 1 or share < cores()
+    return {"OMP_NUM_THREADS": str(share), "MKL_NUM_THREADS": str(share)} if fewer else {}
+
+
 def run(
     jobs: list[Job],
     out: Path,
@@ -129,7 +139,8 @@ def run(
     Args:
         jobs: from `plan`.
         out: the folder for the results; made when missing.
-        parallel: how many notebooks run side by side; each then gets its share of the cores.
+        parallel: how many notebooks run side by side; each then gets its share of the cores. A single one gets those
+            that other programs leave free when it begins, unless OMP_NUM_THREADS is set.
         timeout: seconds for one notebook.
         cell_timeout: seconds for one cell.
         html: also write each notebook as a page.
@@ -148,17 +159,14 @@ def run(
             )
         if html and job.notebook.stem == "index":
             raise SettingError("The page of index.ipynb would be the report's own index.html; rename the notebook.")
-    share = str(max(1, cores() // parallel))
-    environment = {"OMP_NUM_THREADS": share, "MKL_NUM_THREADS": share} if parallel > 1 else {}
-
     names = [job.notebook.stem for job in jobs]
 
     def one(job: Job) -> dict[str, Any]:
         execution = Execution("failed", 0.0)
         try:
             execution = execute(
-                job.notebook, job.parameters, timeout=timeout, cell_timeout=cell_timeout, environment=environment,
-                again=again, stop=stop, on_cell=lambda index, of: watcher.cell(job.label, index, of),
+                job.notebook, job.parameters, timeout=timeout, cell_timeout=cell_timeout, again=again, stop=stop,
+                environment=_threads(parallel), on_cell=lambda index, of: watcher.cell(job.label, index, of),
             )  # fmt: skip
             entry = _write(job, execution, out, html, names)
         except Exception as error:  # noqa: BLE001 - one broken notebook must not end the others, nor the report
