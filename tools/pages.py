@@ -49,6 +49,7 @@ class Notebook:
 
     def run_cells(self, numbers: Sequence[int], seconds: float = 1200) -> None:
         """Run some cells in their order, wait for all widgets, and raise what a cell raised."""
+        self.page.evaluate("course.forget()")
         for number in numbers:
             self.run(number, seconds)
         self._require_drawn()
