@@ -208,6 +208,11 @@ HOSTILE = {
     ),
     "a bomb of magics": (["%a\n" * 100_000, RIGHT], "correct", ""),
     "a bomb of lines": (["x = 1\n" + "\n" * 400_000 + "def accuracy(:\n"], "error", "which holds it, is not Python"),
+    "an answer that only running makes": (["exec('def accuracy(batches): return 1.0')"], "error", "seems to make it"),
+    "an answer put among the globals": (
+        ["def f(batches): return 1.0\nglobals()['accuracy'] = f"], "error", "write it with def or =",
+    ),
+    "an exec that makes something else": (["exec('x = 1')"], "not attempted", ""),
     "a bomb of names": (
         ["\n".join(f"a{i} = 1" for i in range(9000)),
          "def accuracy(batches): return [" + ", ".join(f"a{i}" for i in range(9000)) + "]"],

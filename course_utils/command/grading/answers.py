@@ -25,6 +25,7 @@ TIMED = ("time", "timeit", "capture", "prun")
 TIMED_LINE = re.compile(r"\A((?:[\w\s,.\[\]*]+=)?\s*)%(?:time|prun)\s+(?=\S)")
 # Lines for IPython: %magic, !shell, ?help and help? do nothing here, and what `files = !ls` gives is not to be had.
 LINE = re.compile(r"\A(\s*)(?:[%!?]|[\w.]+\?)|\A([\w\s,.\[\]*]+=\s*)[%!]")
+BY_RUNNING = ("exec", "globals", "locals", "vars", "setattr")  # they can bind a name that no statement shows
 FILE = "<cell {}>"  # the name under which Python knows a cell's code
 MOST_TRANSFORMED = 5_000  # characters of a cell that IPython itself is asked about
 MOST_SECONDS = 10.0  # for reading all cells of a notebook: each line with a magic is another attempt at its cell
@@ -96,6 +97,8 @@ def cut(
         for number, source in cells:
             if number in broken and re.search(rf"^[ \t]*(?:def[ \t]+{name}\b|{name}[ \t]*=)", source, re.MULTILINE):
                 return Cut(name, problem=f"Cell {number}, which holds it, is not Python: {broken[number]}.")
+            if number not in broken and re.search(rf"\b(?:{'|'.join(BY_RUNNING)})\b.*\b{name}\b", source, re.DOTALL):
+                return Cut(name, problem=f"Cell {number} seems to make it while it runs; write it with def or =.")
         return Cut(name)
     # A def counts before `accuracy = accuracy(...)`, with which a learner tries it out.
     chosen = {(functions or bound)[-1]}
