@@ -4,9 +4,6 @@ A lesson's cell ends with one, such as widgets.lesson1.channel_mixer("coffee"). 
 first used.
 """
 
-import os
-
-os.environ.setdefault("JUPYTER_WIDGETS_ECHO", "0")
 from course_utils.base.lazy import on_demand
 
 __all__ = ["appendix_b", "lesson1", "lesson2", "lesson3", "lesson4", "lesson5", "lesson6", "lesson7"]
