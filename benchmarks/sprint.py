@@ -39,7 +39,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--data", default="cifar10")
-    parser.add_argument("--validation", type=float, default=0.1, help="share of the training pictures left alone")
+    parser.add_argument("--validation", type=float, default=0.0, help="share of the training pictures left alone")
     parser.add_argument("--epochs", type=float, default=8.0)
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--leave-out", nargs="*", default=(), metavar="TRICK")

@@ -497,6 +497,29 @@ def test_muon_refuses_vectors_and_odd_settings():
         muon.Muon([nn.Parameter(torch.zeros(3, 3))], momentum=1.0)
 
 
+def test_whitening_filters_are_the_same_whatever_order_a_sum_is_added_in(crops):
+    images, _ = next(iter(data.batches(crops.train, 200, shuffle=True)))
+    other = images[torch.randperm(200, generator=torch.Generator().manual_seed(0))]
+    torch.testing.assert_close(models.whitening_filters(other), models.whitening_filters(images), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.thorough
+def test_a_compiled_network_learns_in_sixteen_bits(crops):
+    """What the compiler fuses has more digits than what it keeps: a maximum found by comparing again is not there."""
+    if missing := devices.compiler_missing():
+        pytest.skip(missing)
+    torch.manual_seed(0)
+    net = models.SprintNet((8, 8, 8), len(crops.classes)).to(memory_format=torch.channels_last)
+    forward = torch.compile(net)
+    images, labels = next(iter(data.batches(crops.train, 64)))
+    for _ in range(2):
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = F.cross_entropy(forward(images.to(memory_format=torch.channels_last)), labels)
+        net.zero_grad()
+        loss.backward()
+    assert all(p.grad.isfinite().all() for p in net.parameters() if p.grad is not None)
+
+
 def test_whitening_makes_patches_of_even_variance_without_correlation(crops):
     images, _ = next(iter(data.batches(crops.train, 200, shuffle=True)))
     filters = models.whitening_filters(images, softened=0.0)
@@ -565,6 +588,7 @@ def test_every_trick_can_be_left_out(crops, trick):
         "half precision",
         "channels_last",
         "CUDA graph",
+        "own pooling",
     }  # change no loss: only the answers, or nothing on a CPU
     assert trick in silent or result.losses != with_it.losses
 
@@ -575,11 +599,12 @@ def test_alternating_flips_show_each_picture_both_ways_in_any_two_epochs():
         assert torch.equal(sprint.alternating_flip(first, epoch), ~sprint.alternating_flip(first, epoch + 1))
 
 
-def test_the_rates_rise_and_fall_in_a_triangle():
-    values = [sprint.rate(step, 100, 0.1) for step in range(100)]
-    assert values[0] == pytest.approx(0.2) and max(values) == values[10] == 1 and values[99] == pytest.approx(1 / 90)
-    assert sprint.rate(0, 10, 0.0) == 1  # no rise: it falls from the start
-    assert values[:11] == sorted(values[:11]) and values[10:] == sorted(values[10:], reverse=True)
+def test_the_rates_fall_in_a_line_to_zero_and_those_of_whitenings_biases_sooner(crops):
+    race = small_race(crops)
+    rates = race._rates(10, 4) / torch.tensor(race._first_rates())
+    torch.testing.assert_close(rates[:, 1:], (1 - torch.arange(10) / 10)[:, None].expand(10, 3))
+    torch.testing.assert_close(rates[:, 0], (1 - torch.arange(10) / 4).clamp(min=0))
+    assert (small_race(crops, leave_out={"falling rates"})._rates(10, 4)[:, 1:].std(dim=0) == 0).all()
 
 
 def test_decay_shrinks_the_weights_of_all_groups_alike_and_goes_through_the_momentum(crops):
@@ -671,26 +696,8 @@ def test_bytes_are_normalised_in_one_pass_to_the_type_and_layout_of_the_network(
     assert made.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_slow_weights_follow_all_together_as_they_would_one_by_one(crops):
-    race = small_race(crops)
-    slow = race._look_ahead(None, 0.1)
-    expected = [each.clone() for each in slow]
-    for done in (0.4, 0.8, 1.0):
-        with torch.no_grad():
-            for value in race.net.parameters():
-                value += 1
-        fast = [v.clone() for v in race.net.state_dict().values() if v.is_floating_point()]
-        if done < 1:
-            expected = [mine.lerp(theirs, 1 - 0.95**5 * done**3) for mine, theirs in zip(expected, fast)]
-        slow = race._look_ahead(slow, done)
-        now = [v for v in race.net.state_dict().values() if v.is_floating_point()]
-        for ours, fast_now, theirs in zip(slow, now, expected):
-            torch.testing.assert_close(ours, theirs)
-            assert torch.equal(fast_now, ours)
-
-
 @pytest.mark.thorough
-@pytest.mark.parametrize("leave_out", [(), ("muon",), ("whitening", "lookahead")])
+@pytest.mark.parametrize("leave_out", [(), ("muon",), ("whitening", "falling rates")])
 def test_a_recorded_step_replays_what_the_plain_one_does_in_this_race_and_in_the_next(crops, monkeypatch, leave_out):
     plain, graphed = small_race(crops, leave_out=leave_out), small_race(crops, leave_out=leave_out)
     graphed.graphs = True

@@ -4,6 +4,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from course_utils import acceleration, data, models, training
 from course_utils.acceleration import devices, muon, sprint
@@ -62,6 +63,19 @@ def test_muon_turns_the_same_way_on_the_gpu():
         assert torch.cosine_similarity(turned.cpu().flatten(), expected.flatten(), dim=0) > 0.999
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("shape", [(5, 64, 31, 31), (3, 200, 7, 8), (1, 8, 2, 3)])
+def test_our_pooling_gives_what_pytorchs_does_to_the_last_bit(shape, dtype):
+    from course_utils.acceleration.pooling import halved
+
+    images = torch.randn(shape, device=GPU).mul(4).round().to(dtype)  # with many equal neighbours
+    images = images.to(memory_format=torch.channels_last).requires_grad_()
+    ours, theirs = halved(images), F.max_pool2d(images, 2)
+    assert torch.equal(ours, theirs)
+    gradients = [torch.autograd.grad(each, images, theirs.detach())[0] for each in (ours, theirs)]
+    assert torch.equal(*gradients)
+
+
 @pytest.mark.parametrize("left_out", [(), ("half precision", "muon")])
 def test_a_recorded_step_trains_as_the_plain_one_does(crops, left_out):
     graphed, plain = race(crops, leave_out=left_out), race(crops, leave_out=(*left_out, "CUDA graph"))
@@ -78,11 +92,9 @@ def test_no_step_of_the_sprint_waits_for_the_gpu(crops, left_out):
     fast.run(0)
     images, rates = fast._normalised(fast.train), fast._rates(30, 10)
     with no_waiting():
-        slow = None
         for step, batch in zip(range(30), fast._batches(images, seed=0)):
             fast.rates.copy_(rates[step])
             fast._step(step < 10, batch)(*batch)
-            slow = fast._look_ahead(slow, 0.5)
         with torch.no_grad():
             logits = sprint.answers(fast.net.eval(), images, unsure=0.0, together=400)
     assert logits.isfinite().all()

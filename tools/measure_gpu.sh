@@ -57,9 +57,9 @@ for step; do
     case $step in
         tests) measure tests 90 "$PYTHON" -m pytest -q -p no:cacheprovider -m gpu tests/test_gpu.py ;;
         sprint) measure sprint 80 "$PYTHON" benchmarks/sprint.py --seeds $seeds --profile --record ;;
-        large) measure large 110 "$PYTHON" benchmarks/ladder.py --data cifar10 --size large --gpu-only \
+        large) measure large 110 "$PYTHON" benchmarks/ladder.py --data cifar10 --size large --gpu-only --epochs 3 \
             --test-pictures 2000 --record ;;
-        ladder) measure ladder 80 "$PYTHON" benchmarks/ladder.py --data cifar10 --gpu-only --pictures 10240 \
+        ladder) measure ladder 80 "$PYTHON" benchmarks/ladder.py --data cifar10 --gpu-only --pictures 10240 --epochs 3 \
             --test-pictures 2000 --record ;;
         lesson7) measure lesson7 180 "$PYTHON" -m course_utils.command.cli build 7 --profile $profile ;;
         lesson4) measure lesson4 240 "$PYTHON" -m course_utils.command.cli build 4 --profile $profile ;;

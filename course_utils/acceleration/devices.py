@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import queue
+import shutil
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -167,6 +170,26 @@ def require_parity(device: torch.device, cases: Mapping[str, Callable[[torch.dev
             f"{device} computes {case} differently from the CPU (by up to {difference:.3g}): "
             "its results cannot be trusted with this PyTorch; compute on the CPU, or update PyTorch."
         )
+
+
+def compiler_missing(kind: str = "cpu") -> str:
+    """Return in a sentence why `torch.compile` cannot work here, or an empty text."""
+    names = ("g++", "clang++", "c++") if kind == "cpu" else ("gcc", "clang", "cc")
+    chosen = os.environ.get("CXX" if kind == "cpu" else "CC")
+    if any(shutil.which(name) for name in ([chosen] if chosen else names)):
+        return ""
+    return f"torch.compile needs a compiler such as {names[0]}, and there is none; install one, or leave this rung out."
+
+
+def triton_missing() -> str:
+    """Return in a sentence why kernels written in Triton cannot run here, or an empty text."""
+    if not torch.cuda.is_available():
+        return "Triton's kernels need a GPU of NVIDIA's, and there is none."
+    if importlib.util.find_spec("triton") is None:
+        return "The package triton is missing; it comes with PyTorch for NVIDIA's GPUs on Linux."
+    return (
+        compiler_missing("cuda").replace("torch.compile needs", "Triton needs").replace(", or leave this rung out", "")
+    )
 
 
 class PretendGPU:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
-import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +14,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from course_utils import data, training
-from course_utils.acceleration.devices import TorchDevice, half_type, pick_device
+from course_utils.acceleration.devices import TorchDevice, compiler_missing, half_type, pick_device
 from course_utils.acceleration.graphs import GraphedStep
 from course_utils.acceleration.memory import kept_for_backward
 from course_utils.acceleration.rungs import NOT_YET, PARTS, RUNGS, Ladder, Measured, Rung
@@ -57,15 +55,6 @@ class Order(Sampler):
 
     def __len__(self) -> int:
         return self.count // self.size
-
-
-def compiler_missing(kind: str = "cpu") -> str:
-    """Return in a sentence why `torch.compile` cannot work here, or an empty text."""
-    names = ("g++", "clang++", "c++") if kind == "cpu" else ("gcc", "clang", "cc")
-    chosen = os.environ.get("CXX" if kind == "cpu" else "CC")
-    if any(shutil.which(name) for name in ([chosen] if chosen else names)):
-        return ""
-    return f"torch.compile needs a compiler such as {names[0]}, and there is none; install one, or leave this rung out."
 
 
 def climb(

@@ -1,8 +1,9 @@
 """The sprint: CIFAR-10 as fast as possible, each trick of the published records on its own and able to be left out.
 
 The ideas are those of David Page (myrtle.ai, "How to train your ResNet", 2018), tysam-code/hlb-CIFAR10 (2023), Keller
-Jordan's airbench and Muon (arXiv:2404.00498, 2024) and hiverge/cifar10-speedrun (2025). The settings start from those
-of airbench94_muon.py; the rates that rise at first and the lookahead come from the older airbench94.py.
+Jordan's airbench and Muon (arXiv:2404.00498, 2024) and hiverge/cifar10-speedrun (2025). The settings are those of
+airbench94_muon.py. The older airbench94.py also lets the rates rise at first and lets slow weights follow the fast ones
+(lookahead); on validation pictures neither gained anything here, so both are left out.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_utils.acceleration.devices import TorchDevice, pick_device
+from course_utils.acceleration.devices import TorchDevice, pick_device, triton_missing
 from course_utils.acceleration.graphs import GraphedStep, Step
 from course_utils.acceleration.muon import Muon
 from course_utils.acceleration.timer import stopwatch
@@ -31,10 +32,10 @@ TRICKS = {
     "alternating flip": "each picture is mirrored in every second epoch",
     "shifts": "each picture is moved by up to two pixels",
     "label smoothing": "the true class gets 80 %, all share the rest",
-    "triangular schedule": "the rates rise for a moment, then fall to zero",
+    "falling rates": "the rates fall in a line to zero",
     "muon": "filters take orthogonalised steps (else Nesterov's)",
-    "lookahead": "slow weights follow the fast ones and replace them",
     "views": "the least certain test pictures are seen six times",
+    "own pooling": "maxima by a kernel of our own, in Triton (on a GPU)",
     "channels_last": "the channels of a pixel lie side by side in memory",
     "half precision": "weights and pictures have 16 bits (on a GPU)",
     "CUDA graph": "a whole step with a single launch (on a GPU)",
@@ -56,7 +57,6 @@ class SprintSettings:
     bias_rate, head_rate, momentum: of SGD.
     decay: of what SGD trains, per picture of a batch: L2, added to the gradients and so through the momentum.
     smoothing: of the labels.
-    pct_start: share of the steps in which the rates rise.
     bias_epochs: after which the whitening's biases are left alone.
     unsure: share of the test pictures that are seen six times: those with the least certain first answer.
     compile: whether the network is compiled.
@@ -74,7 +74,6 @@ class SprintSettings:
     momentum: float = 0.85
     decay: float = 2e-6
     smoothing: float = 0.2
-    pct_start: float = 0.1
     bias_epochs: float = 3.0
     unsure: float = 0.25
     compile: bool = False
@@ -149,6 +148,11 @@ class Sprint:
             self.device.torch, self.dtype, memory_format=self.layout
         )
         self.net.whiten.weight.requires_grad = not uses("whitening")
+        if on_gpu and uses("own pooling") and uses("channels_last") and not triton_missing():
+            from course_utils.acceleration.pooling import Halved
+
+            for group in self.net.groups:
+                group.pool = Halved()
         for layer in self.net.modules():
             if isinstance(layer, nn.BatchNorm2d):
                 layer.float()  # averages of many numbers need all their digits
@@ -184,14 +188,12 @@ class Sprint:
                 momentum.zero_()
         per_epoch = len(images) // settings.batch_size
         steps, bias_steps = math.ceil(settings.epochs * per_epoch), math.ceil(settings.bias_epochs * per_epoch)
-        rates, slow = self._rates(steps, bias_steps), None
+        rates = self._rates(steps, bias_steps)
         losses = torch.empty(steps, device=self.device.torch)
         self.net.train()
         for step, batch in zip(range(steps), self._batches(images, seed)):
             self.rates.copy_(rates[step])
             losses[step] = self._step(step < bias_steps, batch)(*batch)
-            if settings.uses("lookahead") and (step % 5 == 4 or step == steps - 1):
-                slow = self._look_ahead(slow, done=(step + 1) / steps)
         return losses
 
     def _step(self, early: bool, batch: tuple[Tensor, Tensor]) -> Step:
@@ -243,8 +245,8 @@ class Sprint:
 
     def _rates(self, steps: int, bias_steps: int) -> Tensor:
         """Return the rates of all steps, (steps, 4), as `_first_rates` names them."""
-        triangle = self.settings.uses("triangular schedule")
-        shares = [rate(step, steps, self.settings.pct_start) if triangle else 1.0 for step in range(steps)]
+        falling = self.settings.uses("falling rates")
+        shares = [1 - step / steps if falling else 1.0 for step in range(steps)]
         table = [[max(0.0, 1 - step / bias_steps), share, share, share] for step, share in enumerate(shares)]
         return (torch.tensor(table) * torch.tensor(self._first_rates())).to(self.device.torch)
 
@@ -263,21 +265,6 @@ class Sprint:
             for chosen in order[: n // settings.batch_size * settings.batch_size].split(settings.batch_size):
                 cut = windows(images, chosen, shifts[:, chosen], mirrored[chosen])
                 yield cut, self.labels[self.train.name][chosen]
-
-    @torch.no_grad()
-    def _look_ahead(self, slow: list[Tensor] | None, done: float) -> list[Tensor]:
-        """Move slow weights towards the fast ones, and the fast ones there (Zhang et al. 2019, arXiv:1907.08610).
-
-        The share that stays behind grows with the share of steps that are `done`: early weights are soon forgotten.
-        """
-        fast = [v for v in self.net.state_dict().values() if v.is_floating_point()]
-        if slow is None:
-            return [value.float().clone() for value in fast]
-        if done < 1:
-            stays = 0.95**5 * done**3
-            torch._foreach_lerp_(slow, [value.float() for value in fast], 1 - stays)
-        torch._foreach_copy_(fast, slow)
-        return slow
 
     def _normalised(self, part: TensorPart) -> Tensor:
         """Return a part's pictures, normalised: from bytes to the type and layout of the network in a single pass."""
@@ -303,12 +290,6 @@ def kernels_compared() -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.benchmark = before
-
-
-def rate(step: int, steps: int, pct_start: float) -> float:
-    """Return the share of the highest rate at a step: from 0.2 up to 1 within the share `pct_start`, then down to 0."""
-    peak = pct_start * steps
-    return 0.2 + 0.8 * step / peak if step < peak else (steps - step) / (steps - peak)
 
 
 def alternating_flip(first: Tensor, epoch: int) -> Tensor:

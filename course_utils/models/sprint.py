@@ -26,10 +26,11 @@ class Group(nn.Module):
         self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
         self.norm1, self.norm2 = normalisation(norm, outputs), normalisation(norm, outputs)
+        self.pool: nn.Module = nn.MaxPool2d(2)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return (N, outputs, H // 2, W // 2) for (N, inputs, H, W)."""
-        halved = F.gelu(self.norm1(F.max_pool2d(self.conv1(images), 2)))
+        halved = F.gelu(self.norm1(self.pool(self.conv1(images))))
         return F.gelu(self.norm2(self.conv2(halved)))
 
 
@@ -63,7 +64,7 @@ class SprintNet(nn.Module):
         """Return logits (N, classes) for float pictures (N, 3, 32, 32)."""
         patterns = F.gelu(self.whiten(images))  # (N, 24, 31, 31)
         features = self.groups(patterns)  # (N, widths[2], 3, 3)
-        strongest = features.amax(dim=(2, 3))  # (N, widths[2])
+        strongest = features.flatten(2).max(dim=2).values  # (N, widths[2])
         return self.head(strongest) / strongest.shape[1]
 
     @torch.no_grad()
@@ -95,9 +96,12 @@ def whitening_filters(images: Tensor, softened: float = 5e-4) -> Tensor:
         images: float (N, 3, H, W).
         softened: added to each variance.
     """
-    patches = F.unfold(images, KERNEL).transpose(1, 2).reshape(-1, 3 * KERNEL**2)  # (patches, 12)
+    # In float64: eigenvectors magnify the roundings of a long sum, which differ with the threads that add it up.
+    patches = F.unfold(images.double(), KERNEL).transpose(1, 2).reshape(-1, 3 * KERNEL**2)  # (patches, 12)
     covariance = patches.T @ patches / len(patches)  # (12, 12)
     solved = torch.linalg.eigh(covariance.cpu())  # a 12 × 12 table: not worth loading a GPU's solver
     variances, directions = (each.to(images.device) for each in solved)  # directions in columns
+    # Either way round is an eigenvector, and the last digit would decide: fix it.
+    directions = directions * (2.0 ** torch.arange(3 * KERNEL**2).to(directions) @ directions).sign()
     filters = (directions / (variances + softened).sqrt()).T.reshape(-1, 3, KERNEL, KERNEL)
-    return torch.cat([filters, -filters])
+    return torch.cat([filters, -filters]).to(images.dtype)

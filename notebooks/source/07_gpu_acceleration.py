@@ -841,23 +841,38 @@ results.record(
 #
 # </details>
 #
-# And the accuracies?
+# And the accuracies? For a yardstick, the fastest rung trains again from three other seeds.
 
 # %%
 accuracies = [row.accuracy for row in climbed.measured]
-mean = sum(accuracies) / len(accuracies)
-# four standard errors of so many test pictures
-noise = 4 * (mean * (1 - mean) / len(test_part)) ** 0.5
+fastest = [rung for rung in here if rung.name == best.rung]
+again = [
+    acceleration.climb(
+        train_part,
+        test_part,
+        device,
+        rungs=fastest,
+        epochs=settings.ladder_epochs,
+        seed=settings.seed + i,
+    )
+    .measured[0]
+    .accuracy
+    for i in (1, 2, 3)
+]
 widest = max(accuracies) - min(accuracies)
+by_seed = max(best.accuracy, *again) - min(best.accuracy, *again)
+print(
+    f"from rung to rung up to {figures.percent(widest)} apart, one rung from"
+    f" seed to seed up to {figures.percent(by_seed)}"
+)
 
 # %% tags=["hide-input"]
-results.record(ladder_widest=widest, ladder_noise=noise)
-assert widest <= noise
+results.record(ladder_widest=widest, ladder_by_seed=by_seed)
 
 # %% [markdown]
-# On this page the accuracies differ by {{ladder_widest:.1%}} of the test pictures at most; chance alone could make it
-# {{ladder_noise:.1%}}. So none is visibly worse, though a small loss could hide in so few test pictures. The rungs are
-# not bit for bit the same: sums are added in another order, and floats round.
+# On this page the rungs are up to {{ladder_widest:.1%}} apart, and four seeds of one rung up to {{ladder_by_seed:.1%}}.
+# A rung that lost accuracy would stand out only by more than a seed makes. And the rungs are not bit for bit the same:
+# sums are added in another order, floats round, and training magnifies each rounding.
 #
 # ### Explore where the time goes
 #
@@ -951,20 +966,36 @@ print(missing or "A compiler is there: torch.compile(model) would work.")
 # graph.replay()  # as often as you like
 # ```
 #
-# It needs an NVIDIA GPU, and says so:
+# It needs an NVIDIA GPU, and says so where there is none. Where there is one, the same step launched and recorded:
 
 # %%
-if device.kind != "cuda":
-    try:
-        acceleration.GraphedStep(
-            lambda x, y: x,
-            net,
-            torch.optim.SGD(net.parameters(), lr=0.1),
-            images,
-            labels,
-        )
-    except SettingError as error:
-        print(told(error))
+optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+
+
+def train_step(images, labels):
+    loss = F.cross_entropy(net(images), labels)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.detach()
+
+
+try:
+    recorded = acceleration.GraphedStep(
+        train_step, net, optimizer, images, labels
+    )
+    raced = acceleration.measure_in_turn(
+        {
+            "launched": lambda: train_step(images, labels),
+            "recorded": lambda: recorded(images, labels),
+        },
+        device,
+        steady=0.2,
+    )
+    for name, timing in raced.items():
+        print(f"{name}:\n  {timing}")
+except SettingError as error:
+    print(told(error))
 
 # %% [markdown]
 # ### A GPU in Colab
@@ -1056,10 +1087,13 @@ assert warm.accuracy > 2.5 / len(cifar.classes)  # far above chance
 images, _ = next(
     iter(data.batches(cifar.train, 200, shuffle=True, seed=settings.seed))
 )
-patches = F.unfold(images, 2).transpose(1, 2).reshape(-1, 12)  # (patches, 12)
+patches = F.unfold(images.double(), 2).transpose(1, 2).reshape(-1, 12)
 covariance = patches.T @ patches / len(patches)  # (12, 12)
 variances, directions = torch.linalg.eigh(covariance)
+# of a direction and its opposite always take the same one
+directions *= (2.0 ** torch.arange(12).double() @ directions).sign()
 filters = (directions / (variances + 5e-4).sqrt()).T.reshape(12, 3, 2, 2)
+filters = filters.float()
 print(
     "variances, from",
     f"{variances[0].item():.5f} to {variances[-1].item():.2f}",
@@ -1391,7 +1425,8 @@ def forgetful(net, images):
     features = F.gelu(net.whiten(images))
     for block in net.groups:
         features = checkpoint(block, features, use_reentrant=False)
-    return net.head(features.amax(dim=(2, 3))) / features.shape[1]
+    strongest = features.flatten(2).max(dim=2).values
+    return net.head(strongest) / strongest.shape[1]
 
 
 modest.zero_grad()
