@@ -33,9 +33,9 @@ def main():
     parser.add_argument("--record", action="store_true", help="write results/ladder_<device>[_large].json")
     options = parser.parse_args()
     device, size = acceleration.pick_device(options.device), acceleration.SIZES[options.size]
-    rungs = acceleration.RUNGS
+    rungs = [rung for rung in acceleration.RUNGS if rung.kind in ("cpu", device.kind)]
     if options.gpu_only or options.size == "large":
-        rungs = [rung for rung in rungs if rung.kind == "cuda"]
+        rungs = [rung for rung in acceleration.RUNGS if rung.kind == "cuda"]
         if device.kind != "cuda":
             names = ", ".join(rung.name for rung in rungs)
             print(f"No GPU here. These rungs of the {options.size} size are {acceleration.NOT_YET}. ({names})")

@@ -2,8 +2,9 @@
 
     python benchmarks/sprint.py [--seeds 10] [--compile] [--leave-out TRICK …] [--profile] [--record]
 
-On a GPU: 45,000 training pictures (--validation 0 takes all 50,000), the full settings; the clock runs for training and
-for the answers to the test pictures (with the views), as in the published records, and not for loading the pictures.
+On a GPU: all 50,000 training pictures, as in the published records (--validation 0.1 leaves a tenth alone, for choosing
+settings), and the full settings; the clock runs for training and for the answers to the test pictures (with the views),
+and not for loading the pictures.
 The first run is the cold one, with everything that happens once in a process; the others are warm.
 
 Published for 94 % of CIFAR-10 on one A100, all 50,000 original pictures: 3.29 s (airbench94_compiled, Jordan 2024,
@@ -11,8 +12,8 @@ arXiv:2404.00498), 2.59 s (airbench94_muon.py of KellerJordan/cifar10-airbench, 
 (README of hiverge/cifar10-speedrun, commit 5cd49b1), 1.99 s (the same authors, hiverge.ai/blog/cifar-speedrun, 16
 October 2025). The bars, which decide about the exit status, are for one H100 and JPEG copies of the pictures: a mean of
 at least 90.5 %, at most 1.15 s warm and 6 s cold. Without a GPU there is nothing to compare with: this says so and runs
-a miniature. With --record, results/benchmark_sprint_<device>.json is written; with --profile, PyTorch's profiler lists
-what takes longest in a warm run.
+a miniature, which is never recorded. With --record, results/benchmark_sprint.json is written; with --profile, PyTorch's
+profiler lists what takes longest in a warm run.
 """
 
 import course_utils  # noqa: F401 - before torch is loaded: it says how threads wait
@@ -67,11 +68,10 @@ def main():
         )
     accuracies, warm = [r.accuracy for r in results], [r.seconds for r in results if not r.cold]
     spread = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
-    if options.record:
+    if options.record and device.kind == "cuda":
         record = {
             "date": time.strftime("%Y-%m-%d"),
             "device": device.name,
-            "miniature": device.kind == "cpu",
             "hardware": describe_machine(),
             "versions": versions("torch", "torchvision", "numpy"),
             "data": pictures.source.description,
@@ -83,7 +83,7 @@ def main():
             "mean_accuracy": statistics.mean(accuracies),
             "plain_accuracies": [r.plain_accuracy for r in results],
         }
-        path = Path(__file__).parent.parent / "results" / f"benchmark_sprint_{device.kind}.json"
+        path = Path(__file__).parent.parent / "results" / "benchmark_sprint.json"
         path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         print(f"written: results/{path.name}")
     if options.profile:

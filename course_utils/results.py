@@ -121,10 +121,8 @@ def benchmark(name: str, root: Path | None = None) -> dict[str, Any] | None:
             f"results/benchmark_{name}.json cannot be read ({error}); record the benchmark again."
         ) from error
     hardware = run["hardware"]
-    said = (
-        f"Recorded by benchmarks/{name}.py on {run['date']}, not in this run: {hardware['processor']}, "
-        f"{hardware['cores']} cores, on {run['data']}."
-    )
+    machine = hardware.get("gpu") or f"{hardware['processor']}, {hardware['cores']} cores"
+    said = f"Recorded by benchmarks/{name}.py on {run['date']}, not in this run: {machine}, on {run['data']}."
     print(fitted(said))
     return run
 

@@ -81,6 +81,16 @@ def test_without_a_kernel_one_chart_a_machine_shows_all_its_rungs_on_one_scale(c
     assert gpu.get_xlim()[1] == pytest.approx(1.03 * 3.5) and cpu.get_xlim()[1] > 20
 
 
+def test_two_ladders_of_one_machine_are_told_apart_by_their_batches(climbed):
+    large = replace(climbed, settings={**climbed.settings, "batch": 2000}, date="2030-01-01")
+    panel = lesson7.where_time_goes(climbed, large)
+    panel.set(first="CPU loop", second="CPU loop, 2,000")
+    assert climbed.date in panel.sentence and "2030-01-01" in panel.sentence
+    small, big = panel.twin().get_axes()
+    names = [label.get_text() for label in big.get_yticklabels()]
+    assert names == [f"{label.get_text()}, 2,000" for label in small.get_yticklabels()]
+
+
 def test_each_brake_of_the_model_sets_the_pace_where_the_lesson_says():
     panel = lesson7.brakes()
     before = figures_in_memory()

@@ -250,33 +250,37 @@ def where_time_goes(*ladders: acceleration.Ladder) -> Exploration:
     """Return an exploration of stored ladders: what each rung spends its time on, two rungs side by side.
 
     Args:
-        ladders: measured rungs, of a CPU and, where there is one, of a GPU. Those of `RUNGS` that none of them
-            has can be chosen too, and say that they are open.
+        ladders: measured rungs, of a CPU and, where there is one, of a GPU. A rung that an earlier one has too is told
+            from that by its batch size. Those of `RUNGS` that none of them has can be chosen too, and say that they
+            are open.
     """
-    names = [rung.name for rung in acceleration.RUNGS]
-    climbed = ladders[0]
-    known = {row.rung: (row, each.date) for each in reversed(ladders) for row in each.measured}
+    climbed, known = ladders[0], {}
+    tables: list[list[str]] = []  # the names of each ladder's rungs
+    for ladder in ladders:
+        batch = f", {ladder.settings['batch']:,}" if any(row.rung in known for row in ladder.measured) else ""
+        tables.append([row.rung + batch for row in ladder.measured])
+        known.update(zip(tables[-1], ((row, ladder.date) for row in ladder.measured)))
+    names = [*known, *(rung.name for rung in acceleration.RUNGS if rung.name not in known)]
 
     def compared(chosen: Sequence[str], share: bool, longest: float) -> Compared:
         rows, dates = zip(*(known.get(name, (None, "")) for name in chosen))
         return Compared(tuple(chosen), rows, share, dates, longest)
 
     def compute(first: str, second: str, share: bool) -> Compared:
-        return compared((first, second), share, max(totals.values()))
+        return compared((first, second), share, max(totals.get(name, 0.0) for name in (first, second)) or 1.0)
 
     def draw_all(pair: Compared, figure: Canvas) -> None:
-        """Draw all measured rungs of the first one's machine."""
-        chosen = [name for name in measured if name[:3] == pair.names[0][:3]]
+        """Draw all measured rungs of the first one's ladder."""
+        chosen = next(table for table in tables if pair.names[0] in table)
         draw_compared(compared(chosen, False, max(totals[name] for name in chosen)), figure)
 
-    measured = [name for name in names if name in known]
-    totals = {name: sum(known[name][0].parts.values()) for name in measured}
+    totals = {name: sum(row.parts.values()) for name, (row, _) in known.items()}
     passes = min(
-        sum(known[name][0].parts.get(part, 0.0) for part in ("forward", "backward")) / totals[name] for name in measured
+        sum(row.parts.get(part, 0.0) for part in ("forward", "backward")) / sum(row.parts.values())
+        for row in climbed.measured
     )
-    machines = {name[:3]: name for name in reversed(measured)}  # "CPU", perhaps "GPU", and the first rung of each
-    most = max(sum(name[:3] == machine for name in measured) for machine in machines)
     device = climbed.measured[0].device
+    measured = [name for table in tables for name in table]
     return Exploration(
         compute,
         draw_compared,
@@ -287,13 +291,14 @@ def where_time_goes(*ladders: acceleration.Ladder) -> Exploration:
         },
         describe=compared_in_words,
         twin=Twin(
-            [{"first": machines[name]} for name in sorted(machines)],
+            [{"first": table[0]} for table in tables],
             draw=draw_all,
             columns=1,
             title=f"Forward and backward take at least {percent(passes, 0)} of the time ({device}, {climbed.date})",
-            alt=f"Bars for {len(measured)} rungs measured on {device} on {climbed.date}: the milliseconds of a batch "
-            f"for data, forward, backward and update. Forward and backward take at least {percent(passes, 0)} of it.",
-            size=(7.6, 1.0 + 0.32 * most),
+            alt=f"Bars for {len(measured)} rungs, the first ones measured on {device} on {climbed.date}: the "
+            "milliseconds of a batch for data, forward, backward and update. "
+            f"In these, forward and backward take at least {percent(passes, 0)} of it.",
+            size=(7.6, 1.0 + 0.32 * max(map(len, tables))),
         ),
         title="Where the time goes",
         size=(7.6, 2.3),
