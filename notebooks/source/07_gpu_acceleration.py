@@ -871,8 +871,8 @@ print(
 results.record(ladder_widest=widest, ladder_by_seed=by_seed)
 
 # %% [markdown]
-# On this page the rungs are up to {{ladder_widest:.1%}} apart, and three seeds of one rung up to {{ladder_by_seed:.1%}}.
-# A rung that costs accuracy shows only where it costs more than another seed does. The rungs are not bit for bit the
+# On this page the rungs are up to {{ladder_widest:.1%}} apart, and three seeds of one rung {{ladder_by_seed:.1%}}. A
+# rung that costs accuracy shows only where it costs more than another seed does. The rungs are not bit for bit the
 # same: sums are added in another order, floats round, and training magnifies each rounding.
 #
 # ### Explore where the time goes
