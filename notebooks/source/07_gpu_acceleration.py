@@ -984,8 +984,8 @@ if compiled and plain:
 #
 # With batches of 64 this GPU waits for launches, so hardly a rung helps: all but the last train {{gpu_slowest:,.0f}} to
 # {{gpu_fastest:,.0f}} pictures a second. Sixteen bits and fused kernels only shorten what was over too soon anyway. The
-# recorded step takes that brake off: {{gpu_graph:,.0f}} at once, {{gpu_graph_gain:.0f}} times the best of the others. With
-# batches of 2,000 it is the other way round: data, layout and 16 bits take it from {{gpu_large_bottom:,.0f}} to
+# recorded step takes that brake off: {{gpu_graph:,.0f}} at once, {{gpu_graph_gain:.0f}} times the best of the others.
+# With batches of 2,000 it is the other way round: data, layout and 16 bits take it from {{gpu_large_bottom:,.0f}} to
 # {{gpu_large_half:,.0f}}, and recording the compiled step gains {{gpu_large_graph_gain:.2f}} times.
 #
 # </details>
