@@ -29,7 +29,8 @@ FINDINGS = {  # what the README says of each lesson, from its recorded run
     "evened out",
     "02": "the same convolution four times: from loops to `F.conv2d`, {f[library_speedup]:,.0f} times faster "
     "on a picture of {f[side]} × {f[side]}",
-    "03": "{f[test_accuracy]:.1%} ± {f[test_two_errors]:.1%} of the test pictures right (mean of {f[runs]} seeds) "
+    "03": "{f[test_accuracy]:.1%} ± {f[test_two_errors]:.1%} (two standard errors) of the test pictures right (mean of "
+    "{f[runs]} seeds) "
     "after {f[epochs]} epochs; one dense layer, moved by three pixels, keeps {f[moved_one_layer]:.0%}, this network "
     "{f[moved_ours]:.0%}",
     "04": "{cifar[ours][accuracy]:.1%} of CIFAR-10's test pictures right (JPEG copies) after "
@@ -40,9 +41,9 @@ FINDINGS = {  # what the README says of each lesson, from its recorded run
     "untouched network has {f[untouched_accuracy]:.1%} and a trained head {f[trained_accuracy]:.1%}",
     "06": "a range test that puts everything back; five schedules, each with its best rate, over {f[runs]} seeds: "
     "{f[finding]}",
-    "07": "the ladder from a plain loop upwards, a sprint with each trick left out once, and two processes that "
-    "train as one; on {sprint[device]}, {sprint[mean_accuracy]:.1%} of CIFAR-10's test pictures right (JPEG copies) "
-    "after {sprint[warm]:.2f} s of training and answering",
+    "07": "the ladder from a plain loop upwards, a sprint with tricks left out one at a time, and two processes that "
+    "train as one; in a benchmark on one {sprint[device]}, {sprint[mean_accuracy]:.1%} of CIFAR-10's test pictures "
+    "right (JPEG copies) after {sprint[warm]:.2f} s of training and answering",
     "A": "equal weights and equal batches in both: the losses agree to a thousandth for "
     "{f[steps_together]} of {f[steps]} steps, then rounding drives them apart",
     "B": "{f[validated]:.1%} of {f[kept]} made-up photographs of {f[classes]} classes right in cross-validation; a "

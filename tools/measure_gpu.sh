@@ -6,7 +6,9 @@
 #
 # Each step has a limit of its own, and all together have BUDGET seconds (525). After each step $OUT (runs/gpu) has its
 # log in log.txt, and what it recorded in recorded.tar.gz: a machine that is taken away costs one step.
-# The course and its `lab` extra must be importable by $PYTHON; WHEELS may name a folder of wheels with what is missing.
+# The course and its `lab` extra must be importable by $PYTHON; WHEELS may name a folder of wheels with what is missing
+# (on a bare machine papermill also wants entrypoints, and typer wants pydantic, pydantic-core, typing-inspection and
+# annotated-types).
 # COURSE_DATA_DIR names the folder with CIFAR-10's pictures; PICTURES may name an archive to unpack there.
 # Without a GPU this is a rehearsal in miniature: lessons with the quick profile, two seeds, PATIENCE times the limits.
 set -u

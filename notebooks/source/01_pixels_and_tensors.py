@@ -681,7 +681,8 @@ assert all(
 # the picture it is given.
 #
 # **A frame.** Return a copy of a uint8 picture with a white border `thickness` pixels wide painted over its edge. The
-# picture comes as a tensor (C, H, W), channels first; it is cut like an array, and `image.clone()` copies it.
+# picture comes as a tensor (C, H, W), PyTorch's kind of array (part 2), channels first; it is cut like an array, and
+# `image.clone()` copies it.
 
 
 # %%
@@ -990,7 +991,7 @@ except RuntimeError as error:
 #
 # Two axes fit when they are equal, or when one of them is 1 or missing. An axis of length 1 is then repeated as often
 # as needed, without copying anything. That is **broadcasting**. So we give the three numbers two more axes of length
-# 1.
+# 1, with `view`.
 #
 # ```text
 # batch_float   8   3   256   256
@@ -1015,7 +1016,7 @@ answers = torch.tensor([[1.0], [2.0], [3.0], [4.0]])  # (4, 1)
 truth = torch.tensor([1.0, 2.0, 3.0, 4.0])  # (4,)
 errors = answers - truth
 print("got:  ", tuple(errors.shape), "mean error", errors.abs().mean().item())
-errors = answers.squeeze(1) - truth
+errors = answers.squeeze(1) - truth  # squeeze drops an axis of length 1
 print("fixed:", tuple(errors.shape), "mean error", errors.abs().mean().item())
 
 # %% [markdown]
@@ -1158,6 +1159,7 @@ results.record(
 small = photo.resize((384, 256), Image.Resampling.BICUBIC)
 middle = small.crop((80, 16, 304, 240))  # the middle 224 × 224
 floats = pictures.to_float(pictures.to_tensor(middle))  # (3, 224, 224)
+# unsqueeze puts an axis of length 1 in front: a batch of one picture
 inputs = ((floats - 0.5) / 0.5).unsqueeze(0)  # (1, 3, 224, 224), −1 to 1
 
 
@@ -1778,6 +1780,7 @@ def learn_gains(before, after, rate, steps):
         optimizer.zero_grad()  # 3. clear
         loss.backward()  # 4. find the gradient
         optimizer.step()  # 5. step
+        # detach: the numbers alone, without their gradients' history
         history.append(gains.detach().flatten().clone())
     return torch.stack(history)  # (steps, 3)
 

@@ -847,9 +847,9 @@ one_kernel = correlate(F.pad(blur, (2, 2, 2, 2)), vertical.flip(0, 1))  # (5, 5)
 print((two_layers - correlate(cup, one_kernel)).abs().max().item() < 1e-5)
 
 # %% [markdown]
-# **Predict first.** For every single kernel *K*, K(−x) = −K(x). Turn each pixel x into −x, and every product changes
-# its sign. So a layer's answers to a picture and to the negated picture add up to 0. Does that hold for two layers with
-# a ReLU between them?
+# **Predict first.** Take one kernel without a bias, and turn each pixel x into −x: every product changes its sign. So a
+# layer's answers to a picture and to the negated picture add up to 0. Does that hold for two layers with a ReLU between
+# them?
 
 
 # %%
@@ -871,8 +871,9 @@ assert (with_relu(cup) + with_relu(-cup)).abs().max() > 1
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Without ReLU the sum is 0, as it must be. With ReLU it is not. So *no* single kernel, of any size, does what these two
-# layers do. That is what makes depth worth having.
+# Without ReLU the sum is 0, as it must be. With ReLU it is not: it is 0 where the picture is flat, and larger at edges.
+# (A bias could only add the same number everywhere.) So *no* single kernel, of any size, does what these two layers do.
+# That is what makes depth worth having.
 #
 # </details>
 #
@@ -1234,10 +1235,11 @@ typical = {"loops": typical_ms(corr2d_loops, track, flat, rounds=rounds)}
 for name in ("slices", "unfold", "F.conv2d"):
     typical[name] = typical_ms(versions[name], track, flat, rounds=20 * rounds)
 for name, value in typical.items():
-    print(f"{name:9} {value:.3g} ms")
+    print(f"{name:9} {value:>9,.3f} ms")
 
 # %% [markdown]
-# And the same race with 16 channels in and 16 out. There the package's versions run, which do all channels at once.
+# And a second race with 16 channels in and 16 out, on a smaller picture of 64 × 64 pixels, so compare only within each
+# race. There the package's versions run, which do all channels at once.
 
 # %% tags=["hide-input"]
 stacked, sixteen = torch.rand(1, 16, 64, 64), torch.rand(16, 16, 3, 3)

@@ -303,9 +303,9 @@ results.record(
 assert history.train_loss[-1] < history.train_loss[0]
 
 # %% [markdown]
-# {{classic_validation:.0%}} on validation in the run shown on this page, with a sampling error √(p(1 − p)/n) of
-# {{classic_error:.1%}}: better than guessing, but not good. It had few pictures. With all 50,000, which takes longer
-# than this lesson should, it was measured by a script of the course:
+# {{classic_validation:.0%}} on validation in the run shown on this page, with a **sampling error** (lesson 3's standard
+# error √(p(1 − p)/n) of a share p of n pictures) of {{classic_error:.1%}}: better than guessing, but not good. It had
+# few pictures. With all 50,000, which takes longer than this lesson should, it was measured by a script of the course:
 
 # %% tags=["hide-input"]
 benchmark = results.benchmark("cifar10") or {}
@@ -348,8 +348,8 @@ print(
 assert_close(norm.train()(batch), by_hand)
 
 # %% [markdown]
-# That pass also moved the running values one tenth of the way from where they began (mean 0, variance 1) to the
-# batch's:
+# The folded cell sent the batch through `norm` in training mode and compared. That pass also moved the running values
+# one tenth of the way from where they began (mean 0, variance 1) to the batch's:
 
 # %%
 kept_mean = 0.9 * torch.zeros(3) + 0.1 * mean.flatten()
@@ -729,7 +729,7 @@ assert_close(ours.eval()(images), library.eval()(images))
 big = models.ResidualNet((64, 128, 256, 512), early_pool=False, classes=classes)
 for net in (library, big):
     print(
-        f"{models.count_parameters(net):>9,} parameters; the last stage sees",
+        f"{models.count_parameters(net):>9,} parameters; the last stage gives",
         tuple(net.stages(net.stem(images[:1])).shape),
     )
 
@@ -954,6 +954,7 @@ gap = by_heart.train_accuracy[-1] - by_heart.validation_accuracy[-1]
 changed_gap = changed.train_accuracy[-1] - changed.validation_accuracy[-1]
 shares = [run.validation_accuracy[-1] for run in (by_heart, changed)]
 heart_error = 2**0.5 * standard_error(shares[0], len(heart_new))
+results.record(".1f", heart_error_points=100 * heart_error)
 results.record(
     ".1%",
     heart_pictures=len(heart_part),
@@ -962,7 +963,6 @@ results.record(
     heart_validation=by_heart.validation_accuracy[-1],
     changed_training=changed.train_accuracy[-1],
     changed_validation=changed.validation_accuracy[-1],
-    heart_error=heart_error,
     # On few pictures, or on a stand-in that is easy, chance may turn it round.
     gap_became="smaller" if changed_gap < gap else "no smaller in this run",
 )
@@ -984,8 +984,9 @@ else:
 # ones. The two curves part, and that is **overfitting**. With augmentation it is {{changed_training:.0%}} and
 # {{changed_validation:.0%}}; the gap is {{gap_became}}, because a picture that never comes twice is hard to learn by
 # heart. But the aim is not a small gap, it is a good network, and the choice of pictures alone moves the difference
-# of two such figures by {{heart_error:.1%}} (the sampling error of a difference is √2 times that of one share, or
-# less where both are asked about the same pictures). So few pictures and steps do *not* show that augmentation pays.
+# of two such figures by {{heart_error_points:.1f}} points (the sampling error of a difference is √2 times that of one
+# share, or less where both are asked about the same pictures). So few pictures and steps do *not* show that
+# augmentation pays.
 #
 # </details>
 #
@@ -1062,7 +1063,7 @@ if all(pair):
 # The last epoch in which the changed pictures were not ahead is epoch {{pay_behind}}. Until about then changes mostly
 # make the task harder; then the network that sees its pictures as they are goes on to learn them by heart (in the end
 # it knows {{pay_learned:.0%}} of them), and the other one goes on to learn. The difference at the end is
-# {{pay_gain_points:.1f}} points with a sampling error of {{pay_error_points:.1f}}: {{pay_verdict}}.
+# {{pay_gain_points:.1f}} points, before rounding, with a sampling error of {{pay_error_points:.1f}}: {{pay_verdict}}.
 #
 # </details>
 #
@@ -1202,13 +1203,13 @@ assert valley(long_way[0.8]) < 0.1 * valley(long_way[0.0]), (
 #
 # ### The recipe
 #
-# All together now: the residual network, crops and mirror images, one-cycle, SGD with Nesterov's momentum (it looks
-# where the step leads before it computes the gradient) and **weight decay**, which pulls every weight a little
-# towards 0, here the scales and shifts of batch norm too. (Many recipes spare those, with a second parameter group:
-# the layer behind can undo a scale, so pulling at it hardly regularises.) What is chosen before training, such as the
-# rate, the decay and the number of epochs, is called a **hyperparameter**, and it is chosen on validation pictures.
-# One more thing, **label smoothing**: the truth gets 90 % instead of all, the rest is shared among all classes, so
-# the network is not pushed to be ever more certain. By hand:
+# All together now: the residual network, crops and mirror images, one-cycle, SGD with Nesterov's momentum (the
+# step counts ahead what momentum will add next; exercise 7 writes it) and **weight decay**, which pulls every weight a
+# little towards 0, here the scales and shifts of batch norm too. (Many recipes spare those, with a second parameter
+# group: the layer behind can undo a scale, so pulling at it hardly regularises.) What is chosen before training, such
+# as the rate, the decay and the number of epochs, is called a **hyperparameter**, and it is chosen on validation
+# pictures. One more thing, **label smoothing**: the truth gets 90 % instead of all, the rest is shared among all
+# classes, so the network is not pushed to be ever more certain. By hand:
 
 # %%
 logits, truth = torch.tensor([[3.0, 0.5, -1.0]]), torch.tensor([0])
@@ -1554,8 +1555,8 @@ results.record(
 
 # %% [markdown]
 # In the run shown on this page the lowest bar is {{worst_class}}, {{worst_accuracy:.0%}} right with a sampling error
-# of {{class_error:.0%}} (a tenth of the pictures has about three times the error), and the most frequent mistake is
-# {{confused_truth}} taken for {{confused_guess}}, {{confused_times}} times.
+# of {{class_error:.1%}} (a tenth of the pictures alone makes it about three times as large), and the most frequent
+# mistake is {{confused_truth}} taken for {{confused_guess}}, {{confused_times}} times.
 #
 # ### Four pictures it has never seen
 #
@@ -1850,7 +1851,8 @@ exercises.lesson4.quiz.ask(5)
 # - A residual block learns a correction to what comes in. Deep plain networks are hard to train (He and others 2015,
 #   arXiv:1512.03385), and not because their gradients vanish: with a good start or batch norm they do not.
 # - Change training pictures as new ones may differ, and never those that you measure with.
-# - Where training and validation curves part, the network learns by heart, and there changed pictures pay.
+# - Where training and validation curves part, the network learns by heart. There changed pictures can
+#   pay, given enough pictures and epochs.
 # - Early stopping keeps the best epoch; a one-cycle schedule must run to its end.
 # - Momentum adds up gradients that agree; Adam also divides by their size.
 # - Features, heat and mistakes show what a network has understood, and what not.

@@ -251,9 +251,10 @@ if network.name == "efficientnet_lite0":
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# No error. EfficientNet-Lite0 takes pixels up to 255 for nonsense. Without normalisation it still sees a kind of cat,
-# with other probabilities, and that is the mistake that nobody notices. A network cannot see that its input is wrong.
-# The fix is to let the network's own `preprocess` do all of it, in training and for every picture afterwards.
+# No error. Given pixels up to 255, EfficientNet-Lite0 answers nonsense, and is no less sure of it. Without
+# normalisation it still sees a kind of cat, with other probabilities, and that is the mistake that nobody notices. A
+# network cannot see that its input is wrong. The fix is to let the network's own `preprocess` do all of it, in training
+# and for every picture afterwards.
 #
 # </details>
 #
@@ -707,8 +708,8 @@ print(f"{len(ours)} pictures, each {tuple(ours[0][0].shape)}")
 
 # %% [markdown]
 # `view` is the network's own preprocessing at {{side}} × {{side}} pixels, with nothing lost at the edges of square
-# pictures. A network of convolutions ends in an average over all places, so it takes any size, and small ones are
-# quick. For photographs 224 is better: set `side`.
+# pictures. This network, like most newer ones, ends in an average over all places, so it takes any size, and small
+# ones are quick. For photographs 224 is better: set `side`.
 #
 # ### Random crops
 #
@@ -975,7 +976,7 @@ if recorded:
     assert recorded["ratio"] > 8, "caching should save most of the time"
 
 # %% [markdown]
-# With {{benchmark_pictures}} pictures: {{benchmark_always:.1f}} s through the body, {{benchmark_once:.1f}} s with
+# With {{benchmark_pictures}} pictures: {{benchmark_always:.2f}} s through the body, {{benchmark_once:.2f}} s with
 # cached features, a factor of {{benchmark_ratio:.1f}}. A second try, with another rate or another head, costs only the
 # head's seconds. The price: cached pictures are always the same crop.
 #
@@ -1115,9 +1116,9 @@ for title, case in (tuning or {"cases": {}})["cases"].items():
 
 # %% [markdown]
 # Fine-tuning won where pictures are unlike ImageNet's *and* there are enough of them: grey clothes, a hundred of each.
-# With twenty of each neither won. On ants and bees there is nothing to win: the body was trained on these very
-# categories, as [Part 3](#Does-ImageNet-know-your-classes-already?) shows. With few pictures, begin with the frozen
-# body: it takes seconds.
+# With twenty of each neither won. On ants and bees neither won: the body was trained on these very
+# categories, so its features tell them apart already ([Part 3](#Does-ImageNet-know-your-classes-already?)). With few
+# pictures, begin with the frozen body: it takes seconds.
 #
 # ### Exercise: A fair split
 #
@@ -1253,9 +1254,10 @@ else:
     print("No class has a category of its name: what the head learns is new.")
 
 # %% [markdown]
-# For the clothes: ImageNet has sandals, and some kinds of coats and bags. But it learned them from colour photographs,
-# and in these grey pictures it hardly ever recognises them, as the last lines count. What the head learns here is
-# mostly new.
+# For the clothes: ImageNet has sandals, some kinds of coats and bags, and T-shirts too: that category's full name is
+# "jersey, T-shirt, tee shirt", and the list keeps only the first. So a class without a category of its name may have
+# one after all; look for other words. But ImageNet's are colour photographs, and in these grey pictures the network
+# hardly ever recognises them, as the last lines count. What the head learns here is mostly new.
 #
 # ### The test, picture by picture
 #
@@ -1496,14 +1498,14 @@ results.record(
 # <details><summary>Answer</summary>
 #
 # In the run shown on this page the commonest class has {{commonest_right:.0%}} right and the rarest
-# {{rarest_right:.0%}}, whichever class takes these places. Weights change the rarest third by {{weights_rare:+.1f}}
-# points, adjusted logits by {{adjusted_rare:+.1f}}; the latter change the commonest third by {{adjusted_common:+.1f}}.
-# With so few validation pictures these figures are rough. `benchmarks/unequal_classes.py` measured it with 5 to 200
-# training pictures a class and 4,000 test pictures: classes with at most 12 gain {{recorded_weights_rare:.1f}} points
-# by weights and {{recorded_adjusted_rare:.1f}} by adjusted logits; those with 80 and more change by
-# {{recorded_weights_common:+.1f}} and {{recorded_adjusted_common:+.1f}}. Why do weights do less? A head with 1,280
-# inputs soon fits nearly every training picture, and then the losses are near 0 whatever their weights (Byrd and Lipton
-# 2019, arXiv:1812.03372).
+# {{rarest_right:.0%}}, on average over the classes that take these places in turn. Weights change the rarest third by
+# {{weights_rare:+.1f}} points, adjusted logits by {{adjusted_rare:+.1f}}; the latter change the commonest third by
+# {{adjusted_common:+.1f}}. With so few validation pictures these figures are rough. `benchmarks/unequal_classes.py`
+# measured it with 5 to 200 training pictures a class and 4,000 test pictures: classes with at most 12 gain
+# {{recorded_weights_rare:.1f}} points by weights and {{recorded_adjusted_rare:.1f}} by adjusted logits; those with 80
+# and more change by {{recorded_weights_common:+.1f}} and {{recorded_adjusted_common:+.1f}}. Why do weights do less? A
+# head with 1,280 inputs soon fits nearly every training picture, and then the losses are near 0 whatever their weights
+# (Byrd and Lipton 2019, arXiv:1812.03372).
 #
 # Neither fix makes new pictures. Whether to shift the balance depends on what a mistake in a rare class costs you. If
 # it costs much, photograph more of that class.
@@ -1667,10 +1669,10 @@ exercises.lesson5.doubts.check(doubts)
 # ### Exercise: An experiment with rare classes
 #
 # You get features (N, 1280) and labels (N,) of the clothes, with 60 pictures of one class and 2 of another. Train a
-# head in any way you like and return it. It passes when at least 68 % of pictures that you do not get are right, as
-# many of each class, and 45 % in the four classes with five pictures or fewer. A plain cross-entropy loss is not
-# enough. Ideas: the fixes above, alone or together and of other strengths, a sampler, weight decay, features of unit
-# length, more or fewer steps.
+# head in any way you like and return it. It passes when at least 68 % are right of pictures that you are not given,
+# equally many of each class, and at least 45 % of those in the four classes with five pictures or fewer. A plain
+# cross-entropy loss is not enough. Ideas: the fixes above, alone or together and of other strengths, a sampler, weight
+# decay, features of unit length, more or fewer steps.
 
 
 # %%

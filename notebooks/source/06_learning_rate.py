@@ -20,7 +20,7 @@
 #
 # **The question: how large should a step be, and should it stay that large?**
 #
-# Every network of this course had a number that somebody chose: the learning rate. Too small, and training crawls.
+# Nearly every network so far had a number that somebody chose: the learning rate. Too small, and training crawls.
 # Too large, and the loss explodes. In this lesson you *measure* a good rate in a few seconds instead of guessing it,
 # and then you let it move while the network trains, and find out with several seeds whether that is worth the
 # trouble.
@@ -237,8 +237,9 @@ widgets.lesson6.valley_walk()
 # <details><summary>Answer</summary>
 #
 # Above about 0.06 the walk no longer comes to rest in the trap, but up to about 0.12 it only jumps back and forth
-# between its walls; with 0.125 it escapes. Above 8.3 it no longer comes down at all. From x = 6, rates up to about 7
-# never see the trap.
+# between its walls; with 0.125 it escapes. From about 7.8 on it no longer comes to rest in 60 steps, because
+# the trap's wall throws it out again and again, and above 8.3 it climbs out of the valley. From x = 6, rates up to
+# about 7 never see the trap.
 #
 # </details>
 #
@@ -1068,8 +1069,8 @@ results.record(
 #   point is then the luckiest single batch. The steepest point (here {{rough_steepest}}) is the largest fall between
 #   two neighbouring batches, a matter of luck.
 # - **β = 0.99** makes the curve calmer and later, yet its marks, {{calm_steepest}} (steepest) and {{calm_tenth}}, are
-#   those of 0.98, {{usual_steepest}} and {{usual_tenth}}. Where so slow an average still falls at the last rate,
-#   `suggestion` reads its marks off a quicker one, with β = 0.9.
+#   those of 0.98, {{usual_steepest}} and {{usual_tenth}}, because the explosion ends the fall of both at the same rate.
+#   (Where so slow an average still falls at the last rate, `suggestion` takes a quicker one, with β = 0.9.)
 # - **30 steps** put the steepest point at {{short_steepest}}: each rate is about twice the one before, so the average
 #   has hardly begun to fall when the rate is far ahead.
 # - **Batches of 4** make the raw curve jump; here the test ended after {{tiny_batches}} batches, against
@@ -1493,10 +1494,11 @@ results.record(
 # %% [markdown]
 # On this page the constant rate will be {{constant_rate:.2g}}, and one-cycle's highest {{cycle_rate:.2g}}, which is
 # {{cycle_ratio:.1f}} times the range test's answer of {{suggested:.2g}}. Of the three rules, *{{closest_rule}}* came
-# closest ({{closest_rate:.2g}}). A rate that is only passed through may be as large as the largest that still learns,
-# while the rules look for one to stay at. Take a range test as the place to begin, and for a one-cycle maximum look
-# upwards from there. At the largest rate tried, {{top_rate:.2g}}, the constant rate got {{constant_at_top:.1%}} and
-# one-cycle {{cycle_at_top:.1%}}.
+# closest ({{closest_rate:.2g}}). On this page every schedule, even the constant one, does best at a higher rate than
+# the range test's answer: the test gives each rate a single step, and reads its answer off an average that comes late.
+# One-cycle only passes through its highest rate, so it may go further still. Take a range test as the place to begin,
+# and look upwards from there, furthest for a one-cycle maximum. At the largest rate tried, {{top_rate:.2g}}, the
+# constant rate got {{constant_at_top:.1%}} and one-cycle {{cycle_at_top:.1%}}.
 #
 # ## The comparison
 #
@@ -1586,8 +1588,8 @@ assert compared.mean("one-cycle") > (
 # {{distance_points:.2f}} points apart. Hold that against luck: the seeds of *{{widest}}* lie up to
 # {{spread_points:.2f}} points apart. A difference between two schedules that is smaller than that is not yet a
 # result, whatever the order in the picture suggests; that is why the gain is counted seed by seed. (All networks see
-# the same {{test_pictures:,}} pictures, so the sampling error of lesson 3, ± {{two_errors:.1%}} for each figure, is
-# mostly shared.)
+# the same {{test_pictures:,}} pictures, so the sampling error, ± {{two_errors:.1%}} (two standard errors) for each
+# figure, is mostly shared.)
 #
 # What may you take home? Not that one schedule is always best: this was one network, one set of pictures and one short
 # budget, on this page {{race_steps}} steps. One-cycle spends nearly a third of its steps on the way up and the last
@@ -1601,7 +1603,7 @@ assert compared.mean("one-cycle") > (
 # in. *Start* trains two copies of the same network, yours and one-cycle's, in turn, while you can run other cells.
 # (Where no kernel runs, you see three races: *falling*, *up and down* and *rising*, each against one-cycle.)
 #
-# **Predict first.** Which is worse for the end result: a rate that is too large at the beginning, or at the end?
+# **Predict first.** Which is worse for the end result: the largest steps at the beginning, or at the end?
 
 # %%
 torch.manual_seed(settings.seed)

@@ -333,7 +333,7 @@ if keras:
     twin.set_weights(keras_order(net))
     twin.compile(
         keras.optimizers.SGD(settings.learning_rate, momentum=0.9),
-        # without from_logits it learns badly: lesson 3's softmax twice
+        # the default takes logits for probabilities, and learns badly
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
 
@@ -417,11 +417,11 @@ results.record(
 )
 
 # %% [markdown]
-# On this page {{pytorch_accuracy:.1%}} and {{keras_accuracy:.1%}} of the test pictures are right, where each figure has
-# an error of ± {{two_errors:.1%}} (two standard errors, lesson 3). In daily use nobody writes this loop in Keras:
-# `twin.fit(pictures, labels, batch_size=128, epochs=2)` is all. Keras's defaults differ from PyTorch's in more than
-# momentum: how fresh weights are drawn, Adam's epsilon (1e-7, in PyTorch 1e-8), and how the remembered variance is
-# counted (divided by n, in PyTorch by n − 1).
+# On this page {{pytorch_accuracy:.1%}} and {{keras_accuracy:.1%}} of 2,000 test pictures are right, where each figure
+# has an error of ± {{two_errors:.1%}} (two standard errors, lesson 3). In daily use nobody writes this loop in Keras:
+# `twin.fit(x, y, batch_size=128, epochs=3)` is all, where `x` holds the training pictures, channels last, and `y` their
+# labels. Keras's defaults differ from PyTorch's in more than momentum: how fresh weights are drawn, Adam's epsilon
+# (1e-7, in PyTorch 1e-8), and how the remembered variance is counted (divided by n, in PyTorch by n − 1).
 #
 # ## What each hides and shows
 #

@@ -513,7 +513,7 @@ assert validated > 0.5 or not made_up, (
 # %% [markdown]
 # In the run shown on this page {{validated:.1%}} of {{kept}} pictures are right, with a sampling error of
 # {{sampling_error:.1%}}. That is the figure to tell people, until pictures of another day give a better one. (It is the
-# best of three, so it flatters a little.)
+# best of three settings, so it flatters a little where these differ.)
 #
 # ### Look at the answers
 #
@@ -576,8 +576,9 @@ if not made_up:
 # %% [markdown]
 # ### Ask it
 #
-# In a terminal it is `course ask mine.safetensors IMG_0001.jpg`, with as many pictures or folders as you like. From
-# here the same command, for two pictures:
+# In a terminal it is `course ask mine.safetensors IMG_0001.jpg`, with as many pictures or folders as you like. (That is
+# for pictures of your own: the made-up ones and their classifier lie in a temporary folder, which goes with the
+# kernel.) From here the same command, for two pictures:
 
 # %%
 two = [kept.files[0], kept.files[-1]]
