@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from course_utils.acceleration.devices import half_type
+
 # A polynomial a·s + b·s³ + c·s⁵ that lifts small singular values steeply and leaves large ones near 1; the numbers
 # are those that Keller Jordan published with Muon (kellerjordan.github.io/posts/muon).
 MUON_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -18,13 +20,13 @@ def orthogonalised(matrix: Tensor, steps: int = 3) -> Tensor:
 
     Args:
         matrix: float (rows, columns), or a stack of them, (N, rows, columns), each for itself. On a GPU it is computed
-            in bfloat16, as only matrix products are needed.
+            in the 16 bits of `half_type`, as only matrix products are needed.
         steps: of the iteration; 5 bring any singular value above 1/100 of the norm to between 0.5 and 1.3, and 3 are
             enough for training.
     """
-    dtype = torch.bfloat16 if matrix.is_cuda else torch.float32
-    x = matrix.to(dtype).reshape(-1, *matrix.shape[-2:])
+    x = matrix.float().reshape(-1, *matrix.shape[-2:])
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)  # now no singular value is above 1
+    x = x.to(half_type(matrix.device)) if matrix.is_cuda else x
     tall = x.shape[1] > x.shape[2]
     x = x.mT if tall else x  # (N, short, long): the products below are then small
     a, b, c = MUON_COEFFICIENTS

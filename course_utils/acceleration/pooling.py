@@ -29,8 +29,9 @@ def _forward(  # noqa: ANN202 - Triton reads it as a language of its own
     which = tl.zeros((PLACES, CHANNELS), tl.int32)
     for k in tl.static_range(1, 4):
         pixel = tl.load(images + (corner + k // 2 * width + k % 2) * channels + channel, inside)
-        which = tl.where(pixel > best, k, which)  # of equal ones the first
-        best = tl.where(pixel > best, pixel, best)
+        better = (pixel > best) | (pixel != pixel)  # of equal ones the first; NaN wins, as in PyTorch
+        which = tl.where(better, k, which)
+        best = tl.where(better, pixel, best)
     tl.store(halved + place * channels + channel, best, inside)
     tl.store(chosen + place * channels + channel, which.to(tl.uint8), inside)
 
@@ -81,7 +82,8 @@ def _empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
 def _launch(kernel: triton.JITFunction, *given: Tensor | int) -> None:
     *_, channels, places = given
     grid = (triton.cdiv(places, PLACES), triton.cdiv(channels, CHANNELS))
-    kernel[grid](*given, PLACES=PLACES, CHANNELS=CHANNELS)
+    with torch.cuda.device_of(given[0]):  # Triton launches on the current device
+        kernel[grid](*given, PLACES=PLACES, CHANNELS=CHANNELS)
 
 
 def halved(images: Tensor) -> Tensor:

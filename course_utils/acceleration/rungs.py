@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from course_utils import figures
+from course_utils.base import recorded
 from course_utils.base.files import replace_file
-from course_utils.base.lessons import find_root
 from course_utils.base.words import fitted, percent
 from course_utils.errors import CourseError, DataError
 
@@ -49,7 +49,7 @@ RUNGS = (
     Rung("CPU: torch.compile", "operations fused into new code", "cpu", "resident", True, compiled=True),
     Rung("CPU: bf16", "16 bits instead of 32 (compare with channels_last)", "cpu", "resident", True, half=True),
     Rung("GPU loop", "batches on the GPU, pictures one by one", "cuda"),
-    Rung("GPU: workers, pinned", "two processes fill memory that the GPU can fetch", "cuda", "workers"),
+    Rung("GPU: workers, pinned", "two processes prepare; the GPU fetches from pinned memory", "cuda", "workers"),
     Rung("GPU: resident", "the whole set lies on the GPU as bytes", "cuda", "resident"),
     Rung("GPU: channels_last", "the channels of a pixel side by side", "cuda", "resident", True),
     Rung("GPU: 16 bits", "bfloat16 or float16, for the GPU's tensor cores", "cuda", "resident", True, True),
@@ -192,7 +192,8 @@ def ladder_file(kind: str, size: str = "small") -> str:
 
 def stored_ladder(kind: str, size: str = "small") -> Ladder | None:
     """Return the ladder of one of `SIZES` that was measured on a "cpu" or "cuda" and is in `results/`, or None."""
+    path = recorded.find(ladder_file(kind, size))
     try:
-        return load_ladder(find_root() / "results" / ladder_file(kind, size))
+        return load_ladder(path) if path else None
     except CourseError:
         return None

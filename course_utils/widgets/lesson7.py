@@ -275,11 +275,12 @@ def where_time_goes(*ladders: acceleration.Ladder) -> Exploration:
         draw_compared(compared(chosen, False, max(totals[name] for name in chosen)), figure)
 
     totals = {name: sum(row.parts.values()) for name, (row, _) in known.items()}
+    device = climbed.measured[0].device
     passes = min(
         sum(row.parts.get(part, 0.0) for part in ("forward", "backward")) / sum(row.parts.values())
         for row in climbed.measured
+        if row.device == device
     )
-    device = climbed.measured[0].device
     measured = [name for table in tables for name in table]
     return Exploration(
         compute,

@@ -490,7 +490,7 @@ assert max(speeds) > 1.2 * speeds[0]
 #
 # | the step is | because | what helps |
 # | --- | --- | --- |
-# | **launch-bound** | operations end before the next is launched | larger batches, fused operations, a recorded step |
+# | **launch-bound** | operations end before the next is launched | larger batches, fusing (one launch for all) |
 # | **memory-bound** | few sums for each number fetched | 16 bits, fusing, a better layout |
 # | **compute-bound** | many sums for each number fetched | tensor cores (part 2), smaller networks |
 #
@@ -551,7 +551,8 @@ assert ten_times < 5 and rates[0] < rates[2] / 3 and rates[2] < rates[3] / 3
 # ### Explore the three brakes
 #
 # No measurement, but a **model** of such a GPU, with round numbers: 5 µs a launch, 2 · 10¹² bytes a second, and 3 ·
-# 10¹⁴ sums a second in 16 bits, 2 · 10¹³ in 32. A block of C channels on maps of 16 × 16 goes forward: a 3 × 3
+# 10¹⁴ sums a second in 16 bits, 2 · 10¹³ in full 32 (without TF32, a shortcut that [Sixteen bits](#Sixteen-bits)
+# explains). A block of C channels on maps of 16 × 16 goes forward: a 3 × 3
 # convolution (2 · 9 · C² sums for each place; it reads and writes each number), batch norm (reads twice, writes once)
 # and ReLU (reads and writes). So each picture moves 7 · 256 · C numbers, the weights come on top, and there are three
 # launches, or a single one where they are recorded. What takes longest sets the pace.
@@ -575,10 +576,10 @@ assert limit(4096, 64, 16) == "memory" and limit(4096, 128, 16) == "compute"
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# In 32 bits it is compute-bound. In 16 bits the tensor cores take that brake off, and the same block is launch-bound;
-# recorded, it is memory-bound, and so it is with batches of 1,024, where recording helps no more. Only from 128
-# channels on is there enough to compute for each number fetched, however large the batch. This is why the rungs below
-# do not all help everywhere: each takes off one brake, and the next one holds.
+# In full 32 bits it is compute-bound. In 16 bits the tensor cores take that brake off, and the same block is
+# launch-bound; recorded, it is memory-bound, and so it is with batches of 1,024, where recording helps no more. Only
+# from 128 channels on is there enough to compute for each number fetched, however large the batch. This is why the
+# rungs below do not all help everywhere: each takes off one brake, and the next one holds.
 #
 # </details>
 #
@@ -712,8 +713,8 @@ for rung in acceleration.RUNGS:
 # **autocast** chooses for each operation: products of many numbers in 16 bits, sums that need their digits in 32.
 #
 # Which kind? `acceleration.half_type` takes bfloat16 where the GPU's tensor cores multiply in it, from compute
-# capability 8.0 on (A100, RTX 30 and later). Older GPUs, such as the T4 that Colab lends, have 7.5: there it takes
-# float16, whose small range needs care:
+# capability 8.0 on (that is NVIDIA's number for the generation: A100, RTX 30 and later). Older GPUs, such as the T4
+# that Colab lends, have 7.5: there it takes float16, whose small range needs care:
 
 # %% tags=["nbval-check-output"]
 tiny = torch.tensor(2e-8)  # a small gradient, but not rare
@@ -836,9 +837,9 @@ results.record(
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# On this page from {{bottom:,.0f}} to {{top:,.0f}} pictures a second, {{ladder_factor:.1f}} times, with *{{top_rung}}*
-# the fastest. Workers help only where the loop waits for pictures; where all cores are busy computing, they compete
-# for them.
+# Not twice, as the table says: workers help only where the loop waits for pictures, and where all cores are busy
+# computing they compete for them. All rungs together lead on this page from {{bottom:,.0f}} to {{top:,.0f}} pictures a
+# second, {{ladder_factor:.1f}} times, with *{{top_rung}}* the fastest.
 #
 # </details>
 #
@@ -863,23 +864,27 @@ again = [
 widest = max(accuracies) - min(accuracies)
 by_seed = max(best.accuracy, *again) - min(best.accuracy, *again)
 print(
-    f"from rung to rung up to {figures.percent(widest)} apart, one rung from"
-    f" seed to seed up to {figures.percent(by_seed)}"
+    f"from rung to rung up to {100 * widest:.1f} points apart, one rung from"
+    f" seed to seed up to {100 * by_seed:.1f}"
 )
 
 # %% tags=["hide-input"]
-results.record(ladder_widest=widest, ladder_by_seed=by_seed)
+results.record(
+    ladder_widest_points=100 * widest, ladder_by_seed_points=100 * by_seed
+)
 
 # %% [markdown]
-# On this page the rungs are up to {{ladder_widest:.1%}} apart, and three seeds of one rung {{ladder_by_seed:.1%}}. A
-# rung that costs accuracy shows only where it costs more than another seed does. The rungs are not bit for bit the
-# same: sums are added in another order, floats round, and training magnifies each rounding.
+# On this page the rungs are up to {{ladder_widest_points:.1f}} points apart, and three seeds of one rung
+# {{ladder_by_seed_points:.1f}}. A rung that costs accuracy shows only where it costs more than another seed does. The
+# rungs are not bit for bit the same: sums are added in another order, floats round, and training magnifies each
+# rounding.
 #
 # ### Explore where the time goes
 #
-# The remaining rungs of the CPU take longer than anybody wants to wait in a lesson, `torch.compile` above all, and not
-# everybody has a GPU. So all were measured beforehand with `benchmarks/ladder.py`, and stored with the name of the
-# device and the date. (More pictures, in runs of their own: compare within one table only.) A GPU gets two ladders, one
+# `torch.compile` takes longer than anybody wants to wait in a lesson, 16 bits do so on a CPU that has to imitate them,
+# and not everybody has a GPU. So all rungs were measured beforehand with `benchmarks/ladder.py`, and stored with the
+# name of the device and the date. (More pictures, in runs of their own: compare within one table only. *CUDA graph*
+# records what the rung above it compiled, so its cold seconds leave the compiling out.) A GPU gets two ladders, one
 # with batches of 64, which leave it waiting for launches, and one with batches that are large enough for it.
 #
 # **Predict first.** On the way up, which rungs will help the GPU with small batches, and which with large ones?
@@ -935,14 +940,15 @@ if sixteen and plain:
     )
     assert sixteen.memory_mb < 0.8 * plain.memory_mb
 if len(kept) == 3:
-    small, large = (
-        {row.rung.removeprefix("GPU: "): row for row in each.measured}
-        for each in kept[1:]
-    )
     speed = {
-        size: {name: row.pictures_per_second for name, row in rows.items()}
-        for size, rows in (("small", small), ("large", large))
+        size: {
+            row.rung.removeprefix("GPU: "): row.pictures_per_second
+            for row in each.measured
+            if row.rung.startswith("GPU")
+        }
+        for size, each in zip(("small", "large"), kept[1:])
     }
+if len(kept) == 3 and all("CUDA graph" in rungs for rungs in speed.values()):
     unrecorded = [
         value for name, value in speed["small"].items() if name != "CUDA graph"
     ]
@@ -953,13 +959,18 @@ if len(kept) == 3:
             f" second, {top / bottom:.0f} times."
         )
     results.record(
+        gpu_apart_points=max(
+            100 * (max(shares) - min(shares))
+            for shares in (
+                [row.accuracy for row in each.measured] for each in kept[1:]
+            )
+        ),
         gpu_slowest=min(unrecorded),
         gpu_fastest=max(unrecorded),
         gpu_graph=speed["small"]["CUDA graph"],
         gpu_graph_gain=speed["small"]["CUDA graph"] / max(unrecorded),
         gpu_large_bottom=speed["large"]["GPU loop"],
-        gpu_large_half=speed["large"]["16 bits"],
-        gpu_large_top=speed["large"]["CUDA graph"],
+        gpu_large_compiled=speed["large"]["torch.compile"],
         gpu_large_graph_gain=speed["large"]["CUDA graph"]
         / speed["large"]["torch.compile"],
     )
@@ -982,16 +993,19 @@ if compiled and plain:
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# With batches of 64 this GPU waits for launches, so hardly a rung helps: all but the last train {{gpu_slowest:,.0f}} to
-# {{gpu_fastest:,.0f}} pictures a second. Sixteen bits and fused kernels only shorten what was over too soon anyway. The
-# recorded step takes that brake off: {{gpu_graph:,.0f}} at once, {{gpu_graph_gain:.0f}} times the best of the others.
-# With batches of 2,000 it is the other way round: data, layout and 16 bits take it from {{gpu_large_bottom:,.0f}} to
-# {{gpu_large_half:,.0f}}, and recording the compiled step gains {{gpu_large_graph_gain:.2f}} times.
+# With batches of 64 this GPU waits for launches. Only handling the pictures better helps, from {{gpu_slowest:,.0f}} to
+# {{gpu_fastest:,.0f}} pictures a second; the next rungs even cost a little. Sixteen bits shorten kernels that were over
+# too soon anyway, and autocast's conversions are launches too. Compiled code needs fewer launches, but before each step
+# Python checks that it still fits. The recorded step takes the brake off: {{gpu_graph:,.0f}} at once,
+# {{gpu_graph_gain:.0f}} times the best of the others. With batches of 2,000 it is the other way round: every rung
+# helps, from {{gpu_large_bottom:,.0f}} to {{gpu_large_compiled:,.0f}}, and recording makes the compiled step only
+# {{gpu_large_graph_gain:.2f}} times as fast.
 #
 # </details>
 #
-# The accuracies in these tables scatter by several points, as those of different seeds do: after a few epochs at a high
-# rate that never falls, a training has not settled.
+# The GPU's accuracies lie up to {{gpu_apart_points:.0f}} points apart, more than the luck of 2,000 test pictures
+# explains (about one point each). After a few epochs at a high rate that never falls, a training has not settled, and
+# other seeds may differ as much. These tables had one seed, so they do not show that no rung costs accuracy.
 #
 # ### Compiled code and recorded steps
 #
@@ -1074,8 +1088,8 @@ if sprinted:
     )
 
 # %% [markdown]
-# Careful with comparisons: the records above are for 94 % on the original pixels, and for an older GPU. On a copy as
-# JPEG files, accuracies are lower. The tricks:
+# Careful with comparisons: the records above are for 94 % on the original pixels, and for an older GPU. The
+# pictures here are a copy as JPEG files, compressed once more, so the accuracies cannot be compared. The tricks:
 
 # %%
 for trick, what in acceleration.TRICKS.items():
@@ -1294,9 +1308,9 @@ assert counts["alternating"][1] == 2000 > counts["by chance"][1]
 # %% [markdown]
 # ### Go deeper: A kernel of our own
 #
-# Where does the time of a sprint go? On an H100 the profiler had a surprise: not the convolutions were slow, but
-# **max pooling**, which hardly computes anything. It took 0.42 of 1.36 seconds. Pooling is memory-bound, so count the
-# bytes. For its backward pass, PyTorch notes where each maximum was:
+# Where does the time of a sprint go? On an H100 the profiler had a surprise: **max pooling**, which hardly computes
+# anything, took 0.42 of 1.36 seconds (176 steps), 2.4 ms a step. Pooling *should* be memory-bound, so count the bytes.
+# For its backward pass, PyTorch notes where each maximum was:
 
 # %% tags=["nbval-check-output"]
 maps = torch.zeros(8, 64, 30, 30, dtype=torch.float16)
@@ -1310,22 +1324,27 @@ assert places.nbytes == maps.nbytes == 4 * maxima.nbytes
 # %% [markdown]
 # The places are as long as the maps themselves: 8 bytes say which of four pixels it was, where 2 bits would do. And
 # before PyTorch's backward pass puts the gradients there, it fills everything with zeros. **Triton** is a language for
-# kernels inside Python; `torch.compile` writes it too. A kernel is the program for one small tile, and thousands of
-# them run at once. The heart of ours, in `acceleration/pooling.py`:
+# kernels inside Python; `torch.compile` writes it too. There you write what happens on one small tile, here 32 places
+# of 64 channels, and one launch runs it on thousands of tiles, as many at a time as the GPU has room for. The heart of
+# ours, in `acceleration/pooling.py`:
 #
 # ```python
 # best = tl.load(images + corner * channels + channel, inside)
+# which = tl.zeros((PLACES, CHANNELS), tl.int32)
 # for k in tl.static_range(1, 4):  # the other pixels of the window
 #     pixel = tl.load(images + (corner + k // 2 * width + k % 2) * channels + channel, inside)
-#     which = tl.where(pixel > best, k, which)  # of equal ones the first
-#     best = tl.where(pixel > best, pixel, best)
+#     better = (pixel > best) | (pixel != pixel)  # of equal ones the first; NaN wins
+#     which = tl.where(better, k, which)
+#     best = tl.where(better, pixel, best)
 # tl.store(halved + place * channels + channel, best, inside)
 # tl.store(chosen + place * channels + channel, which.to(tl.uint8), inside)
 # ```
 #
-# Every pixel is read once, and a place takes one byte. Pooling then took 0.10 seconds, in a sprint of 200 steps instead
-# of 176, and the whole sprint of 176 steps 1.0 seconds instead of 1.36. (One H100, PyTorch 2.11, 26 November 2026; the
-# results are the same to the last bit.) So profile first: the brake is seldom where you expect it.
+# `corner` is each window's upper left pixel, `inside` says which places there are, and k = 1, 2, 3 are the pixels to
+# the right, below, and below right. By this count, forward and backward pass move 22 bytes for each maximum instead of
+# 38. That explains less than half of the gain: PyTorch's kernel is made for windows of any size, and takes longer than
+# its bytes need. With ours, pooling took 0.5 ms a step, and the same 176 steps 1.0 seconds. (One H100, PyTorch 2.11, 26
+# November 2026; the results are the same to the last bit.) So profile first: the brake is seldom where you expect it.
 #
 # ### Go deeper: What is each trick worth?
 #
@@ -1360,13 +1379,14 @@ results.record(
 )
 
 # %%
-# a difference of two accuracies varies by √2 times as much as one
+# a difference of two accuracies varies by √2 times as much as one, or less,
+# as both are asked about the same pictures
 difference_noise = 2**0.5 * noise
 for trick, points in lost.items():
     sure = abs(points) > 2 * difference_noise
     print(
         f"{trick}: {100 * points:+.1f} points lost, standard error"
-        f" {100 * difference_noise:.1f}: {'clear' if sure else 'not certain'}"
+        f" {100 * difference_noise:.1f}: {'more than the luck of the pictures' if sure else 'perhaps luck'}"
     )
 
 # %% [markdown]
@@ -1669,8 +1689,8 @@ with tempfile.TemporaryDirectory() as folder:
         acceleration.Plan(**plan), distributed.World(), Path(folder) / "one"
     )
 print(
-    f"{killed.processes} processes ({killed.backend}): {killed.restarts}"
-    f" restart, on from step {killed.resumed_at}"
+    f"{killed.processes} processes, talking by {killed.backend}:"
+    f" {killed.restarts} restart, on from step {killed.resumed_at}"
 )
 
 # %%
@@ -1838,6 +1858,7 @@ exercises.lesson7.quiz.ask(5)
 # | where a step's time goes | `acceleration.profiled` |
 # | the ladder | `acceleration.climb`, `GraphedStep`, `benchmarks/ladder.py` |
 # | the sprint and its tricks | `acceleration.Sprint`, `Muon`, `models.SprintNet`, `benchmarks/sprint.py` |
+# | the pooling kernel | `acceleration/pooling.py` |
 # | several processes | `acceleration.distributed` (the script), `launch` |
 # | the right 16 bits | `acceleration.half_type`, `training.fit(autocast=…)` |
 # | counting and freeing memory | `acceleration.training_memory`, `keeping`, `free_traceback` |
@@ -1850,7 +1871,8 @@ exercises.lesson7.quiz.ask(5)
 # `profile = "full"`, and measure yours:
 #
 # ```
-# python benchmarks/ladder.py --data cifar10 --record
+# python benchmarks/ladder.py --data cifar10 --gpu-only --record
+# python benchmarks/ladder.py --data cifar10 --size large --record
 # python benchmarks/sprint.py --record
 # ```
 #
