@@ -490,11 +490,12 @@ assert max(speeds) > 1.2 * speeds[0]
 #
 # | the step is | because | what helps |
 # | --- | --- | --- |
-# | **launch-bound** | operations end before the next is launched | larger batches, fusing (one launch for all) |
+# | **launch-bound** | operations end before the next is launched | larger batches, fused operations, a recorded step |
 # | **memory-bound** | few sums for each number fetched | 16 bits, fusing, a better layout |
 # | **compute-bound** | many sums for each number fetched | tensor cores (part 2), smaller networks |
 #
-# Small batches and narrow networks are launch-bound, ReLU and normalisation memory-bound, wide convolutions and matrix
+# (Fused operations share one launch, and all launches of a recorded step are one: part 2 does both.) Small batches and
+# narrow networks are launch-bound, ReLU and normalisation memory-bound, wide convolutions and matrix
 # products compute-bound.
 #
 # How many sums a second does each kind of work reach *here*? (A sum is one addition or one multiplication; data sheets
