@@ -250,6 +250,15 @@ def test_twice_the_batch_keeps_twice_as_much_and_half_precision_less():
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
+def test_what_is_kept_for_a_backward_pass_that_never_comes_goes_with_its_loss():
+    model, images = models.SprintNet((8, 8, 8)), torch.randn(4, 3, 32, 32)
+    with memory.keeping(model, images) as kept:
+        loss = model(images).sum()
+    assert kept.now > 0
+    del loss
+    assert kept.now == 0
+
+
 def test_what_is_kept_at_once_falls_when_a_backward_pass_is_done():
     model = models.SprintNet((8, 8, 8), norm="group")
     images, labels = torch.randn(8, 3, 32, 32), torch.zeros(8, dtype=torch.int64)

@@ -129,7 +129,7 @@ def keeping(model: nn.Module, *given: Tensor) -> Iterator[Kept]:
             if not holders[address]:
                 kept.now -= size
 
-        holder = _Holder(tensor)
+        holder = _Holder(tensor.detach())  # else an output would keep its graph, which keeps the output: for ever
         weakref.finalize(holder, release)
         return holder
 

@@ -28,7 +28,8 @@ def _forward(  # noqa: ANN202 - Triton reads it as a language of its own
     best = tl.load(images + corner * channels + channel, inside)
     which = tl.zeros((PLACES, CHANNELS), tl.int32)
     for k in tl.static_range(1, 4):
-        pixel = tl.load(images + (corner + k // 2 * width + k % 2) * channels + channel, inside)
+        other = corner + k // 2 * width + k % 2
+        pixel = tl.load(images + other * channels + channel, inside)
         better = (pixel > best) | (pixel != pixel)  # of equal ones the first; NaN wins, as in PyTorch
         which = tl.where(better, k, which)
         best = tl.where(better, pixel, best)

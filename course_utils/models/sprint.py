@@ -96,9 +96,12 @@ def whitening_filters(images: Tensor, softened: float = 5e-4) -> Tensor:
         images: float (N, 3, H, W).
         softened: added to each variance.
     """
-    # In float64: eigenvectors magnify the roundings of a long sum, which differ with the threads that add it up.
-    patches = F.unfold(images.double(), KERNEL).transpose(1, 2).reshape(-1, 3 * KERNEL**2)  # (patches, 12)
-    covariance = patches.T @ patches / len(patches)  # (12, 12)
+    products, count = 0.0, 0
+    for some in images.split(100):  # a few at a time, for the memory
+        # In float64: eigenvectors magnify the roundings of a long sum, which differ with the threads that add it up.
+        patches = F.unfold(some.double(), KERNEL).transpose(1, 2).reshape(-1, 3 * KERNEL**2)  # (patches, 12)
+        products, count = products + patches.T @ patches, count + len(patches)
+    covariance = products / count  # (12, 12)
     solved = torch.linalg.eigh(covariance.cpu())  # a 12 × 12 table: not worth loading a GPU's solver
     variances, directions = (each.to(images.device) for each in solved)  # directions in columns
     # Either way round is an eigenvector, and the last digit would decide: fix it.

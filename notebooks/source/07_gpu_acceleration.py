@@ -1333,7 +1333,8 @@ assert places.nbytes == maps.nbytes == 4 * maxima.nbytes
 # best = tl.load(images + corner * channels + channel, inside)
 # which = tl.zeros((PLACES, CHANNELS), tl.int32)
 # for k in tl.static_range(1, 4):  # the other pixels of the window
-#     pixel = tl.load(images + (corner + k // 2 * width + k % 2) * channels + channel, inside)
+#     other = corner + k // 2 * width + k % 2
+#     pixel = tl.load(images + other * channels + channel, inside)
 #     better = (pixel > best) | (pixel != pixel)  # of equal ones the first; NaN wins
 #     which = tl.where(better, k, which)
 #     best = tl.where(better, pixel, best)
