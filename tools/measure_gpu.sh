@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Everything that is still to be measured on an NVIDIA GPU, most valuable first, in less than nine minutes, on a machine
+# What only an NVIDIA GPU can measure, what is still open there first, in less than nine minutes, on a machine
 # without a network.
 #
-#     tools/measure_gpu.sh [tests|sprint|large|ladder|lesson7|lesson4|eager|compiled …]
+#     tools/measure_gpu.sh [tests|lesson4|lesson7|sprint|large|ladder|eager|compiled …]
 #
 # Each step has a limit of its own, and all together have BUDGET seconds (525). After each step $OUT (runs/gpu) has its
 # log in log.txt, and what it recorded in recorded.tar.gz: a machine that is taken away costs one step.
@@ -53,7 +53,7 @@ if ! "$PYTHON" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; 
     limits=${PATIENCE:-4} profile=quick seeds=2
 fi
 
-[ $# -gt 0 ] || set -- tests sprint large ladder lesson7 lesson4 eager
+[ $# -gt 0 ] || set -- tests lesson4 lesson7 sprint large ladder eager
 measure device 40 "$PYTHON" -c 'import torch; print(torch.__version__, torch.cuda.is_available() and torch.cuda.get_device_name())'
 for step; do
     case $step in
