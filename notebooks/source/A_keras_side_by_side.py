@@ -350,6 +350,7 @@ for _ in range(settings.epochs):
         losses["PyTorch"].append(loss.item())
         if keras:
             pictures = images.permute(0, 2, 3, 1).numpy()
+            twin.reset_metrics()  # else older Keras gives the mean so far
             theirs = twin.train_on_batch(pictures, labels.numpy())
             losses["Keras"].append(float(theirs))
 
