@@ -49,7 +49,7 @@ RUNGS = (
     Rung("CPU: torch.compile", "operations fused into new code", "cpu", "resident", True, compiled=True),
     Rung("CPU: bf16", "16 bits instead of 32 (compare with channels_last)", "cpu", "resident", True, half=True),
     Rung("GPU loop", "batches on the GPU, pictures one by one", "cuda"),
-    Rung("GPU: workers, pinned", "two processes prepare; the GPU fetches from pinned memory", "cuda", "workers"),
+    Rung("GPU: workers, pinned", "two processes prepare, in memory for the GPU", "cuda", "workers"),
     Rung("GPU: resident", "the whole set lies on the GPU as bytes", "cuda", "resident"),
     Rung("GPU: channels_last", "the channels of a pixel side by side", "cuda", "resident", True),
     Rung("GPU: 16 bits", "bfloat16 or float16, for the GPU's tensor cores", "cuda", "resident", True, True),

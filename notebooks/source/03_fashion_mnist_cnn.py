@@ -551,8 +551,7 @@ print("torch.optim.SGD took the same step")
 # ### Five lines
 #
 # Look into any training loop in PyTorch and you find the same five lines: **predict, compare, clear, differentiate,
-# step.** (Lesson 1 said *measure* for compare, and *find the gradient* for differentiate.) Here they are, with a sixth
-# that lets us watch.
+# step.** Here they are, with a sixth that lets us watch.
 
 
 # %%
@@ -847,10 +846,9 @@ if recorded:
     )
 
 # %% [markdown]
-# At best {{listing_best:.1%}} of the test pictures, after {{listing_seconds:.0f}} seconds of training. (The best of ten
-# looks at the test pictures flatters the listing; we let it.) In Part 3 we build a network and a training that, in the
-# same script, get there {{times_sooner:.0f}} times sooner: mostly because fewer than two epochs are enough, and partly
-# because an epoch takes less than half the time. After 5 epochs they are further.
+# At best {{listing_best:.1%}} of the test pictures, after {{listing_seconds:.0f}} seconds of training. Part 3 builds a
+# network and a training that get there {{times_sooner:.0f}} times sooner: fewer than two epochs
+# are enough, and each takes less than half the time.
 #
 # ### Go deeper: What you will find in tutorials
 #
@@ -974,8 +972,7 @@ figures.show(
 
 # %% [markdown]
 # `models.FashionNet` is this network. (Pooling stands before the normalisation and the ReLU because these then have a
-# quarter of the work. ReLU alone gives the same before or after max pooling, because it never reverses the order of two
-# numbers; the normalisation does not quite, as it then sees other numbers.)
+# quarter of the work. ReLU alone gives the same before or after max pooling; the normalisation does not quite.)
 #
 # It has fewer numbers than the tutorial's. And the work for one picture? Multiplications in a convolution are output
 # pixels × numbers in a kernel × channels in × channels out.
@@ -987,9 +984,8 @@ our_work = 28**2 * 9 * 1 * 16 + 14**2 * 9 * 16 * 48 + 7**2 * 9 * 48 * 96
 print(f"multiplications: tutorial {tutorial_work:,}, ours {our_work:,}")
 
 # %% [markdown]
-# Ours multiplies *more*, so it may well be slower. But the same multiplications take more or less time, depending on
-# how the numbers lie in memory and on how many are handed over at once. So we measure, one change at a time: the same
-# pictures, the best of three rounds.
+# Ours multiplies *more*. But time also depends on how the numbers lie in memory. So we measure, one change at a time:
+# the same pictures, the best of three rounds.
 
 
 # %% tags=["hide-input"]
@@ -1036,9 +1032,9 @@ print(f"Here {what_paid[gains.index(max(gains))]} brought most.")
 # %% [markdown]
 # On this page the larger batches made the tutorial's network {{larger_batches:.1f}} times as fast, our network in its
 # place {{other_network:.1f}} times, and `channels_last` {{channels_last:.1f}} times; together {{together:.1f}}. (A
-# factor below 1 is a loss.) `channels_last` changes no multiplication at all, so counting them is not enough. The
-# moving rate makes no step faster: it is there for the accuracy after few epochs. Here is what it does, and what batch
-# normalisation does to one channel of our first layer:
+# factor below 1 is a loss.) `channels_last` changes no multiplication: counting them is not enough. The moving rate is
+# there for the accuracy after few epochs. Here is what it does, and what batch normalisation does to one channel of our
+# first layer:
 
 # %% tags=["hide-input"]
 total_steps = settings.epochs * math.ceil(len(train_part) / settings.batch_size)
@@ -1158,7 +1154,7 @@ results.record(
 # - Validation may stumble early, while the learning rate is high, and improve as the rate goes to 0.
 #
 # Which of the changes brings the accuracy? Leave out two of them, one at a time: the normalisation, and the moving
-# rate. (The rate then stays at the highest of the schedule, {{highest_rate}}; a smaller constant one might do better.)
+# rate. (It then stays at the schedule's highest, {{highest_rate}}.)
 
 
 # %% tags=["hide-input"]
@@ -1190,7 +1186,7 @@ results.record(highest_rate=settings.learning_rate)
 
 # %% [markdown]
 # {{without_normalisation:.1%}} without the normalisation and {{constant_rate:.1%}} at a constant rate, on this page.
-# Before you read much into such differences, ask how large luck is. We do that below; first a question from lesson 1.
+# First a question from lesson 1.
 #
 # ### Three pixels to the right
 #
@@ -1276,9 +1272,7 @@ results.record(runs=len(trained))
 # pictures share much of that luck, so their difference is surer than either figure. Still: a trick that "improves" an
 # accuracy by less than the spread over seeds has shown nothing yet, and a figure without its error is half a figure.
 #
-# Now look back: the run with all changes had {{validation_accuracy:.1%}}, the one without the normalisation
-# {{without_normalisation:.1%}}, the one at a constant rate {{constant_rate:.1%}}. Which of the two differences is
-# larger than the spread?
+# Now look back at the two changes that were left out: which brought more than the spread?
 #
 # ### Explore the rate while it trains
 #
@@ -1368,10 +1362,7 @@ within_groups = inside / wrong_table.sum().item()
 assert within_groups > 0.6, "Most mistakes should be among similar clothes."
 first, second, confused_times = confusion.worst_pairs(1)[0]
 share = figures.percent(within_groups, 0)
-print(
-    f"{share} of the mistakes are among clothes for the upper body (dresses"
-    " included) or among shoes."
-)
+print(f"{share} of the mistakes: among upper-body clothes, dresses or shoes.")
 of_each = matrix / matrix.sum(dim=1, keepdim=True)
 shirt, coat = map(clothes.classes.index, ("Shirt", "Coat"))
 results.record(
@@ -1388,7 +1379,7 @@ results.record(
 # The answer to your first prediction: on this page no mistake is more frequent than {{confused_truth}} taken for
 # {{confused_guess}}, {{confused_times}} times. And a shirt from a coat, as this lesson began? Of the true shirts the
 # network calls {{shirts_as_coats:.0%}} coats, and of the true coats {{coats_as_shirts:.0%}} shirts.
-# {{within_groups:.0%}} of all mistakes are among clothes for the upper body, dresses included, or among shoes. Their
+# {{within_groups:.0%}} of all mistakes are among clothes for the upper body or among shoes. Their
 # outlines are alike, and what tells them apart, a collar or a row of buttons, hardly shows in 28 × 28 pixels. And when
 # the network is wrong, how often is the truth its *second* guess?
 
@@ -1494,8 +1485,8 @@ with figures.style():
     )
 figures.show(
     fig,
-    alt="Above, six filters of 3 by 3 numbers in which red and blue balance; below "
-    "each its answer to an ankle boot: outlines, upper or lower edges, or the "
+    alt="Above, six filters of 3 by 3 numbers in which red and blue balance; "
+    "below each its answer to an ankle boot: outlines, upper or lower edges, or the "
     "whole boot.",
 )
 

@@ -865,8 +865,8 @@ again = [
 widest = max(accuracies) - min(accuracies)
 by_seed = max(best.accuracy, *again) - min(best.accuracy, *again)
 print(
-    f"from rung to rung up to {100 * widest:.1f} points apart, one rung from"
-    f" seed to seed up to {100 * by_seed:.1f}"
+    f"up to {100 * widest:.1f} points from rung to rung,"
+    f" {100 * by_seed:.1f} from seed to seed"
 )
 
 # %% tags=["hide-input"]
@@ -1335,7 +1335,8 @@ assert places.nbytes == maps.nbytes == 4 * maxima.nbytes
 # for k in tl.static_range(1, 4):  # the other pixels of the window
 #     other = corner + k // 2 * width + k % 2
 #     pixel = tl.load(images + other * channels + channel, inside)
-#     better = (pixel > best) | (pixel != pixel)  # of equal ones the first; NaN wins
+#     # of equal ones the first; NaN wins
+#     better = (pixel > best) | (pixel != pixel)
 #     which = tl.where(better, k, which)
 #     best = tl.where(better, pixel, best)
 # tl.store(halved + place * channels + channel, best, inside)
@@ -1386,14 +1387,15 @@ results.record(
 difference_noise = 2**0.5 * noise
 for trick, points in lost.items():
     sure = abs(points) > 2 * difference_noise
+    judged = "over twice that" if sure else "luck?"
     print(
-        f"{trick}: {100 * points:+.1f} points lost, standard error"
-        f" {100 * difference_noise:.1f}: {'more than the luck of the pictures' if sure else 'perhaps luck'}"
+        f"{trick}: {100 * points:+.1f} points lost, sampling error"
+        f" {100 * difference_noise:.1f}: {judged}"
     )
 
 # %% [markdown]
 # On this page the run *{{most_missed}}* was the lowest, {{most_lost_points:.1f}} points below the one with all tricks.
-# The standard error is that of the {{worth_tests:,}} test pictures alone; another seed moves the figures too. So a
+# The sampling error is that of the {{worth_tests:,}} test pictures alone; another seed moves the figures too. So a
 # result needs many seeds: `benchmarks/sprint.py --leave-out whitening` uses ten.
 #
 # ## Part 3: Less memory, more processors
