@@ -1486,8 +1486,8 @@ with figures.style():
 figures.show(
     fig,
     alt="Above, six filters of 3 by 3 numbers in which red and blue balance; "
-    "below each its answer to an ankle boot: outlines, upper or lower edges, or the "
-    "whole boot.",
+    "below each its answer to an ankle boot: outlines, upper or lower edges, "
+    "or the whole boot.",
 )
 
 # %% [markdown]
