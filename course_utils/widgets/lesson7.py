@@ -325,7 +325,8 @@ def compared_in_words(pair: Compared) -> str:
 def draw_compared(pair: Compared, figure: Canvas) -> None:
     """Draw a bar in four colours for each of the rungs."""
     high = 1.0 + 0.32 * len(pair.rows)  # inches: legend and axis keep their size
-    margins = {"left": 0.2, "right": 0.97, "top": 1 - 0.35 / high, "bottom": 0.5 / high}
+    left = max(0.2, 0.01 + 0.011 * max(map(len, pair.names)))  # room for the longest name
+    margins = {"left": left, "right": 0.97, "top": 1 - 0.35 / high, "bottom": 0.5 / high}
     axes = figure.subplots(gridspec_kw=margins)
     for place, row in enumerate(pair.rows):
         if row is None:
