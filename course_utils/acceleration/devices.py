@@ -181,15 +181,9 @@ def compiler_missing(kind: str = "cpu") -> str:
     return f"torch.compile needs a compiler such as {names[0]}, and there is none; install one, or leave this rung out."
 
 
-def triton_missing() -> str:
-    """Return in a sentence why kernels written in Triton cannot run here, or an empty text."""
-    if not torch.cuda.is_available():
-        return "Triton's kernels need a GPU of NVIDIA's, and there is none."
-    if importlib.util.find_spec("triton") is None:
-        return "The package triton is missing; it comes with PyTorch for NVIDIA's GPUs on Linux."
-    return (
-        compiler_missing("cuda").replace("torch.compile needs", "Triton needs").replace(", or leave this rung out", "")
-    )
+def has_triton() -> bool:
+    """Return whether kernels written in Triton can run here: it needs a GPU of NVIDIA's and a C compiler."""
+    return torch.cuda.is_available() and bool(importlib.util.find_spec("triton")) and not compiler_missing("cuda")
 
 
 class PretendGPU:

@@ -2,7 +2,7 @@
 
 PyTorch's pooling notes for every maximum where it was, as a place in the picture of 8 bytes: four times as much as the
 maximum itself in 16 bits. Which of four pixels it was fits into a byte. And the backward pass writes every gradient
-once, the zeros too, where PyTorch's fills all with zeros first. On a GPU such an operation takes as long as its bytes.
+once, the zeros too, where PyTorch's fills all with zeros first.
 """
 
 from __future__ import annotations

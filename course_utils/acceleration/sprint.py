@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_utils.acceleration.devices import TorchDevice, pick_device, triton_missing
+from course_utils.acceleration.devices import TorchDevice, has_triton, pick_device
 from course_utils.acceleration.graphs import GraphedStep, Step
 from course_utils.acceleration.muon import Muon
 from course_utils.acceleration.timer import stopwatch
@@ -148,7 +148,7 @@ class Sprint:
             self.device.torch, self.dtype, memory_format=self.layout
         )
         self.net.whiten.weight.requires_grad = not uses("whitening")
-        if on_gpu and uses("own pooling") and uses("channels_last") and not triton_missing():
+        if on_gpu and uses("own pooling") and uses("channels_last") and has_triton():
             from course_utils.acceleration.pooling import Halved
 
             for group in self.net.groups:
