@@ -16,7 +16,7 @@ from PIL import Image
 from course_utils import convolution, figures, pictures
 from course_utils.errors import CourseError
 from course_utils.widgets import controls, lesson1, lesson2, panel
-from course_utils.widgets.exploration import Exploration, Twin
+from course_utils.widgets.exploration import REMEMBERED, Exploration, Twin
 from course_utils.widgets.panel import VIEW, outside, sentence_of
 
 NUMBERS = torch.tensor([[1.0, 3, 0, 2, 5], [4, 2, 1, 0, 3], [0, 6, 2, 1, 1], [2, 1, 3, 8, 0], [5, 0, 2, 4, 1]])
@@ -296,6 +296,26 @@ def test_what_moves_in_a_kept_figure_looks_as_if_all_of_it_were_drawn_anew(name,
     fresh.set(**settings)
     apart = np.abs(np.asarray(image_of(moved), float) - np.asarray(image_of(fresh).convert("RGB"), float))
     assert moved.picture.value != EXPLORATIONS[name]().picture.value and apart.mean() < 0.5, apart.mean()
+
+
+def test_settings_seen_before_show_the_same_picture_and_sentence_without_drawing(monkeypatch):
+    panel = lesson2.cell_arithmetic(NUMBERS)
+    seen = {}
+    for stride in (1, 2, 3):
+        panel.set(stride=stride)
+        seen[stride] = panel.picture.value, panel.sentence, panel._framed
+    assert len({image for image, _, _ in seen.values()}) == 3
+    monkeypatch.setattr(panel, "compute", None)  # a call would fail
+    panel.set(stride=2)
+    assert (panel.picture.value, panel.sentence, panel._framed) == seen[2]
+
+
+def test_only_the_newest_pictures_are_kept():
+    panel = lesson1.learning_rate()
+    first = next(iter(panel._seen))
+    for rate in torch.linspace(0.01, 1.0, REMEMBERED + 5):
+        panel.set(rate=rate.item())
+    assert len(panel._seen) == REMEMBERED and first not in panel._seen
 
 
 def test_what_stood_in_a_kept_figure_before_leaves_no_trace():

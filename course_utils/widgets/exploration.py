@@ -19,10 +19,11 @@ from matplotlib.figure import Figure, SubFigure
 from course_utils import figures
 from course_utils.base.threads import one_thread
 from course_utils.widgets import controls as make
-from course_utils.widgets.panel import LivePanel
+from course_utils.widgets.panel import Framed, LivePanel
 
 Canvas = Figure | SubFigure
 Settings = Mapping[str, Any]
+REMEMBERED = 32  # settings whose pictures are kept: a slider that goes back and forth shows them at once
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,15 @@ class Twin:
     columns: int = 2
     draw: Callable[[Any, Canvas], None] | None = None
     size: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a panel showed for some settings."""
+
+    image: bytes
+    framed: Framed
+    sentence: str
 
 
 class Exploration(LivePanel):
@@ -81,6 +91,7 @@ class Exploration(LivePanel):
     ) -> None:
         self.compute, self.draw, self.move, self.describe = compute, draw, move, describe
         self._canvas: figures.LiveCanvas | None = None
+        self._seen: dict[tuple[Any, ...], Seen] = {}  # by the controls' values, the oldest first
         self.controls = dict(controls)
         self.first_values = self.values
         self._twin, self._shareable = twin, shareable
@@ -136,15 +147,26 @@ class Exploration(LivePanel):
                 self._move(self.move)
 
     def _move(self, move: Callable[[Any, Figure], Sequence[Artist]]) -> None:
-        result = self.compute(**self.values)
+        values = self.values
+        key = tuple(values.values())
+        if key not in self._seen:
+            self._seen[key] = self._draw_anew(move, values)
+            if len(self._seen) > REMEMBERED:
+                self._seen.pop(next(iter(self._seen)))
+        seen = self._seen[key]
+        self.frame(seen.framed)
+        self.show(seen.image, seen.sentence)
+
+    def _draw_anew(self, move: Callable[[Any, Figure], Sequence[Artist]], values: Settings) -> Seen:
+        result = self.compute(**values)
         with figures.style(live=True):
             if self._canvas is None:
                 figure = Figure(figsize=self._size)
                 self.draw(result, figure)
                 self._canvas = figures.LiveCanvas(figure)
             image = self._canvas.image(lambda figure: move(result, figure), self._photograph)
-            self.frame(self._canvas.figure, kept=True)
-        self.show(image, self.describe(result))
+            framed = self.framed(self._canvas.figure, kept=True)
+        return Seen(image, framed, self.describe(result))
 
     def twin(self) -> Figure:
         """Return the static picture: the same `compute` and `draw` over the chosen settings."""

@@ -62,6 +62,7 @@ LEAST = 0.68  # of its size: no picture gets smaller, so that its words can be r
 
 Columns = tuple[float, float]
 Box = tuple[float, float, float, float]
+Framed = tuple[list[Columns], list[Box]]  # the columns of a drawn figure, and its photographs
 TOGETHER = 0.55  # of the width: a part of two columns in a narrow card
 
 
@@ -95,7 +96,7 @@ class LivePanel(ipywidgets.VBox):
         self.picture.add_class("course-picture")
         self._frame = ipywidgets.VBox(layout={**layout, "align_self": "flex-start", "margin": "4px 0"})
         self._frame.add_class("course-frame")
-        self._framed: tuple[list[Columns], list[Box]] | None = None
+        self._framed: Framed | None = None
         self.caption = ipywidgets.HTML(layout=layout)
         self.caption.add_class("course-caption")
         self.alert = ipywidgets.HTML(layout={"display": "none", "max_width": "100%"})
@@ -115,17 +116,19 @@ class LivePanel(ipywidgets.VBox):
             figure = Figure(figsize=self._size, layout="none")
             draw(figure)
             image = figures.to_live_image(figure, self._photograph)
-            self.frame(figure)
+            self.frame(self.framed(figure))
         self.show(image, sentence)
 
-    def frame(self, figure: Figure, kept: bool = False) -> None:
-        """Make the picture's frame for a drawn figure: its columns, and what of it turns dark with the page.
+    def framed(self, figure: Figure, kept: bool = False) -> Framed:
+        """Return the columns of a drawn figure, and its photographs, which do not turn dark with the page.
 
-        In a narrow card each window shows a part of the one picture, below the part before. A figure that is `kept`
-        keeps its columns too, as long as no text reaches from one into another.
+        A figure that is `kept` keeps its columns too, as long as no text reaches from one into another.
         """
         same = kept and self._framed is not None and not crosses(figure, self._framed[0])
-        framed = self._framed[0] if same and self._framed else slices(figure), photographs(figure)
+        return self._framed[0] if same and self._framed else slices(figure), photographs(figure)
+
+    def frame(self, framed: Framed) -> None:
+        """Make the picture's frame. In a narrow card each window shows a part of the picture, below the part before."""
         if framed == self._framed:
             return
         self._framed = framed
