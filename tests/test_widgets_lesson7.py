@@ -3,10 +3,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 from panels import figures_in_memory, operate_everything
 
 from course_utils import acceleration
 from course_utils.acceleration import TorchDevice, pick_device
+from course_utils.acceleration.rungs import WHOLE
 from course_utils.widgets import lesson7
 from course_utils.widgets.panel import VIEW
 
@@ -64,6 +66,23 @@ def test_a_rung_that_nobody_measured_says_so_and_one_of_a_gpu_is_named_as_such(c
     panel = lesson7.where_time_goes(climbed, replace(climbed, rows=(on_gpu,), date="2030-01-01"))
     panel.set(second="GPU: 16 bits")
     assert panel.sentence.endswith("GPU: 16 bits takes 3.5 ms a batch, 57 % of it for backward (Some GPU, 2030-01-01).")
+
+
+def test_a_graph_shows_one_launch_instead_of_a_forward_pass(climbed):
+    parts = {"data": 0.2, WHOLE: 6.4}
+    graph = acceleration.Measured("GPU: CUDA graph", "Some GPU", 1e5, 0.5, 1.0, 0.1, 50.0, parts)
+    panel = lesson7.where_time_goes(climbed, replace(climbed, rows=(graph,), date="2030-01-01"))
+    panel.set(second="GPU: CUDA graph")
+    assert "takes 6.6 ms a batch, 97 % of it for one launch (" in panel.sentence
+
+    def legend(*rungs):
+        figure = Figure(figsize=(6.4, 2.3))
+        panel.draw(panel.compute(*rungs, share=False), figure)
+        return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+
+    assert legend("CPU loop", "GPU: CUDA graph") == ["data", "forward", "backward", "update", WHOLE]
+    assert legend("CPU loop", "CPU loop") == ["data", "forward", "backward", "update"]
+    assert legend("GPU: CUDA graph", "GPU: CUDA graph") == ["data", WHOLE]
 
 
 def test_without_a_kernel_one_chart_a_machine_shows_all_its_rungs_on_one_scale(climbed):

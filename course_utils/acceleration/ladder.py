@@ -17,7 +17,7 @@ from course_utils import data, training
 from course_utils.acceleration.devices import TorchDevice, compiler_missing, half_type, pick_device
 from course_utils.acceleration.graphs import GraphedStep
 from course_utils.acceleration.memory import kept_for_backward
-from course_utils.acceleration.rungs import NOT_YET, PARTS, RUNGS, Ladder, Measured, Rung
+from course_utils.acceleration.rungs import NOT_YET, PARTS, RUNGS, WHOLE, Ladder, Measured, Rung
 from course_utils.acceleration.timer import stopwatch
 from course_utils.base import machine
 from course_utils.data.batches import generators
@@ -188,17 +188,17 @@ def _parts(
     optimizer: torch.optim.Optimizer, replayed: GraphedStep | None, most: int = 12,
 ) -> dict[str, float]:  # fmt: skip
     """Return the milliseconds of a batch for each part of a step, waiting for the device between any two."""
-    spent: dict[str, list[float]] = {part: [] for part in PARTS}
+    spent: dict[str, list[float]] = {part: [] for part in (*PARTS, WHOLE)}
     batches = iter(loader)
     for _ in range(min(most, len(loader))):
         with stopwatch(device) as fetching:
             images, labels = next(batches)
             images, labels = images.to(device.torch, memory_format=layout), labels.to(device.torch)
         spent["data"].append(fetching.seconds)
-        if replayed is not None:  # one launch for all three: they cannot be told apart
+        if replayed is not None:
             with stopwatch(device) as whole:
                 replayed(images, labels)
-            spent["forward"].append(whole.seconds)
+            spent[WHOLE].append(whole.seconds)
             continue
         with stopwatch(device) as going_forward:
             loss = loss_of(images, labels)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 NOT_YET = "not measured yet: run benchmarks/ladder.py on a GPU"
 PARTS = ("data", "forward", "backward", "update")
+WHOLE = "one launch"  # of a CUDA graph: forward, backward and update cannot be told apart
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Measured:
     cold_seconds: of the first epoch, with starting workers, compiling and recording.
     warm_seconds: of the median epoch after it.
     memory_mb: on a GPU the most that was allocated, on the CPU what is kept for the backward pass.
-    parts: milliseconds of a batch for each of `PARTS`, measured apart with waiting in between.
+    parts: milliseconds of a batch for each of `PARTS`, measured apart with waiting in between; of a CUDA graph `WHOLE`.
     missing: why it did not run.
     """
 

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from course_utils import acceleration, figures
 from course_utils.acceleration import Memory, TorchDevice
+from course_utils.acceleration.rungs import WHOLE
 from course_utils.base.words import percent
 from course_utils.models.sprint import SprintNet
 from course_utils.widgets import controls
@@ -22,6 +23,7 @@ COLOURS = {
     "forward": figures.BLUE,
     "backward": figures.ORANGE,
     "update": figures.GREEN,
+    WHOLE: figures.GREY,
 }
 
 
@@ -302,7 +304,7 @@ def where_time_goes(*ladders: acceleration.Ladder) -> Exploration:
             size=(7.6, 1.0 + 0.32 * max(map(len, tables))),
         ),
         title="Where the time goes",
-        size=(7.6, 2.3),
+        size=(6.6, 2.3),
     )
 
 
@@ -325,7 +327,8 @@ def compared_in_words(pair: Compared) -> str:
 def draw_compared(pair: Compared, figure: Canvas) -> None:
     """Draw a bar in four colours for each of the rungs."""
     high = 1.0 + 0.32 * len(pair.rows)  # inches: legend and axis keep their size
-    left = max(0.2, 0.01 + 0.011 * max(map(len, pair.names)))  # room for the longest name
+    wide = figure.bbox.width / figure.dpi
+    left = max(0.2, (0.1 + 0.084 * max(map(len, pair.names))) / wide)  # room for the longest name
     margins = {"left": left, "right": 0.97, "top": 1 - 0.35 / high, "bottom": 0.5 / high}
     axes = figure.subplots(gridspec_kw=margins)
     for place, row in enumerate(pair.rows):
@@ -335,14 +338,16 @@ def draw_compared(pair: Compared, figure: Canvas) -> None:
         total, start = sum(row.parts.values()), 0.0
         for part, value in row.parts.items():
             length = 100 * value / total if pair.share else value
-            axes.barh(place, length, left=start, color=COLOURS[part], height=0.6, label=None if place else part)
+            axes.barh(place, length, left=start, color=COLOURS[part], height=0.6)
             start += length
     axes.set_yticks(range(len(pair.names)), pair.names)
     axes.set_ylim(len(pair.names) - 0.4, -0.6)
     axes.set_xlim(0, 100 if pair.share else 1.03 * pair.longest)
     axes.set_xlabel("% of a batch's time" if pair.share else "milliseconds a batch")
-    handles = [figure_patch(colour) for colour in COLOURS.values()]
-    axes.legend(handles, list(COLOURS), ncols=4, loc="lower left", bbox_to_anchor=(0, 1.0), fontsize=9, borderpad=0)
+    shown = [part for part in COLOURS if any(row and part in row.parts for row in pair.rows)]
+    handles = [figure_patch(COLOURS[part]) for part in shown]
+    look = {"ncols": len(COLOURS), "handlelength": 1.2, "handletextpad": 0.5, "columnspacing": 1.0, "fontsize": 9}
+    axes.legend(handles, shown, loc="lower left", bbox_to_anchor=(0, 1.0), borderpad=0, **look)
     axes.grid(axis="y", visible=False)
 
 

@@ -920,8 +920,8 @@ if compiled and plain:
 widgets.lesson7.where_time_goes(*kept)
 
 # %% [markdown]
-# The parts were measured apart, with waiting in between, so they show the shares, and the table shows the speed. (The
-# parts of a recorded step cannot be told apart; they stand there as *forward*.)
+# The parts were measured apart, with waiting in between, so they show the shares, and the table shows the speed. (Those
+# of a recorded step cannot be told apart: forward, backward and update are one launch.)
 # Choose *CPU: channels_last* and *CPU: bf16*. Sixteen bits save memory everywhere, but time only on hardware that can
 # multiply in that format. A CPU without it has to imitate it, and every picture pays. Then look at the cold seconds of
 # *torch.compile* in the table. In the stored figures:
