@@ -12,6 +12,7 @@ from test_widgets import NUMBERS
 from torch.nn import functional as F
 
 from course_utils import convolution, exercises, figures
+from course_utils.base.words import signed
 from course_utils.command.notebooks.normalise import smaller_png
 from course_utils.exercises import given
 from course_utils.widgets import lesson2
@@ -213,3 +214,17 @@ def test_the_figures_in_the_quiz():
     assert convolution.KERNELS["Sobel y"] == ((-1, -2, -1), (0, 0, 0), (1, 2, 1))
     right = [[option.right for option in question.options].index(True) for question in exercises.lesson2.quiz.questions]
     assert sorted(right) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "text"),
+    [
+        (-1.48, ".3g", "−1.48"),
+        (-0.0, ".4g", "0"),
+        (-0.04, "+.1f", "0.0"),
+        (0.04, "+.1f", "+0.0"),
+        (-1e-7, "g", "−1e−07"),
+    ],
+)
+def test_a_number_has_a_proper_minus_sign_and_zero_has_none(value, form, text):
+    assert signed(value, form) == text

@@ -132,7 +132,7 @@ def test_remedies_for_unequal_classes_are_shown_as_they_were_measured():
     panel.set(remedy="adjusted logits")
     assert panel.sentence == (
         "Adjusted logits: 72.7 % right, averaged over the classes; the rarest third +15.0 points, the commonest third "
-        "-2.0."
+        "−2.0."
     )
     panel.set(remedy="nothing done")
     assert panel.sentence == "Nothing done: 68.3 % right, averaged over the classes."

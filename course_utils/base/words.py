@@ -35,6 +35,12 @@ def percent(share: float, digits: int = 1) -> str:
     return in_form(share, f".{digits}%")
 
 
+def signed(value: float, form: str = ".4g") -> str:
+    """Return a number with a proper minus sign, and never as −0."""
+    text = format(value, form).replace("-", "−")
+    return text if float(text.replace("−", "-").replace(",", "")) else text.replace("−", "")
+
+
 def in_form(value: Any, form: str, space: str = " ") -> str:
     """Return `value` formatted as `form` says, with `space` before a percent sign.
 

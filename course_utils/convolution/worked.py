@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from course_utils import figures
+from course_utils.base.words import signed
 from course_utils.convolution.geometry import output_size
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def worked_cell(
 
 def written(value: Tensor | float) -> str:
     """Write a number shortly, with a proper minus sign."""
-    return f"{round(float(value), 3) + 0.0:g}".replace("-", "−")
+    return signed(round(float(value), 3), "g")
 
 
 def written_factor(value: Tensor | float) -> str:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from course_utils import figures, pictures
-from course_utils.base.words import percent
+from course_utils.base.words import percent, signed
 from course_utils.widgets import controls
 from course_utils.widgets.exploration import Canvas, Exploration, Twin
 
@@ -176,15 +176,11 @@ def next_step(result: Walk) -> str:
     """Return in words where the walk stands and what its next step will be."""
     done = len(result.places) - 1
     move = -result.rate * result.slope
-    slope = f"({_signed(result.slope)})" if result.slope < 0 else _signed(result.slope)
+    slope = f"({signed(result.slope)})" if result.slope < 0 else signed(result.slope)
     return (
-        f"After {done} {'step' if done == 1 else 'steps'} x = {_signed(result.x)}. The slope here is "
-        f"{_signed(result.slope)}, so the next step is −{result.rate:g} · {slope} = {_signed(move)}."
+        f"After {done} {'step' if done == 1 else 'steps'} x = {signed(result.x)}. The slope here is "
+        f"{signed(result.slope)}, so the next step is −{result.rate:g} · {slope} = {signed(move)}."
     )
-
-
-def _signed(value: float) -> str:
-    return f"{value + 0.0:.4g}".replace("-", "−")  # never −0
 
 
 def draw_walk(result: Walk, figure: Canvas) -> None:
@@ -211,7 +207,7 @@ def move_walk(result: Walk, figure: Figure) -> list[Artist]:
 
 
 def _factor(result: Walk) -> str:
-    return f"distance to ½ in each step: × {_signed(1 - 2 * result.rate)}"
+    return f"distance to ½ in each step: × {signed(1 - 2 * result.rate)}"
 
 
 def _draw_valley(result: Walk, axes: Axes) -> Axes:

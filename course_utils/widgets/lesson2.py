@@ -163,19 +163,15 @@ def sentence(result: Filtered) -> str:
     """Return in words what the kernel does to flat areas, and how much of the answer cannot be shown."""
     total = result.kernel.sum().item()
     if result.signed:
-        return f"{result.name}: the numbers sum to {_signed(total)}; flat areas answer about 0, shown white."
+        return f"{result.name}: the numbers sum to {worked.written(total)}; flat areas answer about 0, shown white."
     lost = pictures.clipped_fraction(result.after)
     rest = f"; {percent(lost, 0)} of the answers leave the range from 0 to 1 and are cut off" if lost >= 0.005 else ""
     flat = (
         "flat areas keep their brightness"
         if round(total, 3) == 1
-        else f"flat areas come out {_signed(total)} times as bright"
+        else f"flat areas come out {worked.written(total)} times as bright"
     )
-    return f"{result.name}: the numbers sum to {_signed(total)}; {flat}{rest}."
-
-
-def _signed(value: float) -> str:
-    return f"{round(value, 3) + 0.0:g}".replace("-", "−")
+    return f"{result.name}: the numbers sum to {worked.written(total)}; {flat}{rest}."
 
 
 def draw_filtered(result: Filtered, figure: Canvas) -> None:

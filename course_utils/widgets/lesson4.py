@@ -242,7 +242,7 @@ def descent() -> Exploration:
             size=(4.2, 2.1),
         ),
         title="Down a long valley",
-        size=(7.0, 3.0),
+        size=(6.9, 3.0),
     )
 
 

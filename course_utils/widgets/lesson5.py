@@ -13,6 +13,7 @@ from torch import Tensor
 
 from course_utils import diagnosis, figures, pictures, transfer
 from course_utils.base.modules import device_of, evaluating
+from course_utils.base.words import signed
 from course_utils.pictures.files import SUFFIXES
 from course_utils.transfer import Network
 from course_utils.widgets import controls
@@ -203,9 +204,10 @@ def described_unequal(found: Unequal) -> str:
     if found.remedy == found.nothing:
         return f"{found.remedy.capitalize()}: {mean:.1f} % right, averaged over the classes."
     rare, common = found.gains
+    rarest, commonest = signed(rare, "+.1f"), signed(common, "+.1f")
     return (
-        f"{found.remedy.capitalize()}: {mean:.1f} % right, averaged over the classes; the rarest third {rare:+.1f} "
-        f"points, the commonest third {common:+.1f}."
+        f"{found.remedy.capitalize()}: {mean:.1f} % right, averaged over the classes; the rarest third {rarest} "
+        f"points, the commonest third {commonest}."
     )
 
 
@@ -222,7 +224,8 @@ def draw_unequal(found: Unequal, figure: Canvas) -> None:
     axes.set_xticks([], minor=True)
     rare, common = found.gains
     changed = found.remedy != found.nothing
-    axes.set_title(f"Rarest third {rare:+.1f} points, commonest {common:+.1f}" if changed else "", fontsize=10)
+    gained = f"Rarest third {signed(rare, '+.1f')} points, commonest {signed(common, '+.1f')}"
+    axes.set_title(gained if changed else "", fontsize=10)
     axes.legend(loc="lower right", fontsize=9)
 
 

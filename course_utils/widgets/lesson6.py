@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_utils import data, figures, learning_rate
+from course_utils.base.words import signed
 from course_utils.learning_rate import RangeTest
 from course_utils.widgets import controls
 from course_utils.widgets.exploration import Canvas, Exploration, Twin
@@ -89,7 +90,7 @@ def valley_walk() -> Exploration:
             "x = −2.5. " + " ".join(f"Rate {rate:g}: the walk {walk(rate, -2.5, 60).end}." for rate in compared),
         ),
         title="A valley with a trap",
-        size=(7.0, 2.9),
+        size=(6.9, 2.9),
     )
 
 
@@ -116,10 +117,8 @@ def _draw_small_walk(result: Walk, figure: Canvas) -> None:
 
 def _told(result: Walk) -> str:
     steps = len(result.places) - 1
-    x = result.places[-1].item()
-    return (
-        f"After {steps} step{'s' * (steps != 1)} at rate {result.rate:.2g} the walk is at x = {x:.3g}: it {result.end}."
-    )
+    taken = f"{steps} step{'s' * (steps != 1)} at rate {result.rate:.2g}"
+    return f"After {taken} the walk is at x = {signed(result.places[-1].item(), '.3g')}: it {result.end}."
 
 
 def range_settings(part: data.TensorPart, seed: int = 0) -> Exploration:
@@ -183,7 +182,7 @@ def range_settings(part: data.TensorPart, seed: int = 0) -> Exploration:
             alt="Six curves of loss against learning rate. " + " ".join(said),
         ),
         title="The settings of a range test",
-        size=(7.2, 3.4),
+        size=(6.9, 3.4),
     )
 
 

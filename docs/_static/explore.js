@@ -258,7 +258,7 @@ window.explore = (() => {
     },
     say(result) {
       const steps = result.places.length - 1;
-      return `After ${steps} step${steps === 1 ? "" : "s"} at rate ${general(result.rate, 2)} the walk is at x = ${general(result.places.at(-1), 3)}: it ${this.end(result)}.`;
+      return `After ${steps} step${steps === 1 ? "" : "s"} at rate ${general(result.rate, 2)} the walk is at x = ${minus(general(result.places.at(-1), 3))}: it ${this.end(result)}.`;
     },
     numbers: ({ places }) => places,
     draw(result, view) {
