@@ -1,7 +1,7 @@
 """The second way of running lessons: nbval on the committed files, with marked outputs compared.
 
 papermill (test_notebooks.py) runs every cell of every lesson with the same settings, so nbval runs what it compares:
-the lessons that have a marked output, up to the last one. Once a week it runs all of them whole: `make nbval`.
+the marked cells, and those before them that they need. Once a week it runs all lessons whole: `make nbval`.
 """
 
 import json
@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from needed import needed
 
 from course_utils.base import lessons
 
@@ -43,14 +44,18 @@ def is_compared(cell):
     return "NBVAL_CHECK_OUTPUT" in "".join(cell["source"]) or "nbval-check-output" in cell["metadata"].get("tags", ())
 
 
-def up_to_the_last_compared(path):
-    """Return a notebook without the cells that come after the last marked one; None where no cell is marked."""
+def what_is_compared(path):
+    """Return a notebook of the marked cells and of those that they need; None where no cell is marked."""
     notebook = json.loads(path.read_text(encoding="utf-8"))
-    marked = [place for place, cell in enumerate(notebook["cells"]) if is_compared(cell)]
-    return {**notebook, "cells": notebook["cells"][: marked[-1] + 1]} if marked else None
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    while cells and not is_compared(cells[-1]):
+        cells.pop()
+    marked = {"".join(cell["source"]) for cell in cells if is_compared(cell)}
+    chosen = needed(["".join(cell["source"]) for cell in cells], marked.__contains__)
+    return {**notebook, "cells": [cells[number] for number in chosen]} if marked else None
 
 
-CUT = {number: cut for number, path in NOTEBOOKS.items() if (cut := up_to_the_last_compared(path))}
+CUT = {number: cut for number, path in NOTEBOOKS.items() if (cut := what_is_compared(path))}
 
 
 @pytest.mark.parametrize("number", CUT)
