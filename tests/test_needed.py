@@ -29,3 +29,8 @@ def test_cells_are_needed_that_give_or_change_what_is_taken_however_far_before(w
 def test_a_name_that_is_given_anew_hides_what_was_before():
     cells = ["x = slow(1)", "x = 3", "x = x + 1", "show(x)"]
     assert needed(cells, lambda source: "show" in source) == [1, 2, 3]
+
+
+def test_what_is_imported_is_not_changed_by_a_call():
+    cells = ["import figures", "figures.show(slow(1))", "found = []", "found.append(2)", "figures.show(found)  # this"]
+    assert needed(cells, lambda source: "this" in source) == [0, 2, 3, 4]
