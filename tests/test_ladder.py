@@ -47,7 +47,7 @@ def test_every_rung_says_how_fast_how_cold_how_much_and_where(climbed):
     assert climbed.date and climbed.hardware["cores"] and climbed.versions["torch"] and climbed.data == "crops"
 
 
-def test_what_a_graph_does_in_one_launch_is_no_forward_pass(monkeypatch):
+def test_what_a_graph_does_in_one_launch_is_no_forward_pass():
     batches = [(torch.zeros(4, 3, 8, 8), torch.zeros(4, dtype=torch.int64))] * 3
     launched = []
     parts = ladder._parts(
@@ -55,8 +55,8 @@ def test_what_a_graph_does_in_one_launch_is_no_forward_pass(monkeypatch):
         lambda images, labels: launched.append(len(images)),
     )  # fmt: skip
     assert launched == [4, 4, 4] and set(parts) == {"data", rungs.WHOLE}
-    stored = acceleration.stored_ladder("cuda")
-    for row in stored.measured if stored else ():
+    kept = [acceleration.stored_ladder("cuda", size) for size in ("small", "large")]
+    for row in (row for stored in kept if stored for row in stored.measured):
         assert (rungs.WHOLE in row.parts) == ("graph" in row.rung) == ("forward" not in row.parts)
 
 

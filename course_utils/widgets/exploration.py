@@ -59,7 +59,8 @@ class Exploration(LivePanel):
     """A live figure with controls, and its static twin in the same output.
 
     Args:
-        compute: takes the controls' values by name and returns a result; knows nothing of pictures.
+        compute: takes the controls' values by name and returns a result that depends on nothing else; knows nothing of
+            pictures.
         draw: draws a result into an empty figure, or into a part of one.
         controls: widgets with a `value`, by the names that `compute` expects; `course_utils.widgets.controls` makes
             them labelled and usable by keyboard.
