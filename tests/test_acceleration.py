@@ -5,6 +5,7 @@ import re
 import threading
 import time
 import weakref
+from dataclasses import replace
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
@@ -160,7 +161,8 @@ def test_the_timer_waits_for_an_asynchronous_device():
     assert taken.cold == pytest.approx(9.001) and taken.warm == pytest.approx((2.001, 1.001, 3.001))
     assert taken.median == pytest.approx(2.001) and taken.spread == pytest.approx(2 / 2.001)
     assert device.waits == 2 * 5 and taken.per_second(4) == pytest.approx(4 / 2.001)
-    assert str(taken).startswith("2001.00 ms (median of 3 calls, spread 100 %; first 9001.00 ms) on a device")
+    assert str(taken).startswith("2001.00 ms (median of 3 calls, spread 100 %; first 9001.00 ms)\n  on a device")
+    assert str(replace(taken, device="cpu")).endswith("first 9001.00 ms) on cpu")
 
 
 def test_work_that_was_there_before_is_not_counted():

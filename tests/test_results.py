@@ -1,5 +1,6 @@
 import importlib.metadata
 import json
+import math
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import torch
 
 from course_utils import profiles, results
 from course_utils.base import lessons, notes, recorded
+from course_utils.base.words import in_form
 from course_utils.command.notebooks import prose
 from course_utils.errors import RunError, SettingError, told
 
@@ -205,10 +207,24 @@ def test_load_says_what_to_do_when_there_is_no_recorded_run(tmp_path, content, m
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0.000123, "0.000123"), (1234.5, "1,234"), (98765.4, "98,765"), (7, "7"), (True, "True")]
+    ("value", "text"),
+    [(0.000123, "0.000123"), (-1.25, "−1.25"), (1234.5, "1,234"), (98765.4, "98,765"), (7, "7"), (True, "True")],
 )
 def test_figures_are_shown_with_four_digits_that_count(value, text):
     assert results.shown(value) in (text, text.replace("1,234", "1,235"))
+
+
+@pytest.mark.parametrize(
+    "value, form, text",
+    [
+        (0.2875, ".1%", "28.8 %"), (0.8815, ".1%", "88.2 %"), (0.8625, ".1%", "86.3 %"),
+        (np.float64(0.2875), ".1%", "28.8 %"), (0.5, ".0%", "50 %"), (-0.035, ".1%", "−3.5 %"),
+        (-2.5, "+.1f", "−2.5"), (2.5, "+.1f", "+2.5"),
+        (1e-5, ".0e", "1e-05"), (math.nan, ".1%", "nan %"), (7, ".0%", "700 %"), ("2026-11-26", "", "2026-11-26"),
+    ],
+)  # fmt: skip
+def test_a_share_is_rounded_as_its_digits_say_and_a_minus_is_one(value, form, text):
+    assert in_form(value, form) == text
 
 
 def test_a_recorded_benchmark_says_when_and_on_what_it_was_measured(tmp_path, capsys):

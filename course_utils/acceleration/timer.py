@@ -13,6 +13,9 @@ import torch
 
 from course_utils.acceleration.devices import Device, TorchDevice, pick_device
 from course_utils.base.words import percent
+from course_utils.errors import WIDTH
+
+NEXT_LINE = "\n  "
 
 Clock = Callable[[], float]
 
@@ -57,10 +60,12 @@ class Timing:
 
     def __str__(self) -> str:
         calls = f"{len(self.warm)} call{'s' * (len(self.warm) != 1)}"
-        return (
+        took = (
             f"{1e3 * self.median:.2f} ms (median of {calls}, spread {percent(self.spread, 0)}; "
-            f"first {1e3 * self.cold:.2f} ms) on {self.device}"
+            f"first {1e3 * self.cold:.2f} ms)"
         )
+        fits = len(took) + len(f"   on {self.device}") <= WIDTH  # with two spaces before it, as lessons print it
+        return f"{took}{' ' if fits else NEXT_LINE}on {self.device}"
 
 
 def measure(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import shutil
 import subprocess
 from importlib import metadata
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from course_utils.base.threads import granted_cores
+
+NOISE = re.compile(r"\((?:R|TM)\)|\b(?:CPU|Processor)\b|@.*", re.IGNORECASE)  # in the name of a processor
 
 
 def describe_machine() -> dict[str, Any]:
@@ -43,11 +46,11 @@ def free_cores(seconds: float = 0.3) -> int:
 
 
 def processor() -> str:
-    """Return the processor's name as the system tells it."""
+    """Return the processor's name as the system tells it, without trade marks and clock."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.lower().startswith("model name"):
-                return line.partition(":")[2].strip()
+                return " ".join(NOISE.sub(" ", line.partition(":")[2]).split())
     except OSError:
         pass  # not Linux
     return platform.processor() or platform.machine()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import math
 import textwrap
 from collections.abc import Iterable
+from decimal import ROUND_HALF_UP, Decimal, localcontext
 from typing import Any
 
 from course_utils.errors import WIDTH
@@ -42,12 +44,21 @@ def signed(value: float, form: str = ".4g") -> str:
 
 
 def in_form(value: Any, form: str, space: str = " ") -> str:
-    """Return `value` formatted as `form` says, with `space` before a percent sign.
+    """Return `value` formatted as `form` says, with a proper minus sign, and `space` before a percent sign.
+
+    A share is rounded as a reader would round its shortest digits: 0.2875 is 28.8 %, though in binary it is a little
+    less than that.
 
     Raises:
         ValueError, TypeError: for a form that is none, or does not suit the value.
     """
-    text = format(value, form)
+    if form.endswith("%") and isinstance(value, float) and math.isfinite(value):
+        value = Decimal(repr(float(value)))
+    with localcontext() as school:
+        school.rounding = ROUND_HALF_UP
+        text = format(value, form)
+    if not isinstance(value, str) and text.startswith("-"):
+        text = f"−{text[1:]}"
     return f"{text[:-1]}{space}%" if form.endswith("%") else text
 
 

@@ -33,20 +33,28 @@ def decode(files: Sequence[Path], mode: str = "RGB", size: tuple[int, int] | Non
         DataError: when a file cannot be decoded, or sizes differ and `size` is None.
     """
 
-    def read(path: Path) -> np.ndarray:
+    def read(path: Path) -> Tensor:
         picture = picture_files.open_picture(path, mode)
         if size is not None:
             picture = ImageOps.fit(picture, (size[1], size[0]), Image.Resampling.BILINEAR)
-        return np.asarray(picture)  # (H, W) or (H, W, 3)
+        pixels = torch.from_numpy(np.array(picture))  # (H, W) or (H, W, 3)
+        return pixels.permute(2, 0, 1) if pixels.ndim == 3 else pixels[None]
+
+    first = read(files[0])
+    decoded = torch.empty((len(files), *first.shape), dtype=torch.uint8)
+
+    def keep(number: int) -> tuple[int, ...]:
+        picture = read(files[number])
+        if picture.shape == first.shape:
+            decoded[number] = picture
+        return tuple(picture.shape[1:])
 
     with ThreadPoolExecutor(THREADS) as pool:
-        images = list(pool.map(read, files))
-    shapes = sorted({image.shape[:2] for image in images})
+        shapes = sorted(set(pool.map(keep, range(len(files)))))
     if len(shapes) > 1:
         few = ", ".join(f"{width}×{height}" for height, width in shapes[:3])
         raise DataError(f"The pictures beside {files[0]} differ in size ({few} …); pass size=(height, width).")
-    stacked = torch.from_numpy(np.stack(images))
-    return (stacked[..., None] if stacked.ndim == 3 else stacked).permute(0, 3, 1, 2).contiguous()
+    return decoded
 
 
 def decode_once(files: Sequence[Path], mode: str, cache: Path, name: str) -> np.ndarray:

@@ -132,7 +132,7 @@ def _filtered(red: float, green: float, blue: float, brightness: float) -> Check
     hints=[
         "numbers = torch.tensor([1.0, 1.0, 1.0, 0.0], requires_grad=True) holds all four; one optimizer changes them.",
         "predicted = before * numbers[:3].view(3, 1, 1) + numbers[3]; the other four lines are those of learn_gains.",
-        "The rate can go up to about 0.9 here. At 0.1 it takes well over a thousand steps, at 0.8 a few hundred.",
+        "The rate can go up to about 0.9 here. At 0.1 it takes about a thousand steps, at 0.8 about 130.",
     ],
 )
 def find_filter(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:

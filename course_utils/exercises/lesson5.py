@@ -314,10 +314,11 @@ def _balanced(answer: object, reference: object) -> str | None:
     question=f"Train a linear head on features of very unequal classes: at least {BAR:.0%} right, averaged over them.",
     checks=[_small_head((8, 4, 2), 5), _small_head((20, 10, 5), 12), _balanced],
     hints=[
-        "Begin with a loop of full batches: head = nn.Linear(1280, 10), AdamW, cross-entropy, a hundred steps.",
+        "Begin with a loop of full batches: head = nn.Linear(features.shape[1], int(labels.max()) + 1), AdamW with a "
+        "rate of 0.01, cross-entropy, a hundred steps.",
         "Give rare classes more weight: F.cross_entropy(..., weight=1 / labels.bincount().float()).",
-        "Or add the logarithm of each class's share to the logits, in training only (Menon and others 2020, "
-        "arXiv:2007.07314): extra = labels.bincount().float().log(), loss on head(features) + extra; try more of it.",
+        "Or add the logarithm of each class's number of pictures to the logits, in training only (Menon and others "
+        "2020, arXiv:2007.07314): extra = labels.bincount().float().log(), loss on head(features) + extra; try more.",
     ],
 )
 def balanced_head(features: torch.Tensor, labels: torch.Tensor) -> nn.Module:

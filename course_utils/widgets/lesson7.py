@@ -297,7 +297,7 @@ def where_time_goes(*ladders: acceleration.Ladder) -> Exploration:
             [{"first": table[0]} for table in tables],
             draw=draw_all,
             columns=1,
-            title=f"Forward and backward take at least {percent(passes, 0)} of the time ({device}, {climbed.date})",
+            title=f"On {device} ({climbed.date}) forward and backward take at least {percent(passes, 0)}",
             alt=f"Bars for {len(measured)} rungs, the first ones measured on {device} on {climbed.date}: the "
             "milliseconds of a batch for data, forward, backward and update. "
             f"In these, forward and backward take at least {percent(passes, 0)} of it.",

@@ -35,8 +35,8 @@
 # - recognise the classic accidents (wrap-around, swapped axes, forgotten scaling) by how they *look*;
 # - compute a slope by hand, by algebra and by autograd, and walk down it without falling over.
 #
-# The cells run in about {{quick.seconds:.0f}} seconds with the profile `quick`, which a computer without a GPU takes by
-# itself.
+# The cells run in about {{quick.seconds:.0f}} seconds with the profile `quick`, the automatic choice on a computer
+# without a GPU.
 #
 # **Contents**
 #
@@ -247,8 +247,8 @@ figures.show(
 
 # %% [markdown]
 # That is all there is. The table holds no "rim" and no "cup". White pixels have three large numbers, red ones one
-# middling number and two small ones. The rim is where the numbers change from one column to the next. Lesson 2 finds
-# edges from just that.
+# middling number and two small ones. The edge of the rim is where the numbers change from one column to the next.
+# Lesson 2 finds edges from just that.
 #
 # **Predict first.** The photograph has 512 columns, 341 rows and three numbers in each pixel. How many numbers is that
 # in all, about 500, about 500,000 or about 50 million?
@@ -338,7 +338,7 @@ print(to_hex((102, 255, 102)), int("66", base=16), int("FF", base=16))
 
 # %% [markdown]
 # **Exercise: Back from the web.** Write `from_hex("#66FF66")`, which returns `(102, 255, 102)`. Lower-case letters
-# should work too.
+# should work too. Replace the `...`; the next cell checks your answer.
 
 
 # %%
@@ -1368,8 +1368,8 @@ assert share_nearer > 0.8, "other boots should be nearer for most"
 # ### Exercises for part 2
 #
 # **More contrast.** Stretch each picture of a float batch (N, C, H, W) so that its own darkest number becomes 0 and its
-# own brightest becomes 1. A picture that has only one number becomes all 0. No loop is needed, since `amin` and `amax`
-# take `dim=` and `keepdim=True`.
+# own brightest becomes 1. A picture with the same number everywhere becomes all 0. No loop is needed, since `amin` and
+# `amax` take `dim=` and `keepdim=True`.
 
 
 # %%
@@ -1442,8 +1442,8 @@ for value in (3.0, -3.0, 0.5):
 #
 # </details>
 #
-# Autograd never heard of 2x − 1. On the curve, the three slopes are **tangents**, straight lines that touch it and are
-# as steep as it is there.
+# Autograd never heard of 2x − 1. Drawn at the curve, the three slopes become **tangents**, straight lines that touch it
+# and are as steep as it is there.
 
 # %% tags=["hide-input"]
 line = torch.linspace(-4.2, 5.2, 200)
@@ -1840,9 +1840,9 @@ assert (
 #
 # Red is found after 40 steps, to within {{red_left:.1%}} of the way. Green still has {{green_left:.0%}} to go, and blue
 # {{blue_left:.0%}}. This is a picture of red things. Its blue numbers are small, and as you saw above, small numbers
-# make small slopes, and small slopes make small steps. On the upright axis each mark is a tenth of the one above it,
-# which is called **logarithmic**. There each line is straight, because each step multiplies the distance by a fixed
-# factor, as on the parabola. Each gain has a parabola of its own.
+# make small slopes, and small slopes make small steps. On the upright axis each mark is a tenth of the one above it;
+# such an axis is called **logarithmic**. On it each line is straight, because each step multiplies the distance by a
+# fixed factor, as on the parabola. Each gain has a parabola of its own.
 #
 # </details>
 #
@@ -1916,12 +1916,12 @@ def perfect_rate(a): ...
 exercises.lesson1.perfect_rate.check(perfect_rate)
 
 # %% [markdown]
-# **An experiment: what did the filter do?** A photo app multiplied each channel by a gain and then added one
-# brightness to all. You get the picture before and after, (3, H, W), not clamped. Find the four numbers by gradient
-# descent and return them as one tensor (gain of red, of green, of blue, brightness), rounded with
-# `.round(decimals=2)`. The rate and the number of steps are yours to choose. Begin with a rate of 0.1 and 100 steps,
-# print the loss, and see how far each of the two can go. (Normalising makes it faster, but then the four numbers must
-# be brought back.)
+# **An experiment: what did the filter do?** A photo app multiplied each channel by a gain and then added one brightness
+# to all. You get the picture before and after, (3, H, W), not clamped. Find the four numbers by gradient descent and
+# return them as one tensor (gain of red, of green, of blue, brightness), rounded with `.round(decimals=2)`. The rate
+# and the number of steps are yours to choose. Try it on `before` and `after` from above. Begin with a rate of 0.1 and
+# 100 steps, print the loss, and see how far each of the two can go. (Normalising makes it faster, but then the four
+# numbers must be brought back.)
 
 
 # %%
@@ -1966,7 +1966,7 @@ fig = pictures.grid(
 figures.show(
     fig,
     alt="Four versions of a cat's photograph. In 1 the fur is bluish. In 2 "
-    "the brightest parts of the fur have turned dark and colourful. 3 is "
+    "the brightest parts of the fur have turned turquoise. 3 is "
     "a jumble of faint stretched cats with stripes. 4 is black, "
     "red, yellow and white.",
 )

@@ -241,7 +241,7 @@ print("sum:", (top * vertical).sum().item())
 # Three pixels of ink lie under the +1s, and one, the tip of the 1, under the −1s: 3 − 1 = 2. The middle column counts
 # for nothing.
 #
-# **Predict first.** Go down to rows 4 to 6, where the stroke is plain. What comes out (a) in the empty corner, (b)
+# **Predict first.** Go down to rows 4 to 6, where the stroke is plain. What comes out (a) at the empty left side, (b)
 # where the stroke fills only the right column, (c) where it fills the middle *and* the right column, (d) where it fills
 # only the left column?
 
@@ -496,9 +496,10 @@ figures.show(
 #
 # ### Explore kernels on a photograph
 #
-# Any nine numbers make a filter. Choose a kernel by its name, then change its numbers one by one; each field is named
-# after its place. Answers around zero are shown in blue, white and red. *Normalise* divides the numbers so that the
-# answers keep the range of the picture. (Where no Jupyter kernel runs, you see twelve filters side by side.)
+# Any nine numbers make a filter. Choose a kernel by its name, then change its numbers one by one; the nine fields lie
+# as the numbers lie in the kernel. Answers around zero are shown in blue, white and red. *Normalise* divides the
+# numbers so that the answers keep the range of the picture. (Where no Jupyter kernel runs, you see twelve filters side
+# by side.)
 #
 # **Predict first.** Choose *identity*. What happens when its middle 1 becomes 2? When the 1 moves into a corner? When
 # you put a −1 beside the 1?
@@ -653,7 +654,7 @@ except RuntimeError as error:
 # Read it slowly. It names the weight's shape, the number of channels it expected (the weight's second axis) and the
 # number it got. The fix is to make a layer for three channels, `nn.Conv2d(3, 4, 3)`, or to turn the picture grey.
 #
-# **Pitfall: the batch axis is missing.** Three grey pictures, stacked as (3, H, W), meet weights for colour.
+# **Pitfall: the channel axis is missing.** Three grey pictures, stacked as (3, H, W), meet weights for colour.
 
 # %%
 three_greys = torch.rand(3, 28, 28)
@@ -785,8 +786,8 @@ except RuntimeError as error:
 # padding, blue is the cell that it gives. Choose an operation, a stride, a padding, a dilation, and walk through the
 # cells with *row* and *column*. Work each sum out on paper before you look.
 #
-# **Predict first.** Set padding 1 and stride 2. How many rows and columns will the output have? And where does the
-# window of row 1, column 2 go when you add padding 1?
+# **Predict first.** Set padding 1 and stride 2. How many rows and columns will the output have? And, back at stride 1,
+# where does the window of row 1, column 2 go when the padding changes from 0 to 1?
 
 # %%
 numbers = torch.tensor(
@@ -1238,8 +1239,8 @@ for name, value in typical.items():
     print(f"{name:9} {value:>9,.3f} ms")
 
 # %% [markdown]
-# And a second race with 16 channels in and 16 out, on a smaller picture of 64 × 64 pixels, so compare only within each
-# race. There the package's versions run, which do all channels at once.
+# A second race has 16 channels in and 16 out, on another picture, of 64 × 64 pixels, so compare only within each race.
+# There the package's versions run, which do all channels at once.
 
 # %% tags=["hide-input"]
 stacked, sixteen = torch.rand(1, 16, 64, 64), torch.rand(16, 16, 3, 3)
@@ -1327,11 +1328,12 @@ print(f"Sixteen channels: {first} came in first, {ratio:.1f} times as fast.")
 # So the nine products cannot be what takes the loops so long. Nearly all of it is Python finding the window, making
 # small tensors and throwing them away. Slices and matrix product ask Python only a few times for the whole picture.
 #
-# With a single channel, nine multiplications of a whole picture are all the work there is, and the library's careful
-# preparation gains little or nothing. (`unfold` must first write nearly every pixel nine times before its product can
-# begin.) With many channels each pixel is needed for many filters. The library keeps it in the processor's fast memory
-# and uses it for all of them, while the slices fetch it again and again. (`benchmarks/convolutions.py` runs the race
-# with any number of channels.)
+# With a single channel and a large picture, nine multiplications of it are nearly all the work there is, and the
+# library's careful preparation gains little or nothing. On a small picture the slices lose, because Python asks for
+# each of their steps by itself. (`unfold` must first write nearly every pixel nine times before its product can begin.)
+# With many channels each pixel is needed for many filters. The library keeps it in the processor's fast memory and uses
+# it for all of them, while the slices fetch it again and again. (`benchmarks/convolutions.py` runs the race with any
+# number of channels.)
 #
 # ### Go deeper: Convolution or correlation
 #
@@ -1412,7 +1414,8 @@ print("flipped: ", correlate(one, book.flip(0, 1))[4, 2].item())
 # ### Exercise: a large blur for little work
 #
 # A box blur of 9 × 9 needs 81 products per pixel. Do it with two kernels, 1 × 9 and 9 × 1, and 18 products. A kernel
-# that splits in this way is called **separable**. Return the blurred picture, (H − 8, W − 8).
+# that splits in this way is called **separable**. Write it for any `side`, and return the blurred picture, (H − side +
+# 1, W − side + 1).
 
 
 # %%
@@ -1525,8 +1528,8 @@ figures.show(
 # After 30 steps no number is off by more than {{kernel_error:.7f}} in the run shown on this page. The loss shrinks by
 # about the same factor at every step, {{shrink:.2f}} at the first. That is no accident. For noise like ours the slope
 # is twice the gap, so a step with rate 0.2 leaves 1 − 2 · 0.2 = 0.6 of it, and the loss, a square, shrinks to 0.6² =
-# 0.36. Lesson 1's parabola had the same 2 in its slope, and the same limit. With a rate of 1 or more the walk cannot
-# arrive.
+# 0.36. Lesson 1's parabola had the same 2 in its slope, and its limit was a rate of 1. Eight pictures are only nearly
+# such noise, so here the walk already fails a little below 1.
 #
 # **Pitfall: a learning rate that is too large.** The same secret, with rate 1.2.
 
@@ -1536,9 +1539,9 @@ print([f"{too_fast[step]:.3g}" for step in (0, 1, 2, 5, 20, 299)])
 print(wild[-1][0, 0, 0])
 
 # %% [markdown]
-# Every step overshoots by more than it corrects: 1 − 2 · 1.2 = −1.4, so the gap grows 1.4-fold each time and the loss
-# about twofold, until the numbers leave what floats can hold and become `inf` and then `nan`, not a number. When a loss
-# *rises* from the first step on, suspect the rate first, and divide it by ten.
+# Every step overshoots by more than it corrects: 1 − 2 · 1.2 = −1.4, so at first the gap grows 1.4-fold each time and
+# the loss about twofold, later faster still, until the numbers leave what floats can hold and become `inf` and then
+# `nan`, not a number. When a loss *rises* from the first step on, suspect the rate first, and divide it by ten.
 #
 # And from a photograph? **Predict first.** Same secret, same number of steps, but real pixels instead of noise. Easier
 # or harder?
@@ -1595,10 +1598,11 @@ figures.show(
 )
 
 # %% [markdown]
-# Write a function that learns nine numbers from such a pair and says whether nine numbers are enough. Return the
-# kernel (3, 3) and `True` or `False`. The check uses effects and a photograph that you have not seen. Where nine
-# numbers are enough, your kernel may leave at most 1 % of the effect on the *other* photograph unexplained (mean
-# squared difference, divided by the variance of the effect); where they are not, you must say so.
+# Write a function that learns nine numbers from such a pair and says whether nine numbers are enough. Return the kernel
+# (3, 3) and `True` or `False`. The check gives it a piece of the cat before and after four effects, one of them new,
+# and measures your kernel on the raccoon. Where nine numbers are enough, it may leave at most 1 % of the effect on that
+# *other* photograph unexplained (mean squared difference, divided by the variance of the effect); where they are not,
+# you must say so.
 #
 # You decide how many steps, which rate, and how to prepare the picture. Thirty plain steps leave far too much. Which
 # kinds of effect will nine numbers never learn?

@@ -167,11 +167,13 @@ print(f"The networks will live on: {device}")
 
 # %% tags=["hide-input"]
 clothes = data.load("fashion_mnist", seed=settings.seed)
-samples = [clothes.train.of_class(name).images[:4] for name in clothes.classes]
+samples = torch.cat(
+    [clothes.train.of_class(name).images[:4] for name in clothes.classes]
+)
 titles = [name if i == 0 else "" for name in clothes.classes for i in range(4)]
 figures.show(
     pictures.grid(
-        torch.cat(samples),
+        samples,
         titles=titles,
         columns=8,
         title="Ten classes, four pictures each",
@@ -437,8 +439,8 @@ print(f"untrained {loss.item():.2f}, −log(0.1) is {-math.log(0.1):.2f}")
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# −log 0.1 = log 10 = 2.30 (the natural logarithm), and an untrained network is near it. (0.9 is what is missing to 1,
-# but the loss takes a logarithm.) Remember 2.30: a ten-class network that starts far above it is probably set up
+# −log 0.1 = log 10 = 2.30 (the natural logarithm), and an untrained network is near it. (If you said 0.9: that is 1 −
+# 0.1, but the loss takes a logarithm.) Remember 2.30: a ten-class network that starts far above it is probably set up
 # wrongly, and one that stays there learns nothing.
 #
 # </details>
@@ -488,7 +490,7 @@ assert with_relu[0, 0] == 0 and scores.grad[0, 0] < 0
 # | dense, then ReLU | 120 | 48,120 |
 # | dense | 10 | 1,210 |
 #
-# (It is close to LeNet-5 of 1998, which read the amounts on bank cheques.)
+# (It is close to LeNet-5 of 1998.)
 
 
 # %%
@@ -534,9 +536,8 @@ print(f"loss on these 32 pictures: {before:.4f} before, {after:.4f} after")
 
 # %% [markdown]
 # The loss fell, so the step went the right way. An **optimizer** is this inner loop in a box. Plain `torch.optim.SGD`
-# (stochastic gradient descent) is exactly it. Others are more refined: **Adam**, used below, averages the latest
-# gradients of each parameter and divides by how large they have been, so that steep and flat directions get steps of
-# similar size.
+# (stochastic gradient descent) is exactly it. **Adam**, used below, averages the latest gradients of each parameter and
+# divides by how large they have been, so that steep and flat directions get steps of similar size.
 
 # %%
 torch.manual_seed(settings.seed)
@@ -550,8 +551,8 @@ print("torch.optim.SGD took the same step")
 # %% [markdown]
 # ### Five lines
 #
-# Look into any training loop in PyTorch and you find the same five lines: **predict, compare, clear, differentiate,
-# step.** Here they are, with a sixth that lets us watch.
+# Any training loop in PyTorch has the same five lines: **predict, compare, clear, differentiate, step.** Here they are,
+# with a sixth that lets us watch.
 
 
 # %%
@@ -568,7 +569,7 @@ def train_one_epoch(model, batches, optimizer, watch=None):
 
 
 # %% [markdown]
-# And here is the first network that you train: ten neurons on 784 pixels, batches of 32, Adam, learning rate 0.001.
+# The first network that you train: ten neurons on 784 pixels, batches of 32, Adam, learning rate 0.001.
 
 # %%
 torch.manual_seed(settings.seed)
@@ -584,14 +585,14 @@ curve.finish()
 
 # %% [markdown]
 # From guessing to most of what this network can learn takes a few hundred steps. Each batch has a loss of its own, so
-# the pale line jumps; only the average tells you where things go.
+# the pale line jumps; the average tells you where it goes.
 #
 # `training.fit` is these five lines with their surroundings: it keeps a history, moves the learning rate, can stop
 # early, and saves its state.
 #
 # ### Go deeper: the same loop in a box
 #
-# The proof is that the same start and the same ten batches lead both to the same weights:
+# The proof: the same start and the same ten batches lead both to the same weights:
 
 # %%
 some = [batch for _, batch in zip(range(10), batches)]
@@ -777,7 +778,7 @@ figures.show(
 
 # %% [markdown]
 # Fewer and fewer pixels, more and more channels, then a few numbers: most networks for pictures have this outline.
-# (`models.PublishedNet` is the fixed network.) Train it for one epoch, as published: batches of 32, Adam, 0.001.
+# Train it for one epoch, as published: batches of 32, Adam, 0.001.
 
 # %%
 fixed = TutorialNet(flat=32 * 2 * 2).to(device)
@@ -793,7 +794,8 @@ curve.finish()
 #
 # How good is it now? **Accuracy** is the share of pictures that a network gets right. The tempting way is to compute it
 # for each batch and average. Two new calls: `model.eval()` tells the network that it is being measured, not trained
-# (some layers differ; one comes soon), and `inference_mode` saves PyTorch the work of preparing gradients.
+# (some layers differ; one comes soon; `model.train()` switches back), and `inference_mode` saves PyTorch the work of
+# preparing gradients.
 #
 # **Predict first.** 70 pictures in batches of 32: is the average of the three batch accuracies the accuracy?
 
@@ -824,10 +826,10 @@ results.record(".1%", tutorial_epoch_accuracy=first_epoch.accuracy)
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Not in general: in the average of averages the last 6 pictures count as much as 32 others. `training.evaluate` weighs
-# each batch by its pictures, for the loss too; an exercise asks you for it. The mistake can be recognised from
-# outside: with 10,000 test pictures an accuracy has at most two decimals in per cent, yet in print you will find
-# 88.37859424920129 % for the 10,000 test pictures of this set.
+# Not in general: in the average of averages the last 6 pictures count as much as 32 others. `training.evaluate` weights
+# each batch by its number of pictures, for the loss too; an exercise asks you for it. It can be seen from outside: with
+# 10,000 test pictures an accuracy has at most two decimals in per cent, yet in print you will find 88.37859424920129 %
+# for this set.
 #
 # </details>
 #
@@ -847,8 +849,8 @@ if recorded:
 
 # %% [markdown]
 # At best {{listing_best:.1%}} of the test pictures, after {{listing_seconds:.0f}} seconds of training. Part 3 builds a
-# network and a training that get there {{times_sooner:.0f}} times sooner: fewer than two epochs
-# are enough, and each takes less than half the time.
+# network and a training that get there {{times_sooner:.0f}} times sooner, in fewer than two epochs (the listing also
+# fetches its pictures one at a time).
 #
 # ### Go deeper: What you will find in tutorials
 #
@@ -1031,10 +1033,9 @@ print(f"Here {what_paid[gains.index(max(gains))]} brought most.")
 
 # %% [markdown]
 # On this page the larger batches made the tutorial's network {{larger_batches:.1f}} times as fast, our network in its
-# place {{other_network:.1f}} times, and `channels_last` {{channels_last:.1f}} times; together {{together:.1f}}. (A
-# factor below 1 is a loss.) `channels_last` changes no multiplication: counting them is not enough. The moving rate is
-# there for the accuracy after few epochs. Here is what it does, and what batch normalisation does to one channel of our
-# first layer:
+# place {{other_network:.1f}} times, and `channels_last` {{channels_last:.1f}} times; together {{together:.1f}}.
+# `channels_last` changes no multiplication: counting them is not enough. The moving rate is there for the accuracy
+# after few epochs. Here is what it does, and what batch normalisation does to one channel of our first layer:
 
 # %% tags=["hide-input"]
 total_steps = settings.epochs * math.ceil(len(train_part) / settings.batch_size)
@@ -1103,16 +1104,18 @@ def train_with(seed, make=models.FashionNet, moving=True, progress=True):
     steps = settings.epochs * len(batches)
     rate = settings.learning_rate
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
-    one_cycle = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, rate, total_steps=steps
-    )
+    one_cycle = None
+    if moving:  # not before: to make one already changes the optimizer's rate
+        one_cycle = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, rate, total_steps=steps
+        )
     history = training.fit(
         model,
         batches,
         data.batches(validation_part, 1000, device=device),
         epochs=settings.epochs,
         optimizer=optimizer,
-        scheduler=one_cycle if moving else None,
+        scheduler=one_cycle,
         progress=progress,
     )
     return model, history
@@ -1179,14 +1182,21 @@ for what, (_, run) in {"all changes": (model, history), **less}.items():
 
 # %% tags=["hide-input"]
 ablated = [h.validation_accuracy[-1] for _, h in less.values()]
+assert set(less["at a constant rate"][1].learning_rates) == {
+    settings.learning_rate
+}
 results.record(
     ".1%", without_normalisation=ablated[0], constant_rate=ablated[1]
+)
+results.record(
+    ".1f",
+    normalisation_points=100 * (history.validation_accuracy[-1] - ablated[0]),
+    moving_points=100 * (history.validation_accuracy[-1] - ablated[1]),
 )
 results.record(highest_rate=settings.learning_rate)
 
 # %% [markdown]
 # {{without_normalisation:.1%}} without the normalisation and {{constant_rate:.1%}} at a constant rate, on this page.
-# First a question from lesson 1.
 #
 # ### Three pixels to the right
 #
@@ -1231,7 +1241,7 @@ assert kept["our network"][1] > kept["with a hidden layer"][1] + 0.1, (
 #
 # {{moved_one_layer:.0%}}, {{moved_hidden:.0%}} and {{moved_ours:.0%}} on this page. A template asks about places, and
 # the place has changed. Filters slide, so they find a sole wherever it is; only the last, dense layer still asks
-# *where*. Remember this when somebody shows you that a dense network is nearly as good.
+# *where*.
 #
 # </details>
 #
@@ -1272,13 +1282,14 @@ results.record(runs=len(trained))
 # pictures share much of that luck, so their difference is surer than either figure. Still: a trick that "improves" an
 # accuracy by less than the spread over seeds has shown nothing yet, and a figure without its error is half a figure.
 #
-# Now look back at the two changes that were left out: which brought more than the spread?
+# Which of the two changes that were left out brought more than the spread? On this page the normalisation
+# {{normalisation_points:.2f}} points and the moving rate {{moving_points:.2f}}.
 #
 # ### Explore the rate while it trains
 #
-# *Start* trains a fresh copy of our network; the learning rate counts from the next step on. *Pause* holds, *Stop* ends
-# it, and meanwhile you can run other cells. The optimizer here is SGD with momentum (each step keeps nine tenths
-# of the one before; lesson 4). Rates of different optimizers cannot be compared: Adam's 0.001 is not SGD's.
+# *Start* trains a fresh copy of our network; move the learning rate, and it counts from the next step on. *Pause*
+# holds, *Stop* ends it, and meanwhile you can run other cells. The optimizer here is SGD with momentum (each step keeps
+# nine tenths of the one before; lesson 4). Rates of different optimizers cannot be compared: Adam's 0.001 is not SGD's.
 #
 # **Predict first.** What will the loss do at rate 0.001? At 0.1? And at 3?
 
@@ -1301,8 +1312,8 @@ widgets.lesson3.LiveTraining(
 #
 # ### Class by class
 #
-# One number hides a lot, so we take it apart, on *validation*: whatever we learn from mistakes we will act on. Of all
-# true coats, how many were called coats, before any training and after it?
+# One number hides a lot, so we take it apart, on *validation*: we will act on what we learn. Of all true coats, how
+# many were called coats, before any training and after it?
 
 # %%
 training.seed_everything(settings.seed)
@@ -1379,9 +1390,9 @@ results.record(
 # The answer to your first prediction: on this page no mistake is more frequent than {{confused_truth}} taken for
 # {{confused_guess}}, {{confused_times}} times. And a shirt from a coat, as this lesson began? Of the true shirts the
 # network calls {{shirts_as_coats:.0%}} coats, and of the true coats {{coats_as_shirts:.0%}} shirts.
-# {{within_groups:.0%}} of all mistakes are among clothes for the upper body or among shoes. Their
-# outlines are alike, and what tells them apart, a collar or a row of buttons, hardly shows in 28 × 28 pixels. And when
-# the network is wrong, how often is the truth its *second* guess?
+# {{within_groups:.0%}} of all mistakes are among clothes for the upper body and dresses, or among shoes. Their outlines
+# are alike, and what tells them apart, a collar or a row of buttons, hardly shows in 28 × 28 pixels. And when the
+# network is wrong, how often is the truth its *second* guess?
 
 # %%
 best_two = answers.logits.topk(2).indices  # (N, 2), the likeliest first
@@ -1413,8 +1424,8 @@ figures.show(
 )
 
 # %% [markdown]
-# Decide for each: would you have known? Would you have given it that label? People label sets, and people err. Note how
-# high the probabilities are, on answers that are all wrong. A network's confidence is a score, not a promise.
+# Decide for each: would you have known? Would you have given it that label? Note how high the probabilities are, on
+# answers that are all wrong. A network's confidence is a score, not a promise.
 #
 # Choose two classes and see their mix-ups.
 #
@@ -1695,7 +1706,7 @@ exercises.lesson3.quiz.ask(4)
 # - Follow the shapes, by hand or with a trace, before you believe a listing.
 # - Logits go into the cross-entropy as they are; guessing among ten classes costs log 10 = 2.30.
 # - Predict, compare, clear, differentiate, step: five lines, in every loop.
-# - Weigh by pictures, not by batches. Give the spread over seeds, and √(p (1 − p) / n).
+# - Weight by pictures, not by batches. Give the spread over seeds, and √(p (1 − p) / n).
 # - A dense network is a good baseline until the picture moves.
 #
 # ## Where the code lives

@@ -130,9 +130,7 @@ epochs = None  # how often the residual network sees every training picture
 batch_size = None  # pictures in one of its steps
 learning_rate = None  # the highest learning rate of its schedule
 pictures_used = None  # how many training pictures to use, at most
-test_used = (
-    None  # validation pictures and test pictures, so many of each at most
-)
+test_used = None  # how many validation and test pictures to use, at most
 widths = None  # channels after its first convolution and after each stage
 early_pool = None  # halve the pictures right after the first convolution
 cutout = None  # side of the square painted over; 0 for none
@@ -205,13 +203,15 @@ results.record(
 # of a small network, which sees each of a few thousand pictures twice?
 
 # %%
-samples = [cifar.train.of_class(name).images[:4] for name in cifar.classes]
+samples = torch.cat(
+    [cifar.train.of_class(name).images[:4] for name in cifar.classes]
+)
 titles = [name if i == 0 else "" for name in cifar.classes for i in range(4)]
 
 # %% tags=["hide-input"]
 figures.show(
     pictures.grid(
-        torch.cat(samples),
+        samples,
         titles=titles,
         columns=8,
         title=f"{classes} classes, four pictures each",
@@ -403,9 +403,9 @@ assert quiet < 1e-4, "in evaluation each picture should stand alone"
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# In training mode, yes: every picture counts in the mean and variance of all others. "No" would be right for the
-# weights, which are indeed the same. The fix is one line, `model.eval()` before you measure, and `model.train()`
-# before you go on; `training.evaluate` does both.
+# In training mode, yes: every picture counts in the mean and variance by which all the others are normalised. "No"
+# would be right for the weights, which are indeed the same. The fix is one line, `model.eval()` before you measure, and
+# `model.train()` before you go on; `training.evaluate` does both.
 #
 # </details>
 #
@@ -467,8 +467,9 @@ assert torch.equal(dropout(ones, 0.4, False), nn.Dropout(0.4).eval()(ones))
 # </details>
 #
 # Dropout is **regularisation**, as are changed pictures, weight decay and label smoothing in part 2: they make the
-# training pictures harder to learn by heart. Batch norm does some of it too, since the neighbours are chance, and
-# residual networks for small pictures mostly do without dropout. You will meet it in the heads of larger ones.
+# training pictures harder to learn by heart. Batch norm does some of it too, since it is chance which pictures share a
+# batch, and residual networks for small pictures mostly do without dropout. You will meet it in the heads of larger
+# ones.
 #
 # ### A way around
 #
@@ -1061,9 +1062,10 @@ if all(pair):
 # <details><summary>Answer</summary>
 #
 # The last epoch in which the changed pictures were not ahead is epoch {{pay_behind}}. Until about then changes mostly
-# make the task harder; then the network that sees its pictures as they are goes on to learn them by heart (in the end
-# it knows {{pay_learned:.0%}} of them), and the other one goes on to learn. The difference at the end is
-# {{pay_gain_points:.1f}} points, before rounding, with a sampling error of {{pay_error_points:.1f}}: {{pay_verdict}}.
+# make the task harder. The gap opens in the last epochs: the network that sees its pictures as they are knows
+# {{pay_learned:.0%}} of them by heart and hardly improves any more, while the other one does. The difference at the
+# end, taken before rounding, is {{pay_gain_points:.1f}} points, with a sampling error of {{pay_error_points:.1f}}:
+# {{pay_verdict}}.
 #
 # </details>
 #
@@ -1115,8 +1117,8 @@ results.record(
 # A plain step follows the gradient of one batch. Two ideas make more of it. **Momentum** keeps a running sum of
 # gradients, in which nine tenths of the past stay, and steps along that: what points the same way each time adds up,
 # what swings to and fro cancels. **Adam** (Kingma and Ba 2014, arXiv:1412.6980) keeps a running mean of the gradients
-# and one of their *squares*, and divides the first by the root of the second, so that each weight gets a step of
-# about the rate, however large or small its gradients are. Both means start at 0 and are therefore too small at
+# and one of their *squares*, and divides the first by the root of the second, so that each weight gets a step of at
+# most about the rate, however large or small its gradients are. Both means start at 0 and are therefore too small at
 # first; the line before `return` corrects that.
 
 
@@ -1196,8 +1198,9 @@ assert valley(long_way[0.8]) < 0.1 * valley(long_way[0.0]), (
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Along the valley the gradients agree, and momentum adds them up to steps five times as long at 0.8 (1 + 0.8 + 0.64 +
-# … = 5). Across it they change sign and largely cancel. Too much of it overshoots: try 0.98.
+# Along the valley the gradients agree, and momentum adds them up to steps five times as long at 0.8 (1 + 0.8 + 0.64 + …
+# = 5). Across it momentum makes the walk swing, but there the gradients change sign and largely cancel, so the swings
+# die out, even at a rate of 0.06: try it with momentum 0 and 0.8. Too much momentum overshoots: try 0.98.
 #
 # </details>
 #
@@ -1245,7 +1248,7 @@ def train_a_network(seed):
     optimizer = torch.optim.SGD(
         net.parameters(),
         lr=rate,
-        momentum=0.9,
+        momentum=0.9,  # the schedule moves it: 0.95, down to 0.85, back
         nesterov=True,
         weight_decay=5e-4,
     )
@@ -1394,8 +1397,8 @@ if ten:
         ten_bits="as this one had"
         + (
             ": an epoch took"
-            f" {figures.percent(clock['bfloat16_share'], 0)} of its time in 32"
-            " bits"
+            f" {figures.percent(clock['bfloat16_share'], 0)} of the time that"
+            " it takes in 32 bits"
             if clock
             else ""
         ),
@@ -1497,7 +1500,7 @@ exercises.lesson4.nesterov_path.check(nesterov_path)
 # %% [markdown]
 # ## Part 3: the diagnosis
 #
-# Everything here is about the network of the recorded ten minutes (and, where CIFAR-10 was not found, about your own),
+# Everything here is about the network of the recorded ten minutes (or, where CIFAR-10 was not found, about your own),
 # and, as in lesson 3, about *validation* pictures: what we learn from mistakes we will act on.
 #
 # ### Class by class
@@ -1538,7 +1541,7 @@ figures.show(
     confusion.ordered().plot(),
     alt=(
         "A table with a row for each true class and a column for each guess."
-        " What is right is grey; mistakes are red, the darkest where"
+        " What is right is grey; mistakes are orange, the darkest where"
         f" {first} is taken for {second}."
     ),
 )
@@ -1554,8 +1557,8 @@ results.record(
 )
 
 # %% [markdown]
-# In the run shown on this page the lowest bar is {{worst_class}}, {{worst_accuracy:.0%}} right with a sampling error
-# of {{class_error:.1%}} (a tenth of the pictures alone makes it about three times as large), and the most frequent
+# In the run shown on this page the lowest bar is {{worst_class}}, {{worst_accuracy:.0%}} right with a sampling error of
+# {{class_error:.1%}} (having only a tenth of the pictures makes it about three times as large), and the most frequent
 # mistake is {{confused_truth}} taken for {{confused_guess}}, {{confused_times}} times.
 #
 # ### Four pictures it has never seen
@@ -1698,8 +1701,8 @@ else:
     print("These classes are not CIFAR-10's: no animals against vehicles.")
 
 # %% [markdown]
-# Classes that lie on each other here may still be apart in the other directions, for the last layer uses all of them.
-# (t-SNE, van der Maaten and Hinton 2008, draws tighter islands, but how far apart it puts them means little;
+# Classes that lie on top of each other here may still be apart in the other directions, for the last layer uses all of
+# them. (t-SNE, van der Maaten and Hinton 2008, draws tighter islands, but how far apart it puts them means little;
 # scikit-learn has it as `sklearn.manifold.TSNE`.)
 #
 # ### Where does it look?

@@ -405,8 +405,8 @@ assert total == 135_335_076
 # (In tutorials you will find VGG-16 with five or six fully connected layers. It has three: `classifier.0`, `.3` and
 # `.6`; the numbers between are ReLU and dropout.)
 #
-# It ends in `LogSoftmax`, so its loss must be `NLLLoss`. Together the two are the cross-entropy on logits that we
-# use everywhere:
+# The published head ends in `LogSoftmax`, so its loss must be `NLLLoss`. Together the two are the cross-entropy on
+# logits that we use everywhere:
 
 # %%
 torch.manual_seed(settings.seed)
@@ -504,7 +504,7 @@ del probe, before, after  # they only take memory from here on
 # ### Exercise: Ready to learn
 #
 # A toy network has its head in `model.top`, an `nn.Linear`. Freeze all its parameters, put a fresh linear head for
-# so many classes in place of the old one, and return the network. Only the new head may learn. (The cell after the
+# `classes` classes in place of the old one, and return the network. Only the new head may learn. (The cell after the
 # stub checks your answer: ✓ correct, ✗ wrong, with the first difference, or ○ not attempted.)
 
 
@@ -524,7 +524,7 @@ exercises.lesson5.prepare.check(prepare)
 # Pictures for training lie in folders, one for each class, perhaps inside `train`, `validation` and `test`. If you
 # named a folder in `pictures`, it is that one. Otherwise the cell below writes one: clothes from lesson 3's
 # **Fashion-MNIST**, enlarged to picture files, few of each class. They are grey, blurred and on black, so they are
-# unlike ImageNet's photographs, and they may be passed on.
+# unlike ImageNet's photographs, and their licence allows them to be passed on.
 
 # %% tags=["hide-input"]
 workspace = tempfile.TemporaryDirectory()  # removed when the kernel ends
@@ -562,9 +562,9 @@ print(f"{place.name}/")
 tree(place)
 
 # %% [markdown]
-# `data.folder` lists such a tree and opens each file once. It passes over what systems leave behind, names each file
-# that it does not use, and says which pictures are equal. A folder without parts it splits, each class by itself, and
-# equal pictures stay in one part: otherwise the network would be tested on what it has seen.
+# `data.folder` lists such a tree and opens each file once. It passes over hidden files that operating systems leave
+# behind, names each file that it does not use, and says which pictures are equal. It splits a folder without parts,
+# each class by itself, and keeps equal pictures in one part: otherwise the network would be tested on what it has seen.
 
 # %%
 source = None if settings.pictures else clothes_source
@@ -604,7 +604,7 @@ results.record(
 )
 
 # %% [markdown]
-# Where the last lines name categories, they warn of [a leak](#Does-ImageNet-know-your-classes-already?), which Part 3
+# Where the lines above name categories, they warn of [a leak](#Does-ImageNet-know-your-classes-already?), which Part 3
 # measures. Now counts and sizes. A class with far fewer pictures than the others is likely to be the weak one, and
 # whatever is smaller than a pixel after resizing is lost to the network.
 
@@ -781,7 +781,7 @@ else:
 # Rarely on files like these: starting processes takes time, and small pictures are read quickly. Workers pay off with
 # thousands of large photographs, or beside a GPU that would wait. In notebooks 0 is the safe choice: where a process
 # does not start as a copy of yours (Windows, macOS, and Linux from Python 3.14), a dataset class written in a cell
-# cannot be found by it, and the loader ends with `Can't get attribute 'Photographs' on <module '__main__'>`. Then put
+# cannot be found by it, and the loader ends with an `AttributeError` that names `Photographs` and `__main__`. Then put
 # the class into a file.
 #
 # </details>
@@ -809,16 +809,16 @@ assert_close(seen[0].cpu(), network.features(batch))
 print(tuple(batch.shape), "→", tuple(seen[0].shape))
 
 # %% [markdown]
-# `transfer.cached_features` does this for all pictures and keeps the result on disk, so that a second run computes
+# `transfer.cached_features` does this for all pictures and keeps the result on disk, so that a second call computes
 # nothing:
 
 # %%
 cache = Path(workspace.name) / "features"
 start = time.perf_counter()
 features = transfer.cached_features(network, train, view, cache=cache)
-feature_seconds = time.perf_counter() - start
 checked = transfer.cached_features(network, validation, view, cache=cache)
-print(f"{len(features)} pictures in {feature_seconds:.1f} s")
+feature_seconds = time.perf_counter() - start
+print(f"{len(features) + len(checked)} pictures in {feature_seconds:.1f} s")
 again = transfer.cached_features(network, train, view, cache=cache)
 print(f"the second time {again.computed} are computed")
 
@@ -985,7 +985,8 @@ if recorded:
 # Then **fine-tuning**: upper layers learn too. The lower a layer, the more general what it sees (Yosinski and others
 # 2014, arXiv:1411.1792), so it should move less. A network's *stages* are the rows of the table in Part 1. Each gets
 # 0.8 times the rate of the one above, **discriminative learning rates** (Howard and Ruder 2018, arXiv:1801.06146).
-# Names of stages come from the network:
+# Names of stages come from the network. (`rate` was measured for the head alone; for the body it is bold, as the curves
+# will show.)
 
 # %%
 stages = [stage.name for stage in transfer.stages(whole.model)]
@@ -1247,7 +1248,7 @@ elif known:
     )
     asked = sum(map(len, here.values()))
     print(f"Of {asked} pictures in the {len(known)} classes with a category of")
-    print(f"their name, it names {hits} so.")
+    print(f"their name, it recognises {hits}.")
     if not settings.pictures and network.name == "efficientnet_lite0":
         assert hits < 0.3 * asked, "the text below says that it names few"
 else:
@@ -1557,9 +1558,10 @@ else:
 
 # %% [markdown]
 # Evidence in the right place for a wrong class is honest confusion; more pictures of the two classes help. Evidence in
-# the background is a warning: the network may have learned where such pictures are taken. (Each map is scaled to its
-# own maximum, so for a class near 0 % it makes much of very little.) Try it with ImageNet's network. In which
-# photograph does the second guess look at something other than the first?
+# the background is a warning: the network may have learned where such pictures are taken. (Not with the clothes, which
+# all lie on the same black: there a spot beside a shoe comes from its outline, on a map of few places. And each map is
+# scaled to its own maximum, so for a class near 0 % it makes much of very little.) Try it with ImageNet's network. In
+# which photograph does the second guess look at something other than the first?
 
 # %%
 widgets.lesson5.where_it_looks(network)
@@ -1612,8 +1614,9 @@ assert math.isclose(
 
 # %% [markdown]
 # From a terminal it is `course ask mine.safetensors photo.jpg`. (The file above is removed when the kernel ends; give
-# `save_network` a path of your own to keep it.) Or here: upload a picture and ask both networks. (Nothing leaves your
-# machine; the browser hands the file to the kernel that runs this notebook.)
+# `save_network` a path of your own to keep it.) Or here: upload a picture and ask both networks. (The browser hands the
+# file to the kernel that runs this notebook. On your own computer it stays there; on Colab, Kaggle or Binder it goes to
+# their machine.)
 #
 # **Predict first.** What will *your* classifier say to a cup of coffee?
 
@@ -1668,11 +1671,11 @@ exercises.lesson5.doubts.check(doubts)
 # %% [markdown]
 # ### Exercise: An experiment with rare classes
 #
-# You get features (N, 1280) and labels (N,) of the clothes, with 60 pictures of one class and 2 of another. Train a
-# head in any way you like and return it. It passes when at least 68 % are right of pictures that you are not given,
-# equally many of each class, and at least 45 % of those in the four classes with five pictures or fewer. A plain
-# cross-entropy loss is not enough. Ideas: the fixes above, alone or together and of other strengths, a sampler, weight
-# decay, features of unit length, more or fewer steps.
+# You get features (N, F) and labels (N,), first of two small toys, then of the clothes (F = 1280), with 60 pictures of
+# one class and 2 of another. Train a head in any way you like and return it. It passes when at least 68 % are right of
+# pictures that you are not given, equally many of each class, and at least 45 % of those in the four classes with five
+# pictures or fewer. A plain cross-entropy loss is not enough. Ideas: the fixes above, alone or together and of other
+# strengths, a sampler, weight decay, features of unit length, more or fewer steps.
 
 
 # %%
@@ -1709,7 +1712,8 @@ exercises.lesson5.quiz.ask(5)
 #
 # - A network comes with its own preprocessing. Wrong preprocessing raises no error.
 # - The head is the last layer with parameters; replace it, and the body serves your classes.
-# - Frozen parameters are not a frozen network: batch normalisation moves in training mode, unless it is kept from it.
+# - Frozen parameters are not a frozen network: batch normalisation moves in training mode, unless its layers are kept
+#   in evaluation mode.
 # - Look at the folder first: tree, counts, sizes, the oddest pictures, one batch with names.
 # - On a frozen body, features are computed once; a head then trains in seconds.
 # - Head first, then more layers with smaller rates below; choose on validation, open the test once.

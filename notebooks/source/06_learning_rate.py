@@ -997,10 +997,11 @@ assert not any(test.suggestion.clear for test in unclear.values())
 # - *Begins too late*: there is no flat part to compare with, for the first steps already make the loss leap up. Begin
 #   at a smaller rate.
 # - *Hardly moves*: the largest rate was too small to do anything; or nothing *can* move, because layers are frozen.
-# - *Labels are random*: no rate brings it down. There is nothing to learn at any rate. Check the data.
+# - *Labels are random*: no rate brings it clearly below 2.30, the price of guessing evenly. There is nothing to learn
+#   at any rate. Check the data.
 #
-# `suggestion` calls each of them by its reason instead of giving a number: it compares the fall with what chance
-# alone does to an average of so many batches.
+# `suggestion` gives a reason instead of a number (the last two look alike to it, so it names both causes): it compares
+# the fall with what chance alone does to an average of so many batches.
 #
 # ## Explore the settings
 #
@@ -1068,9 +1069,10 @@ results.record(
 # - **No smoothing** moves a tenth of the minimum, on this page from {{usual_tenth}} to {{rough_tenth}}: the lowest
 #   point is then the luckiest single batch. The steepest point (here {{rough_steepest}}) is the largest fall between
 #   two neighbouring batches, a matter of luck.
-# - **β = 0.99** makes the curve calmer and later, yet its marks, {{calm_steepest}} (steepest) and {{calm_tenth}}, are
-#   those of 0.98, {{usual_steepest}} and {{usual_tenth}}, because the explosion ends the fall of both at the same rate.
-#   (Where so slow an average still falls at the last rate, `suggestion` takes a quicker one, with β = 0.9.)
+# - **β = 0.99** makes the curve calmer and later. On this page its marks are {{calm_steepest}} (steepest) and
+#   {{calm_tenth}}; those of 0.98 are {{usual_steepest}} and {{usual_tenth}}. Where the explosion ends the fall of both,
+#   they are the same; elsewhere those of 0.99 lie further to the right. (Where so slow an average still falls at the
+#   last rate, `suggestion` takes a quicker one, with β = 0.9.)
 # - **30 steps** put the steepest point at {{short_steepest}}: each rate is about twice the one before, so the average
 #   has hardly begun to fall when the rate is far ahead.
 # - **Batches of 4** make the raw curve jump; here the test ended after {{tiny_batches}} batches, against
@@ -1129,7 +1131,8 @@ exercises.lesson6.steepest_rate.check(steepest_rate)
 #
 # So far the rate stands still. But the valley had two truths: a large rate jumps over traps and gets near the bottom
 # quickly, a small one can settle. Why not both, one after the other? That is the **one-cycle** schedule (Smith and
-# Topin, arXiv:1708.07120), which lessons 3 and 4 have used already:
+# Topin, arXiv:1708.07120; the numbers and waves below are fast.ai's, which PyTorch took over). Lessons 3 and 4 have
+# used it already:
 #
 # - the rate **rises** from 1/25 of the highest for 30 % of the steps: at first the network is nowhere, and its
 #   gradients are large and disagree;
@@ -1230,8 +1233,8 @@ except ValueError as error:
 
 # %% [markdown]
 # The error comes at the very end, perhaps after hours of training. The other way round is worse: reckon too *many*
-# steps, and there is no error at all; the training just stops before the rate has come down, where the gain was to
-# be. `require_fit` says so before the first step, and `learning_rate.one_cycle` cannot get it wrong, because it asks
+# steps, and there is no error at all; the training just stops before the rate has come down, where the gain was to come
+# from. `require_fit` says so before the first step, and `learning_rate.one_cycle` cannot get it wrong, because it asks
 # the batches:
 
 # %%
@@ -1363,7 +1366,7 @@ results.record(halvings=halvings)
 # | constant | find a good rate and leave it |
 # | step | a tenth, after a half and after three quarters of the time |
 # | cosine | half a cosine wave, from the highest rate to 0 |
-# | warm-up, linear | up in a straight line for a tenth of the time, then down in one to 0: common for large networks |
+# | warm-up, linear | up in a straight line for a tenth of the time, then straight down to 0: usual for large networks |
 # | one-cycle | up for 30 % of the time, then down to nearly 0; momentum the other way |
 
 # %%
@@ -1398,10 +1401,10 @@ figures.show(
 # %% [markdown]
 # ## Each schedule chooses its rate
 #
-# A comparison is only worth something against good opponents. If all five took the same rate, it might suit one of
-# them better than the others. So each chooses its highest rate from a grid around the range test's answer, each three
-# times the one before, and the *validation* pictures decide, in trainings on half of the pictures. A choice is safe
-# only if it has a neighbour on both sides and none is better, so the grid grows until that is so for all five.
+# A comparison is only worth something against good opponents. If all five took the same rate, it might suit one of them
+# better than the others. So each chooses its highest rate from a grid around the range test's answer, in steps of a
+# factor of three, and the *validation* pictures decide, in trainings on half of the pictures. A choice is safe only if
+# it has a neighbour on both sides and none is better, so the grid grows until that is so for all five.
 #
 # `learning_rate.compare` trains every schedule from the same first weights, on the same batches.
 #
@@ -1493,12 +1496,13 @@ results.record(
 
 # %% [markdown]
 # On this page the constant rate will be {{constant_rate:.2g}}, and one-cycle's highest {{cycle_rate:.2g}}, which is
-# {{cycle_ratio:.1f}} times the range test's answer of {{suggested:.2g}}. Of the three rules, *{{closest_rule}}* came
-# closest ({{closest_rate:.2g}}). On this page every schedule, even the constant one, does best at a higher rate than
-# the range test's answer: the test gives each rate a single step, and reads its answer off an average that comes late.
-# One-cycle only passes through its highest rate, so it may go further still. Take a range test as the place to begin,
-# and look upwards from there, furthest for a one-cycle maximum. At the largest rate tried, {{top_rate:.2g}}, the
-# constant rate got {{constant_at_top:.1%}} and one-cycle {{cycle_at_top:.1%}}.
+# {{cycle_ratio:.2g}} times the range test's answer of {{suggested:.2g}}. Of the three rules, *{{closest_rule}}* came
+# closest to that ({{closest_rate:.2g}}). On this page every schedule, even the constant one, does best at a higher rate
+# than the range test's answer, although the late average has already pushed that up. The test asks where the loss falls
+# fastest, and most of the fall is over before the large rates get their one step each. One-cycle only passes through
+# its highest rate, so it may go further still. Take a range test as the place to begin, and look upwards from there,
+# furthest for a one-cycle maximum. At the largest rate tried, {{top_rate:.2g}}, the constant rate got
+# {{constant_at_top:.1%}} and one-cycle {{cycle_at_top:.1%}}.
 #
 # ## The comparison
 #
@@ -1751,7 +1755,7 @@ exercises.lesson6.quiz.ask(4)
 # ## What you learned
 #
 # - Too small a rate crawls and stays in the nearest trap; too large a rate jumps out. Near a bottom, a walk settles
-#   only with a rate below 2 / curvature.
+#   only below a border, and a narrow valley has a lower one.
 # - A range test asks all rates in one short run. Read it before its minimum, where the loss still falls; take a
 #   range.
 # - Smoothing makes a curve calm and late. A test must be able to say "no clear answer", and why.

@@ -221,8 +221,8 @@ assert records["ResNet-18, usual training (96 %)"] > 200 * 1.99
 # [airbench]: https://github.com/KellerJordan/cifar10-airbench
 # [speedrun]: https://github.com/hiverge/cifar10-speedrun
 #
-# How is that possible? Part 1 learns to measure, part 2 takes the brakes off one by one, and part 3 does more with the
-# memory and the processors that there are.
+# How is that possible? Part 1 measures, part 2 takes the brakes off one by one, and part 3 does more with the memory
+# and the processors that there are.
 #
 # ## Part 1: Measuring
 #
@@ -838,9 +838,9 @@ results.record(
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Not twice, as the table says: workers help only where the loop waits for pictures, and where all cores are busy
-# computing they compete for them. All rungs together lead on this page from {{bottom:,.0f}} to {{top:,.0f}} pictures a
-# second, {{ladder_factor:.1f}} times, with *{{top_rung}}* the fastest.
+# Rarely, and the table shows whether here: workers help only where the loop waits for pictures, and where all cores are
+# busy computing they compete for them. All rungs together lead on this page from {{bottom:,.0f}} to {{top:,.0f}}
+# pictures a second, {{ladder_factor:.1f}} times, with *{{top_rung}}* the fastest.
 #
 # </details>
 #
@@ -1084,8 +1084,8 @@ if sprinted:
     print(
         f"{seconds:.2f} s warm, {sprinted['cold_seconds']:.1f} s cold;"
         f" {figures.percent(sprinted['mean_accuracy'], 2)} of the test pictures"
-        f" right\n(mean of {len(sprinted['accuracies'])} seeds, spread"
-        f" {100 * spread:.2f} points)"
+        f" right\n(mean of {len(sprinted['accuracies'])} seeds, standard"
+        f" deviation {100 * spread:.2f} points)"
     )
 
 # %% [markdown]
@@ -1099,8 +1099,8 @@ for trick, what in acceleration.TRICKS.items():
 # %% [markdown]
 # What they are good for, in a sentence each: *whitening* computes the first filters from the pictures instead of
 # learning them; *Muon* lets a step go equally far in all directions; the *alternating flip* wastes no view. The first
-# two are meant to need fewer steps; types, layouts and *own pooling* shorten each. (Below the race, each of these has a
-# part that goes deeper.)
+# two are meant to need fewer steps; types, layouts and *own pooling* shorten each. (Below the race, those in italics
+# have a part each that goes deeper.)
 #
 # Everything lies on the device before the gun: the pictures as bytes, the network untrained. The clock runs for the
 # training and for the answers to the test pictures.
@@ -1134,7 +1134,7 @@ results.record(
     sprint_used=len(sprint_part),
     sprint_steps=len(warm.losses),
     data=cifar.source.kind,
-    pictures=f"{'a stand-in for ' * cifar.source.stand_in}{cifar.title}",
+    pictures=cifar.title.replace("Stand-in", "a stand-in"),
 )
 assert warm.accuracy > 2.5 / len(cifar.classes)  # far above chance
 
@@ -1189,8 +1189,8 @@ answers = F.conv2d(images, filters).transpose(0, 1).flatten(1)  # (12, places)
 with figures.style():
     fig, axes = plt.subplots(1, 2, figsize=(7.6, 3.2))
     for ax, numbers, title, label in (
-        (axes[0], patches.T, "Neighbours tell the same", "number in the patch"),
-        (axes[1], answers, "Each filter tells its own", "filter"),
+        (axes[0], patches.T, "Neighbours agree", "number in the patch"),
+        (axes[1], answers, "Each filter says something new", "filter"),
     ):
         shown = ax.imshow(
             torch.corrcoef(numbers), cmap=figures.DIVERGING, vmin=-1, vmax=1
@@ -1223,10 +1223,10 @@ assert worst < 0.2
 del patches, answers  # large tables; nothing below needs them
 
 # %% [markdown]
-# On the left, every number of a patch tells nearly the same. On the right, each filter tells something of its own.
-# These filters are computed in a blink and stay fixed, so the first layer has only its biases to learn. (The `5e-4`
-# keeps the noise in patterns that hardly occur from being blown up.) The network also gets the negative of each filter,
-# because the activation behind them lets hardly anything negative through: here it is **GELU**, a smooth ReLU.
+# On the left, the numbers of a patch say much the same. On the right, each filter says something of its own. These
+# filters are computed in a blink and stay fixed, so the first layer has only its biases to learn. (The `5e-4` keeps the
+# noise in patterns that hardly occur from being blown up.) The network also gets the negative of each filter, because
+# the activation behind them lets hardly anything negative through: here it is **GELU**, a smooth ReLU.
 #
 # ### Go deeper: Muon, a step in all directions
 #
@@ -1264,7 +1264,8 @@ print(
 assert after.min() > 0.5 and after.max() < 1.5 and S.max() / S.min() > 5
 
 # %% [markdown]
-# The directions (U and V) are the same, the lengths all near 1. It does not have to be exact.
+# The directions (U and V) are the same, and the lengths, far apart before, now all lie between 0.5 and 1.5. It does not
+# have to be exact.
 #
 # ### Go deeper: The alternating flip
 #
@@ -1528,7 +1529,7 @@ results.record(pieces_share=pieces_bytes / at_once_bytes, pieces_apart=largest)
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# On this page they need {{pieces_share:.0%}} of the memory and are {{pieces_apart:.0e}} apart, which is rounding. But
+# On this page they need {{pieces_share:.1%}} of the memory and are {{pieces_apart:.0e}} apart, which is rounding. But
 # for that it is the large batch, only slower, as small pieces keep a GPU less busy.
 #
 # </details>
@@ -1694,7 +1695,7 @@ with tempfile.TemporaryDirectory() as folder:
     )
 print(
     f"{killed.processes} processes, talking by {killed.backend}:"
-    f" {killed.restarts} restart, on from step {killed.resumed_at}"
+    f" {killed.restarts} restart, going on after step {killed.resumed_at}"
 )
 
 # %%
@@ -1759,10 +1760,10 @@ figures.show(
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# On this page {{restarts}} restart, on from step {{resumed_at}}, and the largest difference between the two loss curves
-# is {{apart:.0e}} of the loss; the accuracy is the same. The sums are added in another order, and in `float64` that is
-# all one sees. In `float32` the first difference is about 1e-7, and training magnifies it from step to step, as it does
-# every rounding: equal code, equally good results, other digits.
+# On this page {{restarts}} restart, going on after step {{resumed_at}}, and the largest difference between the two loss
+# curves is {{apart:.0e}} of the loss; the accuracy is the same. The sums are added in another order, and in `float64`
+# that is all one sees. In `float32` the first difference is about 1e-7, and training magnifies it from step to step, as
+# it does every rounding: equal code, equally good results, other digits.
 #
 # </details>
 #
@@ -1843,7 +1844,7 @@ exercises.lesson7.quiz.ask(5)
 # ## What you learned
 #
 # - A GPU answers before it has worked: wait before you start the clock and before you stop it. `.item()` waits too.
-# - Warm up, repeat until the medians agree, say the spread, name the device.
+# - Warm up, repeat until the medians agree, state the spread, name the device.
 # - Launches, memory or arithmetic: find the brake that holds, and take off that one.
 # - Make few large calls. Move bytes, once, and make floats of them on the other side.
 # - 16 bits are fast only where the hardware multiplies in them: bfloat16, or float16 with a scaled loss.

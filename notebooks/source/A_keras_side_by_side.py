@@ -422,7 +422,7 @@ results.record(
 # has an error of ± {{two_errors:.1%}} (two standard errors, lesson 3). In daily use nobody writes this loop in Keras:
 # `twin.fit(x, y, batch_size=128, epochs=3)` is all, where `x` holds the training pictures, channels last, and `y` their
 # labels. Keras's defaults differ from PyTorch's in more than momentum: how fresh weights are drawn, Adam's epsilon
-# (1e-7, in PyTorch 1e-8), and how the remembered variance is counted (divided by n, in PyTorch by n − 1).
+# (1e-7, in PyTorch 1e-8), and how the remembered variance is computed (divided by n, in PyTorch by n − 1).
 #
 # ## What each hides and shows
 #

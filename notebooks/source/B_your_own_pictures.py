@@ -193,7 +193,8 @@ for name in ("blue mug", "red mug", "white mug", SOMETHING_ELSE):
 print(*sorted(path.name for path in example.iterdir()), sep="\n")
 
 # %% [markdown]
-# For yours, write `Path("my pictures")` instead of `work / "three things"`, and drag the photographs in.
+# For yours, write `Path("my pictures")` instead of `work / "three things"`, drag the photographs in, set
+# `pictures = "my pictures"` at the top, and run all cells again.
 #
 # **On Colab** your disk is far away. Set `colab = "zip"` at the top, and a button asks for an archive of the folder;
 # with `colab = "drive"` the folder *my pictures* of your Google Drive is taken. Behind each stand three lines, these
@@ -248,7 +249,7 @@ figures.show(
 
 # %% [markdown]
 # `open_picture` turns every picture upright; Pillow's `ImageOps.exif_transpose` does the same. EXIF data often holds
-# the *place* too. Copy pictures without it before you put them on the web.
+# the *place* too. Before you put one on the web, save a copy without it: `open_picture(file).save("copy.jpg")`.
 #
 # iPhones save **HEIC** unless you choose *Settings, Camera, Formats, Most Compatible*. The course reads it when its
 # extra `heic` is installed; otherwise it names each such file and says what to do.
@@ -451,8 +452,8 @@ def train_head(features, labels, count, seed, decay=1.0, epochs=30):
 # %% [markdown]
 # ### Every setting before the last training
 #
-# You want to train on *all* pictures, and to know how good the result is. Both at once is impossible with one
-# head, and possible with six. **Cross-validation** trains five heads, each without another fifth of the pictures (a
+# You want to train on *all* pictures, and to know how good the result is. Both at once is impossible with one head, and
+# possible with six. **Cross-validation** trains five heads, each without a different fifth of the pictures (a
 # **fold**), and asks each about the fifth that it has not seen. So every picture is answered by a head that did not
 # learn from it. Settings are chosen by that, and then the sixth head gets everything.
 
@@ -512,14 +513,14 @@ assert validated > 0.5 or not made_up, (
 
 # %% [markdown]
 # In the run shown on this page {{validated:.1%}} of {{kept}} pictures are right, with a sampling error of
-# {{sampling_error:.1%}}. That is the figure to tell people, until pictures of another day give a better one. (It is the
-# best of three settings, so it flatters a little where these differ.)
+# {{sampling_error:.1%}}. That is the figure to tell people, until pictures of another day give one that can be trusted
+# more. (It is the best of three settings, so it flatters a little where these differ.)
 #
 # ### Look at the answers
 #
 # Never stop at a share. See each picture with its bars: what was wrong and sure? What was a narrow escape?
 #
-# **Predict first.** Which two of your classes will be mixed up most often, and on what pictures?
+# **Predict first.** Which of your classes will be taken for which other most often, and on what pictures?
 
 # %%
 kept_small = [small[i] for i in (~bad).nonzero().flatten()]
@@ -578,7 +579,7 @@ if not made_up:
 #
 # In a terminal it is `course ask mine.safetensors IMG_0001.jpg`, with as many pictures or folders as you like. (That is
 # for pictures of your own: the made-up ones and their classifier lie in a temporary folder, which goes with the
-# kernel.) From here the same command, for two pictures:
+# kernel.) From here the same command, for two pictures that it has learned from, so these shares prove nothing:
 
 # %%
 two = [kept.files[0], kept.files[-1]]
@@ -848,10 +849,10 @@ for floor in ("grass", "wood", "carpet"):
     print(f"empty {floor:<7} {named[floor]}")
 
 # %% [markdown]
-# It names a shoe where there is none. With your pictures you cannot take the thing away; there **Grad-CAM** (lessons 4
-# and 5) helps, which shows the places that speak for the answer. Its map is coarse, a few places along each side, and
-# where thing and floor share a place, both light up. Where the maps of a careful and of a lazy network look alike
-# although the answers differ, the map alone would not have told you; the swapped floors did.
+# It names a shoe where there is none. Do the same at home: photograph the empty table. For pictures that you have
+# already, **Grad-CAM** (lessons 4 and 5) helps, which shows the places that speak for the answer. Its map is coarse, a
+# few places along each side, and where thing and floor share a place, both light up. Where the maps of a careful and of
+# a lazy network look alike although the answers differ, the map alone would not have told you; the swapped floors did.
 
 # %% tags=["hide-input"]
 assert all(at_home[name] == [floor] for floor, name in named.items()), (
