@@ -143,12 +143,12 @@ def lab(browser):
 def lesson(lab, request):
     """A committed notebook with its number and all that is alive in it; one window for all tests of a lesson.
 
-    Lessons 1 and 2 after "Run All". In the others run those cells that lead to a live figure, a check or a question:
+    Lesson 1 after "Run All". In the others run those cells that lead to a live figure, a check or a question:
     `course run` runs all of them in test_notebooks.py, and their committed outputs stand on the page.
     """
     with lab.open(NOTEBOOKS[request.param]) as notebook:
         notebook.number = request.param
-        if request.param in LIVELY:
+        if request.param == "01":
             notebook.run_all()
         else:
             notebook.run_cells(needed(notebook.sources(), is_alive))

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from functools import cache
@@ -15,8 +16,8 @@ from course_utils.profiles import lesson_profile
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = lessons.notebooks(ROOT)
 MOST_MEMORY = 1200  # MB of its own that a kernel may take in the profile quick, libraries mapped from disk apart
-AGAIN = 2  # seconds: sections that took no longer are run again after the whole, as learners do;
-ALL_AGAIN = {"01": 60, "02": 60, "03": 60}  # of these lessons, all of them
+# Sections that took no longer than so many seconds are run again after the whole, as learners do; weekly, all of them.
+AGAIN = os.environ.get("COURSE_AGAIN", "2")
 LIMIT = 2 * 1024**3  # bytes of private memory that each process of a quick run gets, where the system can limit it
 
 
@@ -84,7 +85,7 @@ def test_every_recorded_run_of_a_lesson_names_its_machine_versions_and_date(numb
 @pytest.mark.parametrize("number", NOTEBOOKS)
 def test_a_lesson_runs_quickly_from_the_command_line(number, tmp_path):
     command = [sys.executable, "-m", "course_utils.command.cli", "run", number, "--profile", "quick"]
-    command += ["--out", str(tmp_path), *(["--again", str(ALL_AGAIN.get(number, AGAIN))] if number in HELD else [])]
+    command += ["--out", str(tmp_path), *(["--again", AGAIN] if number in HELD else [])]
     done = subprocess.run(
         [*command, "--timeout", "1500"], capture_output=True, text=True, timeout=1600, cwd=ROOT, preexec_fn=CAN_LIMIT
     )

@@ -14,6 +14,11 @@ window.course = {
 
   // --- cells
 
+  // The ids of all that match a selector, in the page or in a cell; what has none gets one.
+  named(selector, cell) {
+    const place = cell === null ? document : course.cells()[cell].node;
+    return [...place.querySelectorAll(selector)].map((node) => (node.id ||= `course-${crypto.randomUUID()}`));
+  },
   sources: () => course.cells().map((cell) => (cell.model.type === "code" ? cell.model.sharedModel.source : "")),
   forget() {
     for (const cell of course.code()) cell.model.executionCount = null;
