@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from course_utils.base import machine
+
 ROOT = Path(__file__).resolve().parent.parent
 TOOL = ROOT / "tools" / "make_environment.py"
 FILES = ("environment.yml", "binder/environment.yml")
@@ -81,3 +83,16 @@ def test_binders_scripts_can_be_run(name):
 def test_binder_starts_the_small_profile_and_then_jupyter(tmp_path):
     command = ["bash", str(ROOT / "binder" / "start"), "bash", "-c", 'echo "$COURSE_PROFILE $COURSE_OFFLINE"']
     assert subprocess.run(command, capture_output=True, text=True).stdout == "quick 1\n"
+
+
+@pytest.mark.parametrize(
+    ("told", "name"),
+    [
+        ("Intel(R) Xeon(R) Platinum 8481C CPU @ 2.70GHz", "Intel Xeon Platinum 8481C"),
+        ("Intel(R) Core(TM) i7-8550U CPU @ 1.80GHz", "Intel Core i7-8550U"),
+        ("AMD EPYC 7R13 48-Core Processor", "AMD EPYC 7R13 48-Core"),
+    ],
+)
+def test_a_processor_is_named_without_trade_marks_and_clock(told, name, monkeypatch):
+    monkeypatch.setattr(machine.Path, "read_text", lambda *_, **__: f"processor : 0\nmodel name : {told}\n")
+    assert machine.processor() == name
