@@ -102,7 +102,9 @@ class RangeTest:
             rule = answer.rule
             height = self.smoothed[answer.index] if rule != "minimum / 10" else _height(self, answer.rate)
             label = f"{rule}: {answer.rate:.2g}"
-            ax.plot(answer.rate, height, MARKS[rule], color=COLOURS[rule], markersize=9, label=label)
+            # Hollow, so that another rule's mark in the same place is seen through it.
+            hollow = {"markerfacecolor": "none", "markeredgewidth": 2} if rule == "minimum / 10" else {}
+            ax.plot(answer.rate, height, MARKS[rule], color=COLOURS[rule], markersize=9, label=label, **hollow)
         if self.losses:
             low, high = min(self.losses), max(self.smoothed)
             first = self.smoothed[0]

@@ -85,7 +85,7 @@ def valley_walk() -> Exploration:
             draw=_draw_small_walk,
             size=(2.8, 2.2),
             columns=3,
-            title="The same valley, the same 60 steps, six learning rates",
+            title="One valley, 60 steps, six learning rates (pale: early, dark: late, large dot: the end)",
             alt="Six pictures of a wide valley with a narrow trap in its left side, and walks of 60 steps from "
             "x = −2.5. " + " ".join(f"Rate {rate:g}: the walk {walk(rate, -2.5, 60).end}." for rate in compared),
         ),
@@ -100,12 +100,10 @@ def draw_walk(result: Walk, figure: Canvas) -> None:
     axes = figure.subplots(gridspec_kw=margins)
     x = torch.linspace(LEFT, RIGHT, 500, dtype=torch.float64)
     axes.plot(x, landscape(x), color=figures.INK, linewidth=1.5)
-    inside = result.places[(result.places > LEFT) & (result.places < RIGHT)]
-    height = landscape(inside)
-    axes.plot(inside, height, "-", color=figures.SKY, linewidth=0.8)
-    axes.scatter(inside, height, s=14, c=np.linspace(0.25, 1, len(inside)), cmap="Blues", vmin=0, vmax=1, zorder=3)
-    if len(inside) == len(result.places):
-        axes.plot(inside[-1], height[-1], "o", color=figures.RED, markersize=8, zorder=4)
+    places, height = result.places, landscape(result.places)  # what lies outside the view is cut off, with its lines
+    axes.plot(places, height, "-", color=figures.SKY, linewidth=0.8)
+    axes.scatter(places, height, s=14, c=np.linspace(0.25, 1, len(places)), cmap="Blues", vmin=0, vmax=1, zorder=3)
+    axes.plot(places[-1], height[-1], "o", color=figures.RED, markersize=8, zorder=4)
     axes.set(xlim=(LEFT, RIGHT), ylim=(-0.4, 5.2), xlabel="x", ylabel="height")
     axes.set_title(f"It {result.end}", fontsize=10)
 

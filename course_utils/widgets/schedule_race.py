@@ -192,17 +192,16 @@ def draw_lanes(lanes: Mapping[str, Lane], figure: Canvas) -> None:
 def draw_races(races: Mapping[str, Mapping[str, Lane]]) -> Figure:
     """Draw several finished races side by side: schedules above, accuracies below."""
     figure = Figure(figsize=(2.5 * len(races), 3.8))
-    axes = figure.subplots(2, len(races), sharey="row", squeeze=False)
+    axes = figure.subplots(2, len(races), sharex=True, sharey="row", squeeze=False)
     for column, (shape, lanes) in enumerate(races.items()):
         _draw_rates(lanes, axes[0][column], legend=column == 0)
         axes[0][column].set_title(f"yours: {shape}", fontsize=10)
         _draw_accuracies(lanes, axes[1][column])
     axes[0][0].set_ylabel("learning rate")
     axes[1][0].set_ylabel("validation accuracy, %")
-    best = max(races, key=lambda shape: _last(races[shape][OWN]))
-    ahead = round(100 * (_last(races[best][OWN]) - _last(races[best][ONE_CYCLE])), 1)
-    apart = f"{abs(ahead):.1f} points {'ahead of' if ahead > 0 else 'behind'}" if ahead else "level with"
-    title = f"Of these three drawings “{best}” came furthest, {apart} one-cycle"
+    ends = [_last(lanes[OWN]) for lanes in races.values()]
+    cycle = _last(next(iter(races.values()))[ONE_CYCLE])
+    title = f"The drawings end at {100 * min(ends):.1f} to {percent(max(ends))}, one-cycle at {percent(cycle)}"
     figure.suptitle(title, x=0.01, ha="left", weight="bold", fontsize=11)
     return figure
 

@@ -712,7 +712,7 @@ figures.show(
     alt=(
         "The range test's curve with three marks on its falling stretch: the"
         " valley's middle, the steepest point, and a tenth of the minimum."
-        f" {result.suggestion}"
+        f" {' '.join(str(result.suggestion).split())}"
     ),
 )
 
@@ -980,8 +980,8 @@ figures.show(
     figure,
     alt=(
         "Four curves of loss against rate: one that still falls at its right"
-        " end, one that begins high, one that is flat, and one that never"
-        " falls."
+        " end, one that leaps up at its first steps, one that is flat, and"
+        " one that never falls."
     ),
 )
 
