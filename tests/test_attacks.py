@@ -1,6 +1,6 @@
 """Files spoiled at random are refused in a sentence, and processes killed at random leave whole files to go on from.
 
-COURSE_MUTANTS and COURSE_KILLS say how many of each are tried: a few here; 2,000 and 20 take minutes.
+COURSE_MUTANTS and COURSE_KILLS say how many of each are tried: a few here, more once a week; 2,000 and 20 take minutes.
 """
 
 import copy
@@ -19,12 +19,14 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from rounds import WEEKLY
 from torch import nn
 
 from course_utils import data, training, transfer
 from course_utils.errors import CourseError
 
-MUTANTS, KILLS = int(os.environ.get("COURSE_MUTANTS", "60")), int(os.environ.get("COURSE_KILLS", "2"))
+MUTANTS = int(os.environ.get("COURSE_MUTANTS", "600" if WEEKLY else "60"))
+KILLS = int(os.environ.get("COURSE_KILLS", "10" if WEEKLY else "1"))
 SEED = int(os.environ.get("COURSE_SEED", "0"))
 PART = data.TensorPart(
     torch.randint(256, (24, 1, 3, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(2)),

@@ -1,6 +1,7 @@
 """The lessons as a learner meets them: JupyterLab in a real browser, and every live figure worked by keyboard."""
 
 import io
+import json
 import re
 from functools import partial
 from pathlib import Path
@@ -11,12 +12,21 @@ import pytest
 from lab import Lab, notebook_of
 from needed import needed
 from PIL import Image
+from rounds import WEEKLY
 
 from course_utils import exercises
 from course_utils.base import lessons
 
 NOTEBOOKS = lessons.notebooks(Path(__file__).resolve().parent.parent)
 pytestmark = pytest.mark.browser
+# Settings with which the figures of a lesson are there sooner.
+SMALL = {
+    "03": {"epochs": 1, "pictures_used": 4000, "test_used": 1000, "runs": 1},
+    "04": {"epochs": 1, "pictures_used": 1000, "test_used": 200},
+    "05": {"per_class": 4, "validated": 4, "tested": 4, "side": 64, "epochs": 1, "loop_pictures": 40},
+    "06": {"epochs": 2, "test_steps": 50, "runs": 1},
+    "07": {"ladder_pictures": 256, "ladder_epochs": 2},
+}
 PLAIN = 3  # times as long as a plain widget may a live figure take from a key to its picture
 LIVELY = ["01", "02"]  # lessons whose figures answer at once; those of others compute for longer
 WIDTHS = (1400, 900, 600, 400)
@@ -143,16 +153,25 @@ def lab(browser):
 def lesson(lab, request):
     """A committed notebook with its number and all that is alive in it; one window for all tests of a lesson.
 
-    Lesson 1 after "Run All". In the others run those cells that lead to a live figure, a check or a question:
-    `course run` runs all of them in test_notebooks.py, and their committed outputs stand on the page.
+    Lesson 1 is whole. Of the others there are the cells that lead to a live figure, a check or a question, with smaller
+    settings: `course run` runs all of them in test_notebooks.py. Once a week all are whole.
     """
-    with lab.open(NOTEBOOKS[request.param]) as notebook:
+    path = NOTEBOOKS[request.param]
+    with lab.open(path if WEEKLY or request.param == "01" else alive(path, SMALL.get(request.param, {}))) as notebook:
         notebook.number = request.param
-        if request.param == "01":
-            notebook.run_all()
-        else:
-            notebook.run_cells(needed(notebook.sources(), is_alive))
+        notebook.run_all()
         yield notebook
+
+
+def alive(path, settings):
+    """Return a notebook of those cells of another one that lead to what is alive in it, with some settings given."""
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    cells = [cell for cell in whole["cells"] if cell["cell_type"] == "code"]
+    sources = ["".join(cell["source"]) for cell in cells]
+    for name, value in settings.items():
+        (place,) = (number for number, source in enumerate(sources) if f"\n{name} = None" in source)
+        sources[place] = sources[place].replace(f"\n{name} = None", f"\n{name} = {value}")
+    return notebook_of([sources[number] for number in needed(sources, is_alive)])
 
 
 def is_alive(source):
@@ -169,11 +188,14 @@ def planted(lab):
 
 
 class Tour:
-    """Moves every control of a panel by keyboard; `without_effect` are those that never changed the picture."""
+    """Moves every control of a panel by keyboard; `without_effect` are those that never changed the picture.
 
-    def __init__(self, panel):
+    worked: kinds of which one has had all its keys; for others of a kind a few do.
+    """
+
+    def __init__(self, panel, worked=()):
         self.panel, self.without_effect = panel, []
-        self.worked = set()  # kinds of which one has had all its keys; for others of a kind a few do
+        self.worked = worked if isinstance(worked, set) else set()
         controls = panel.controls()
         self.left_out = [control for control in controls if not control.enabled]
         for control in controls:
@@ -211,10 +233,10 @@ def slide(control, keys=("ArrowRight", "ArrowLeft", "ArrowUp", "ArrowDown", "Pag
     yield set_to(control, before, control.type(before))
 
 
-def choose_from_list(control):
-    """Take every option in turn from the opened list."""
+def choose_from_list(control, most=None):
+    """Take every option in turn from the opened list, or `most` of them."""
     before, options = control.value, control.options
-    for place, option in enumerate(options):
+    for place, option in enumerate(options[:most]):
         yield set_to(control, option, control.choose("Home", *["ArrowDown"] * place))
     yield set_to(control, before, control.choose("Home", *["ArrowDown"] * options.index(before)))
 
@@ -261,7 +283,8 @@ MOVES = {
     "upload": send_files,
 }
 FEWER = {
-    "slider": partial(slide, keys=("ArrowLeft", "Home", "End")),
+    "slider": partial(slide, keys=("Home", "End")),
+    "list": partial(choose_from_list, most=2),
     "field": partial(type_numbers, keys=("ArrowUp",), numbers=()),
 }
 
@@ -286,9 +309,9 @@ def test_a_lesson_draws_all_its_live_figures(lesson):
 @pytest.mark.parametrize("lesson", LIVELY, indirect=True)
 def test_a_picture_follows_its_key_nearly_as_soon_as_that_of_a_plain_widget(lesson, planted):
     for panel in lesson.panels():
-        plain, ours = planted.panels()[3].delays(15), panel.delays(15)
+        plain, ours = planted.panels()[3].delays(9), panel.delays(9)
         print(f"{panel.title}: median {median(ours):.0f} ms, a plain widget's {median(plain):.0f} ms")
-        assert min(len(plain), len(ours)) >= 8 and median(ours) < PLAIN * median(plain)
+        assert min(len(plain), len(ours)) >= 5 and median(ours) < PLAIN * median(plain)
 
 
 def test_every_control_has_a_label_and_a_name_for_screen_readers(lesson):
@@ -308,10 +331,11 @@ def test_the_tab_key_reaches_every_control(lesson):
 
 
 def test_every_control_works_by_keyboard_and_changes_the_picture(lesson):
+    worked = set()
     for panel in lesson.panels():
         if panel.offers("Start"):
             continue  # its picture changes by itself; it has a test of its own
-        tour = Tour(panel)
+        tour = Tour(panel, worked)
         assert not tour.left_out and tour.without_effect == [], panel.title
     assert lesson.problems == []
 

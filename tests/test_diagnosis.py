@@ -60,7 +60,7 @@ def test_each_class_is_drawn_with_two_standard_errors():
     (lines,) = axes.containers[1][2]  # of an error bar: the line, its caps, its lines; from the lowest class up
     ends = [tuple(segment[:, 0]) for segment in lines.get_segments()]
     assert ends == [pytest.approx(each) for each in [(0, 0), (30, 70), (84, 96)]]
-    assert [text.get_text() for text in axes.texts] == ["nan", "50.0", "90.0"]
+    assert [text.get_text() for text in axes.texts] == ["nan", "50", "90"]
     plt.close(axes.figure)
 
 
@@ -185,6 +185,17 @@ def test_a_layer_that_took_no_part_is_named():
         diagnosis.feature_maps(Spare(), torch.zeros(1, 1, 4, 4), ["used", "spare"])
 
 
+def test_a_share_that_is_not_whole_is_not_shown_as_if_it_were():
+    logits = torch.tensor([[9.0, 0], [0, 1.0], [200, 0]])
+    found = diagnosis.mistakes(Predictions(logits, torch.tensor([1, 0, 1])), torch.zeros(3, 1, 2, 2).byte(), ("x", "y"))
+    assert [caption.split("\n")[-1] for caption in found.captions()] == ["100 % sure", "over 99 % sure", "73 % sure"]
+    shown = diagnosis.one_by_one(Predictions(logits, torch.tensor([0, 0, 0])), ("x", "y"), n=1, k=2)
+    figure = shown.plot([torch.zeros(1, 2, 2, dtype=torch.uint8)] * len(shown))
+    texts = {text.get_text() for ax in figure.axes for text in ax.texts}
+    assert {"x 100", "y 0", "y 73", "x 27"} <= texts
+    plt.close(figure)
+
+
 def test_pictures_one_by_one_are_the_surest_right_the_surest_wrong_and_the_least_sure():
     logits = torch.tensor([[5.0, 0, 0], [4, 0, 1], [0, 3, 1], [0, 1.0, 0.9], [2, 0, 0], [0, 0.1, 0]])
     found = diagnosis.one_by_one(Predictions(logits, torch.tensor([0, 0, 0, 1, 2, 1])), ("x", "y", "z"), n=2, k=5)
@@ -195,7 +206,7 @@ def test_pictures_one_by_one_are_the_surest_right_the_surest_wrong_and_the_least
     images = [torch.randint(256, (channels, 9, 7), dtype=torch.uint8) for channels in (1, 3, 3, 1, 3, 3)]
     figure = found.plot(images, "a title")
     titles = [ax.get_title(loc="left") for ax in figure.axes if ax.get_title(loc="left")]
-    assert titles == ["right: x", "right: x", "wrong: x", "wrong: z", "least sure: y", "least sure: y"]
+    assert titles == [f"{kind}, truth: {name}" for kind, name in zip(found.kinds, "xxxzyy")]
     figure.canvas.draw()
     plt.close(figure)
 

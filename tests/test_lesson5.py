@@ -39,8 +39,8 @@ def run_lesson(settings, variables):
     return done.stdout
 
 
-@pytest.mark.parametrize("name", ["resnet18", "squeezenet1_0"])
-def test_the_lesson_runs_with_another_network_and_holds_no_names_of_the_first_one(name, tmp_path):
+def other_network(name, tmp_path):
+    """Put a network of torchvision where its weights would be downloaded to; return the settings and variables."""
     import torchvision
 
     weights = torchvision.models.get_model_weights(name).DEFAULT
@@ -48,8 +48,12 @@ def test_the_lesson_runs_with_another_network_and_holds_no_names_of_the_first_on
     file.parent.mkdir(parents=True)
     torch.manual_seed(0)
     torch.save(transfer.backbone(name, weights=None).model.state_dict(), file)  # random numbers in place of ImageNet's
-    said = run_lesson(SMALL | {"backbone": name}, {"TORCH_HOME": str(tmp_path)})
-    assert f"{name} wants: shorter side 256" in said and "blocks.6" not in said
+    return SMALL | {"backbone": name}, {"TORCH_HOME": str(tmp_path)}
+
+
+def test_the_lesson_runs_with_another_network_and_holds_no_names_of_the_first_one(tmp_path):
+    said = run_lesson(*other_network("squeezenet1_0", tmp_path))
+    assert "squeezenet1_0 wants: shorter side 256" in said and "blocks.6" not in said
 
 
 def test_the_lesson_runs_on_a_flat_folder_of_unequal_classes_with_odd_names(tmp_path):
@@ -65,7 +69,8 @@ def test_the_lesson_runs_on_a_flat_folder_of_unequal_classes_with_odd_names(tmp_
     assert "40 of " in said and "notes.txt" in said and said.count("round/") == 1
 
 
-def test_the_lesson_runs_on_two_classes_that_imagenet_knows(tmp_path):
+def test_the_lesson_runs_with_a_third_network_on_two_classes_that_imagenet_knows(tmp_path):
     folder = write_sample_folder(tmp_path / "mine", ["Sandal", "Coat"], per_class=8, side=64)
-    said = run_lesson(SMALL | {"pictures": str(folder)}, {})
-    assert "All your classes are categories. Untouched, it gets " in " ".join(said.split())
+    settings, variables = other_network("resnet18", tmp_path)
+    said = run_lesson(settings | {"pictures": str(folder)}, variables)
+    assert "All your classes are categories. Untouched, it gets " in " ".join(said.split()) and "blocks.6" not in said

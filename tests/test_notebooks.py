@@ -1,5 +1,4 @@
 import json
-import os
 import subprocess
 import sys
 from functools import cache
@@ -8,6 +7,8 @@ from pathlib import Path
 import pytest
 from held import HELD
 from lint_notebooks import check_all
+from margins import run_source
+from rounds import WEEKLY
 
 from course_utils import results
 from course_utils.base import lessons
@@ -16,8 +17,8 @@ from course_utils.profiles import lesson_profile
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = lessons.notebooks(ROOT)
 MOST_MEMORY = 1200  # MB of its own that a kernel may take in the profile quick, libraries mapped from disk apart
-# Sections that took no longer than so many seconds are run again after the whole, as learners do; weekly, all of them.
-AGAIN = os.environ.get("COURSE_AGAIN", "2")
+# Sections that took no longer than so many seconds are run again after the whole, as learners do.
+AGAIN = "600" if WEEKLY else "0.5"
 LIMIT = 2 * 1024**3  # bytes of private memory that each process of a quick run gets, where the system can limit it
 
 
@@ -96,3 +97,15 @@ def test_a_lesson_runs_quickly_from_the_command_line(number, tmp_path):
     assert entry["figures"] and entry["settings"] == dict(lesson_profile(number).values["quick"])
     assert entry["peak_memory_mb"] - mapped_from_disk() < MOST_MEMORY
     assert (tmp_path / entry["notebook"]).exists() and "1 of 1 passed" in (tmp_path / "index.html").read_text()
+
+
+@pytest.mark.lessons
+@pytest.mark.skipif(not WEEKLY, reason="runs once a week, with COURSE_WEEKLY=1")
+@pytest.mark.parametrize("number", NOTEBOOKS)
+def test_a_lesson_runs_to_its_end_with_its_smallest_settings(number, monkeypatch):
+    monkeypatch.setenv("COURSE_OFFLINE", "1")
+    numbers = {name: each for name, each in lesson_profile(number).settings.items() if each.type in ("int", "float")}
+    # Batches stay as they are: with those of two pictures it would take an hour.
+    least = {name: each.min for name, each in numbers.items() if name not in ("seed", "batch_size")}
+    error, _, _ = run_source(lessons.sources(ROOT)[number], {"profile": "quick", **least})
+    assert error == ""

@@ -167,7 +167,7 @@ def test_the_static_copy_compares_three_true_runs_and_no_figure_stays(panel):
         "The training loss at 3 rates. rate 0.001: After 30 steps"
     )
     alone = panel.trained_at(0.1, 30)
-    assert f"rate 0.1: {live_training.sentence(alone)}" in metadata[kind]["alt"]
+    assert f"rate 0.1: {live_training.sentence(alone).rstrip('.')};" in metadata[kind]["alt"]
     assert figures_in_memory() == 0 and not panel.run.running
 
 

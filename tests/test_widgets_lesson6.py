@@ -38,6 +38,14 @@ def panel(clothes):
 # The valley
 
 
+def test_a_walk_is_drawn_with_every_step_also_where_it_leaves_the_view():
+    walked, figure = lesson6.walk(8.0, -2.5, 60), Figure()
+    lesson6.draw_walk(walked, figure)
+    (ax,) = figure.axes
+    assert walked.places.max() > ax.get_xlim()[1]
+    assert ax.lines[1].get_xdata().tolist() == walked.places.tolist() and len(ax.collections[0].get_offsets()) == 61
+
+
 def test_every_control_of_the_valley_takes_its_ends_and_values_between():
     panel = lesson6.valley_walk()
     before = figures_in_memory()

@@ -2,6 +2,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from panels import figures_in_memory, operate_everything
@@ -108,6 +109,13 @@ def test_two_ladders_of_one_machine_are_told_apart_by_their_batches(climbed):
     small, big = panel.twin().get_axes()
     names = [label.get_text() for label in big.get_yticklabels()]
     assert names == [f"{label.get_text()}, 2,000" for label in small.get_yticklabels()]
+
+
+def test_the_time_of_a_block_is_drawn_along_its_slowest_brake():
+    figure = Figure()
+    lesson7.draw_braked(lesson7.braked(64, 64, 16, recorded=False), figure)
+    *brakes, slowest, _ = (line.get_ydata() for line in figure.axes[0].lines)
+    assert len(brakes) == 3 and np.array_equal(slowest, np.max(brakes, axis=0)) and slowest.max() > 10 * slowest.min()
 
 
 def test_each_brake_of_the_model_sets_the_pace_where_the_lesson_says():

@@ -25,8 +25,8 @@ PICTURES = {  # file: (notebook, how the picture's alternative text begins)
 }
 FINDINGS = {  # what the README says of each lesson, from its recorded run
     "01": "a trained network asked by hand; a photograph of {f[raw_bytes]:,} numbers, taken apart and put together; "
-    "three gains learned by gradient descent, in {f[best_steps_plain]} steps as they are and in {f[best_steps_evened]} "
-    "evened out",
+    "three gains learned by gradient descent, in {f[best_steps_plain]} steps, or in {f[best_steps_evened]} when the "
+    "pictures are evened out first",
     "02": "the same convolution four times: from loops to `F.conv2d`, {f[library_speedup]:,.0f} times faster "
     "on a picture of {f[side]} × {f[side]}",
     "03": "{f[test_accuracy]:.1%} ± {f[test_two_errors]:.1%} (two standard errors) of the test pictures right (mean of "

@@ -205,11 +205,13 @@ def number_grid(
     ax.add_collection(PolyCollection(squares, **look), autolim=False)
     shown = [cell for cell in cells if cell not in blank]
     if shown:
+        texts, rows = [written(values[cell]) for cell in shown], tall or height
+        fits = 137 / (rows * max(map(len, texts)))  # points at which the longest number stays in its cell
         figures.write_all(
             ax,
-            [written(values[cell]) for cell in shown],
+            texts,
             [(column + 0.5, row + 0.5) for row, column in shown],
-            size=8.5 if (tall or height) < 8 else 7.5,
+            size=min(8.5 if rows < 8 else 7.5, max(6.5, fits)),
             colours=[figures.GREY if cell in border and cell not in marked else figures.INK for cell in shown],
             bold=[cell in marked for cell in shown],
         )

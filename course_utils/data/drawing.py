@@ -151,9 +151,14 @@ def draw_sizes(sizes: Sizes, ax: Axes | None = None) -> Axes:
     box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
     where = {"xytext": (4, 4), "textcoords": "offset points", "zorder": 3}
     ax.annotate(f"{side}, the network's side", (ends[0], side), **where, fontsize=8, bbox=box)
-    ax.scatter(sizes.widths, sizes.heights, s=14, color=figures.BLUE, alpha=0.45, linewidth=0)
     ax.set_aspect("equal")
-    ax.set_title(f"{sizes.smaller:,} of {len(sizes.widths):,} would be enlarged")
+    width, height = sizes.widths[0], sizes.heights[0]
+    if (sizes.widths == width).all() and (sizes.heights == height).all():  # one dot for all, which must be seen
+        ax.scatter(width, height, s=60, color=figures.BLUE, zorder=4, linewidth=0)
+        ax.set_title(f"All are {width} × {height} pixels")
+    else:
+        ax.scatter(sizes.widths, sizes.heights, s=14, color=figures.BLUE, alpha=0.45, linewidth=0)
+        ax.set_title(f"{sizes.smaller:,} of {len(sizes.widths):,} would be enlarged")
     return ax
 
 

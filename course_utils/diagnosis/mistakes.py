@@ -39,7 +39,7 @@ class Mistakes:
     def captions(self) -> list[str]:
         """Return three lines for each picture: the truth, the guess, and how sure the network was of it."""
         return [
-            f"{self.classes[t]}\n→ {self.classes[g]}\n{percent(c, 0)} sure"
+            f"{self.classes[t]}\n→ {self.classes[g]}\n{_sure(c)} sure"
             for t, g, c in zip(self.truth.tolist(), self.guess.tolist(), self.confidence.tolist())
         ]
 
@@ -49,7 +49,14 @@ class Mistakes:
 
         if not len(self):
             raise ValueError("There is no mistake to draw; choose another pair of classes.")
-        return pictures.grid(self.images, titles=self.captions(), columns=min(columns, len(self)))
+        columns = min(columns, len(self))
+        title = "The truth → the network's guess, and how sure it was" if columns >= 4 else None
+        return pictures.grid(self.images, self.captions(), columns, title=title)
+
+
+def _sure(confidence: float) -> str:
+    """Return a confidence in per cent; none that is below 1 is shown as 100 %."""
+    return "over 99 %" if 0.99 < confidence < 1 else percent(confidence, 0)
 
 
 def mistakes(

@@ -60,6 +60,7 @@ class PerClass:
         import matplotlib.pyplot as plt
 
         order = self.accuracy.nan_to_num(0.0).argsort()
+        digits = int(self.counts.min() >= 500)  # fewer pictures do not tell tenths of a point apart
         with figures.style():
             if ax is None:
                 _, ax = plt.subplots(figsize=(7, 0.32 * len(self.classes) + 0.9))
@@ -72,9 +73,9 @@ class PerClass:
                 np.nan_to_num(shares), range(len(order)), xerr=errors, fmt="none", ecolor=figures.INK, capsize=3
             )
             for row, share in enumerate(shares):
-                ax.text(2, row, f"{share:.1f}", va="center", color="white" if share > 15 else figures.INK)
+                ax.text(2, row, f"{share:.{digits}f}", va="center", color="white" if share > 15 else figures.INK)
             lowest = self.accuracy[self.classes.index(self.worst)]
-            title = f"{self.worst} has the lowest share: {percent(lowest)} right"
+            title = f"Lowest: {self.worst}, {percent(lowest, digits)} right"
             ax.set(xlim=(0, 108), xlabel="accuracy in %, with two standard errors on either side", title=title)
             ax.grid(axis="y", visible=False)
         return ax.figure

@@ -132,7 +132,8 @@ def _filtered(red: float, green: float, blue: float, brightness: float) -> Check
     hints=[
         "numbers = torch.tensor([1.0, 1.0, 1.0, 0.0], requires_grad=True) holds all four; one optimizer changes them.",
         "predicted = before * numbers[:3].view(3, 1, 1) + numbers[3]; the other four lines are those of learn_gains.",
-        "The rate can go up to about 0.9 here. At 0.1 it takes about a thousand steps, at 0.8 about 130.",
+        "The rate can go up to about 0.9. At 0.1 the photograph above takes some 1,500 steps, at 0.8 some 180; "
+        "the check's pictures take a third fewer.",
     ],
 )
 def find_filter(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:

@@ -159,8 +159,8 @@ def _pair(number: int, effect: Effect, enough: bool) -> Check:
         "Start from `recover`. Print the loss, divided by after.var(). How far down does it come?",
         "Subtract the photograph's mean, divide by its spread, learn one added number beside the kernel, and take "
         "1,000 steps at rate 0.1.",
-        "A kernel learned on picture / spread is too large by that spread, so divide it. If more than 1 % of the "
-        "effect is left on the pair itself, nine numbers are not enough.",
+        "A kernel learned on picture / spread comes out multiplied by that spread, so divide it by the spread. If more "
+        "than 1 % of the effect is left on the pair itself, nine numbers are not enough.",
     ],
 )
 def learn_effect(before: torch.Tensor, after: torch.Tensor) -> tuple[torch.Tensor, bool]:

@@ -178,7 +178,7 @@ def one_by_one(
         twin=Twin(
             [{"order": order, "number": number} for order in ORDERS for number in (1, min(2, most))],
             columns=2,
-            title="Two answers that are wrong and sure, two that are unsure, two that are right",
+            title="Two wrong and sure, two unsure, two right and sure (green: the truth)",
             alt="Six pictures beside bars with the shares of the classes: the two surest wrong answers, the two least "
             "sure, the two surest right ones; the true class is green.",
             draw=lambda found, figure: draw_answered(found, figure, alone=False),
@@ -191,18 +191,23 @@ def one_by_one(
     )
 
 
+def _share(share: float) -> str:
+    return "<1 %" if 0 < share < 0.005 else percent(share, 0)
+
+
 def draw_answered(found: Answered, figure: Canvas, alone: bool = True) -> None:
     """Draw the picture beside its bars, the true class green; not `alone`, as one of several, without margins."""
     margins = {"left": 0.02, "right": 0.96, "top": 0.86, "bottom": 0.2, "wspace": 0.6} if alone else {}
     left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": (1, 1.3), **margins})
     left.imshow(found.image)
     left.axis("off")
-    left.set_title(f"{'right' if found.right else 'wrong'}: {found.truth}"[:26], fontsize=9.5)
+    left.set_anchor("N")  # its title stands above the names beside it, whatever the picture's shape
+    left.set_title(f"{'right' if found.right else 'wrong'}, truth: {found.truth}"[:32], fontsize=9.5)
     bars = found.bars[::-1]
     places = range(len(bars))
     colours = [figures.GREEN if true else figures.SKY for _, _, true in bars]
     drawn = right.barh(places, [100 * share for _, share, _ in bars], color=colours)
-    right.bar_label(drawn, labels=[percent(share, 0) for _, share, _ in bars], padding=3, fontsize=8.5)
+    right.bar_label(drawn, labels=[_share(share) for _, share, _ in bars], padding=3, fontsize=8.5)
     right.set_yticks(places, [name if len(name) < 20 else f"{name[:19]}…" for name, _, _ in bars])
     right.set(xlim=(0, 125), xticks=(0, 50, 100))
     right.set_xlabel("share in %; the true class is green" if alone else "share in %", fontsize=9 if alone else 8)

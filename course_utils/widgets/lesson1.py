@@ -20,7 +20,7 @@ GAINS = ("red", "green", "blue")
 # What the lesson asks for, by what stands above each in the static picture.
 MIXTURES: dict[str, dict[str, float]] = {
     "as it is": {},
-    "a grey saucer": {"red": 0.15, "green": 0.85, "blue": 3.0, "brightness": 0.25},
+    "a grey saucer: gains 0.15, 0.85, 3, + 0.25": {"red": 0.15, "green": 0.85, "blue": 3.0, "brightness": 0.25},
     "colder": {"red": 0.7, "blue": 1.5},
     "no red, brightness + 0.25": {"red": 0.0, "brightness": 0.25},
     "brightness − 0.5": {"brightness": -0.5},
@@ -68,9 +68,10 @@ def channel_mixer(photograph: str = "coffee") -> Exploration:
             size=(2.4, 1.85),
             columns=3,
             title="Gains change the colour, brightness shifts everything",
-            alt="Six versions of the photograph: as it is; with a grey saucer, pale all over; colder, with a bluish "
-            "table; without red and a little brighter, which looks green; much too dark, with only the cup's rim and "
-            "shine left; and with gains of 3 in that darkness, harsh, but with most of the picture back.",
+            alt="Six versions of the photograph: as it is; with a grey saucer, but a cyan cup and a bluish table; "
+            "colder, with a bluish table; without red and a little brighter, which looks green; much too dark, with "
+            "only the cup's rim and shine left; and with gains of 3 in that darkness, harsh, but with most of the "
+            "picture back.",
         ),
         move=move_mixture,
         title="Channel mixer",

@@ -235,7 +235,7 @@ def descent() -> Exploration:
                 "rate 0.02, momentum 0.98": {"momentum": 0.98},
                 "rate 0.06, no momentum": {"rate": 0.06, "momentum": 0.0},
             },
-            title="Momentum goes along the valley; too much of it overshoots",
+            title="Momentum goes along the valley; too much of it overshoots (×: the bottom)",
             alt="Four walks down a long valley, drawn over its contour lines. Without momentum small steps creep along "
             "the floor; with 0.8 the walk reaches the middle; with 0.98 it swings far past it; at a rate of 0.06 it "
             "jumps from side to side and leaves the valley.",

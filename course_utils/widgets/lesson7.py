@@ -6,6 +6,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -116,7 +117,7 @@ def draw_curve(curve: Curve, figure: Canvas) -> None:
     left.plot(list(curve.speeds), list(curve.speeds.values()), "o", color=figures.BLUE, ms=4)
     left.plot([curve.chosen], [curve.speeds[curve.chosen]], "o", color=figures.ORANGE, ms=10)
     left.set_xscale("log", base=2)
-    left.set(ylim=(0, None), xlabel="batch size", ylabel="pictures a second")
+    left.set(ylim=(0, None), xlabel="batch size (large dot: the one on the right)", ylabel="pictures a second")
     left.set_xticks(list(curve.speeds), [str(size) for size in curve.speeds])
     left.set_title(f"{curve.device}, {curve.date}", fontsize=10)
     kinds = {
@@ -197,7 +198,7 @@ def brakes() -> Exploration:
         twin=Twin(
             [{"bits": bits, "channels": c, "size": n} for bits, c, n in shown],
             columns=2,
-            title="By the model: each of the three brakes sets the pace somewhere",
+            title="Each brake sets the pace somewhere (dotted: the time; dot: the batch in the title)",
             alt="Four charts of the time that launches, memory and computing take by batch size, both axes "
             f"logarithmic: launches are level, the other two rise. Slowest, with {'; '.join(limits)}.",
             size=(4.2, 2.7),
@@ -219,11 +220,14 @@ def braked_in_words(block: Braked) -> str:
 def draw_braked(block: Braked, figure: Canvas) -> None:
     """Draw the three times by batch size; the slowest at each size is the time of the block."""
     axes = figure.subplots(gridspec_kw={"left": 0.15, "right": 0.78, "top": 0.82, "bottom": 0.2})
+    sizes = np.geomspace(BATCHES[0], BATCHES[-1], 200)
+    slowest = np.zeros_like(sizes)
     for name, colour in BRAKES.items():
-        times = [1e6 * each[name] for each in block.seconds.values()]
-        axes.plot(BATCHES, times, color=colour, label=name)
-    slowest = [1e6 * max(each.values()) for each in block.seconds.values()]
-    axes.plot(BATCHES, slowest, ":", color="black", lw=2.5)
+        # Each time is a constant and a multiple of the batch, so straight between two sizes.
+        times = np.interp(sizes, BATCHES, [1e6 * each[name] for each in block.seconds.values()])
+        axes.plot(sizes, times, color=colour, label=name)
+        slowest = np.maximum(slowest, times)
+    axes.plot(sizes, slowest, ":", color="black", lw=2.5)
     axes.plot([block.size], [1e6 * max(block.seconds[block.size].values())], "o", color=BRAKES[block.limit], ms=9)
     axes.set(xscale="log", yscale="log", xlabel="batch size", ylabel="microseconds", ylim=(0.01, 1e6))
     axes.set_xticks(BATCHES, [str(size) for size in BATCHES], fontsize=8)
@@ -273,8 +277,9 @@ def where_time_goes(*ladders: acceleration.Ladder) -> Exploration:
 
     def draw_all(pair: Compared, figure: Canvas) -> None:
         """Draw all measured rungs of the first one's ladder."""
-        chosen = next(table for table in tables if pair.names[0] in table)
-        draw_compared(compared(chosen, False, max(totals[name] for name in chosen)), figure)
+        chosen, ladder = next(each for each in zip(tables, ladders) if pair.names[0] in each[0])
+        about = f"{ladder.measured[0].device}, batches of {ladder.settings['batch']:,}"
+        draw_compared(compared(chosen, False, max(totals[name] for name in chosen)), figure, about)
 
     totals = {name: sum(row.parts.values()) for name, (row, _) in known.items()}
     device = climbed.measured[0].device
@@ -297,11 +302,11 @@ def where_time_goes(*ladders: acceleration.Ladder) -> Exploration:
             [{"first": table[0]} for table in tables],
             draw=draw_all,
             columns=1,
-            title=f"On {device} ({climbed.date}) forward and backward take at least {percent(passes, 0)}",
+            title="Where a batch's time goes, each chart on its own scale",
             alt=f"Bars for {len(measured)} rungs, the first ones measured on {device} on {climbed.date}: the "
             "milliseconds of a batch for data, forward, backward and update. "
             f"In these, forward and backward take at least {percent(passes, 0)} of it.",
-            size=(7.6, 1.0 + 0.32 * max(map(len, tables))),
+            size=(7.6, 1.25 + 0.32 * max(map(len, tables))),
         ),
         title="Where the time goes",
         size=(6.6, 2.3),
@@ -324,12 +329,13 @@ def compared_in_words(pair: Compared) -> str:
     return " ".join(parts)
 
 
-def draw_compared(pair: Compared, figure: Canvas) -> None:
-    """Draw a bar in four colours for each of the rungs."""
-    high = 1.0 + 0.32 * len(pair.rows)  # inches: legend and axis keep their size
+def draw_compared(pair: Compared, figure: Canvas, title: str = "") -> None:
+    """Draw a bar in four colours for each of the rungs, below a title where there is one."""
+    above = 0.6 if title else 0.35
+    high = 0.65 + above + 0.32 * len(pair.rows)  # inches: legend and axis keep their size
     wide = figure.bbox.width / figure.dpi
     left = max(0.2, (0.1 + 0.084 * max(map(len, pair.names))) / wide)  # room for the longest name
-    margins = {"left": left, "right": 0.97, "top": 1 - 0.35 / high, "bottom": 0.5 / high}
+    margins = {"left": left, "right": 0.97, "top": 1 - above / high, "bottom": 0.5 / high}
     axes = figure.subplots(gridspec_kw=margins)
     for place, row in enumerate(pair.rows):
         if row is None:
@@ -349,6 +355,8 @@ def draw_compared(pair: Compared, figure: Canvas) -> None:
     look = {"ncols": len(COLOURS), "handlelength": 1.2, "handletextpad": 0.5, "columnspacing": 1.0, "fontsize": 9}
     axes.legend(handles, shown, loc="lower left", bbox_to_anchor=(0, 1.0), borderpad=0, **look)
     axes.grid(axis="y", visible=False)
+    if title:
+        axes.set_title(title, fontsize=10, pad=22)
 
 
 def figure_patch(colour: str) -> object:

@@ -84,9 +84,9 @@ class LiveTraining(LivePanel):
 
     def _static(self) -> tuple[dict[str, Any], dict[str, Any]]:
         records = {rate: self.trained_at(rate, self._compared_steps) for rate in self._compared}
-        words = "; ".join(f"rate {rate:g}: {sentence(record)}" for rate, record in records.items())
+        words = "; ".join(f"rate {rate:g}: {sentence(record).rstrip('.')}" for rate, record in records.items())
         with figures.style():
-            return figures.bundle(draw_comparison(records), f"The training loss at {len(records)} rates. {words}")
+            return figures.bundle(draw_comparison(records), f"The training loss at {len(records)} rates. {words}.")
 
 
 def _due(step: int) -> bool:

@@ -236,7 +236,7 @@ figures.show(
 
 # %% tags=["hide-input"]
 fig = pictures.pixels(
-    rim, width=5.2, title="Each pixel is three numbers: red, green, blue"
+    rim, width=7, title="Each pixel is three numbers: red, green, blue"
 )
 figures.show(
     fig,

@@ -332,7 +332,8 @@ assert torch.equal(vertical, convolution.kernel("vertical edges"))
 # ### A filter that tells a one from a two
 #
 # **Predict first.** Here come the feature maps of both digits, for the vertical kernel and for its twin that lies on
-# its side (`vertical.T`, bottom row minus top row). Which of the four maps will be almost empty?
+# its side (`vertical.T`, bottom row minus top row). Which of the four maps will be almost empty? (Red is above 0, blue
+# below it, white is 0.)
 
 # %%
 digits = {"one": one, "two": two}
@@ -1257,6 +1258,12 @@ speedup = {name: typical["loops"] / value for name, value in typical.items()}
 # above 1 the slices are ahead of the library, and below it the library
 ahead = typical["F.conv2d"] / typical["slices"]
 ahead_deep = typical_deep["slices"] / typical_deep["F.conv2d"]
+
+
+def in_ms(value):
+    return f"{value:.2g} ms" if value < 10 else f"{value:,.0f} ms"
+
+
 with figures.style():
     fig, axes = plt.subplots(
         2,
@@ -1269,12 +1276,10 @@ with figures.style():
     for ax, (name, times) in zip(axes, rows):
         ax.plot(list(times.values()), list(times), "o", markersize=8)
         for version, value in times.items():
-            note = f"   {value:.2g} ms" if value < 10 else f"   {value:,.0f} ms"
-            ax.text(value, version, note, va="center")
+            ax.text(value, version, f"   {in_ms(value)}", va="center")
         ax.set(
             xscale="log",
             ylim=(len(times) - 0.5, -0.5),
-            xlim=(None, typical["loops"] * 4),
         )
         ax.text(
             1.01,
@@ -1283,15 +1288,19 @@ with figures.style():
             transform=ax.transAxes,
             va="center",
         )
+    every = [*typical.values(), *typical_deep.values()]
+    axes[0].set_xlim(min(every) / 2, max(every) * 4)
     axes[1].set_xlabel("milliseconds, median, on a logarithmic axis")
     times = f"{speedup['F.conv2d']:,.0f} times"
     headed(fig, f"The library is {times} as fast as the loops")
 figures.show(
     fig,
     alt="Dots on a logarithmic axis of milliseconds. One channel: "
-    + ", ".join(f"{name} {value:.2g}" for name, value in typical.items())
+    + ", ".join(f"{name} {in_ms(value)}" for name, value in typical.items())
     + ". Sixteen channels: "
-    + ", ".join(f"{name} {value:.2g}" for name, value in typical_deep.items())
+    + ", ".join(
+        f"{name} {in_ms(value)}" for name, value in typical_deep.items()
+    )
     + ".",
 )
 cells = averages["loops"].numel()
@@ -1681,9 +1690,9 @@ def train_pair(images, labels, start, steps=300, rate=5.0):
 
 
 # %% [markdown]
-# A rate of 5, when 1.2 was too much for the secret kernel? Each logit here is the mean of 144 cells, and many of them
-# see no ink at all. So the slopes are tiny, at the start hundreds of times smaller than those of the secret kernel, and
-# a rate only means something together with the slopes it multiplies.
+# A rate of 5, when 1.2 was too much for the secret kernel? Many cells see no ink, and at the start the ones pull each
+# filter one way and the twos nearly as far the other way. So the slopes are tiny, at the start hundreds of times
+# smaller than those of the secret kernel, and a rate only means something together with the slopes it multiplies.
 #
 # How often is the larger logit the right one, before and after the 300 steps? We ask on 1,000 new pictures.
 

@@ -551,8 +551,8 @@ print("torch.optim.SGD took the same step")
 # %% [markdown]
 # ### Five lines
 #
-# Any training loop in PyTorch has the same five lines: **predict, compare, clear, differentiate, step.** Here they are,
-# with a sixth that lets us watch.
+# Nearly every training loop in PyTorch has the same five lines: **predict, compare, clear, differentiate, step.** Here
+# they are, with a sixth for watching.
 
 
 # %%
@@ -849,8 +849,8 @@ if recorded:
 
 # %% [markdown]
 # At best {{listing_best:.1%}} of the test pictures, after {{listing_seconds:.0f}} seconds of training. Part 3 builds a
-# network and a training that get there {{times_sooner:.0f}} times sooner, in fewer than two epochs (the listing also
-# fetches its pictures one at a time).
+# network and a training that, with its schedule cut to 1.6 epochs, get there {{times_sooner:.0f}} times sooner (the
+# listing also fetches its pictures one at a time).
 #
 # ### Go deeper: What you will find in tutorials
 #
@@ -908,8 +908,8 @@ exercises.lesson3.flat_size.check(flat_size)
 # %% [markdown]
 # **The sixth line.** Write a training step that *clips* the gradient: if its norm (square the gradients of all
 # parameters, add up, take the root) is larger than `most`, scale them all down so that it is exactly `most`. It belongs
-# between "differentiate" and "step". The check looks at the parameters after it. (`nn.utils.clip_grad_norm_` does the
-# same.)
+# between "differentiate" and "step". The check looks at the parameters after it. (`nn.utils.clip_grad_norm_` does
+# nearly the same.)
 
 
 # %%
@@ -1063,16 +1063,17 @@ with figures.style():
         ylabel="learning rate",
         title=f"The rate rises to {settings.learning_rate:g}, then falls to 0",
     )
-    spans = {"before": pooled, "after": normed}
-    for name, values in spans.items():
-        right.hist(
-            values[:, channel].flatten().numpy(), bins=60, alpha=0.7, label=name
-        )
+    before, after = (each[:, channel].flatten() for each in (pooled, normed))
+    both = torch.cat([before, after])
+    bins = torch.linspace(both.min(), both.max(), 80).tolist()
+    look = {"histtype": "step", "linewidth": 2, "color": figures.BLUE}
+    right.hist(after.numpy(), bins, color=figures.ORANGE, label="after")
+    right.hist(before.numpy(), bins, **look, label="before")
     right.set(
         xlabel="value",
-        ylabel="pixels",
+        ylabel="values, logarithmic",
         yscale="log",
-        title="One channel of the batch",
+        title="Batch norm: a spread of 1",
     )
     right.legend()
 figures.show(
@@ -1189,7 +1190,7 @@ results.record(
     ".1%", without_normalisation=ablated[0], constant_rate=ablated[1]
 )
 results.record(
-    ".1f",
+    ".2f",
     normalisation_points=100 * (history.validation_accuracy[-1] - ablated[0]),
     moving_points=100 * (history.validation_accuracy[-1] - ablated[1]),
 )
@@ -1232,9 +1233,14 @@ results.record(
     moved_hidden=kept["with a hidden layer"][1],
     moved_ours=kept["our network"][1],
 )
-assert kept["our network"][1] > kept["with a hidden layer"][1] + 0.1, (
-    "The network with filters should lose far less than the dense ones."
+# Far fewer steps than usual, or another rate, decide nothing.
+usual = (
+    settings.epochs * len(train_part) >= 18_000
+    and 0.003 <= settings.learning_rate <= 0.03
 )
+assert not usual or (
+    kept["our network"][1] > kept["with a hidden layer"][1] + 0.1
+), "The network with filters should lose far less than the dense ones."
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -1297,8 +1303,8 @@ results.record(runs=len(trained))
 torch.manual_seed(settings.seed)
 widgets.lesson3.LiveTraining(
     models.FashionNet(),
-    data.batches(train_part.take(4000), 128, shuffle=True),
-    data.batches(validation_part.take(500), 500),
+    data.batches(train_part.take(at_most=4000), 128, shuffle=True),
+    data.batches(validation_part.take(at_most=500), 500),
 )
 
 # %% [markdown]
@@ -1370,7 +1376,9 @@ for group in (upper, shoes):
     members = [clothes.classes.index(name) for name in group]
     inside += wrong_table[members][:, members].sum().item()
 within_groups = inside / wrong_table.sum().item()
-assert within_groups > 0.6, "Most mistakes should be among similar clothes."
+assert not usual or within_groups > 0.6, (
+    "Most mistakes should be among similar clothes."
+)
 first, second, confused_times = confusion.worst_pairs(1)[0]
 share = figures.percent(within_groups, 0)
 print(f"{share} of the mistakes: among upper-body clothes, dresses or shoes.")
@@ -1447,7 +1455,9 @@ crossed = sum(
 boots = matrix[
     clothes.classes.index("Sneaker"), clothes.classes.index("Ankle boot")
 ]
-assert crossed < 0.05 * wrong_table.sum(), "Shoes and clothes should be apart."
+assert not usual or crossed < 0.05 * wrong_table.sum(), (
+    "Shoes and clothes should be apart."
+)
 results.record(shoes_and_clothes=crossed, sneakers_as_boots=boots)
 
 # %% [markdown]
@@ -1612,10 +1622,9 @@ mean_test = sum(ours_on_test) / len(ours_on_test)
 results.record(
     ".1%",
     test_accuracy=mean_test,
-    test_worst=min(ours_on_test),
-    test_best=max(ours_on_test),
     test_two_errors=2 * standard_error(mean_test, len(test_part)),
 )
+results.record(".2%", test_worst=min(ours_on_test), test_best=max(ours_on_test))
 results.record(test_pictures=len(test_part), data=clothes.source.kind)
 simple_gap = sum(gaps[name] for name in simple) / len(simple)
 our_gap = sum(gaps[name] for name in gaps if name not in simple) / len(trained)
@@ -1625,11 +1634,13 @@ results.record(
 on_all = len(train_part) >= 50_000
 assert not on_all or simple_gap > 0, "The dense networks should lose on test."
 enough = 0.9 if on_all else 0.75
-assert min(ours_on_test) > enough, f"Expected more than {enough:.0%} on test."
+assert not usual or min(ours_on_test) > enough, (
+    f"Expected more than {enough:.0%} on test."
+)
 
 # %% [markdown]
 # The result of this lesson, on this page: {{test_accuracy:.1%}} ± {{test_two_errors:.1%}} of {{test_pictures:,}} test
-# pictures (two standard errors; the mean of {{runs}} seeds, {{test_worst:.1%}} to {{test_best:.1%}}), after {{epochs}}
+# pictures (two standard errors; the mean of {{runs}} seeds, {{test_worst:.2%}} to {{test_best:.2%}}), after {{epochs}}
 # epochs.
 #
 # <details><summary>Answer</summary>
@@ -1729,5 +1740,5 @@ exercises.lesson3.quiz.ask(4)
 #
 # [Lesson 4](04_cifar10_training.ipynb) goes to colour photographs: CIFAR-10, a deeper network, and the tricks that keep
 # a network from learning its pictures by heart. [Appendix A](A_keras_side_by_side.ipynb) builds this lesson's network
-# in Keras, cell by cell. And look at the learned filters of [lesson 2](02_convolution_by_hand.ipynb) again: their loops
-# were these five lines, with the step written out.
+# in Keras, cell by cell. The loops of [lesson 2](02_convolution_by_hand.ipynb) were these lines, with the step written
+# out and nothing to clear.

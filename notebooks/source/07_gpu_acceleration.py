@@ -230,9 +230,10 @@ assert records["ResNet-18, usual training (96 %)"] > 200 * 1.99
 #
 # A processor core is quick at one thing after another. A GPU has thousands of slow arithmetic units that do *the same
 # thing to many numbers at once*. A convolution is made for that: one rule, millions of sums that do not wait for each
-# other. Sorting a list or running Python is not.
+# other. Running Python, one statement after another, is not.
 #
-# `acceleration.pick_device` takes what there is: a GPU that PyTorch calls "cuda", else the CPU.
+# `acceleration.pick_device` takes what there is: a GPU that PyTorch calls "cuda", else the CPU. It also knows the
+# chip's name; the device as PyTorch wants it is `device.torch`.
 
 # %%
 device = acceleration.pick_device("auto")
@@ -290,8 +291,8 @@ assert at_once > 10
 #
 # ### Moving tensors
 #
-# A GPU has its own memory. `tensor.to(device)` copies there, and everything that meets in one operation must lie on
-# the same device. The usual accident, without a GPU: PyTorch's "meta" device knows shapes, but holds no numbers.
+# A GPU has its own memory. `tensor.to(device.torch)` copies there, and everything that meets in one operation must lie
+# on the same device. The usual accident, without a GPU: PyTorch's "meta" device knows shapes, but holds no numbers.
 
 # %%
 try:
@@ -323,7 +324,7 @@ assert as_floats == 4 * as_bytes == 256 * 3 * 32 * 32 * 4
 # </details>
 #
 # All of CIFAR-10 as bytes takes 184 MB (60,000 · 3 · 32 · 32): it fits on any GPU, so it is moved *once*, and cut into
-# batches there. That is what `data.batches(..., device=device)` does.
+# batches there. That is what `data.batches(..., device=device.torch)` does.
 #
 # ### A stopwatch that lies
 #
@@ -707,7 +708,7 @@ for rung in acceleration.RUNGS:
 #
 # ### Sixteen bits
 #
-# Against the third brake there is special hardware: since 2017, NVIDIA builds **tensor cores** into its GPUs, units
+# Against the third brake there is special hardware: since 2017, NVIDIA has built **tensor cores** into its GPUs, units
 # that multiply small matrices of 16-bit numbers many times faster than the other units multiply 32-bit ones. There are
 # two kinds of such numbers. *bfloat16* has the range of float32 and two to three of its seven digits; *float16* has
 # three digits, but a small range. Computing partly in 16 bits and partly in 32 is called **mixed precision**, and
@@ -885,10 +886,11 @@ results.record(
 # `torch.compile` takes longer than anybody wants to wait in a lesson, 16 bits do so on a CPU that has to imitate them,
 # and not everybody has a GPU. So all rungs were measured beforehand with `benchmarks/ladder.py`, and stored with the
 # name of the device and the date. (More pictures, in runs of their own: compare within one table only. *CUDA graph*
-# records what the rung above it compiled, so its cold seconds leave the compiling out.) A GPU gets two ladders, one
-# with batches of 64, which leave it waiting for launches, and one with batches that are large enough for it.
+# records what the rung above it compiled, so its cold seconds leave the compiling out.) A GPU gets two ladders: batches
+# of 64 in a narrow network, which leave it waiting for launches, and batches of 2,000 in the sprint's wide network,
+# which give it enough to compute.
 #
-# **Predict first.** On the way up, which rungs will help the GPU with small batches, and which with large ones?
+# **Predict first.** On the way up, which rungs will help the GPU with the small work, and which with the large?
 
 # %%
 ladders = [
@@ -998,9 +1000,9 @@ if compiled and plain:
 # {{gpu_fastest:,.0f}} pictures a second; the next rungs even cost a little. Sixteen bits shorten kernels that were over
 # too soon anyway, and autocast's conversions are launches too. Compiled code needs fewer launches, but before each step
 # Python checks that it still fits. The recorded step takes the brake off: {{gpu_graph:,.0f}} at once,
-# {{gpu_graph_gain:.0f}} times the best of the others. With batches of 2,000 it is the other way round: every rung
-# helps, from {{gpu_large_bottom:,.0f}} to {{gpu_large_compiled:,.0f}}, and recording makes the compiled step only
-# {{gpu_large_graph_gain:.2f}} times as fast.
+# {{gpu_graph_gain:.0f}} times the best of the others. With batches of 2,000 in the wide network it is the other way
+# round: every rung helps, from {{gpu_large_bottom:,.0f}} to {{gpu_large_compiled:,.0f}}, and recording makes the
+# compiled step only {{gpu_large_graph_gain:.2f}} times as fast.
 #
 # </details>
 #
@@ -1582,7 +1584,7 @@ results.record(
 # %% [markdown]
 # The gradients are the same but for rounding. On this page {{forgetful_share:.0%}} of the memory is kept between the
 # two passes; during the backward pass the inside of one block comes on top, at most {{forgetful_most:.0%}} altogether.
-# The more blocks, the more it saves.
+# Deep networks save most. Not too many blocks, though: the input of each is kept.
 #
 # ### Many processes, one result
 #
@@ -1873,7 +1875,9 @@ exercises.lesson7.quiz.ask(5)
 # ## What next
 #
 # You have reached the end of the seven lessons. Run this one on a machine with a GPU ([how](#A-GPU-in-Colab)), with
-# `profile = "full"`, and measure yours:
+# `profile = "full"`, and, in the folder of a clone (on Colab a cell with `!git clone
+# https://github.com/pixels-to-predictions/pixels-to-predictions`, one with `%cd pixels-to-predictions`, and `!` before
+# each line), measure yours:
 #
 # ```
 # python benchmarks/ladder.py --data cifar10 --gpu-only --record

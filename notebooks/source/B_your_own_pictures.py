@@ -96,6 +96,7 @@ from course_utils.data.phone import SOMETHING_ELSE, ground, write_phone_pictures
 from course_utils.figures import percent
 from course_utils.pictures import (
     contact_sheet,
+    grid,
     open_picture,
     photograph,
     to_tensor,
@@ -177,7 +178,7 @@ figures.show(
 # | change | because otherwise |
 # | --- | --- |
 # | the ground: table, floor, bed, grass | the ground becomes the class (Part 3 shows it) |
-# | the light: window, lamp, shade, flash | evening pictures are called something else |
+# | the light: window, lamp, shade, flash | evening pictures get wrong answers |
 # | distance and place in the picture | only large things in the middle are known |
 # | side and angle | the handle must always point to the right |
 # | the day | thirty pictures of one minute count as one (Part 3) |
@@ -345,7 +346,7 @@ assert set(twins) <= {tuple(pair) for pair in pairs}, (
 # Nothing is deleted. The list of what to leave out is part of the project, and can be read and argued about.
 
 # %%
-bad = (brightness < 40) | (sharpness < 30)  # what the limits above propose
+bad = (brightness < 40) | (sharpness < 30)  # or write your own limits
 for _, second in pairs:
     bad[second] = True  # of two copies, one stays
 for k in range(len(classes)):
@@ -869,12 +870,10 @@ for i in (0, 20, 40):
         looks.append((cut * light).to(torch.uint8))
         captions.append(f"{words} says {shoes[cam.target]}")
 figures.show(
-    contact_sheet(
+    grid(
         looks[::2] + looks[1::2],
-        ["trained on one floor each"] * 3 + ["trained on varied floors"] * 3,
-        side=150,
+        captions[::2] + captions[1::2],
         columns=3,
-        width=6.5,
         title="What speaks for the answer is bright, the rest dark",
     ),
     alt="Three new pictures in two rows, dark but for the places that speak "
