@@ -1166,10 +1166,10 @@ assert warm.accuracy > 2.5 / len(cifar.classes)  # far above chance
 # stretch is how much the patches vary in that direction:
 
 # %%
-images, _ = next(
+sampled, _ = next(
     iter(data.batches(cifar.train, 200, shuffle=True, seed=settings.seed))
 )
-patches = F.unfold(images.double(), 2).transpose(1, 2).reshape(-1, 12)
+patches = F.unfold(sampled.double(), 2).transpose(1, 2).reshape(-1, 12)
 covariance = patches.T @ patches / len(patches)  # (12, 12)
 variances, directions = torch.linalg.eigh(covariance)
 # of a direction and its opposite always take the same one
@@ -1182,10 +1182,10 @@ print(
 )
 
 # %% tags=["hide-input"]
-assert_close(torch.cat([filters, -filters]), models.whitening_filters(images))
+assert_close(torch.cat([filters, -filters]), models.whitening_filters(sampled))
 
 # %%
-answers = F.conv2d(images, filters).transpose(0, 1).flatten(1)  # (12, places)
+answers = F.conv2d(sampled, filters).transpose(0, 1).flatten(1)  # (12, places)
 
 # %% tags=["hide-input"]
 with figures.style():
@@ -1409,10 +1409,12 @@ for trick, points in lost.items():
 # optimizer's averages do not depend on the batch; activations do.
 
 # %%
-images, labels = next(iter(data.batches(cifar.train, 64)))
-net = models.SprintNet((16, 32, 32), len(cifar.classes))
-need = acceleration.training_memory(net, images, labels, moments=1)
-learned = sum(p.numel() for p in net.parameters() if p.requires_grad)
+some_images, some_labels = next(iter(data.batches(cifar.train, 64)))
+counted_net = models.SprintNet((16, 32, 32), len(cifar.classes))
+need = acceleration.training_memory(
+    counted_net, some_images, some_labels, moments=1
+)
+learned = sum(p.numel() for p in counted_net.parameters() if p.requires_grad)
 
 # %% tags=["hide-input"]
 assert need.gradients == need.optimizer == 4 * learned  # float32: 4 bytes each
@@ -1596,17 +1598,17 @@ results.record(
 # %%
 torch.manual_seed(settings.seed)
 small = models.SprintNet((8, 8, 8), len(cifar.classes), norm="group").double()
-images, labels = next(
+seven, their_labels = next(
     iter(data.batches(cifar.train, 7, shuffle=True, seed=settings.seed))
 )
-images = images.double()
+seven = seven.double()
 whole = torch.autograd.grad(
-    F.cross_entropy(small(images), labels), small.head.weight
+    F.cross_entropy(small(seven), their_labels), small.head.weight
 )[0]
 parts = [
     gradients[-1]
     for gradients in distributed.split_gradients(
-        small, images, labels, processes=3
+        small, seven, their_labels, processes=3
     )
 ]
 plain = sum(parts) / 3
@@ -1875,9 +1877,8 @@ exercises.lesson7.quiz.ask(5)
 # ## What next
 #
 # You have reached the end of the seven lessons. Run this one on a machine with a GPU ([how](#A-GPU-in-Colab)), with
-# `profile = "full"`, and, in the folder of a clone (on Colab a cell with `!git clone
-# https://github.com/pixels-to-predictions/pixels-to-predictions`, one with `%cd pixels-to-predictions`, and `!` before
-# each line), measure yours:
+# `profile = "full"`, and, in the folder of a clone (on Colab, `!git clone` it, `%cd` into it, and put `!` before each
+# line), measure yours:
 #
 # ```
 # python benchmarks/ladder.py --data cifar10 --gpu-only --record
