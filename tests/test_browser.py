@@ -193,9 +193,9 @@ class Tour:
     worked: kinds of which one has had all its keys; for others of a kind a few do.
     """
 
-    def __init__(self, panel, worked=()):
+    def __init__(self, panel, worked=None):
         self.panel, self.without_effect = panel, []
-        self.worked = worked if isinstance(worked, set) else set()
+        self.worked = set() if worked is None else worked
         controls = panel.controls()
         self.left_out = [control for control in controls if not control.enabled]
         for control in controls:

@@ -10,6 +10,7 @@ from panels import every_control, figures_in_memory, operate_everything, several
 from PIL import Image
 
 from course_utils import pictures, transfer
+from course_utils.base.words import part
 from course_utils.errors import DataError
 from course_utils.widgets import lesson5
 from course_utils.widgets.panel import VIEW
@@ -78,7 +79,7 @@ def test_pictures_say_which_network_answers_where_there_are_two(lite, classifier
 
 @pytest.mark.parametrize(("share", "words"), [(0, "0 %"), (0.2, "<1 %"), (0.5, "<1 %"), (0.7, "1 %"), (99.6, "100 %")])
 def test_a_small_share_is_not_called_nothing(share, words):
-    assert lesson5.percent(share) == words
+    assert part(share / 100) == words
 
 
 def test_an_uploaded_picture_is_chosen_shown_and_classified(classifier):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,13 +45,6 @@ class Notebook:
         self.page.get_by_role("menuitem", name="Run", exact=True).click()
         self.page.locator(".lm-Menu [data-command='runmenu:run-all']").click()
         self.wait("course.finished()", "all cells to run", seconds)
-        self._require_drawn()
-
-    def run_cells(self, numbers: Sequence[int], seconds: float = 1200) -> None:
-        """Run some cells in their order, wait for all widgets, and raise what a cell raised."""
-        self.page.evaluate("course.forget()")
-        for number in numbers:
-            self.run(number, seconds)
         self._require_drawn()
 
     def _require_drawn(self) -> None:

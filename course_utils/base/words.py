@@ -37,6 +37,11 @@ def percent(share: float, digits: int = 1) -> str:
     return in_form(share, f".{digits}%")
 
 
+def part(share: float) -> str:
+    """Return a share in whole per cent; "<1 %" for one that rounding would make nothing."""
+    return "<1 %" if 0 < share <= 0.005 else percent(share, 0)
+
+
 def signed(value: float, form: str = ".4g") -> str:
     """Return a number with a proper minus sign, and never as −0."""
     text = format(value, form).replace("-", "−")

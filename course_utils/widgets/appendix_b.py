@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from course_utils import figures
+from course_utils.base.words import part
 from course_utils.figures import percent
 from course_utils.widgets import controls
 from course_utils.widgets.exploration import Canvas, Exploration, Twin
@@ -191,10 +192,6 @@ def one_by_one(
     )
 
 
-def _share(share: float) -> str:
-    return "<1 %" if 0 < share < 0.005 else percent(share, 0)
-
-
 def draw_answered(found: Answered, figure: Canvas, alone: bool = True) -> None:
     """Draw the picture beside its bars, the true class green; not `alone`, as one of several, without margins."""
     margins = {"left": 0.02, "right": 0.96, "top": 0.86, "bottom": 0.2, "wspace": 0.6} if alone else {}
@@ -207,7 +204,7 @@ def draw_answered(found: Answered, figure: Canvas, alone: bool = True) -> None:
     places = range(len(bars))
     colours = [figures.GREEN if true else figures.SKY for _, _, true in bars]
     drawn = right.barh(places, [100 * share for _, share, _ in bars], color=colours)
-    right.bar_label(drawn, labels=[_share(share) for _, share, _ in bars], padding=3, fontsize=8.5)
+    right.bar_label(drawn, labels=[part(share) for _, share, _ in bars], padding=3, fontsize=8.5)
     right.set_yticks(places, [name if len(name) < 20 else f"{name[:19]}…" for name, _, _ in bars])
     right.set(xlim=(0, 125), xticks=(0, 50, 100))
     right.set_xlabel("share in %; the true class is green" if alone else "share in %", fontsize=9 if alone else 8)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from course_utils import diagnosis, figures, pictures, transfer
 from course_utils.base.modules import device_of, evaluating
-from course_utils.base.words import signed
+from course_utils.base.words import part, signed
 from course_utils.pictures.files import SUFFIXES
 from course_utils.transfer import Network
 from course_utils.widgets import controls
@@ -120,16 +120,11 @@ def draw_classified(result: Classified, figure: Canvas, alone: bool = True) -> N
     places = range(len(names))  # two classes may be shortened to the same name
     colours = [figures.SKY] * (len(names) - 1) + [figures.BLUE]
     bars = right.barh(places, shares, color=colours)
-    right.bar_label(bars, labels=[percent(share) for share in shares], padding=3, fontsize=9)
+    right.bar_label(bars, labels=[part(share / 100) for share in shares], padding=3, fontsize=9)
     right.set_yticks(places, names)
     right.set(xlim=(0, 118), xlabel="probability in %")
     right.set_xticks((0, 50, 100))
     right.grid(axis="y", visible=False)
-
-
-def percent(share: float) -> str:
-    """Return a share of 100 in words: "<1 %" for one that rounding would make nothing."""
-    return "<1 %" if share > 0 and round(share) == 0 else f"{share:.0f} %"
 
 
 def short(text: str, most: int = 22) -> str:
