@@ -1,10 +1,9 @@
-"""Counts and sizes of a set's pictures: computed first, then drawn as they are."""
+"""Counts and sizes of a set's pictures are drawn as they are."""
 
 from itertools import pairwise
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pytest
 import torch
 
@@ -38,19 +37,29 @@ def test_each_class_has_a_bar_the_longest_first():
 
 
 def test_of_many_classes_only_the_ends_are_drawn_and_the_rest_is_counted():
-    counts = drawing.ends({"training": {f"c{i}": i + 1 for i in range(101)}})
-    assert counts.sums == [*range(101, 91, -1), *range(10, 0, -1)] and counts.left_out == 81 and counts.total == 5151
-    ax = drawing.draw_counts(counts)
-    assert " … 81 classes between …" in [text.get_text() for text in ax.texts] and len(ax.patches) == 20
-    assert drawing.ends({"training": dict.fromkeys("abcdefghijklmnopqrst", 1)}).left_out == 0
+    ax = drawing.draw_counts({"training": {f"c{i}": i + 1 for i in range(101)}})
+    assert widths(ax) == [*range(101, 91, -1), *range(10, 0, -1)]
+    assert [label.get_text() for label in ax.get_yticklabels()] == [f"c{bar - 1:.0f}" for bar in widths(ax)]
+    assert " … 81 classes between …" in [text.get_text() for text in ax.texts]
+    assert ax.get_title(loc="left") == "5,151 pictures of 101 classes, from 1 to 101 a class"
+    ax = drawing.draw_counts({"training": dict.fromkeys("abcdefghijklmnopqrst", 1)})
+    assert len(ax.patches) == 20 and [text.get_text() for text in ax.texts] == [" 1"] * 20
+
+
+def test_the_ends_are_those_of_all_parts_together():
+    parts = {"training": {f"c{i}": 2 for i in range(30)}, "test": {f"c{i}": i for i in range(30)}}
+    ax = drawing.draw_counts(parts)
+    ends = [*range(29, 19, -1), *range(9, -1, -1)]
+    assert widths(ax) == [2] * 20 + ends and [bar.get_x() for bar in ax.patches] == [0] * 20 + [2] * 20
+    assert [text.get_text() for text in ax.texts][:20] == [f" {2 + i}" for i in ends]
 
 
 def test_many_long_names_beside_another_figure_overlap_nothing():
     counts = {f"Ärger {i} $x_{{{i}}}$ and more": 3 + i for i in range(60)}
     with figures.style():
         figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4))
-        drawing.draw_counts(drawing.ends({"training": counts, "test": counts}), left)
-        drawing.draw_sizes(drawing.Sizes.of([(150, 120), (90, 100)] * 1000, 96), right)
+        drawing.draw_counts({"training": counts, "test": counts}, left)
+        drawing.draw_sizes([(150, 120), (90, 100)] * 1000, 96, right)
         figure.canvas.draw()
     rows = [label.get_window_extent() for label in left.get_yticklabels()]
     assert all(upper.y0 >= lower.y0 + 0.8 * lower.height for upper, lower in pairwise(rows))
@@ -73,6 +82,9 @@ def test_sizes_are_dots_and_the_smaller_ones_are_counted():
     assert ax.collections[0].get_offsets().tolist() == [list(size) for size in sizes]
     assert ax.get_title(loc="left") == "2 of 4 would be enlarged" and ax.get_xscale() == "linear"
     assert (224, 224) in [tuple(point) for point in ax.lines[0].get_xydata().tolist()]
+    one_short_side = part([1, 1], sizes=[(10, 300), (300, 300)]).plot_sizes(224)
+    assert one_short_side.get_title(loc="left") == "1 of 2 would be enlarged"
+    assert one_short_side.collections[0].get_offsets().tolist() == [[10, 300], [300, 300]]
 
 
 def test_very_different_sizes_get_logarithmic_axes_with_plain_numbers():
@@ -93,8 +105,3 @@ def test_they_are_drawn_where_they_are_wanted_and_leave_the_style_alone():
 @pytest.mark.parametrize(("name", "shown"), [("a\nb  c", "a b c"), ("y" * 30, "y" * 23 + "…"), ("$5", "$5")])
 def test_a_long_name_is_cut_to_one_line(name, shown):
     assert drawing.shortened(name) == shown
-
-
-def test_sizes_are_computed_without_drawing():
-    sizes = drawing.Sizes.of([(10, 300), (300, 300)], 224)
-    assert sizes.smaller == 1 and np.array_equal(sizes.widths, [10, 300])

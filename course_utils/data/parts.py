@@ -89,7 +89,7 @@ class Part:
 
     def plot_counts(self, ax: Axes | None = None) -> Axes:
         """Draw how many pictures each class has; of more than 20 classes the largest and the smallest."""
-        return drawing.draw_counts(drawing.ends({PART_WORDS.get(self.name, self.name): self.counts()}), ax)
+        return drawing.draw_counts({PART_WORDS.get(self.name, self.name): self.counts()}, ax)
 
     def _check(self, what: str, count: int) -> None:
         """Raise an error unless the labels fit `count` pictures (`what`) and the classes."""
@@ -176,7 +176,7 @@ class FilePart(Part):
 
     def plot_sizes(self, side: int = 224, ax: Axes | None = None) -> Axes:
         """Draw width against height, a dot for each picture, and the `side` of the square that a network sees."""
-        return drawing.draw_sizes(drawing.Sizes.of(self.sizes, side), ax)
+        return drawing.draw_sizes(self.sizes, side, ax)
 
     @property
     def pixels(self) -> str:
@@ -229,8 +229,7 @@ class ImageSet:
 
     def plot_counts(self, ax: Axes | None = None) -> Axes:
         """Draw how many pictures each class has in each part; of more than 20 classes the largest and the smallest."""
-        parts = {PART_WORDS[name]: part.counts() for name, part in self.parts.items()}
-        return drawing.draw_counts(drawing.ends(parts), ax)
+        return drawing.draw_counts({PART_WORDS[name]: part.counts() for name, part in self.parts.items()}, ax)
 
     @property
     def parts(self) -> dict[str, Part]:
