@@ -1,7 +1,6 @@
 """Labelled pictures behave alike as tensors and as files: counted, taken, chosen, refused."""
 
 import pickle
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,23 +79,6 @@ def test_at_most_takes_all_where_there_are_fewer(make):
 def test_at_most_takes_one_of_each_class_where_it_is_smaller_than_their_number(make):
     whole = make([0, 0, 0, 1, 2, 2])
     assert whole.take(at_most=1).counts() == whole.take(at_most=2).counts() == {"a": 1, "b": 1, "c": 1}
-
-
-@both
-def test_parts_are_joined_with_their_labels(make):
-    first, second = make([0, 1]), make([2, 2, 0])
-    joined = data.together(first, None, second)
-    assert joined.labels.tolist() == [0, 1, 2, 2, 0] and numbers(joined) == [0, 1, 0, 1, 2] and joined.name == "train"
-    assert data.together(second, name="all").counts() == second.counts()
-
-
-def test_parts_of_different_sets_or_kinds_are_not_joined():
-    with pytest.raises(ValueError, match="one or more parts of the same set"):
-        data.together(None)
-    with pytest.raises(ValueError, match="classes must be the same"):
-        data.together(file_part([0]), replace(file_part([0]), classes=("a", "z")))
-    with pytest.raises(TypeError, match="not both"):
-        data.together(file_part([0]), tensor_part([0]))
 
 
 @both

@@ -2,7 +2,7 @@
 
 from course_utils.data.batches import Augment, Batches, batches, crop, cutout, hflip
 from course_utils.data.folders import folder
-from course_utils.data.parts import FilePart, ImageSet, Part, Source, TensorPart, statistics, together
+from course_utils.data.parts import FilePart, ImageSet, Part, Source, TensorPart, statistics
 from course_utils.data.sets import held_out, load, own_pictures
 from course_utils.data.sources import fetch, verify
 from course_utils.data.splits import split
@@ -27,7 +27,6 @@ __all__ = [
     "own_pictures",
     "split",
     "statistics",
-    "together",
     "verify",
 ]
 

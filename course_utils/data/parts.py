@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -248,30 +247,6 @@ class ImageSet:
 
     def __repr__(self) -> str:
         return f"<{self.describe()}>"
-
-
-def together(*parts: P | None, name: str = "train") -> P:
-    """Return parts of one set as a single one, such as training and validation for a last training.
-
-    Args:
-        parts: all of one kind, with the same classes; None is passed over.
-        name: of the new part.
-
-    Raises:
-        ValueError: when there is none, or their classes differ.
-        TypeError: when some are tensors and others files.
-    """
-    given = [part for part in parts if part is not None]
-    if not given or any(part.classes != given[0].classes for part in given):
-        raise ValueError("together joins one or more parts of the same set; their classes must be the same.")
-    if any(type(part) is not type(given[0]) for part in given):
-        raise TypeError("together joins parts of tensors or parts of files, not both.")
-    joined = {"labels": torch.cat([part.labels for part in given]), "name": name}
-    if isinstance(given[0], TensorPart):
-        joined["images"] = torch.cat([part.images for part in given])
-    else:
-        joined |= {key: tuple(chain(*(getattr(part, key) for part in given))) for key in ("files", "sizes")}
-    return replace(given[0], **joined)
 
 
 def announce(pictures: ImageSet) -> None:
