@@ -10,7 +10,6 @@ import torch
 
 from course_utils import acceleration, data
 from course_utils.acceleration import ladder, rungs
-from course_utils.errors import DataError
 
 CPU = {rung.name: rung for rung in acceleration.RUNGS if rung.kind == "cpu"}
 STORED = Path(__file__).parent.parent / "results" / "ladder_cpu.json"
@@ -104,15 +103,17 @@ def test_a_rung_in_sixteen_bits_computes_in_the_type_of_its_device(crops, monkey
     assert climbed.measured[0].accuracy >= 0
 
 
-def test_a_ladder_comes_back_from_its_file(climbed, tmp_path):
-    climbed.save(tmp_path / "ladder.json")
-    assert acceleration.load_ladder(tmp_path / "ladder.json") == climbed
-    assert [path.name for path in tmp_path.iterdir()] == ["ladder.json"]
-    with pytest.raises(DataError, match=r"There is no other\.json; benchmarks/ladder\.py writes it"):
-        acceleration.load_ladder(tmp_path / "other.json")
-    (tmp_path / "bad.json").write_text('{"rows": [{"speed": 1}]}')
-    with pytest.raises(DataError, match=r"bad\.json holds no ladder"):
-        acceleration.load_ladder(tmp_path / "bad.json")
+def test_a_ladder_comes_back_from_its_file_and_none_from_a_damaged_one(climbed, tmp_path, monkeypatch):
+    monkeypatch.setattr(rungs.recorded, "find", lambda name: tmp_path / name)
+    file = tmp_path / acceleration.ladder_file("cpu")
+    assert acceleration.stored_ladder("cpu") is None  # as where it went after it was found
+    climbed.save(file)
+    assert acceleration.stored_ladder("cpu") == climbed
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
+    whole = file.read_bytes()
+    for damaged in (b"", whole[:-9], b"[]", b"3", b"{}", b'{"rows": [{"speed": 1}]}', b'{"rows": 3}', b"\xff\xfe"):
+        file.write_bytes(damaged)
+        assert acceleration.stored_ladder("cpu") is None, damaged
 
 
 def test_the_large_size_is_the_sprints_and_has_a_file_of_its_own():

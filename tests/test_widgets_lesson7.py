@@ -26,7 +26,7 @@ def sizes():
 
 @pytest.fixture(scope="module")
 def climbed():
-    return acceleration.load_ladder(STORED)
+    return acceleration.stored_ladder("cpu")
 
 
 def test_every_control_of_the_batch_size_changes_the_picture(sizes):

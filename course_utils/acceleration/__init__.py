@@ -26,7 +26,6 @@ from course_utils.acceleration.rungs import (
     Measured,
     Rung,
     ladder_file,
-    load_ladder,
     stored_ladder,
 )
 from course_utils.acceleration.sprint import TRICKS, Sprint, SprintResult, SprintSettings, alternating_flip
@@ -63,7 +62,6 @@ __all__ = [
     "kept_for_backward",
     "ladder_file",
     "launch",
-    "load_ladder",
     "measure",
     "measure_in_turn",
     "orthogonalised",

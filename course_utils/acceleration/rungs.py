@@ -11,7 +11,6 @@ from course_utils import figures
 from course_utils.base import recorded
 from course_utils.base.files import replace_file
 from course_utils.base.words import fitted, percent
-from course_utils.errors import CourseError, DataError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -171,30 +170,21 @@ class Ladder:
         return ax.figure
 
 
-def load_ladder(path: Path) -> Ladder:
-    """Return the ladder that `save` wrote.
-
-    Raises:
-        DataError: when the file is not there or not such a file.
-    """
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        return Ladder(**{**stored, "rows": tuple(Measured(**row) for row in stored["rows"])})
-    except FileNotFoundError:
-        raise DataError(f"There is no {path.name}; benchmarks/ladder.py writes it.") from None
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{path.name} holds no ladder ({error}); run benchmarks/ladder.py again.") from error
-
-
 def ladder_file(kind: str, size: str = "small") -> str:
     """Return the name of the file in `results/` for a ladder of one of `SIZES` on a "cpu" or "cuda"."""
     return f"ladder_{kind}.json" if size == "small" else f"ladder_{kind}_{size}.json"
 
 
 def stored_ladder(kind: str, size: str = "small") -> Ladder | None:
-    """Return the ladder of one of `SIZES` that was measured on a "cpu" or "cuda" and is in `results/`, or None."""
+    """Return the ladder of one of `SIZES` that was measured on a "cpu" or "cuda" and is in `results/`.
+
+    None where there is none, or where the file is not what `Ladder.save` writes.
+    """
     path = recorded.find(ladder_file(kind, size))
+    if path is None:
+        return None
     try:
-        return load_ladder(path) if path else None
-    except CourseError:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return Ladder(**{**stored, "rows": tuple(Measured(**row) for row in stored["rows"])})
+    except (OSError, ValueError, TypeError, KeyError):
         return None
