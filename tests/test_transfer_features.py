@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from course_utils import data, pictures, training, transfer
+from course_utils.base.files import ABANDONED
 from course_utils.errors import DataError
 from course_utils.transfer import features as module
 
@@ -179,7 +180,7 @@ def test_a_process_killed_midway_leaves_nothing_that_is_taken_for_features(folde
     process.stdout.close()
     (left,) = (tmp_path / "cache").glob("*/*")
     assert left.name.startswith(".part-") and not list(left.rglob(module.ROWS))
-    os.utime(left, (time.time() - 2 * module.STALE,) * 2)
+    os.utime(left, (time.time() - 2 * ABANDONED,) * 2)
     again = subprocess.run([*command, "0"], capture_output=True, text=True, timeout=600)
     assert again.stdout.splitlines()[-1] == "12", again.stderr
     (kept,) = (tmp_path / "cache").glob("*/*")  # what was left is tidied away

@@ -10,7 +10,6 @@ import hashlib
 import os
 import shutil
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +32,6 @@ from course_utils.transfer.backbones import Network
 from course_utils.transfer.preprocess import Preprocess
 
 VALUES, ROWS = "values.npy", "rows.npy"
-STALE = 24 * 3600.0  # seconds after which an unfinished folder is taken to be left by a process that was killed
 KEPT = 12  # sets kept for one network and one preprocessing; the oldest go
 
 
@@ -175,8 +173,8 @@ def _compute(
     groups = [missing[start : start + batch] for start in range(0, len(missing), batch)]
     silent = not progress or os.environ.get("COURSE_PROGRESS") == "0"
     try:
-        kind.mkdir(parents=True, exist_ok=True)
-        _tidy(kind)
+        for old in sorted(kind.glob("[0-9a-f]*"), key=lambda folder: folder.stat().st_mtime)[:-KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
         # Not a file mapped into memory: where the disk is full, writing to that ends the process.
         with whole_folder(folder) as unfinished, (unfinished / VALUES).open("wb") as file:
             header = {"descr": "<f4", "fortran_order": False, "shape": (len(rows), *shape)}
@@ -222,13 +220,3 @@ def _known_rows(kind: Path, wanted: set[bytes]) -> dict[bytes, tuple[np.ndarray,
         if rows.ndim == 2 and len(rows) == len(values):
             found |= {row.tobytes(): (values, i) for i, row in enumerate(rows) if row.tobytes() in wanted}
     return found
-
-
-def _tidy(kind: Path) -> None:
-    """Remove what killed processes left unfinished, and the oldest lists where there are many."""
-    for part in kind.glob(".part-*"):
-        if time.time() - part.stat().st_mtime > STALE:
-            shutil.rmtree(part, ignore_errors=True)
-    finished = sorted(kind.glob("[0-9a-f]*"), key=lambda folder: folder.stat().st_mtime)
-    for folder in finished[:-KEPT]:
-        shutil.rmtree(folder, ignore_errors=True)
