@@ -6,7 +6,7 @@ import pickle
 import struct
 import tarfile
 import zipfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -69,7 +69,7 @@ def test_a_network_comes_back_with_names_preprocessing_and_the_same_answers(name
 @pytest.mark.parametrize("resize", [256, (224, 300)])
 def test_every_setting_of_the_preprocessing_survives_a_file(resize):
     change = transfer.Preprocess(resize, 224, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "bicubic")
-    assert transfer.Preprocess.from_dict(json.loads(json.dumps(change.as_dict()))) == change
+    assert transfer.Preprocess.from_dict(json.loads(json.dumps(asdict(change)))) == change
 
 
 HEADS = (

@@ -79,20 +79,9 @@ class Preprocess:
         mean, std = (", ".join(f"{value:g}" for value in values) for values in (self.mean, self.std))
         return f"{size} ({self.interpolation}), centre crop {self.crop} × {self.crop}, mean {mean}, std {std}"
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return all of it as plain numbers and texts, for a file."""
-        resize = self.resize if isinstance(self.resize, int) else list(self.resize)
-        return {
-            "resize": resize,
-            "crop": self.crop,
-            "mean": list(self.mean),
-            "std": list(self.std),
-            "interpolation": self.interpolation,
-        }
-
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Preprocess:
-        """Return what `as_dict` gave.
+        """Return what `dataclasses.asdict` gave, also where a file has made lists of its tuples.
 
         Raises:
             ValueError, TypeError, KeyError: when the values are of another kind.

@@ -13,6 +13,7 @@ import math
 import os
 import platform
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -63,7 +64,7 @@ def save_network(net: Network, path: str | os.PathLike[str]) -> None:
         "architecture": net.name,
         "head": _described(head),
         "classes": list(net.classes),
-        "preprocess": net.preprocess.as_dict(),
+        "preprocess": asdict(net.preprocess),
         "versions": {
             "course_utils": course_utils.__version__,
             "torch": str(torch.__version__),
