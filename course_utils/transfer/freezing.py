@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from course_utils.base.words import closest
+from course_utils.models.shapes import count_parameters
 
 
 def freeze(model: nn.Module, keep: str | Sequence[str] = ()) -> nn.Module:
@@ -118,22 +119,17 @@ class Stage:
 def stages(model: nn.Module) -> list[Stage]:
     """Return the parts of a network with parameters, from the input to the head; large containers are opened."""
     return [
-        Stage(
-            name,
-            type(layer).__name__,
-            sum(parameter.numel() for parameter in layer.parameters()),
-            sum(parameter.numel() for parameter in layer.parameters() if parameter.requires_grad),
-        )
+        Stage(name, type(layer).__name__, count_parameters(layer), count_parameters(layer, trainable_only=True))
         for name, layer in _stages(model)
     ]
 
 
 def _stages(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    total = sum(parameter.numel() for parameter in model.parameters())
+    total = count_parameters(model)
 
     def walk(layer: nn.Module, prefix: str, depth: int) -> Iterator[tuple[str, nn.Module]]:
         for name, child in layer.named_children():
-            size = sum(parameter.numel() for parameter in child.parameters())
+            size = count_parameters(child)
             opens = isinstance(child, (nn.Sequential, nn.ModuleList)) and depth < 1
             if size and _children(child) and (opens or size > total / 2):
                 yield from walk(child, f"{prefix}{name}.", depth + 1)
@@ -146,8 +142,7 @@ def _stages(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 def summary(model: nn.Module) -> str:
     """Return a table of a network's stages: kind, parameters, and how many of them learn."""
     rows = [(stage.name, stage.kind, f"{stage.parameters:,}", f"{stage.trainable:,}") for stage in stages(model)]
-    total = sum(parameter.numel() for parameter in model.parameters())
-    learn = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    total, learn = count_parameters(model), count_parameters(model, trainable_only=True)
     rows = [("stage", "kind", "parameters", "learning"), *rows, ("all", "", f"{total:,}", f"{learn:,}")]
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     return "\n".join(
