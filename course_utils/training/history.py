@@ -56,8 +56,10 @@ class History:
         with figures.style():
             left, right = plt.subplots(1, 2, figsize=(9, 3.2))[1] if axes is None else axes
             _lines(left, self.train_loss, self.validation_loss)
-            left.set(xlabel="epoch", ylabel="loss", title=_finding(self))
-            _lines(right, _percent(self.train_accuracy), _percent(self.validation_accuracy))
+            finding = f"Training loss {self.train_loss[0]:.2f} → {self.train_loss[-1]:.2f}"
+            left.set(xlabel="epoch", ylabel="loss", title=finding)
+            shares = self.train_accuracy, self.validation_accuracy
+            _lines(right, *([100 * share for share in part] for part in shares))
             right.set(xlabel="epoch", ylabel="accuracy in %", title=_best(self))
             if self.best_epoch:
                 best = self.validation_accuracy[self.best_epoch - 1]
@@ -66,20 +68,12 @@ class History:
         return left.figure
 
 
-def _percent(shares: list[float]) -> list[float]:
-    return [100 * share for share in shares]
-
-
 def _lines(axes: Axes, train: list[float], validation: list[float]) -> None:
     axes.plot(range(1, len(train) + 1), train, "-o", color=figures.BLUE, markersize=4, label="training")
     if validation:
         epochs = range(1, len(validation) + 1)
         axes.plot(epochs, validation, "--s", color=figures.ORANGE, markersize=4, label="validation")
     axes.xaxis.get_major_locator().set_params(integer=True)
-
-
-def _finding(history: History) -> str:
-    return f"Training loss {history.train_loss[0]:.2f} → {history.train_loss[-1]:.2f}"
 
 
 def _best(history: History) -> str:
