@@ -119,13 +119,11 @@ def compare(
     epochs: int,
     seeds: Sequence[int],
     judge: Batches | None = None,
-    optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.SGD,
-    options: Mapping[str, object] | None = None,
-    progress: bool = False,
 ) -> Comparison:
     """Train the same network under each candidate's schedule with each seed, and return how far they came.
 
-    Runners with the same seed begin with the same weights and see the same batches in the same order.
+    Runners with the same seed begin with the same weights and see the same batches in the same order. All take their
+    steps by SGD with momentum 0.9.
 
     Args:
         candidates: names, rates and schedules; `schedules.plateau` is stepped per epoch, all others per batch.
@@ -135,9 +133,6 @@ def compare(
         epochs: how long each trains.
         seeds: one run of each candidate for each.
         judge: what the networks are measured on at the end, once; `validation` when None.
-        optimizer: takes the parameters, `lr` and `options`.
-        options: for the optimizer; momentum 0.9 for SGD when None.
-        progress: print a line for each run.
 
     Raises:
         ValueError: when there is no candidate or no seed, or two have the same name.
@@ -147,14 +142,12 @@ def compare(
         raise ValueError(
             "A comparison needs at least one seed, and at least one candidate, each with a name of its own."
         )
-    if options is None:
-        options = {"momentum": 0.9} if optimizer is torch.optim.SGD else {}
     result = Comparison(tuple(seeds), {name: [] for name in names}, {name: [] for name in names})
     for seed in seeds:
         for candidate in candidates:
             seed_everything(seed)
             network, stream = model(), batches(seed)
-            moves = optimizer(network.parameters(), lr=candidate.rate, **options)
+            moves = torch.optim.SGD(network.parameters(), lr=candidate.rate, momentum=0.9)
             schedule = candidate.make(moves, stream, epochs)
             per_batch = not isinstance(schedule, lr_scheduler.ReduceLROnPlateau)
             try:
@@ -167,8 +160,6 @@ def compare(
                 history, accuracy = History(), 0.0
             result.accuracies[candidate.name].append(accuracy)
             result.histories[candidate.name].append(history)
-            if progress:
-                print(f"seed {seed}  {candidate.name:<14} {percent(accuracy, 2)}")
     return result
 
 
