@@ -1,6 +1,6 @@
 """Stand on a network that others have trained: backbones, freezing, heads, cached features, saving (from lesson 5)."""
 
-from course_utils.transfer.backbones import Guess, Network, backbone, find_head, imagenet_categories
+from course_utils.transfer.backbones import Guess, Network, backbone, find_head
 from course_utils.transfer.features import FeatureBatches, Features, cached_features
 from course_utils.transfer.freezing import Stage, freeze, param_groups, stages, summary, unfreeze
 from course_utils.transfer.heads import published_head, replace_head
@@ -18,7 +18,6 @@ __all__ = [
     "cached_features",
     "find_head",
     "freeze",
-    "imagenet_categories",
     "load_network",
     "param_groups",
     "published_head",

@@ -273,16 +273,11 @@ def _filled(architecture: str, path: Path, name: str) -> nn.Module:
 
 
 def _names(count: int) -> tuple[str, ...]:
-    """Return ImageNet's category names, or numbers where there are not 1,000 of them."""
-    names = imagenet_categories()
-    return names if count == len(names) else tuple(f"category {i}" for i in range(count))
-
-
-def imagenet_categories() -> tuple[str, ...]:
-    """Return the names of ImageNet's 1,000 categories in the order of the logits, from torchvision's metadata."""
+    """Return ImageNet's category names in the order of the logits, or numbers where there are not 1,000 of them."""
     from torchvision import models
 
-    return tuple(models.get_model_weights(REFERENCE).DEFAULT.meta["categories"])
+    names = tuple(models.get_model_weights(REFERENCE).DEFAULT.meta["categories"])
+    return names if count == len(names) else tuple(f"category {i}" for i in range(count))
 
 
 def find_head(model: nn.Module, outputs: int) -> str:
