@@ -116,7 +116,6 @@ class Batches:
         self,
         part: TensorPart,
         size: int,
-        *,
         shuffle: bool,
         augment: Augment | None,
         device: str | torch.device,
@@ -216,17 +215,7 @@ def batches(
         ValueError: when `size` is below 1.
         DataError: when `drop_last` would leave no batch.
     """
-    return Batches(
-        part,
-        size,
-        shuffle=shuffle,
-        augment=augment,
-        device=device,
-        seed=seed,
-        drop_last=drop_last,
-        normalise=normalise,
-        channels_last=channels_last,
-    )
+    return Batches(part, size, shuffle, augment, device, seed, drop_last, normalise, channels_last)
 
 
 def generators(seed: int, epoch: int) -> tuple[torch.Generator, torch.Generator]:
