@@ -227,7 +227,7 @@ def test_without_files_and_network_the_sample_says_what_it_is(capsys):
 def test_photo_crops_stand_in_for_cifar10_and_say_so(capsys):
     made = data.load("cifar10")
     assert made.source.stand_in
-    assert made.classes == tuple(entry["name"] for entry in samples.photographs())
+    assert made.classes == pictures.photographs()
     line = " ".join(capsys.readouterr().out.split())
     assert line.startswith("Stand-in for CIFAR-10: 2,880 training, 320 validation and 800 test pictures of 8 classes")
     assert "results say nothing about CIFAR-10" in line

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from course_utils.data import samples
 from course_utils.data.downloads import Remote
 from course_utils.errors import SettingError
+from course_utils.pictures import files as picture_files
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ CIFAR10 = KnownSet(
 PHOTO_CROPS = KnownSet(
     name="photo_crops",
     title="Photo crops",
-    classes=tuple(entry["name"] for entry in samples.photographs()),
+    classes=picture_files.photographs(),
     counts=(8 * samples.TRAIN_CROPS, 8 * samples.TEST_CROPS),
     channels=3,
 )

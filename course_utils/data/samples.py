@@ -40,11 +40,6 @@ def size_bytes(start: str) -> int:
     return sum(len(file.read_bytes()) for entry in found for file in (entry.iterdir() if entry.is_dir() else [entry]))
 
 
-def photographs() -> list[dict]:
-    """Return the list of photographs: for each its name, title, author, source, licence and size."""
-    return json.loads(content("photographs.json"))
-
-
 def fashion_mnist(part: str) -> Arrays:
     """Return the embedded 10,000 "train" or 2,000 "test" pictures (N, 1, 28, 28) of Fashion-MNIST.
 
@@ -70,7 +65,7 @@ def photo_crops(validation: float = 0) -> tuple[tuple[str, ...], dict[str, Array
     crops that overlap in two parts would make a network look better than it is. Places and sizes follow fixed
     sequences: every call on every machine gives the same crops.
     """
-    names = tuple(entry["name"] for entry in photographs())
+    names = picture_files.photographs()
     held_out = round(TRAIN_CROPS * validation)
     parts: dict[str, list[np.ndarray]] = {"train": [], "validation": [], "test": []}
     for name in names:

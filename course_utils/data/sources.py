@@ -19,6 +19,7 @@ from course_utils.data import decoding, downloads, formats, listing, samples
 from course_utils.data.catalogue import FASHION_MNIST_UNPACKED, KNOWN, KnownSet, known_set
 from course_utils.data.parts import Source
 from course_utils.errors import DamagedError, DataError
+from course_utils.pictures import files as picture_files
 
 CACHE_NAME = "pixels-to-predictions"
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # where Debian's dataset-fashion-mnist lies
@@ -201,7 +202,7 @@ def sample_source(known: KnownSet, reason: str = "") -> Source:
         counts = f"{train:,} + {test:,} of {sum(known.counts):,} pictures"
         text = f"the embedded sample ({counts}): results are not those of the full set"
         return Source("sample", text, complete=False, reason=reason)
-    text = f"32×32 crops of the package's {len(samples.photographs())} photographs"
+    text = f"32×32 crops of the package's {len(picture_files.photographs())} photographs"
     stand_in = known.name != "photo_crops"
     if stand_in:
         text = f"{text}: other classes, and results say nothing about {known.title}"
