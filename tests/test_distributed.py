@@ -1,5 +1,6 @@
 """Several processes equal one; a killed one costs a restart and nothing else; nobody is left behind."""
 
+import json
 import os
 import shlex
 import shutil
@@ -16,7 +17,7 @@ from torch.nn import functional as F
 from course_utils import data
 from course_utils.acceleration import Plan, distributed, launch
 from course_utils.acceleration.distributed import World
-from course_utils.acceleration.launch import CHECKPOINT, _end, read_report
+from course_utils.acceleration.launch import CHECKPOINT, REPORT, _end
 from course_utils.errors import DataError, RunError, SettingError
 from course_utils.models.sprint import SprintNet
 
@@ -131,7 +132,7 @@ def test_one_process_needs_no_torchrun(alone, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
     assert done.returncode == 0, done.stderr
     assert f"1 processes, 8 steps, test accuracy {100 * alone.accuracy:.2f} %" in done.stdout
-    assert read_report(tmp_path).losses == alone.losses
+    assert json.loads((tmp_path / REPORT).read_text(encoding="utf-8"))["losses"] == alone.losses
 
 
 @pytest.mark.parametrize(

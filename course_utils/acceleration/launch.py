@@ -112,7 +112,7 @@ def launch(
             _end(running)
     if running.returncode != 0 or not (out / REPORT).exists():
         raise RunError(f"torchrun ended with {running.returncode}: {_first_error(printed)}")
-    return read_report(out)
+    return Report(**json.loads((out / REPORT).read_text(encoding="utf-8")))
 
 
 def _first_error(printed: str) -> str:
@@ -140,8 +140,3 @@ def _end(running: subprocess.Popen[str]) -> None:
     for worker in workers:
         with suppress(psutil.Error):
             worker.kill()
-
-
-def read_report(out: Path) -> Report:
-    """Return the report that a run wrote into the folder `out`."""
-    return Report(**json.loads((out / REPORT).read_text(encoding="utf-8")))
