@@ -60,10 +60,10 @@ class ShapeTrace:
     def __str__(self) -> str:
         """Return the trace as a table in plain text."""
         lines = [("layer", "kind", "output shape", "numbers", "parameters")]
-        lines.append(("input", "", _axes(self.input_shape), f"{math.prod(self.input_shape[1:]):,}", ""))
+        lines.append(("input", "", str(self.input_shape), f"{math.prod(self.input_shape[1:]):,}", ""))
         for row in self.rows:
             per_picture = f"{math.prod(row.shape[1:]):,}"
-            lines.append((row.layer, row.kind, _axes(row.shape), per_picture, f"{row.parameters:,}"))
+            lines.append((row.layer, row.kind, str(row.shape), per_picture, f"{row.parameters:,}"))
         widths = [max(len(line[column]) for line in lines) for column in range(5)]
         text = "\n".join(
             "  ".join(
@@ -119,10 +119,6 @@ def _drawn_as(kind: str) -> str:
     return {"Conv2d": "convolution", "MaxPool2d": "pooling", "Linear": "dense"}.get(kind, kind)
 
 
-def _axes(shape: tuple[int, ...]) -> str:
-    return "(" + ", ".join(str(n) for n in shape) + ")"
-
-
 def shape_trace(model: nn.Module, input_shape: tuple[int, ...]) -> ShapeTrace:
     """Send zeros through `model` and note the shape behind each layer, up to the first layer that fails.
 
@@ -164,4 +160,4 @@ def shape_trace(model: nn.Module, input_shape: tuple[int, ...]) -> ShapeTrace:
     finally:
         for hook in hooks:
             hook.remove()
-    return ShapeTrace(tuple(input_shape), tuple(rows), problem)
+    return ShapeTrace(tuple(map(int, input_shape)), tuple(rows), problem)
