@@ -17,6 +17,7 @@ from course_utils.base.files import whole
 from course_utils.base.machine import cores
 from course_utils.errors import DataError
 from course_utils.pictures import files as picture_files
+from course_utils.pictures.tensors import to_tensor
 
 THREADS = min(4, cores())  # Pillow decodes outside Python's lock
 
@@ -37,8 +38,7 @@ def decode(files: Sequence[Path], mode: str = "RGB", size: tuple[int, int] | Non
         picture = picture_files.open_picture(path, mode)
         if size is not None:
             picture = ImageOps.fit(picture, (size[1], size[0]), Image.Resampling.BILINEAR)
-        pixels = torch.from_numpy(np.array(picture))  # (H, W) or (H, W, 3)
-        return pixels.permute(2, 0, 1) if pixels.ndim == 3 else pixels[None]
+        return to_tensor(picture)
 
     first = read(files[0])
     decoded = torch.empty((len(files), *first.shape), dtype=torch.uint8)
