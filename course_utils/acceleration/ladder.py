@@ -23,6 +23,7 @@ from course_utils.base import machine
 from course_utils.data.batches import generators
 from course_utils.models.sprint import SprintNet
 from course_utils.training.amp import Amp
+from course_utils.training.fit import train_step
 
 FLOAT16_LOOKS = "needs bfloat16: float16's loss scaling looks at a value in every step, which a graph cannot record"
 
@@ -141,11 +142,7 @@ def _climb_one(
             return F.cross_entropy(forward(images), labels)
 
     def step(images: Tensor, labels: Tensor) -> Tensor:
-        loss = loss_of(images, labels)
-        optimizer.zero_grad()
-        amp.scaled(loss).backward()
-        amp.step(optimizer)
-        return loss.detach()
+        return train_step(forward, images, labels, F.cross_entropy, optimizer, amp)[0]
 
     if device.kind == "cuda":
         torch.cuda.reset_peak_memory_stats(device.torch)
