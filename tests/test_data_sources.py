@@ -192,6 +192,18 @@ def test_an_image_folder_whose_parts_differ_in_size_is_refused(place):
         sources.find("cifar10")
 
 
+def test_what_helps_where_an_image_folders_pictures_differ_in_size_is_there(place):
+    image_folder(place / "cifar10", catalogue.CIFAR10.classes)
+    Image.new("RGB", (48, 32)).save(place / "cifar10" / "train" / "ship" / "1.png")
+    with pytest.raises(DataError, match="differ in size") as refused:
+        data.load("cifar10")
+    assert sources.verify("cifar10") == [str(refused.value)]
+    assert "pass size" not in str(refused.value), "none of the two takes a size"
+    assert "data.folder(path, size=(height, width))" in str(refused.value)
+    made = data.folder(place / "cifar10", size=(32, 32), quiet=True)
+    assert made.train.images.shape == (20, 3, 32, 32) and len(made.test) == 20
+
+
 def test_an_image_folder_is_decoded_once_and_again_when_a_picture_changes(place, monkeypatch):
     image_folder(place / "cifar10", catalogue.CIFAR10.classes)
     first = sources.find("cifar10")

@@ -53,7 +53,10 @@ def decode(files: Sequence[Path], mode: str = "RGB", size: tuple[int, int] | Non
         shapes = sorted(set(pool.map(keep, range(len(files)))))
     if len(shapes) > 1:
         few = ", ".join(f"{width}×{height}" for height, width in shapes[:3])
-        raise DataError(f"The pictures beside {files[0]} differ in size ({few} …); pass size=(height, width).")
+        raise DataError(
+            f"The pictures beside {files[0]} differ in size ({few} …); make all of one size, or let "
+            "data.folder(path, size=(height, width)) do so."
+        )
     return decoded
 
 
