@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 
 from course_utils.data import folders, samples, sources
 from course_utils.data.catalogue import KNOWN
-from course_utils.data.parts import PART_WORDS, ImageSet, Part, Source, TensorPart, announce, statistics
+from course_utils.data.parts import ImageSet, Part, Source, TensorPart, announce, statistics
 from course_utils.data.splits import split
 from course_utils.errors import DataError
 
@@ -66,24 +65,15 @@ def load(name: str, *, seed: int = 0, validation: float = 0.1, sample_ok: bool =
     return made
 
 
-def own_pictures(
-    folder: str | os.PathLike[str] = "",
-    *,
-    seed: int = 0,
-    pictures_used: int | None = None,
-    test_used: int | None = None,
-    quiet: bool = False,
-) -> ImageSet:
+def own_pictures(folder: str | os.PathLike[str] = "", *, seed: int = 0, quiet: bool = False) -> ImageSet:
     """Return pictures to learn from, as files, and say in a line which they are.
 
     Args:
         folder: yours, with one sub-folder a class, or with `train/<class>/…` and so on; "" takes the first that there
             is: ants and bees (`hymenoptera_data`, the set of PyTorch's own transfer learning tutorial) in the data
             folder, else a stand-in, cut from the photographs that come with the course.
-        seed: of the split, where a folder has no parts, and of what is taken where a limit holds.
-        pictures_used: the most training pictures; one of each class at least, all if None.
-        test_used: the most validation pictures, and the most test pictures; likewise.
-        quiet: do not print the lines that say what they are, and what a limit leaves out.
+        seed: of the split, where a folder has no parts.
+        quiet: do not print the lines that say what they are.
 
     Raises:
         DataError: when the folder cannot be used; a sentence says why.
@@ -93,21 +83,9 @@ def own_pictures(
     else:
         place, source = _lessons_pictures()
         made = folders.folder(place, seed=seed, source=source, quiet=True)
-    made = limited(made, pictures_used, test_used, seed)
     if not quiet:
         announce(made)
     return made
-
-
-def limited(pictures: ImageSet, pictures_used: int | None, test_used: int | None, seed: int = 0) -> ImageSet:
-    """Return a set with at most so many pictures in its parts, and a remark for each part that a limit shortens."""
-    taken, told = {}, []
-    for name, part in pictures.parts.items():
-        setting, limit = ("pictures_used", pictures_used) if name == "train" else ("test_used", test_used)
-        taken[name] = part if limit is None else part.take(at_most=limit, seed=seed)
-        if len(taken[name]) < len(part):
-            told.append(f"{len(taken[name]):,} of {len(part):,} {PART_WORDS[name]} pictures are used ({setting}).")
-    return replace(pictures, **taken, remarks=(*pictures.remarks, *told))
 
 
 def _lessons_pictures() -> tuple[Path, Source]:
