@@ -278,4 +278,4 @@ def _checked(number: str, block: Mapping[str, Any]) -> LessonProfile:
 
 
 def _listed(names: Any) -> str:
-    return ", ".join(str(name) for name in names)
+    return ", ".join(str(name) or '""' for name in names)

@@ -357,6 +357,8 @@ def build(
     root = find_root()
     chosen = choose(lessons or [], sources(root), "source")
     given = parse_assignments(changes or [], list(chosen))
+    if prose and (changes or record_only or profile != "auto"):
+        raise SettingError("--prose runs nothing, so --profile, --set and --record-only say nothing; leave them out.")
     failed = False
     for number in chosen:
         with progress({number: chosen[number].stem}) as watcher:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import importlib.util
 import itertools
 import json
 import os
@@ -29,7 +30,7 @@ from course_utils.base.lessons import choose, find_root, notebooks
 from course_utils.base.paths import absolute, from_here
 from course_utils.base.words import NO_BREAK
 from course_utils.command.notebooks.study import study
-from course_utils.errors import SettingError
+from course_utils.errors import RunError, SettingError
 
 PAGE = "00_start_here.md"
 OWN = ".course"  # the folder for what is not the learner's
@@ -241,6 +242,10 @@ def start(arguments: Sequence[str]) -> int:
     if rest and not rest[0].startswith("-"):
         (lesson,) = choose([rest.pop(0)], notebooks(root)).values()
         target = lesson.name
+        if rest and not rest[0].startswith("-"):
+            raise SettingError(f"JupyterLab opens on one lesson, and {rest[0]!r} is a second one; open it from there.")
+    if importlib.util.find_spec("jupyterlab") is None:
+        raise RunError('JupyterLab is not installed; install it with: pip install "pixels-to-predictions[lab]".')
     write_page(root, work)
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={work}"]
     command += [f"--LabApp.default_url=/lab/tree/{target}", f"--LabApp.workspaces_dir={_private(work)}", *rest]

@@ -125,6 +125,9 @@ def _card(lesson: Mapping[str, Any], picture: Picture | None, recorded: Mapping[
         facts.append(f"<li>{_memory(lesson['peak_memory_mb'])} at most{memory}</li>")
     if lesson["profile"]:
         facts.append(f"<li>profile {html.escape(lesson['profile'])}</li>")
+    if changed := _changed(lesson):
+        settings = ", ".join(f"{name} = {value}" for name, value in changed.items())
+        facts.append(f"<li>changed: {html.escape(settings)}</li>")
     if lesson["notebook"]:
         facts.append(f'<li><a href="{html.escape(lesson["notebook"])}">notebook</a></li>')
     parts = [f"<h2>{heading}</h2>", f'<ul class="facts">{"".join(facts)}</ul>']
@@ -137,6 +140,11 @@ def _card(lesson: Mapping[str, Any], picture: Picture | None, recorded: Mapping[
         f'<img alt="{html.escape(picture.alt)}" src="data:image/jpeg;base64,{picture.jpeg}">' if picture else ""
     )
     return f'<section class="lesson">\n{shown_picture}<div>\n' + "\n".join(parts) + "\n</div>\n</section>"
+
+
+def _changed(lesson: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that this run was given beside its profile."""
+    return {name: value for name, value in (lesson["parameters"] or {}).items() if name != "profile"}
 
 
 def _figures(lesson: Mapping[str, Any], recorded: Mapping[str, Any] | None) -> str:
@@ -152,6 +160,7 @@ def _figures(lesson: Mapping[str, Any], recorded: Mapping[str, Any] | None) -> s
     head = words = ""
     if recorded:
         words = f", beside the recorded run (profile {recorded['profile']}, {recorded['date']})"
+        words += ", which had other settings" if _changed(lesson) else ""
         head = '<tr><td></td><th scope="col">this run</th><th scope="col">recorded</th></tr>'
     count = len(lesson["figures"])
     summary = f"{count} figure{'' if count == 1 else 's'}{html.escape(words)}"
