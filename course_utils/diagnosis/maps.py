@@ -71,7 +71,7 @@ def feature_maps(model: nn.Module, picture: Tensor, layers: Sequence[str]) -> li
 
 
 def layer_answers(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-    """Return what each of `layers` answers to images (N, C, H, W), in evaluation mode; its last answer if it gives more.
+    """Return what each of `layers` answers to images (N, C, H, W), in evaluation mode; the last where it gives more.
 
     Raises:
         ValueError: for an unknown layer, or one that takes no part.
