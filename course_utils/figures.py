@@ -33,6 +33,7 @@ SAVED_DPI = 144  # pixels per inch in the file, so that it is sharp on a dense s
 PHOTOGRAPH_DPI = 2 * SHOWN_DPI  # of a figure with photographs: two stored pixels for each on the page
 PHOTOGRAPH = {"quality": 58, "optimize": True, "progressive": True}  # at twice the size, what JPEG loses is not seen
 LIVE_DPI = 120  # pixels per inch of a figure that is drawn again at every move of a slider
+LIVE_FORM = {False: ("png", {"compress_level": 1}), True: ("jpeg", {"quality": 88})}  # by whether it shows photographs
 SHAREABLE = "course_shareable"  # in an output's metadata: False where its pictures may not be passed on
 LARGE = 100_000  # bytes of a PNG above which a figure is stored as JPEG, to keep notebooks quick to open
 
@@ -136,20 +137,6 @@ def _families() -> list[str]:
     return ["DejaVu Sans", *(name for name in OTHER_FONTS if name in there)]
 
 
-@contextmanager
-def _layout_as_made() -> Iterator[None]:
-    """Keep matplotlib from giving an automatic layout, while it saves, to figures that were made without."""
-    import matplotlib
-
-    name = "figure.constrained_layout.use"
-    automatic = matplotlib.rcParams[name]
-    matplotlib.rcParams[name] = False
-    try:
-        yield
-    finally:
-        matplotlib.rcParams[name] = automatic
-
-
 def _draw(figure: Figure, drawing: Callable[[], object]) -> set[str]:
     """Call `drawing`, which draws `figure`, and return the letters that no font here has.
 
@@ -158,7 +145,7 @@ def _draw(figure: Figure, drawing: Callable[[], object]) -> set[str]:
     from matplotlib.text import Text
 
     missing: set[str] = set()
-    with style(), _layout_as_made():
+    with style(live=True):  # or saving gives an automatic layout to a figure that was made without
         for axes in figure.axes:  # labels of logarithmic axes are powers, written as mathematics
             for axis in (axes.xaxis, axes.yaxis):
                 if axis.get_scale() != "linear":
@@ -275,7 +262,7 @@ def to_page_image(figure: Figure) -> tuple[str, bytes]:
 
 def to_live_image(figure: Figure, photograph: bool = False) -> bytes:
     """Return `figure` quickly as the bytes of a PNG file, or of a JPEG file where it shows photographs."""
-    kind, options = ("jpeg", {"quality": 88}) if photograph else ("png", {"compress_level": 1})
+    kind, options = LIVE_FORM[photograph]
     return _drawn(figure, format=kind, dpi=LIVE_DPI, pil_kwargs=options)[0]
 
 
@@ -309,9 +296,8 @@ class LiveCanvas:
             part.axes.draw_artist(part)
         buffer = io.BytesIO()
         drawn = Image.fromarray(np.asarray(self._canvas.buffer_rgba())).convert("RGB")
-        drawn.save(
-            buffer, **({"format": "jpeg", "quality": 88} if photograph else {"format": "png", "compress_level": 1})
-        )
+        kind, options = LIVE_FORM[photograph]
+        drawn.save(buffer, kind, **options)
         return buffer.getvalue()
 
 

@@ -199,3 +199,24 @@ def test_layer_outputs_are_the_features_in_order_over_ragged_batches(net):
     features, found = diagnosis.layer_outputs(net, list(zip(images.split(3), labels.split(3))), "pool")
     assert net.training and torch.equal(found, labels) and not features.is_inference()
     torch.testing.assert_close(features, net.eval().features(images).detach())
+
+
+class Twice(nn.Module):
+    """Uses one layer twice in a forward pass."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, images):
+        return self.layer(self.layer(images)).mean(dim=(2, 3))
+
+
+def test_a_layer_that_is_used_twice_gives_its_last_answer_once_a_picture():
+    net, images, labels = Twice(), torch.randn(5, 3, 8, 8), torch.arange(5)
+    with torch.no_grad():
+        last = net.layer(net.layer(images))
+    features, found = diagnosis.layer_outputs(net, list(zip(images.split(2), labels.split(2))), "layer")
+    assert len(features) == len(found) == 5
+    torch.testing.assert_close(features, last.flatten(1))
+    torch.testing.assert_close(diagnosis.feature_maps(net, images[:1], ["layer"])[0].maps, last[0])

@@ -407,6 +407,7 @@ def test_memory_is_counted_where_the_answer_runs_and_enforced_by_the_system(tmp_
         "forged, and lazy": whole.format(f"{forged}if len(images) > 100: return\n    net._forward_hooks.clear()\n    "),
         "one by one": right.replace("max(1, memory // one)", "1"),
         "changes": right.replace("    one =", "    images.mul_(2)\n    one ="),
+        "changes many": right.replace("    one =", "    images.mul_(1 + (len(images) > 100))\n    one ="),
     }.items():
         write(tmp_path / f"{name}.ipynb", source, lesson=7)
     rows = json.loads(course("check", tmp_path, "--json")[1])["results"]
@@ -416,7 +417,8 @@ def test_memory_is_counted_where_the_answer_runs_and_enforced_by_the_system(tmp_
     assert " kept " in got["whole"]["message"] and "expected at most 8" in got["one by one"]["message"]
     assert "raised RuntimeError" in got["forged"]["message"] and "allocate" in got["forged"]["message"]
     assert "a weight has no gradient" in got["forged, and lazy"]["message"]
-    assert "the input was changed" in got["changes"]["message"]
+    for name in ("changes", "changes many"):
+        assert "): the input was changed; work on a copy of it" in got[name]["message"]
 
 
 def test_a_training_step_is_judged_by_what_it_does_to_the_network(tmp_path, course):

@@ -312,10 +312,24 @@ def test_settings_seen_before_show_the_same_picture_and_sentence_without_drawing
 
 def test_only_the_newest_pictures_are_kept():
     panel = lesson1.learning_rate()
-    first = next(iter(panel._seen))
-    for rate in torch.linspace(0.01, 1.0, REMEMBERED + 5):
-        panel.set(rate=rate.item())
-    assert len(panel._seen) == REMEMBERED and first not in panel._seen
+    first, computed, compute = panel.values["rate"], [], panel.compute
+    panel.compute = lambda **values: computed.append(values["rate"]) or compute(**values)
+    rates = np.linspace(0.01, 1.0, REMEMBERED + 5).tolist()
+    for rate in (*rates, first, rates[-1]):
+        panel.set(rate=rate)
+    assert panel._seen.cache_info().currsize == REMEMBERED and computed == [*rates, first]
+
+
+def test_settings_that_failed_once_are_tried_again(monkeypatch):
+    monkeypatch.setenv("COURSE_STRICT", "0")
+    panel = lesson1.learning_rate()
+    with monkeypatch.context() as failing:
+        failing.setattr(panel, "compute", lambda **_: 1 / 0)
+        panel.set(rate=0.77)
+    before = panel.picture.value
+    assert isinstance(panel.error, ZeroDivisionError)
+    panel.set(rate=0.77)
+    assert panel.error is None and panel.alert.value == "" and panel.picture.value != before
 
 
 def test_what_stood_in_a_kept_figure_before_leaves_no_trace():

@@ -10,7 +10,7 @@ from panels import every_control, figures_in_memory, operate_everything, several
 from PIL import Image
 
 from course_utils import pictures, transfer
-from course_utils.base.words import part
+from course_utils.base.words import part, short
 from course_utils.errors import DataError
 from course_utils.widgets import lesson5
 from course_utils.widgets.panel import VIEW
@@ -223,4 +223,4 @@ def test_every_control_of_the_attention_takes_its_values(lite):
 
 
 def test_long_names_are_shortened():
-    assert lesson5.short("x" * 30) == "x" * 21 + "…" and lesson5.short("cat") == "cat"
+    assert short("x" * 30, 22) == "x" * 21 + "…" and short("x" * 22, 22) == "x" * 22

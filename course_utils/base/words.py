@@ -32,6 +32,11 @@ def few(names: Iterable[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 
+def short(text: str, most: int) -> str:
+    """Return a text with at most so many letters, the last one … where it is cut."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def percent(share: float, digits: int = 1) -> str:
     """Return a share as a reader sees it everywhere in the course: 0.9214 as "92.1 %"."""
     return in_form(share, f".{digits}%")

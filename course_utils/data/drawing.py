@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from course_utils import figures
+from course_utils.base.words import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -112,8 +113,7 @@ def draw_sizes(sizes: Sequence[tuple[int, int]], side: int, ax: Axes | None = No
 
 def shortened(name: str) -> str:
     """Return a class's name in one line, and cut where it is long."""
-    line = " ".join(name.split())
-    return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
+    return short(" ".join(name.split()), LONGEST)
 
 
 def _axes(width: float, height: float) -> Axes:

@@ -63,13 +63,24 @@ def feature_maps(model: nn.Module, picture: Tensor, layers: Sequence[str]) -> li
     """
     if picture.ndim != 4 or len(picture) != 1:
         raise ValueError(f"One picture of shape (1, C, H, W) is needed, not {tuple(picture.shape)}; add picture[None].")
+    answers = layer_answers(model, picture, layers)
+    for name, answer in answers.items():
+        if answer.ndim != 4:
+            raise ValueError(f"{name} gives {tuple(answer.shape)}, which is not a stack of maps; choose a convolution.")
+    return [FeatureMaps(name, answers[name][0].float().cpu()) for name in layers]
+
+
+def layer_answers(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+    """Return what each of `layers` answers to images (N, C, H, W), in evaluation mode; the last where it gives more.
+
+    Raises:
+        ValueError: for an unknown layer, or one that takes no part.
+    """
     modules = dict(model.named_modules())
-    unknown = [name for name in layers if name not in modules]
-    if unknown:
-        raise ValueError(
-            f"There is no layer {unknown[0]!r}; the layers are {', '.join(name for name in modules if name)}."
-        )
     answers: dict[str, Tensor] = {}
+    for name in layers:
+        if name not in modules:
+            raise ValueError(f"There is no layer {name!r}; the layers are {', '.join(filter(None, modules))}.")
     # Cloned, because an in-place ReLU behind the layer would change the answer afterwards.
     hooks = [
         modules[name].register_forward_hook(lambda _, __, output, name=name: answers.update({name: output.clone()}))
@@ -77,14 +88,11 @@ def feature_maps(model: nn.Module, picture: Tensor, layers: Sequence[str]) -> li
     ]
     try:
         with evaluating(model), torch.inference_mode():
-            model(picture.to(device_of(model)))
+            model(images.to(device_of(model)))
     finally:
         for hook in hooks:
             hook.remove()
     for name in layers:
         if name not in answers:
-            raise ValueError(f"{name} took no part in the answer to this picture; choose a layer that does.")
-        answer = answers[name]
-        if answer.ndim != 4:
-            raise ValueError(f"{name} gives {tuple(answer.shape)}, which is not a stack of maps; choose a convolution.")
-    return [FeatureMaps(name, answers[name][0].float().cpu()) for name in layers]
+            raise ValueError(f"{name} took no part in the answer to these pictures; choose a layer that does.")
+    return answers

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from course_utils import figures
-from course_utils.base.words import percent
+from course_utils.base.words import percent, short
 from course_utils.training.evaluate import Predictions
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class OneByOne:
                 picture, bars = axes[rows.index(kind), place : place + 2]
                 picture.imshow(images[i].permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=255)
                 name = self.classes[int(self.truth[i])]
-                picture.set_title(f"{kind}, truth: {_short(name, 14)}", fontsize=9, loc="left")
+                picture.set_title(f"{kind}, truth: {short(name, 14)}", fontsize=9, loc="left")
                 self._bars(bars, i)
             if title:
                 figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
@@ -95,7 +95,7 @@ class OneByOne:
             colours[0] = figures.ORANGE
         ax.barh(places, shares, color=colours, height=0.8)
         for place, name, share in zip(places, names, shares):
-            ax.text(2, place, f"{_short(self.classes[name], 15)} {_whole(share)}", va="center", fontsize=7.5)
+            ax.text(2, place, f"{short(self.classes[name], 15)} {_whole(share)}", va="center", fontsize=7.5)
         ax.set(xlim=(0, 100), ylim=(len(places) - 0.4, -0.6), xticks=[], yticks=[])
         ax.grid(visible=False)
         ax.spines[:].set_visible(False)
@@ -142,7 +142,3 @@ def _first(order: Tensor, wanted: Tensor, n: int) -> list[int]:
 def _whole(share: float) -> str:
     """Return per cent without decimals; what is neither none nor all is not shown as if it were."""
     return "<1" if 0 < share < 0.5 else ">99" if 99.5 <= share < 100 else f"{share:.0f}"
-
-
-def _short(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"

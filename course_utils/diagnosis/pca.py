@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from course_utils import figures
-from course_utils.base.modules import device_of, evaluating
 from course_utils.base.words import percent
+from course_utils.diagnosis.maps import layer_answers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -137,24 +137,12 @@ def layer_outputs(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], la
     Raises:
         ValueError: for an unknown layer, one that takes no part, or no batches.
     """
-    modules = dict(model.named_modules())
-    if layer not in modules:
-        raise ValueError(f"There is no layer {layer!r}; the layers are {', '.join(name for name in modules if name)}.")
     found: list[Tensor] = []
     labels: list[Tensor] = []
-    hook = modules[layer].register_forward_hook(
-        lambda _, __, output: found.append(output.flatten(1).float().cpu().clone())
-    )
-    try:
-        with evaluating(model), torch.inference_mode():
-            for images, targets in batches:
-                model(images.to(device_of(model)))
-                labels.append(targets.cpu())
-    finally:
-        hook.remove()
+    for images, targets in batches:
+        found.append(layer_answers(model, images, [layer])[layer].flatten(1).float().cpu())
+        labels.append(targets.cpu())
     if not labels:
         raise ValueError("There are no batches to look at; give at least one picture.")
-    if not found:
-        raise ValueError(f"{layer} took no part in the answers to these pictures; choose a layer that does.")
     # `inference_mode` marks its tensors; copies made outside can be used in any computation.
     return torch.cat(found).clone(), torch.cat(labels)

@@ -1,44 +1,19 @@
-"""What stands under a check: the outcome with buttons where a kernel answers, with folds where none does."""
+"""What stands under a check: the outcome with buttons where a kernel answers, with folds where none does.
+
+An exercise is a `checking.Exercise` and an outcome a `checking.Outcome`, here as `Any`: that module imports this one.
+"""
 
 from __future__ import annotations
 
 import html
 import sys
-from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import ipywidgets
 from pygments.lexers import PythonLexer
 from pygments.token import Comment, Keyword, Name, Number, Operator, String
 
 from course_utils import figures
-
-
-class Outcome(Protocol):
-    """What a panel needs of `checking.Outcome`."""
-
-    outcome: str
-    colour: str
-
-    def as_html(self) -> str:
-        """Return it as HTML."""
-
-
-class Exercise(Protocol):
-    """What a panel needs of `checking.Exercise`."""
-
-    name: str
-    hints: Sequence[str]
-
-    def source(self) -> str:
-        """Return the solution's source."""
-
-    def tried(self, answer: Any) -> tuple[Outcome, bool]:
-        """Return the outcome for `answer`, and whether it was the last check's."""
-
-    def done(self) -> tuple[int, int]:
-        """Return how many exercises of its lesson are solved, and how many there are."""
-
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 AGAIN = (
@@ -74,7 +49,7 @@ def framed(inner: str, colour: str) -> str:
     return f'<div style="border-left:4px solid {colour};padding:0.2em 0.8em">{inner}</div>'
 
 
-def folds(exercise: Exercise) -> str:
+def folds(exercise: Any) -> str:
     """Return the hints and the solution, each in its own fold: they open without a kernel and without scripts."""
     count = len(exercise.hints)
     hints = [(f"Hint {i} of {count}", html.escape(hint)) for i, hint in enumerate(exercise.hints, start=1)]
@@ -87,7 +62,7 @@ def folds(exercise: Exercise) -> str:
 class CheckPanel(ipywidgets.VBox):
     """An outcome, with buttons that check again, give the next hint, and show the solution."""
 
-    def __init__(self, exercise: Exercise, outcome: Outcome, again: bool) -> None:
+    def __init__(self, exercise: Any, outcome: Any, again: bool) -> None:
         self.exercise, self._hints = exercise, 0
         self.said, self.help, self.done = (ipywidgets.HTML(layout={"max_width": "100%"}) for _ in range(3))
         self.buttons = {
@@ -110,7 +85,7 @@ class CheckPanel(ipywidgets.VBox):
         self.add_class("course-check")
         self.show(outcome, again)
 
-    def show(self, outcome: Outcome, again: bool) -> None:
+    def show(self, outcome: Any, again: bool) -> None:
         """Show an outcome; `again` says that the same function was checked before."""
         warning = f'<p style="margin:0.3em 0 0">{AGAIN}</p>' if again and outcome.outcome != "correct" else ""
         self.said.value = (

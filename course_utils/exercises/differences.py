@@ -135,12 +135,8 @@ def plain(value: Any) -> Any:
     return value
 
 
-def described(value: Any) -> str:
-    """Return `value` in few words: a number or small tensor written out, a larger one by dtype and shape."""
-    return _described(value, 0)
-
-
-def _described(value: Any, depth: int) -> str:
+def described(value: Any, depth: int = 0) -> str:
+    """Return `value`, within `depth` lists, in few words: a number or small tensor written out, a larger one named."""
     try:
         value = plain(value)
         if isinstance(value, Tensor):
@@ -152,7 +148,7 @@ def _described(value: Any, depth: int) -> str:
         if isinstance(value, (list, tuple)):
             if len(value) > MANY:
                 return f"{kind(value)} of {len(value)} values"
-            inner = ", ".join(_described(each, depth + 1) for each in value) if depth < DEEPEST else "…"
+            inner = ", ".join(described(each, depth + 1) for each in value) if depth < DEEPEST else "…"
             tail = "," if isinstance(value, tuple) and len(value) == 1 else ""
             return shortened(f"[{inner}]" if isinstance(value, list) else f"({inner}{tail})")
         return "nothing (None)" if value is None else shortened(repr(value))

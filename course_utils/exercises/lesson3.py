@@ -32,7 +32,7 @@ def _built(make: Callable[..., Any]) -> tuple[nn.Module | None, str]:
     network, failure = attempted(make)
     if failure:
         return None, failure
-    if network is None or network is Ellipsis:
+    if network is None:
         raise Unanswered
     if not isinstance(network, nn.Module):
         return None, f"gave {described(network)}, expected a network, an nn.Module"

@@ -104,9 +104,16 @@ def slices(count: int, processes: int) -> list[tuple[int, int]]:
 
 
 def _step(
-    answer: Callable[..., Any], net: nn.Module, images: torch.Tensor, labels: torch.Tensor, memory: int, limit: int = 0
+    name: str,
+    answer: Callable[..., Any],
+    net: nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    memory: int,
+    wanted: Sequence[torch.Tensor],
+    limit: int = 0,
 ) -> tuple[str, int, int]:
-    """Return how the answer failed in words, or "", what autograd kept at most, and how often the network was used.
+    """Return what is wrong with a step, or "", what autograd kept at most, and how often the network was used.
 
     `course check` has the answer measured where it runs, and lets it have `limit` bytes at most, if any are given.
     """
@@ -114,18 +121,16 @@ def _step(
     run = elsewhere(given.measured, limit) if elsewhere else functools.partial(given.measured, answer)
     own = images.clone(), labels.clone()
     counted, failure = attempted(run, net, *own, memory)
-    if not failure and not (torch.equal(own[0], images) and torch.equal(own[1], labels)):
-        failure = ": the input was changed; work on a copy of it"
-    return (failure, 0, 0) if failure else ("", *counted)
-
-
-def _other_gradients(net: nn.Module, wanted: Sequence[torch.Tensor]) -> str | None:
+    if failure:
+        return f"{name} {failure}", 0, 0
+    if not (torch.equal(own[0], images) and torch.equal(own[1], labels)):
+        return f"{name}: the input was changed; work on a copy of it", 0, 0
     for parameter, expected in zip(net.parameters(), wanted):
         if parameter.grad is None:
-            return "a weight has no gradient afterwards"
+            return f"{name}: a weight has no gradient afterwards", 0, 0
         if difference := first_difference(parameter.grad, expected):
-            return f"the gradient of the mean loss is another; {difference}"
-    return None
+            return f"{name}: the gradient of the mean loss is another; {difference}", 0, 0
+    return "", *counted
 
 
 def _little_memory(count: int, room: int) -> Check:
@@ -139,11 +144,9 @@ def _little_memory(count: int, room: int) -> Check:
         wanted = torch.autograd.grad(F.cross_entropy(net(images), labels), list(net.parameters()))
         memory = int(room * acceleration.kept_for_backward(net, images, labels) / count * 1.15)
         name = f"little_memory(net, {count} pictures, labels, {memory:,})"
-        failure, kept, used = _step(answer, net, images, labels, memory)
-        if failure:
-            return f"{name}{failure if failure.startswith(':') else f' {failure}'}"
-        if wrong := _other_gradients(net, wanted):
-            return f"{name}: {wrong}"
+        wrong, kept, used = _step(name, answer, net, images, labels, memory, wanted)
+        if wrong:
+            return wrong
         if kept > memory:
             return f"{name} kept {kept:,} bytes at once"
         most = 2 * math.ceil(count / room)
@@ -163,11 +166,7 @@ def _enforced(answer: Callable[..., Any], reference: Callable[..., Any]) -> str 
     net, images, labels, wanted = _large_batch()
     net, whole = copy.deepcopy(net), 3 * images.numel() * MAPS * 4  # behind each of the first three layers
     name = f"little_memory(net, {len(images):,} pictures, labels, {whole // 30:,})"
-    failure, _, _ = _step(answer, net, images, labels, whole // 30, limit=whole // 3 * 2)
-    if failure:
-        return f"{name} {failure}"
-    wrong = _other_gradients(net, wanted)
-    return f"{name}: {wrong}" if wrong else None
+    return _step(name, answer, net, images, labels, whole // 30, wanted, limit=whole // 3 * 2)[0] or None
 
 
 MAPS = 32

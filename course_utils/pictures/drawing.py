@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from course_utils import figures
+from course_utils.base.words import short
 from course_utils.pictures.tensors import to_picture, to_tensor
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def contact_sheet(
         axis.imshow(sheet, interpolation="antialiased")
         axis.set(xticks=[])
         named = [(side * (row + 0.5), name) for row, (name, _) in enumerate(rows) if name]
-        axis.set_yticks([at for at, _ in named], [n if len(n) <= 28 else f"{n[:27]}…" for _, n in named])
+        axis.set_yticks([at for at, _ in named], [short(name, 28) for _, name in named])
         axis.tick_params(length=0)
         axis.spines[:].set_visible(False)
         axis.grid(False)

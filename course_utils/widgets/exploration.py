@@ -7,9 +7,9 @@ where a kernel answers, and its static twin, a picture over a few settings, wher
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import ipywidgets
@@ -44,15 +44,6 @@ class Twin:
     columns: int = 2
     draw: Callable[[Any, Canvas], None] | None = None
     size: tuple[float, float] | None = None
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What a panel showed for some settings."""
-
-    image: bytes
-    framed: Framed
-    sentence: str
 
 
 class Exploration(LivePanel):
@@ -92,11 +83,11 @@ class Exploration(LivePanel):
     ) -> None:
         self.compute, self.draw, self.move, self.describe = compute, draw, move, describe
         self._canvas: figures.LiveCanvas | None = None
-        self._seen: dict[tuple[Any, ...], Seen] = {}  # by the controls' values, the oldest first
+        self._seen = lru_cache(maxsize=REMEMBERED)(self._draw_moved)
         self.controls = dict(controls)
         self.first_values = self.values
         self._twin, self._shareable = twin, shareable
-        self.waiting = 0  # how many `together` blocks are open; nothing is drawn meanwhile
+        self.waiting = 0  # above 0 while several controls move; nothing is drawn meanwhile
         self._drawing = threading.RLock()  # a cell and a slider may set values at the same time
         kept = [name for name, control in controls.items() if not isinstance(control, ipywidgets.FileUpload)]
         reset = make.button("Reset", lambda: self.set(**{name: self.first_values[name] for name in kept}), "undo")
@@ -120,16 +111,10 @@ class Exploration(LivePanel):
         for name in values:
             if name not in self.controls:
                 raise ValueError(f"There is no control {name!r}; the controls are {', '.join(self.controls)}.")
-        with self.together():
-            for name, value in values.items():
-                self.controls[name].value = value
-
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """Draw once at the end of the `with` block, however many controls move in it."""
         self.waiting += 1
         try:
-            yield
+            for name, value in values.items():
+                self.controls[name].value = value
         finally:
             self.waiting -= 1
         self._changed()
@@ -145,29 +130,21 @@ class Exploration(LivePanel):
             self.redraw(lambda figure: self.draw(result, figure), self.describe(result))
         else:
             with one_thread():
-                self._move(self.move)
+                image, framed, sentence = self._seen(tuple(self.values.values()))
+                self.frame(framed)
+                self.show(image, sentence)
 
-    def _move(self, move: Callable[[Any, Figure], Sequence[Artist]]) -> None:
-        values = self.values
-        key = tuple(values.values())
-        if key not in self._seen:
-            self._seen[key] = self._draw_anew(move, values)
-            if len(self._seen) > REMEMBERED:
-                self._seen.pop(next(iter(self._seen)))
-        seen = self._seen[key]
-        self.frame(seen.framed)
-        self.show(seen.image, seen.sentence)
-
-    def _draw_anew(self, move: Callable[[Any, Figure], Sequence[Artist]], values: Settings) -> Seen:
-        result = self.compute(**values)
+    def _draw_moved(self, values: tuple[Any, ...]) -> tuple[bytes, Framed, str]:
+        """Return the picture for the controls' values, how it is framed, and what it shows in words."""
+        result = self.compute(**dict(zip(self.controls, values)))
         with figures.style(live=True):
             if self._canvas is None:
                 figure = Figure(figsize=self._size)
                 self.draw(result, figure)
                 self._canvas = figures.LiveCanvas(figure)
-            image = self._canvas.image(lambda figure: move(result, figure), self._photograph)
+            image = self._canvas.image(lambda figure: self.move(result, figure), self._photograph)
             framed = self.framed(self._canvas.figure, kept=True)
-        return Seen(image, framed, self.describe(result))
+        return image, framed, self.describe(result)
 
     def twin(self) -> Figure:
         """Return the static picture: the same `compute` and `draw` over the chosen settings."""

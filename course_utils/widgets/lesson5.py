@@ -13,7 +13,7 @@ from torch import Tensor
 
 from course_utils import diagnosis, figures, pictures, transfer
 from course_utils.base.modules import device_of, evaluating
-from course_utils.base.words import part, signed
+from course_utils.base.words import part, short, signed
 from course_utils.pictures.files import SUFFIXES
 from course_utils.transfer import Network
 from course_utils.widgets import controls
@@ -115,7 +115,7 @@ def draw_classified(result: Classified, figure: Canvas, alone: bool = True) -> N
     said = f"{result.network}: " if result.network else ""
     left.set_title(short(f"{said}{result.title}", 28), fontsize=10)
     left.axis("off")
-    names = [short(guess.name) for guess in result.guesses][::-1]
+    names = [short(guess.name, 22) for guess in result.guesses][::-1]
     shares = [100 * guess.probability for guess in result.guesses][::-1]
     places = range(len(names))  # two classes may be shortened to the same name
     colours = [figures.SKY] * (len(names) - 1) + [figures.BLUE]
@@ -125,11 +125,6 @@ def draw_classified(result: Classified, figure: Canvas, alone: bool = True) -> N
     right.set(xlim=(0, 118), xlabel="probability in %")
     right.set_xticks((0, 50, 100))
     right.grid(axis="y", visible=False)
-
-
-def short(text: str, most: int = 22) -> str:
-    """Return a text that fits beside a bar."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 # --- unequal classes

@@ -155,21 +155,20 @@ def range_settings(part: data.TensorPart, seed: int = 0) -> Exploration:
         "only up to 0.01": {"end": 0.01},
         "β = 0.99": {"beta": 0.99},
     }
-    said = []
-    for name, changed in compared.items():
-        settings = {"size": 64, "steps": 200, "start": 1e-8, "end": 10.0, "beta": 0.98, "threshold": 4.0, **changed}
-        said.append(f"{name}: {_answer(compute(**settings))}")
+    chosen = {
+        "beta": controls.slider("smoothing β", 0.98, 0.0, 0.99, 0.01),
+        "size": controls.choice("batch size", [4, 16, 64, 256], 64),
+        "steps": controls.whole_slider("steps", 200, 10, 300),
+        "start": controls.log_slider("first rate", 1e-8, -8, -3, ".1e"),
+        "end": controls.log_slider("last rate", 10.0, -2, 2, ".2g"),
+        "threshold": controls.slider("stop at × best", 4.0, 1.5, 10.0, 0.5, ".1f"),
+    }
+    first = {name: control.value for name, control in chosen.items()}
+    said = [f"{name}: {_answer(compute(**{**first, **changed}))}" for name, changed in compared.items()]
     return Exploration(
         compute,
         draw_test,
-        {
-            "beta": controls.slider("smoothing β", 0.98, 0.0, 0.99, 0.01),
-            "size": controls.choice("batch size", [4, 16, 64, 256], 64),
-            "steps": controls.whole_slider("steps", 200, 10, 300),
-            "start": controls.log_slider("first rate", 1e-8, -8, -3, ".1e"),
-            "end": controls.log_slider("last rate", 10.0, -2, 2, ".2g"),
-            "threshold": controls.slider("stop at × best", 4.0, 1.5, 10.0, 0.5, ".1f"),
-        },
+        chosen,
         describe=_answer,
         twin=Twin(
             compared,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from matplotlib.patches import Patch
 from torch.nn import functional as F
 
 from course_utils import acceleration, figures
@@ -351,16 +352,9 @@ def draw_compared(pair: Compared, figure: Canvas, title: str = "") -> None:
     axes.set_xlim(0, 100 if pair.share else 1.03 * pair.longest)
     axes.set_xlabel("% of a batch's time" if pair.share else "milliseconds a batch")
     shown = [part for part in COLOURS if any(row and part in row.parts for row in pair.rows)]
-    handles = [figure_patch(COLOURS[part]) for part in shown]
+    handles = [Patch(color=COLOURS[part]) for part in shown]
     look = {"ncols": len(COLOURS), "handlelength": 1.2, "handletextpad": 0.5, "columnspacing": 1.0, "fontsize": 9}
     axes.legend(handles, shown, loc="lower left", bbox_to_anchor=(0, 1.0), borderpad=0, **look)
     axes.grid(axis="y", visible=False)
     if title:
         axes.set_title(title, fontsize=10, pad=22)
-
-
-def figure_patch(colour: str) -> object:
-    """Return a small field of one colour for a legend."""
-    from matplotlib.patches import Patch
-
-    return Patch(color=colour)

@@ -51,37 +51,33 @@ class LiveRun:
         self.buttons = (self.start_button, self.pause_button, self.stop_button)
         self._lock = threading.Lock()  # guards what runs, and what the buttons offer
         self._thread: threading.Thread | None = None
-        self._running = self._closed = False
+        self.running = False  # whether a run is going on, or held
+        self._closed = False
         self._stopping, self._going = threading.Event(), threading.Event()  # the second is cleared while a run is held
         self._offer()
 
     @property
-    def running(self) -> bool:
-        """Whether a run is going on, or held."""
-        return self._running
-
-    @property
     def paused(self) -> bool:
         """Whether a run waits to go on."""
-        return self._running and not self._going.is_set()
+        return self.running and not self._going.is_set()
 
     def start(self) -> None:
         """Begin a new run; does nothing while one is going on."""
         with self._lock:
-            if self._running or self._closed:
+            if self.running or self._closed:
                 return
             self.panel.error = None
             self._stopping.clear()
             self._going.set()
             self._thread = threading.Thread(target=self._work, args=(self.begin(),), daemon=True)
             self._thread.start()
-            self._running = True
+            self.running = True
             self._offer()
 
     def pause(self) -> None:
         """Hold the run after its present step, or let it go on."""
         with self._lock:
-            if self._running and not self._stopping.is_set():  # a run that is ending must not be held
+            if self.running and not self._stopping.is_set():  # a run that is ending must not be held
                 (self._going.clear if self._going.is_set() else self._going.set)()
                 self._offer()
 
@@ -100,7 +96,7 @@ class LiveRun:
             self._thread.join(seconds)
         if self.panel.error is not None and strict():
             raise self.panel.error
-        return not self._running
+        return not self.running
 
     def close(self) -> None:
         """End the run, and draw nothing any more."""
@@ -109,11 +105,11 @@ class LiveRun:
 
     def _offer(self) -> None:
         """Let the controls offer what makes sense now."""
-        self.start_button.disabled = self._running
-        self.pause_button.disabled = self.stop_button.disabled = not self._running
+        self.start_button.disabled = self.running
+        self.pause_button.disabled = self.stop_button.disabled = not self.running
         self.pause_button.description, self.pause_button.icon = ("Go on", "play") if self.paused else ("Pause", "pause")
         for control in self.locked:
-            control.disabled = self._running
+            control.disabled = self.running
 
     def _work(self, steps: Iterator[object]) -> None:
         """Take the steps, in the thread."""
@@ -133,7 +129,7 @@ class LiveRun:
             self.panel.report(error)
         finally:
             with self._lock:  # after what `start` lets the buttons offer, however short the run
-                self._running = False
+                self.running = False
                 self._offer()
 
     def _show(self) -> None:

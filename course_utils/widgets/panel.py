@@ -8,7 +8,7 @@ import html
 import itertools
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import ipywidgets
 from IPython import get_ipython
@@ -66,20 +66,13 @@ Framed = tuple[list[Columns], list[Box]]  # the columns of a drawn figure, and i
 TOGETHER = 0.55  # of the width: a part of two columns in a narrow card
 
 
-class Run(Protocol):
-    """What goes on in the background, as far as a panel knows it: it can be ended (`live_run.LiveRun`)."""
-
-    def close(self) -> None:
-        """End it."""
-
-
 class LivePanel(ipywidgets.VBox):
     """A card: title, controls above a picture, a sentence below it, and a place for an error.
 
     A subclass calls `redraw`, wraps what a control sets off in `attempt`, and gives the static copy.
     """
 
-    run: Run | None = None  # in panels that have something going on in the background; ends with the panel
+    run: Any = None  # the `live_run.LiveRun` of a panel that has something going on in the background; ends with it
 
     def __init__(
         self,
