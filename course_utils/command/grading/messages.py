@@ -34,6 +34,8 @@ DEEPEST = 60  # containers within containers
 TRUSTED = ("torch.nn.modules.", "torch.optim.", "torchvision.", "course_utils.")  # whose classes may be rebuilt
 STOPPED = ("blank", "missing", "no function")  # why an answer was not called
 LONGEST = 500  # characters of a text
+LONGEST_NUMBER = 10_000  # bits of a whole number; Python itself reads no more than 4,300 digits
+SEVERAL = {kind.__name__: kind for kind in (list, tuple, set, frozenset)}
 # What a tensor from an answer may hold; PyTorch itself breaks down at some of the others.
 NUMBERS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.uint16, torch.uint32,
            torch.uint64, torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64,
@@ -80,12 +82,11 @@ class Writer:
     def written_out(self, value: Any, depth: int = 0) -> Any:
         """Return `value` written out, although the table may know it."""
         of = type(value)
-        if value is None or of in (bool, str) or (of is int and abs(value) < 2**63):
+        numbers = isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biufc"
+        if value is None or (isinstance(value, (str, float)) and not numbers):
+            return value  # as plain as they are, NumPy's texts and a class of texts too
+        if isinstance(value, int) and value.bit_length() <= LONGEST_NUMBER:
             return value
-        if of is float:
-            return value if math.isfinite(value) else {"k": "float", "v": repr(value)}
-        if of is int:
-            return {"k": "int", "v": hex(value)[:10_000]}
         if value is Ellipsis:
             return {"k": "dots"}
         if depth > DEEPEST:
@@ -95,12 +96,13 @@ class Writer:
                 return self.tensor(value, depth)
             except (RuntimeError, TypeError):  # one without numbers, say, or of a layout that has no bytes
                 return self.foreign(value)
-        if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biufc":
+        if numbers:
             array = np.array(value)  # a copy in the machine's byte order
             node = self.tensor(torch.from_numpy(array.astype(array.dtype.newbyteorder("="))), depth)
             return {"k": "array", "v": node, "scalar": isinstance(value, np.generic)}
-        if isinstance(value, (list, tuple)):
-            return {"k": "list" if isinstance(value, list) else "tuple", "v": [self.node(v, depth + 1) for v in value]}
+        for kind in SEVERAL.values():
+            if isinstance(value, kind):
+                return {"k": kind.__name__, "v": [self.node(each, depth + 1) for each in value]}
         if isinstance(value, dict) and all(isinstance(key, (str, int)) for key in value):
             return {"k": "dict", "v": [[key, self.node(each, depth + 1)] for key, each in value.items()]}
         if of in DTYPES_OF:
@@ -160,7 +162,7 @@ class Writer:
             return self.optimizer(thing)
         if has_settings(thing):
             return self.settings(thing)
-        return self.written_out(thing) if isinstance(thing, (Tensor, list, dict)) else None
+        return self.written_out(thing) if isinstance(thing, (Tensor, list, dict, set)) else None
 
 
 DTYPES_OF = (torch.dtype, torch.device)
@@ -227,9 +229,8 @@ class Reader:
         k = node["k"]
         if k == "known":
             return self.table.things[node["n"]]
-        if k in ("list", "tuple"):
-            values = [self.value(each) for each in node["v"]]
-            return values if k == "list" else tuple(values)
+        if k in SEVERAL:
+            return SEVERAL[k](self.value(each) for each in node["v"])
         if k == "dict":
             return {key: self.value(each) for key, each in node["v"]}
         if k == "tensor":
@@ -248,8 +249,6 @@ class Reader:
             return self.make_foreign(node if node is self.what["result"] else {**node, "callable": False})
         simple = {
             "dots": lambda v: ...,
-            "int": lambda v: int(v, 16),
-            "float": float,
             "dtype": DTYPES.__getitem__,
             "device": torch.device,
         }
@@ -307,7 +306,7 @@ class Reader:
             self.change_tensor(thing, self.tensor(state), state)
         elif isinstance(thing, list):
             thing[:] = self.value(state)
-        elif isinstance(thing, dict):
+        elif isinstance(thing, (dict, set)):
             new = self.value(state)
             thing.clear()
             thing.update(new)
