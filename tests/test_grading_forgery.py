@@ -17,7 +17,7 @@ import torch
 
 from course_utils import exercises
 from course_utils.command.grading import answers, judge, sandbox, template
-from course_utils.command.grading.arguments import Table
+from course_utils.command.grading.arguments import things_in
 from course_utils.command.grading.messages import MessageError, Reader
 from course_utils.exercises.checking import Exercise, call
 
@@ -561,7 +561,7 @@ def test_a_network_is_judged_by_what_it_is(clean, name):
 def test_no_field_of_a_message_holds_a_verdict(key, value):
     head = json.dumps({"sizes": [], "result": None, key: value}).encode()
     try:
-        reader = Reader(struct.pack("<Q", len(head)) + head, Table.of([([5],), {}]), lambda node: None)
+        reader = Reader(struct.pack("<Q", len(head)) + head, things_in([([5],), {}]), lambda node: None)
         assert reader.stopped in ("", "blank", "missing", "no function")
         assert all(len(reader.text(each)) <= 500 for each in ("failed", "text"))
         reader.raised()

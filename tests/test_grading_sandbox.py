@@ -23,7 +23,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from course_utils.command.grading import answers, confinement, judge, sandbox, template
-from course_utils.command.grading.arguments import Table
 from course_utils.command.grading.messages import Reader
 from course_utils.exercises.checking import Exercise
 
@@ -266,7 +265,7 @@ def test_no_step_leads_out_of_the_list(step):
     }
     head["v"] = {"_parameters": [], "_buffers": [], "_modules": [], "own": [["training", True]]}
     content = json.dumps({"sizes": [], "result": head}).encode()
-    net = Reader(struct.pack("<Q", len(content)) + content, Table.of(()), None).result()
+    net = Reader(struct.pack("<Q", len(content)) + content, [()], None).result()
     with pytest.raises((TypeError, KeyError, AttributeError, IndexError, ValueError)):
         net(torch.ones(1))
 

@@ -1,7 +1,7 @@
 """What an answer returned, as bytes: JSON for the structure, raw numbers for tensors; nothing is ever unpickled.
 
 Both sides hold the same arguments (the judge has sent them), so whatever the answer returns or changes is described by
-reference to these, which `arguments.Table` numbers. Beyond plain data, tensors and arrays, a module of PyTorch or of
+reference to these, by their places in `arguments.things_in`. Beyond plain data, tensors and arrays, a module of PyTorch or of
 the course and an optimizer can be new: the judge builds it again from its settings and numbers, so what runs there is
 PyTorch's code. So can a network of a learner's own class, see `networks`. Anything else arrives as a `Foreign` object:
 a type and a text.
@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from course_utils.command.grading.arguments import HELD, Table, has_settings, is_modules_own, own_settings
+from course_utils.command.grading.arguments import HELD, is_modules_own, own_settings
 from course_utils.command.grading.networks import Own, steps_of
 from course_utils.exercises.differences import described
 
@@ -58,10 +58,11 @@ class Foreign:
 
 
 class Writer:
-    """Makes the bytes of one message."""
+    """Makes the bytes of one message; `things` are those of the judge, in its order."""
 
-    def __init__(self, table: Table) -> None:
-        self.table = table
+    def __init__(self, things: list[Any]) -> None:
+        self.things = things
+        self.numbers = {id(thing): number for number, thing in enumerate(things)}
         self.parts: list[bytes] = []
         self.inside = 0  # a network of the learner's own class
 
@@ -69,18 +70,18 @@ class Writer:
         """Return the bytes of `what` (JSON), a result, and what has become of the arguments."""
         what = {**what, "result": self.node(result)}
         if with_changes:
-            what["changes"] = [self.state(thing) for thing in self.table.things]
+            what["changes"] = [self.state(thing) for thing in self.things]
         head = json.dumps({**what, "sizes": [len(part) for part in self.parts]}).encode()
         return b"".join((struct.pack("<Q", len(head)), head, *self.parts))
 
     def node(self, value: Any, depth: int = 0) -> Any:
-        """Return `value` as JSON can hold it; things of the table become references."""
-        if id(value) in self.table.numbers:
-            return {"k": "known", "n": self.table.numbers[id(value)]}
+        """Return `value` as JSON can hold it; those of the arguments become references."""
+        if id(value) in self.numbers:
+            return {"k": "known", "n": self.numbers[id(value)]}
         return self.written_out(value, depth)
 
     def written_out(self, value: Any, depth: int = 0) -> Any:
-        """Return `value` written out, although the table may know it."""
+        """Return `value` written out, although it may be one of the arguments."""
         of = type(value)
         numbers = isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biufc"
         if value is None or (isinstance(value, (str, float)) and not numbers):
@@ -157,10 +158,10 @@ class Writer:
         return {"groups": groups, "state": state}
 
     def state(self, thing: Any) -> Any:
-        """Return what is inside a thing of the table now; None for one that cannot change or is not followed."""
+        """Return what is inside a thing of the arguments now; None for one that cannot change or is not followed."""
         if isinstance(thing, torch.optim.Optimizer):
             return self.optimizer(thing)
-        if has_settings(thing):
+        if isinstance(thing, nn.Module):
             return self.settings(thing)
         return self.written_out(thing) if isinstance(thing, (Tensor, list, dict, set)) else None
 
@@ -171,8 +172,8 @@ DTYPES_OF = (torch.dtype, torch.device)
 class Reader:
     """Reads one message; everything in it is checked, for it may come from a hostile answer."""
 
-    def __init__(self, content: bytes, table: Table, foreign: Callable[[dict[str, Any]], Any]) -> None:
-        self.table, self.make_foreign = table, foreign
+    def __init__(self, content: bytes, things: list[Any], foreign: Callable[[dict[str, Any]], Any]) -> None:
+        self.things, self.make_foreign = things, foreign
         try:
             size = struct.unpack_from("<Q", content)[0]
             if size > MOST_HEAD:
@@ -214,7 +215,7 @@ class Reader:
             MessageError: when the message makes no sense.
         """
         try:
-            for thing, state in zip(self.table.things, self.what.get("changes") or ()):
+            for thing, state in zip(self.things, self.what.get("changes") or ()):
                 self.change(thing, state)
             return self.value(self.what["result"])
         except MessageError:
@@ -228,7 +229,7 @@ class Reader:
             return node
         k = node["k"]
         if k == "known":
-            return self.table.things[node["n"]]
+            return self.things[node["n"]]
         if k in SEVERAL:
             return SEVERAL[k](self.value(each) for each in node["v"])
         if k == "dict":
