@@ -537,7 +537,7 @@ OF_A_NETWORK = {
     [
         ("def floors(shoes): return {shoe: {'wood', 'carpet'} for shoe in shoes}", "correct"),
         ("def floors(shoes): return dict.fromkeys(shoes, frozenset(('wood', 'carpet')))", "correct"),
-        ("import numpy as np\ndef floors(shoes): return {shoe: list(np.array(['wood', 'carpet'])) for shoe in shoes}", "correct"),
+        ("import numpy\ndef floors(shoes): return dict.fromkeys(shoes, list(numpy.array(['wood', 'grass'])))", "correct"),
         ("def floors(shoes): return {shoe: {'wood', shoe} for shoe in shoes}", "wrong"),
         ("def floors(shoes): return {shoe: set() for shoe in shoes}", "wrong"),
     ],
@@ -564,7 +564,7 @@ def test_no_field_of_a_message_holds_a_verdict(key, value):
         reader = Reader(struct.pack("<Q", len(head)) + head, things_in([([5],), {}]), lambda node: None)
         assert reader.stopped in ("", "blank", "missing", "no function")
         assert all(len(reader.text(each)) <= 500 for each in ("failed", "text"))
-        reader.raised()
+        assert all(name.isidentifier() for name in reader.raised)
         reader.result()
     except MessageError:
         pass

@@ -1,10 +1,10 @@
 """What an answer returned, as bytes: JSON for the structure, raw numbers for tensors; nothing is ever unpickled.
 
 Both sides hold the same arguments (the judge has sent them), so whatever the answer returns or changes is described by
-reference to these, by their places in `arguments.things_in`. Beyond plain data, tensors and arrays, a module of PyTorch or of
-the course and an optimizer can be new: the judge builds it again from its settings and numbers, so what runs there is
-PyTorch's code. So can a network of a learner's own class, see `networks`. Anything else arrives as a `Foreign` object:
-a type and a text.
+reference to these, by their places in `arguments.things_in`. Beyond plain data, tensors and arrays, a module of
+PyTorch or of the course and an optimizer can be new: the judge builds it again from its settings and numbers, so what
+runs there is PyTorch's code. So can a network of a learner's own class, see `networks`. Anything else arrives as a
+`Foreign` object: a type and a text.
 
 A message carries data and how far the answer came (`STOPPED`), never a verdict.
 """
@@ -75,7 +75,7 @@ class Writer:
         return b"".join((struct.pack("<Q", len(head)), head, *self.parts))
 
     def node(self, value: Any, depth: int = 0) -> Any:
-        """Return `value` as JSON can hold it; those of the arguments become references."""
+        """Return `value` as JSON can hold it; what the arguments consist of becomes references."""
         if id(value) in self.numbers:
             return {"k": "known", "n": self.numbers[id(value)]}
         return self.written_out(value, depth)
@@ -170,7 +170,11 @@ DTYPES_OF = (torch.dtype, torch.device)
 
 
 class Reader:
-    """Reads one message; everything in it is checked, for it may come from a hostile answer."""
+    """Reads one message; everything in it is checked, for it may come from a hostile answer.
+
+    `stopped` is one of `STOPPED` when the answer was not called, else an empty text; `raised` lists the names of an
+    exception's classes, the nearest first, and is empty when none was raised.
+    """
 
     def __init__(self, content: bytes, things: list[Any], foreign: Callable[[dict[str, Any]], Any]) -> None:
         self.things, self.make_foreign = things, foreign
@@ -186,27 +190,17 @@ class Reader:
             for length in sizes:
                 self.parts.append(bytearray(content[start : start + length]))
                 start += length
+            self.stopped, raised = self.what.get("stopped", ""), self.what.get("raised", [])
+            named = isinstance(raised, list) and all(map(str.isidentifier, raised))
+            if self.stopped not in ("", *STOPPED) or not named:
+                raise ValueError("another word, or names that are none")
+            self.raised = [name[:LONGEST] for name in raised]
         except (struct.error, ValueError, TypeError, LookupError, RecursionError, OverflowError) as error:
             raise MessageError("what came back from the answer cannot be read") from error
-
-    @property
-    def stopped(self) -> str:
-        """One of `STOPPED` when the answer was not called, else an empty text."""
-        word = self.what.get("stopped", "")
-        if word not in ("", *STOPPED):
-            raise MessageError("what came back from the answer cannot be read")
-        return word
 
     def text(self, key: str) -> str:
         """Return a text of the message, at most `LONGEST` characters of it; empty when there is none."""
         return str(self.what.get(key, ""))[:LONGEST]
-
-    def raised(self) -> list[str]:
-        """Return the names of an exception's classes, the nearest first; none when none was raised."""
-        names = self.what.get("raised", [])
-        if not isinstance(names, list) or not all(isinstance(name, str) and name.isidentifier() for name in names):
-            raise MessageError("what came back from the answer cannot be read")
-        return [name[:LONGEST] for name in names]
 
     def result(self) -> Any:
         """Return what the answer returned, after carrying over what it changed.

@@ -128,8 +128,7 @@ class Answer:
             if reader.stopped:
                 raise Stopped(*self._why(reader))
             result = reader.result()
-            names = reader.raised()
-            if names:
+            if names := reader.raised:
                 if names[0] in SAID_BY and NOT_HERE.search(reader.text("text")):
                     said = shortened(reader.text("text").split("\n", 1)[0].rstrip("."))
                     raise Stopped("error", f"{self.cut.name} asks for what is not here to judge it: {said}.")
