@@ -537,7 +537,7 @@ OF_A_NETWORK = {
     [
         ("def floors(shoes): return {shoe: {'wood', 'carpet'} for shoe in shoes}", "correct"),
         ("def floors(shoes): return dict.fromkeys(shoes, frozenset(('wood', 'carpet')))", "correct"),
-        ("import numpy\ndef floors(shoes): return dict.fromkeys(shoes, list(numpy.array(['wood', 'grass'])))", "correct"),
+        ("import numpy\ndef floors(shoes): return dict.fromkeys(shoes, [*numpy.array(['wood', 'tiles'])])", "correct"),
         ("def floors(shoes): return {shoe: {'wood', shoe} for shoe in shoes}", "wrong"),
         ("def floors(shoes): return {shoe: set() for shoe in shoes}", "wrong"),
     ],
