@@ -88,17 +88,12 @@ def load(lesson: str | int, profile: str, root: Path | None = None) -> dict[str,
         RunError: when there is none, or the file is damaged.
     """
     path = result_path(lesson, profile, root)
-    try:
-        run = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    run = recorded.read(path)
+    if run is None:
         raise RunError(
-            f"No run of lesson {lesson_number(lesson)} with profile {profile!r} is recorded ({path.name} is not in "
-            f"results/); `course build {lesson_number(lesson)} --profile {profile}` records one."
-        ) from None
-    except (OSError, ValueError) as error:
-        raise RunError(f"results/{path.name} cannot be read ({error}); rebuild the lesson.") from error
-    if not isinstance(run, dict) or not isinstance(run.get("figures"), dict):
-        raise RunError(f"results/{path.name} holds no figures; rebuild the lesson.")
+            f"results/{path.name} is missing or holds no recorded run; "
+            f"`course build {lesson_number(lesson)} --profile {profile}` records one."
+        )
     return run
 
 

@@ -233,7 +233,7 @@ def test_the_checks_name_a_folder_a_missing_source_and_a_missing_run(copy, toy_r
     path.write_text(path.read_text().replace("A toy lesson", f"A lesson in {copy}"))
     assert "The file names the folder that it was built in." in lint_notebooks.check_all(path, copy)
     shutil.rmtree(copy / "results")
-    assert any("No run of lesson 01" in problem for problem in lint_notebooks.check_all(path, copy))
+    assert any("01_quick.json is missing" in problem for problem in lint_notebooks.check_all(path, copy))
     (copy / "notebooks" / "source" / "01_toy.py").unlink()
     assert any("has no source" in problem for problem in lint_notebooks.check_all(path, copy))
     path.write_text("{}")

@@ -185,6 +185,22 @@ def test_doctor_goes_on_when_data_or_torch_cannot_be_looked_at(course, monkeypat
     assert code == 1 and "PyTorch cannot be loaded" in output and "\nNot ready." in output
 
 
+@pytest.mark.parametrize("arguments", [["doctor"], ["doctor", "--json"], ["--help"], ["--version"]])
+def test_what_finds_a_fault_runs_where_pytorch_was_never_loaded(tmp_path, arguments):
+    script = (
+        "import sys; sys.modules['torch'] = None\n"
+        f"sys.argv = ['course', *{arguments}]\n"
+        "from course_utils.command.cli import main; main()"
+    )
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
+    assert answer.returncode == ("doctor" in arguments) and answer.stderr == ""
+    if arguments == ["doctor"]:
+        assert "PyTorch cannot be loaded" in answer.stdout and "\nNot ready." in answer.stdout
+    elif arguments == ["doctor", "--json"]:
+        found = json.loads(answer.stdout)
+        assert found["device"]["kind"] is None and found["free_disk_gb"] > 0 and found["data"][0]["error"]
+
+
 def test_doctors_table_breaks_no_word_and_ends_with_a_verdict(course, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     code, output, errors = course("doctor")

@@ -17,7 +17,7 @@ import torch
 
 from course_utils import exercises
 from course_utils.command.grading import answers, judge, sandbox, template
-from course_utils.command.grading.arguments import Table
+from course_utils.command.grading.arguments import things_in
 from course_utils.command.grading.messages import MessageError, Reader
 from course_utils.exercises.checking import Exercise, call
 
@@ -69,6 +69,10 @@ ATTEMPTS = {
     "an unknown word": said(stopped="excellent"),
     "a class that is no layer": said(result={"k": "module", "class": ["os", "system"], "v": []}),
     "a reference to an argument": said(result={"k": "known", "n": 0}),
+    "a set of lists": said(result={"k": "set", "v": [{"k": "list", "v": [38]}]}),
+    "a set that is a number": said(result={"k": "frozenset", "v": 38}),
+    "a set of what it is asked": said(result={"k": "set", "v": [38, 80]}),
+    "a kind that is a list": said(result={"k": ["set"], "v": [38]}),
     "sizes below zero": said(sizes=[10, -10] * 40),
     "bytes that are no message": "import os\ndef target(n):\n    os.write(3, b'\\x00' * 999)\n    os._exit(0)",
     "two messages": said(result=1) + "\n    os.write(3, b'M')",
@@ -528,6 +532,20 @@ OF_A_NETWORK = {
 }
 
 
+@pytest.mark.parametrize(
+    ("source", "outcome"),
+    [
+        ("def floors(shoes): return {shoe: {'wood', 'carpet'} for shoe in shoes}", "correct"),
+        ("def floors(shoes): return dict.fromkeys(shoes, frozenset(('wood', 'carpet')))", "correct"),
+        ("import numpy\ndef floors(shoes): return dict.fromkeys(shoes, [*numpy.array(['wood', 'tiles'])])", "correct"),
+        ("def floors(shoes): return {shoe: {'wood', shoe} for shoe in shoes}", "wrong"),
+        ("def floors(shoes): return {shoe: set() for shoe in shoes}", "wrong"),
+    ],
+)  # fmt: skip
+def test_an_answer_may_return_sets_where_its_check_takes_them(clean, source, outcome):
+    assert clean(source, "appendix_b", "floors")[0] == outcome
+
+
 @pytest.mark.parametrize("name", OF_A_NETWORK)
 def test_a_network_is_judged_by_what_it_is(clean, name):
     expected, source = OF_A_NETWORK[name]
@@ -543,10 +561,10 @@ def test_a_network_is_judged_by_what_it_is(clean, name):
 def test_no_field_of_a_message_holds_a_verdict(key, value):
     head = json.dumps({"sizes": [], "result": None, key: value}).encode()
     try:
-        reader = Reader(struct.pack("<Q", len(head)) + head, Table.of([([5],), {}]), lambda node: None)
+        reader = Reader(struct.pack("<Q", len(head)) + head, things_in([([5],), {}]), lambda node: None)
         assert reader.stopped in ("", "blank", "missing", "no function")
         assert all(len(reader.text(each)) <= 500 for each in ("failed", "text"))
-        reader.raised()
+        assert all(name.isidentifier() for name in reader.raised)
         reader.result()
     except MessageError:
         pass

@@ -7,6 +7,7 @@ import ctypes
 import json
 import multiprocessing
 import os
+import re
 import struct
 import sys
 import tempfile
@@ -22,7 +23,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from course_utils.command.grading import answers, confinement, judge, sandbox, template
-from course_utils.command.grading.arguments import Table
 from course_utils.command.grading.messages import Reader
 from course_utils.exercises.checking import Exercise
 
@@ -73,6 +73,7 @@ def answer(): return (
     torch.tensor(3), torch.tensor([[1.5, float("nan")]]), torch.zeros(0, 3), torch.ones(2, dtype=torch.bfloat16),
     torch.tensor([1 + 2j]).conj(), torch.tensor([True, False]), torch.arange(6).reshape(2, 3).T,
     torch.ones(3).requires_grad_(), np.float32(1.5), np.arange(3, dtype=">i2"), torch.Size([1, 2]),
+    {"a", 2, (3, frozenset({4}))}, frozenset(), [{1.5}, {2: {True}}], float("-inf"), np.float64(0.1), 2**9999,
 )
 """
     namespace = {}
@@ -92,6 +93,36 @@ def answer(): return (
 
 def test_plain_data_tensors_and_arrays_come_back_as_they_were(clean):
     assert clean(returned) == "as expected"
+
+
+def of_other_classes():
+    source = "import enum, numpy as np\nclass Colour(str, enum.Enum): RED = 'red'\nclass Size(enum.IntEnum): BIG = 3\n"
+    source += "def answer(): return [np.str_('red'), Colour.RED, Size.BIG, {np.str_('red'): {Colour.RED}}]"
+    got = answer(source)()
+    return got, [type(each).__name__ for each in got]
+
+
+def test_texts_and_numbers_of_other_classes_come_back_as_plain_ones(clean):
+    assert clean(of_other_classes) == (["red", "red", 3, {"red": {"red"}}], ["str", "str", "int", "dict"])
+
+
+def changed_set():
+    given = {1, 2}
+    same = answer("def answer(given):\n    given.discard(1)\n    given.add(3)\n    return given")(given) is given
+    return same, given
+
+
+def test_what_an_answer_does_to_a_set_is_carried_over(clean):
+    assert clean(changed_set) == (True, {2, 3})
+
+
+def too_long():
+    return str(answer("def answer(): return 2**10000")()), str(answer("def answer(): return [2**99999]")())
+
+
+def test_a_number_that_is_too_long_to_read_is_only_described(clean):
+    first, second = clean(too_long)
+    assert re.fullmatch(r"\d{40} … \d{20}", first) and second == "[<int>]"
 
 
 def networks():
@@ -234,7 +265,7 @@ def test_no_step_leads_out_of_the_list(step):
     }
     head["v"] = {"_parameters": [], "_buffers": [], "_modules": [], "own": [["training", True]]}
     content = json.dumps({"sizes": [], "result": head}).encode()
-    net = Reader(struct.pack("<Q", len(content)) + content, Table.of(()), None).result()
+    net = Reader(struct.pack("<Q", len(content)) + content, [()], None).result()
     with pytest.raises((TypeError, KeyError, AttributeError, IndexError, ValueError)):
         net(torch.ones(1))
 

@@ -189,20 +189,12 @@ def test_load_returns_the_recorded_run_and_quotable_adds_the_run_itself(tmp_path
     assert set(results.RUN_FIGURES) <= set(quotable)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "No run of lesson 03 with profile 'full' is recorded .*course build 03 --profile full"),
-        ("{", "cannot be read"),
-        ("[]", "holds no figures"),
-        ("{}", "holds no figures"),
-    ],
-)
-def test_load_says_what_to_do_when_there_is_no_recorded_run(tmp_path, content, message):
+@pytest.mark.parametrize("content", [None, "{", "[]", "{}"])
+def test_load_says_what_to_do_when_there_is_no_recorded_run(tmp_path, content):
     if content is not None:
         results.result_path(3, "full", tmp_path).parent.mkdir()
         results.result_path(3, "full", tmp_path).write_text(content, encoding="utf-8")
-    with pytest.raises(RunError, match=message):
+    with pytest.raises(RunError, match=r"^results/03_full\.json is missing .*course build 03 --profile full"):
         results.load("03", "full", tmp_path)
 
 

@@ -152,7 +152,7 @@ def test_notebooks_run_side_by_side_and_one_failure_does_not_stop_the_others(tmp
     jobs = runner.plan([str(PLANTED / "parameters.ipynb"), str(PLANTED / "error.ipynb")])
     seen = []
 
-    class Watcher(runner.NullWatcher):
+    class Watcher(runner.Watcher):
         def cell(self, label, index, of):
             seen.append((label, index, of))
 
@@ -181,7 +181,7 @@ def test_a_start_failure_is_tried_once_more_and_others_are_not(monkeypatch, tmp_
 
     from course_utils.command.notebooks import worker
 
-    job = {"input": "a", "output": "b", "parameters": {}, "cell_timeout": 5, "start_timeout": 5}
+    job = {"input": "a", "output": "b", "parameters": {}, "cell_timeout": 5}
 
     def events(*errors):
         told, left = [], list(errors)
@@ -567,7 +567,7 @@ def test_lessons_are_found_by_number_name_and_path(tmp_path, monkeypatch):
 def test_the_worker_tells_of_every_cell_and_of_too_much_output(monkeypatch, tmp_path, capsys):
     from course_utils.command.notebooks import worker
 
-    job = {"input": str(PLANTED / "parameters.ipynb"), "output": str(tmp_path / "output.ipynb"), "start_timeout": 60}
+    job = {"input": str(PLANTED / "parameters.ipynb"), "output": str(tmp_path / "output.ipynb")}
     job |= {"parameters": {"steps": 3}, "cell_timeout": 60}
     (tmp_path / "job.json").write_text(json.dumps(job))
     monkeypatch.setattr(sys, "argv", ["worker", str(tmp_path / "job.json")])

@@ -107,7 +107,7 @@ def test_every_week_new_releases_are_tried_and_claims_measured_anew():
 @needs_make
 @pytest.mark.parametrize(("granted", "workers"), [(1, 1), (2, 2), (64, 2)])
 def test_make_starts_no_more_workers_than_cores_are_granted(monkeypatch, granted, workers):
-    monkeypatch.setattr("course_utils.base.machine.granted_cores", lambda: granted)
+    monkeypatch.setattr("course_utils.base.machine.cores", lambda: granted)
     said = set()
     for target in ("test", "quick", "nbval", "outcomes", "lessons"):
         for code in re.findall(r'(?:-n|--jobs) \$\(\S+ -c "(.*?)"\)', make(target)):

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from course_utils.base.threads import granted_cores
+from course_utils.base.threads import granted_cores as cores
 
 NOISE = re.compile(r"\((?:R|TM)\)|\b(?:CPU|Processor)\b|@.*", re.IGNORECASE)  # in the name of a processor
 
@@ -26,11 +26,6 @@ def describe_machine() -> dict[str, Any]:
         "gpu": gpu(),
         "system": f"{platform.system()} {platform.machine()}",
     }
-
-
-def cores() -> int:
-    """Return how many cores this process may use, in a container no more than it is granted."""
-    return granted_cores()
 
 
 def free_cores(seconds: float = 0.3) -> int:

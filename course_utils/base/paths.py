@@ -1,4 +1,4 @@
-"""Folders that a person names: made absolute where they were typed, and missed with a suggestion."""
+"""Folders that a person names, made absolute where typed and missed with a suggestion; whether to stay offline."""
 
 from __future__ import annotations
 
@@ -64,6 +64,11 @@ def named_data_folder() -> Path | None:
         why = _why(problem)
         raise DataError(f"COURSE_DATA_DIR is no usable folder ({why}); set it to a folder, or unset it.") from None
     return folder
+
+
+def offline() -> bool:
+    """Return whether COURSE_OFFLINE forbids the network: set to anything but nothing, 0, no or false."""
+    return os.environ.get("COURSE_OFFLINE", "").strip().lower() not in ("", "0", "no", "false")
 
 
 def from_here() -> dict[str, str]:

@@ -13,7 +13,7 @@ import psutil
 
 from course_utils import __version__
 from course_utils.base.machine import describe_machine, versions
-from course_utils.base.paths import named_data_folder
+from course_utils.base.paths import named_data_folder, offline
 from course_utils.errors import CourseError
 
 if TYPE_CHECKING:
@@ -35,11 +35,11 @@ def diagnose() -> dict[str, Any]:
         "free_memory_gb": round(psutil.virtual_memory().available / 2**30, 1),
         "device": _device(),
         "sliders": sliders(),
-        "offline": _offline(),
+        "offline": offline(),
         "data": _data(),
         "weights": _weights(),
     }
-    found["free_disk_gb"] = round(_free(_data_place()) / 2**30, 1)
+    found["free_disk_gb"] = round(_free_disk() / 2**30, 1)
     found["advice"] = _no_folder() + advise(found)
     return found
 
@@ -219,22 +219,14 @@ def _weights() -> list[str]:
     return sorted(path.name for path in cache.glob("*.pth")) if cache.is_dir() else []
 
 
-def _offline() -> bool:
-    from course_utils.data.downloads import offline
-
-    return offline()
-
-
-def _data_place() -> Path:
-    from course_utils.data.sources import data_folder
-
+def _free_disk() -> int:
+    """Return how many bytes are free where data sets go."""
     try:
-        return data_folder()[0].absolute()
-    except CourseError:
-        return Path.home()  # what is wrong with the folder is said with the data
+        from course_utils.data.sources import data_folder
 
-
-def _free(folder: Path) -> int:
+        folder = data_folder()[0].absolute()
+    except (CourseError, ImportError, OSError):  # said with the data
+        folder = Path.home()
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free

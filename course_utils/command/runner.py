@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from course_utils.base import recorded
 from course_utils.base.files import replace_file
@@ -51,24 +51,14 @@ class Report:
         return not self.interrupted and all(lesson["status"] == "passed" for lesson in self.lessons)
 
 
-class Watcher(Protocol):
-    """What `run` reports progress to, from several threads."""
+class Watcher:
+    """What `run` reports progress to, from several threads; this one does nothing."""
 
     def cell(self, label: str, index: int, of: int) -> None:
         """Cell `index` of `of` of a notebook is running."""
 
     def finished(self, label: str, entry: dict[str, Any]) -> None:
         """A notebook has ended; `entry` is its part of report.json."""
-
-
-class NullWatcher:
-    """A watcher that does nothing."""
-
-    def cell(self, label: str, index: int, of: int) -> None:
-        """Do nothing."""
-
-    def finished(self, label: str, entry: dict[str, Any]) -> None:
-        """Do nothing."""
 
 
 def plan(
@@ -150,7 +140,7 @@ def run(
     Raises:
         SettingError: when `out` cannot be written, or a notebook would be overwritten by its own result.
     """
-    watcher, stop, started = watcher or NullWatcher(), threading.Event(), time.time()
+    watcher, stop, started = watcher or Watcher(), threading.Event(), time.time()
     check_writable(out)
     for job in jobs:
         if (out / job.notebook.name).resolve() == job.notebook.resolve():

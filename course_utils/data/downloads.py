@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import gzip
-import os
 import queue
 import tarfile
 import threading
@@ -17,6 +16,7 @@ from socket import create_connection
 from urllib.parse import urlsplit
 
 from course_utils.base.files import whole, whole_folder
+from course_utils.base.paths import offline
 from course_utils.errors import DataError
 
 CONNECT_SECONDS = 4  # how long a server may take to answer at all
@@ -33,11 +33,6 @@ class Remote:
     name: str
     sha256: str
     size: int
-
-
-def offline() -> bool:
-    """Return whether COURSE_OFFLINE forbids the network: set to anything but nothing, 0, no or false."""
-    return os.environ.get("COURSE_OFFLINE", "").strip().lower() not in ("", "0", "no", "false")
 
 
 def download(

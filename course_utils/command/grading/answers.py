@@ -5,10 +5,10 @@ that is needed, or changes what the name stands for (`table["a"] = 1`, `found.ap
 """
 
 from __future__ import annotations
-import __future__
 
 import ast
 import builtins
+import codeop
 import dis
 import re
 import time
@@ -44,11 +44,6 @@ class Statement:
     function: bool  # a def, a class, or an assigned lambda
     imports: frozenset[str] = frozenset()  # top-level packages
 
-    @property
-    def imports_all(self) -> bool:
-        """Whether it is `from x import *`, which may bind anything."""
-        return bool(self.imports) and not self.binds
-
 
 @dataclass(frozen=True)
 class Cut:
@@ -65,14 +60,14 @@ def statements(cells: Iterable[tuple[int, str]]) -> tuple[list[Statement], dict[
     Lines with %magic and !shell do nothing, but `%time` and `%%time` run what they time, as in Jupyter.
     """
     found, broken = [], {}
-    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    compiler = codeop.Compile()  # what a cell imports from __future__ holds for later ones too
+    compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     last = time.monotonic() + MOST_SECONDS
     for number, source in cells:
         try:
             tree, text = _tree(source, last)
             for node in tree.body:
-                flags |= _future(node)  # holds for later cells too
-                found.append(_statement(number, text, node, flags))
+                found.append(_statement(number, text, node, compiler))
         except (RecursionError, MemoryError):
             broken[number] = "it is too deeply nested"
         except (SyntaxError, ValueError, RuntimeError) as error:  # a null byte; IPython gives up
@@ -103,7 +98,8 @@ def cut(
     # A def counts before `accuracy = accuracy(...)`, with which a learner tries it out.
     chosen = {(functions or bound)[-1]}
     imported = {each for statement in all_statements if statement.imports for each in statement.binds}
-    stars = {index for index, each in enumerate(all_statements) if each.imports_all}
+    # `from x import *` may bind anything.
+    stars = {index for index, each in enumerate(all_statements) if each.imports and not each.binds}
     binders, changers = defaultdict(set), defaultdict(set)
     for index, each in enumerate(all_statements):
         for given in each.binds:
@@ -174,18 +170,10 @@ def _replaced(lines: list[str], number: int) -> bool:
     return True
 
 
-def _future(node: ast.stmt) -> int:
-    """Return the compiler's flags that `from __future__ import …` sets."""
-    if not isinstance(node, ast.ImportFrom) or node.module != "__future__":
-        return 0
-    features = [getattr(__future__, alias.name, None) for alias in node.names]
-    return sum({getattr(each, "compiler_flag", 0) for each in features})
-
-
-def _statement(cell: int, source: str, node: ast.stmt, flags: int) -> Statement:
+def _statement(cell: int, source: str, node: ast.stmt, compiler: codeop.Compile) -> Statement:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        code = compile(ast.Module([node], []), FILE.format(cell), "exec", flags, dont_inherit=True)
+        code = compiler(ast.Module([node], []), FILE.format(cell), "exec")
     is_lambda = isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, ast.Lambda)
     imports = set()
     if isinstance(node, ast.Import):

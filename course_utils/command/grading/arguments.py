@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -13,35 +12,18 @@ HELD = ("_parameters", "_buffers", "_modules")  # of these, the ones that hold w
 PLAIN = (bool, int, float, str, type(None))
 
 
-class Table:
-    """The things that a call's arguments consist of, numbered, the same on both sides.
-
-    Args:
-        things: those of the other side, in its order; see `Table.of`.
-    """
-
-    def __init__(self, things: Iterable[Any]) -> None:
-        self.things = list(things)
-        self.numbers = {id(thing): number for number, thing in enumerate(self.things)}
-
-    @classmethod
-    def of(cls, arguments: Any) -> Table:
-        """Return the table of all things in `arguments`."""
-        things: list[Any] = []
-        waiting, seen = [arguments], set()
-        while waiting:
-            thing = waiting.pop()
-            if id(thing) in seen or isinstance(thing, PLAIN):
-                continue
-            seen.add(id(thing))
-            things.append(thing)
-            waiting += _inside(thing)
-        return cls(things)
-
-
-def has_settings(thing: Any) -> bool:
-    """Tell whether `thing` is of a kind whose attributes are followed and described."""
-    return isinstance(thing, nn.Module)
+def things_in(arguments: Any) -> list[Any]:
+    """Return each thing that a call's arguments consist of once; a message names them by their places in this list."""
+    things: list[Any] = []
+    waiting, seen = [arguments], set()
+    while waiting:
+        thing = waiting.pop()
+        if id(thing) in seen or isinstance(thing, PLAIN):
+            continue
+        seen.add(id(thing))
+        things.append(thing)
+        waiting += _inside(thing)
+    return things
 
 
 def own_settings(module: nn.Module) -> dict[str, Any]:

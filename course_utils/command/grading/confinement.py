@@ -161,7 +161,8 @@ def is_confining(folder: Path) -> bool:
         code = 1
         try:
             confine(folder, parent)
-            code = int(any(_succeeds(each) for each in _forbidden(outside, parent)) or not _succeeds(_writes(folder)))
+            writes = _succeeds(lambda: (folder / "trial").touch() or (folder / "trial").unlink())
+            code = int(any(map(_succeeds, _forbidden(outside, parent))) or not writes)
         finally:
             os._exit(code)
     held = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
@@ -169,10 +170,6 @@ def is_confining(folder: Path) -> bool:
     kept = (before.st_size, before.st_mode, before.st_mtime_ns) == (after.st_size, after.st_mode, after.st_mtime_ns)
     outside.unlink(missing_ok=True)
     return held and kept
-
-
-def _writes(folder: Path) -> Callable[[], object]:
-    return lambda: (folder / "trial").touch() or (folder / "trial").unlink()
 
 
 def _forbidden(outside: Path, other: int) -> Iterator[Callable[[], object]]:
@@ -201,16 +198,11 @@ def _forbidden(outside: Path, other: int) -> Iterator[Callable[[], object]]:
     yield lambda: os.sched_setaffinity(other, {0})
     yield lambda: os.setpriority(os.PRIO_PROCESS, other, 19)
     yield lambda: fcntl.ioctl(reading, 0x5412, b"x")  # TIOCSTI: types into a terminal
-    yield lambda: _ended(os.fork())
+    yield lambda: os.fork() or os._exit(0)
     yield lambda: os.execv("/bin/sh", ["/bin/sh", "-c", "exit 1"])
     yield lambda: socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     yield lambda: socket.socket(socket.AF_INET)
     yield lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-
-
-def _ended(child: int) -> None:
-    if child == 0:
-        os._exit(0)
 
 
 def _succeeds(attempt: Callable[[], object]) -> bool:

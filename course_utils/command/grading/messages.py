@@ -1,10 +1,10 @@
 """What an answer returned, as bytes: JSON for the structure, raw numbers for tensors; nothing is ever unpickled.
 
 Both sides hold the same arguments (the judge has sent them), so whatever the answer returns or changes is described by
-reference to these, which `arguments.Table` numbers. Beyond plain data, tensors and arrays, a module of PyTorch or of
-the course and an optimizer can be new: the judge builds it again from its settings and numbers, so what runs there is
-PyTorch's code. So can a network of a learner's own class, see `networks`. Anything else arrives as a `Foreign` object:
-a type and a text.
+reference to these, by their places in `arguments.things_in`. Beyond plain data, tensors and arrays, a module of
+PyTorch or of the course and an optimizer can be new: the judge builds it again from its settings and numbers, so what
+runs there is PyTorch's code. So can a network of a learner's own class, see `networks`. Anything else arrives as a
+`Foreign` object: a type and a text.
 
 A message carries data and how far the answer came (`STOPPED`), never a verdict.
 """
@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from course_utils.command.grading.arguments import HELD, Table, has_settings, is_modules_own, own_settings
+from course_utils.command.grading.arguments import HELD, is_modules_own, own_settings
 from course_utils.command.grading.networks import Own, steps_of
 from course_utils.exercises.differences import described
 
@@ -34,6 +34,8 @@ DEEPEST = 60  # containers within containers
 TRUSTED = ("torch.nn.modules.", "torch.optim.", "torchvision.", "course_utils.")  # whose classes may be rebuilt
 STOPPED = ("blank", "missing", "no function")  # why an answer was not called
 LONGEST = 500  # characters of a text
+LONGEST_NUMBER = 10_000  # bits of a whole number; Python itself reads no more than 4,300 digits
+SEVERAL = {kind.__name__: kind for kind in (list, tuple, set, frozenset)}
 # What a tensor from an answer may hold; PyTorch itself breaks down at some of the others.
 NUMBERS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.uint16, torch.uint32,
            torch.uint64, torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64,
@@ -56,10 +58,11 @@ class Foreign:
 
 
 class Writer:
-    """Makes the bytes of one message."""
+    """Makes the bytes of one message; `things` are those of the judge, in its order."""
 
-    def __init__(self, table: Table) -> None:
-        self.table = table
+    def __init__(self, things: list[Any]) -> None:
+        self.things = things
+        self.numbers = {id(thing): number for number, thing in enumerate(things)}
         self.parts: list[bytes] = []
         self.inside = 0  # a network of the learner's own class
 
@@ -67,25 +70,24 @@ class Writer:
         """Return the bytes of `what` (JSON), a result, and what has become of the arguments."""
         what = {**what, "result": self.node(result)}
         if with_changes:
-            what["changes"] = [self.state(thing) for thing in self.table.things]
+            what["changes"] = [self.state(thing) for thing in self.things]
         head = json.dumps({**what, "sizes": [len(part) for part in self.parts]}).encode()
         return b"".join((struct.pack("<Q", len(head)), head, *self.parts))
 
     def node(self, value: Any, depth: int = 0) -> Any:
-        """Return `value` as JSON can hold it; things of the table become references."""
-        if id(value) in self.table.numbers:
-            return {"k": "known", "n": self.table.numbers[id(value)]}
+        """Return `value` as JSON can hold it; what the arguments consist of becomes references."""
+        if id(value) in self.numbers:
+            return {"k": "known", "n": self.numbers[id(value)]}
         return self.written_out(value, depth)
 
     def written_out(self, value: Any, depth: int = 0) -> Any:
-        """Return `value` written out, although the table may know it."""
+        """Return `value` written out, although it may be one of the arguments."""
         of = type(value)
-        if value is None or of in (bool, str) or (of is int and abs(value) < 2**63):
+        numbers = isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biufc"
+        if value is None or (isinstance(value, (str, float)) and not numbers):
+            return value  # as plain as they are, NumPy's texts and a class of texts too
+        if isinstance(value, int) and value.bit_length() <= LONGEST_NUMBER:
             return value
-        if of is float:
-            return value if math.isfinite(value) else {"k": "float", "v": repr(value)}
-        if of is int:
-            return {"k": "int", "v": hex(value)[:10_000]}
         if value is Ellipsis:
             return {"k": "dots"}
         if depth > DEEPEST:
@@ -95,12 +97,13 @@ class Writer:
                 return self.tensor(value, depth)
             except (RuntimeError, TypeError):  # one without numbers, say, or of a layout that has no bytes
                 return self.foreign(value)
-        if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biufc":
+        if numbers:
             array = np.array(value)  # a copy in the machine's byte order
             node = self.tensor(torch.from_numpy(array.astype(array.dtype.newbyteorder("="))), depth)
             return {"k": "array", "v": node, "scalar": isinstance(value, np.generic)}
-        if isinstance(value, (list, tuple)):
-            return {"k": "list" if isinstance(value, list) else "tuple", "v": [self.node(v, depth + 1) for v in value]}
+        for kind in SEVERAL.values():
+            if isinstance(value, kind):
+                return {"k": kind.__name__, "v": [self.node(each, depth + 1) for each in value]}
         if isinstance(value, dict) and all(isinstance(key, (str, int)) for key in value):
             return {"k": "dict", "v": [[key, self.node(each, depth + 1)] for key, each in value.items()]}
         if of in DTYPES_OF:
@@ -155,22 +158,26 @@ class Writer:
         return {"groups": groups, "state": state}
 
     def state(self, thing: Any) -> Any:
-        """Return what is inside a thing of the table now; None for one that cannot change or is not followed."""
+        """Return what is inside a thing of the arguments now; None for one that cannot change or is not followed."""
         if isinstance(thing, torch.optim.Optimizer):
             return self.optimizer(thing)
-        if has_settings(thing):
+        if isinstance(thing, nn.Module):
             return self.settings(thing)
-        return self.written_out(thing) if isinstance(thing, (Tensor, list, dict)) else None
+        return self.written_out(thing) if isinstance(thing, (Tensor, list, dict, set)) else None
 
 
 DTYPES_OF = (torch.dtype, torch.device)
 
 
 class Reader:
-    """Reads one message; everything in it is checked, for it may come from a hostile answer."""
+    """Reads one message; everything in it is checked, for it may come from a hostile answer.
 
-    def __init__(self, content: bytes, table: Table, foreign: Callable[[dict[str, Any]], Any]) -> None:
-        self.table, self.make_foreign = table, foreign
+    `stopped` is one of `STOPPED` when the answer was not called, else an empty text; `raised` lists the names of an
+    exception's classes, the nearest first, and is empty when none was raised.
+    """
+
+    def __init__(self, content: bytes, things: list[Any], foreign: Callable[[dict[str, Any]], Any]) -> None:
+        self.things, self.make_foreign = things, foreign
         try:
             size = struct.unpack_from("<Q", content)[0]
             if size > MOST_HEAD:
@@ -183,27 +190,17 @@ class Reader:
             for length in sizes:
                 self.parts.append(bytearray(content[start : start + length]))
                 start += length
+            self.stopped, raised = self.what.get("stopped", ""), self.what.get("raised", [])
+            named = isinstance(raised, list) and all(map(str.isidentifier, raised))
+            if self.stopped not in ("", *STOPPED) or not named:
+                raise ValueError("another word, or names that are none")
+            self.raised = [name[:LONGEST] for name in raised]
         except (struct.error, ValueError, TypeError, LookupError, RecursionError, OverflowError) as error:
             raise MessageError("what came back from the answer cannot be read") from error
-
-    @property
-    def stopped(self) -> str:
-        """One of `STOPPED` when the answer was not called, else an empty text."""
-        word = self.what.get("stopped", "")
-        if word not in ("", *STOPPED):
-            raise MessageError("what came back from the answer cannot be read")
-        return word
 
     def text(self, key: str) -> str:
         """Return a text of the message, at most `LONGEST` characters of it; empty when there is none."""
         return str(self.what.get(key, ""))[:LONGEST]
-
-    def raised(self) -> list[str]:
-        """Return the names of an exception's classes, the nearest first; none when none was raised."""
-        names = self.what.get("raised", [])
-        if not isinstance(names, list) or not all(isinstance(name, str) and name.isidentifier() for name in names):
-            raise MessageError("what came back from the answer cannot be read")
-        return [name[:LONGEST] for name in names]
 
     def result(self) -> Any:
         """Return what the answer returned, after carrying over what it changed.
@@ -212,7 +209,7 @@ class Reader:
             MessageError: when the message makes no sense.
         """
         try:
-            for thing, state in zip(self.table.things, self.what.get("changes") or ()):
+            for thing, state in zip(self.things, self.what.get("changes") or ()):
                 self.change(thing, state)
             return self.value(self.what["result"])
         except MessageError:
@@ -226,10 +223,9 @@ class Reader:
             return node
         k = node["k"]
         if k == "known":
-            return self.table.things[node["n"]]
-        if k in ("list", "tuple"):
-            values = [self.value(each) for each in node["v"]]
-            return values if k == "list" else tuple(values)
+            return self.things[node["n"]]
+        if k in SEVERAL:
+            return SEVERAL[k](self.value(each) for each in node["v"])
         if k == "dict":
             return {key: self.value(each) for key, each in node["v"]}
         if k == "tensor":
@@ -248,8 +244,6 @@ class Reader:
             return self.make_foreign(node if node is self.what["result"] else {**node, "callable": False})
         simple = {
             "dots": lambda v: ...,
-            "int": lambda v: int(v, 16),
-            "float": float,
             "dtype": DTYPES.__getitem__,
             "device": torch.device,
         }
@@ -307,7 +301,7 @@ class Reader:
             self.change_tensor(thing, self.tensor(state), state)
         elif isinstance(thing, list):
             thing[:] = self.value(state)
-        elif isinstance(thing, dict):
+        elif isinstance(thing, (dict, set)):
             new = self.value(state)
             thing.clear()
             thing.update(new)

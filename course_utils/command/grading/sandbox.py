@@ -35,8 +35,9 @@ import torch
 
 from course_utils import errors, exercises
 from course_utils.command.grading.answers import FILE, Cut
+from course_utils.command.grading.arguments import things_in
 from course_utils.command.grading.confinement import MORE_MEMORY, confine
-from course_utils.command.grading.messages import LONGEST, MOST_BYTES, Foreign, MessageError, Reader, Table, Writer
+from course_utils.command.grading.messages import LONGEST, MOST_BYTES, Foreign, MessageError, Reader, Writer
 from course_utils.command.grading.template import OPEN_MODULES, OPTIMIZERS, READY, Template
 from course_utils.exercises import given
 from course_utils.exercises.checking import is_untouched
@@ -105,8 +106,8 @@ class Answer:
         memory: int = MORE_MEMORY,
     ) -> Any:
         """Call the answer, then its result with the second step's arguments, and so on."""
-        table = Table.of([step[:2] for step in steps])
-        content = self._run(_packed(self.cut, steps, table, way), memory)
+        things = things_in([step[:2] for step in steps])
+        content = self._run(_packed(self.cut, steps, things, way), memory)
         # Its random numbers are its own affair; the next call starts from others.
         torch.manual_seed(int(torch.randint(2**62, ())))
 
@@ -122,13 +123,12 @@ class Answer:
             return type(self.foreign, (Foreign,), members)(str(node["text"])[:LONGEST])
 
         try:
-            reader = Reader(content, table, foreign)
+            reader = Reader(content, things, foreign)
             self.failed = reader.text("failed")
             if reader.stopped:
                 raise Stopped(*self._why(reader))
             result = reader.result()
-            names = reader.raised()
-            if names:
+            if names := reader.raised:
                 if names[0] in SAID_BY and NOT_HERE.search(reader.text("text")):
                     said = shortened(reader.text("text").split("\n", 1)[0].rstrip("."))
                     raise Stopped("error", f"{self.cut.name} asks for what is not here to judge it: {said}.")
@@ -208,7 +208,7 @@ def _trains(code: types.CodeType) -> bool:
     return any("optim" in name for name in code.co_names + code.co_varnames) or any(map(_trains, inner))
 
 
-def _packed(cut: Cut, steps: list[Any], table: Table, way: str) -> bytes:
+def _packed(cut: Cut, steps: list[Any], things: list[Any], way: str) -> bytes:
     """Return all that a copy needs, as bytes of the judge's own making; only the copy takes them apart.
 
     Raises:
@@ -216,11 +216,11 @@ def _packed(cut: Cut, steps: list[Any], table: Table, way: str) -> bytes:
     """
     gradients = [  # which `pickle` leaves out
         (number, thing.grad)
-        for number, thing in enumerate(table.things)
+        for number, thing in enumerate(things)
         if isinstance(thing, torch.Tensor) and thing.is_leaf and thing.grad is not None
     ]
     try:
-        inputs = pickle.dumps((steps, table.things, gradients))
+        inputs = pickle.dumps((steps, things, gradients))
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise Stopped("error", f"The check of {cut.name} gives it something that cannot be sent: {error}.") from None
     code = [(each.cell, marshal.dumps(each.code)) for each in cut.statements]
@@ -261,7 +261,7 @@ def answer(orders: int, writing: int, template: int) -> None:
     steps, things, gradients = pickle.loads(inputs)
     for number, gradient in gradients:
         things[number].grad = gradient
-    writer = Writer(Table(things))
+    writer = Writer(things)
     what: dict[str, Any] = {}
     result = None
     _as_in_jupyter(sources)

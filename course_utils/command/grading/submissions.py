@@ -6,6 +6,7 @@ memory matters: an answer may delete files, and then the other notebooks are sti
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -166,7 +167,7 @@ def _kind(path: Path) -> str:
 
 def _head(path: Path) -> bytes:
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+        if not path.is_file():  # a pipe would be waited for
             return b""
         with path.open("rb") as file:
             return file.read(1 << 16)
@@ -182,16 +183,14 @@ def _resolved(path: Path) -> Path:
 
 
 def _parsed(path: Path) -> dict[str, Any]:
-    about = path.stat()
-    if not stat.S_ISREG(about.st_mode):
+    if not stat.S_ISREG(path.stat().st_mode):
         raise _UnreadableError("This is not a regular file.")
-    too_large = f"The file is larger than {MOST_BYTES / 1e6:.0f} MB; clear the outputs and save it again."
-    if about.st_size > MOST_BYTES:
-        raise _UnreadableError(too_large)
     with path.open("rb") as file:
         content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
-        raise _UnreadableError(too_large)
+        raise _UnreadableError(
+            f"The file is larger than {MOST_BYTES / 1e6:.0f} MB; clear the outputs and save it again."
+        )
     try:
         notebook = json.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError:
@@ -199,7 +198,9 @@ def _parsed(path: Path) -> dict[str, Any]:
     except RecursionError:
         raise _UnreadableError("The file is too deeply nested to be a notebook.") from None
     except ValueError as error:
-        raise _UnreadableError(f"The file is not JSON, as every notebook is: {_first_line(error)}.") from None
+        raise _UnreadableError(
+            f"The file is not JSON, as every notebook is: {str(error).splitlines()[0][:200]}."
+        ) from None
     if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
         raise _UnreadableError("The file has no cells, as every notebook in format 4 has.")
     return notebook
@@ -223,14 +224,8 @@ def _code(notebook: Mapping[str, Any]) -> tuple[tuple[int, str], ...]:
 
 def _lesson(notebook: Mapping[str, Any], cells: Iterable[tuple[int, str]], lessons: Mapping[str, Sequence[str]]) -> str:
     """Return the lesson's number: as the notebook says, else as its code looks."""
-    metadata = notebook.get("metadata")
-    about = metadata.get("course") if isinstance(metadata, dict) else None
-    said = about.get("lesson") if isinstance(about, dict) else None
-    if isinstance(said, (str, int)):
-        try:
-            number = lesson_number(said)
-        except SettingError:
-            number = ""
+    with contextlib.suppress(LookupError, TypeError, SettingError):
+        number = lesson_number(notebook["metadata"]["course"]["lesson"])
         if number in lessons:
             return number
     code = "\n".join(source for _, source in cells)
@@ -253,7 +248,3 @@ def _module(lesson: str) -> str:
     if lesson.isdigit():
         return f"lesson{int(lesson)}"
     return "appendix" if lesson == "A" else f"appendix_{lesson.lower()}"
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

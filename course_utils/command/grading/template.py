@@ -100,14 +100,10 @@ class Template:
 
     def _told(self, size: int) -> bytes:
         told = b""
-        while len(told) < size:
-            try:
-                part = self.channel.recv(size - len(told))
-            except OSError:
-                part = b""
-            if not part:
-                raise TemplateEnded
-            told += part
+        with contextlib.suppress(OSError):
+            told = self.channel.recv(size, socket.MSG_WAITALL)
+        if len(told) < size:
+            raise TemplateEnded
         return told
 
 

@@ -64,7 +64,6 @@ def execute(
     folder: Path | None = None,
     timeout: float = 3600,
     cell_timeout: float = 1800,
-    start_timeout: int = 180,
     environment: Mapping[str, str] | None = None,
     again: float = 0,
     on_cell: Callable[[int, int], None] = lambda index, of: None,
@@ -78,7 +77,6 @@ def execute(
         folder: where the kernel runs; the notebook's own folder when None.
         timeout: seconds for the whole notebook.
         cell_timeout: seconds for one cell.
-        start_timeout: seconds for the kernel to start.
         environment: variables to add for the kernel.
         again: run each section that took at most so many seconds again afterwards, one after another; one that then
             fails fails the notebook, because learners do that.
@@ -94,7 +92,6 @@ def execute(
             "output": str(work / "output.ipynb"),
             "parameters": dict(parameters or {}),
             "cell_timeout": min(cell_timeout, timeout),
-            "start_timeout": start_timeout,
             "folder": str((folder or notebook.parent).resolve()),
             "again": again,
         }

@@ -26,7 +26,7 @@ def heading(line: str) -> tuple[int, str] | None:
 
 def is_deeper(cell: Mapping[str, Any]) -> bool:
     """Tell whether `cell` is the heading of a "Go deeper" section."""
-    found = heading(_source(cell).partition("\n")[0]) if cell["cell_type"] == "markdown" else None
+    found = heading(joined(cell["source"]).partition("\n")[0]) if cell["cell_type"] == "markdown" else None
     return found is not None and found[1].startswith(DEEPER)
 
 
@@ -47,7 +47,7 @@ def apart(cells: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             continue
         parts: list[list[str]] = [[]]
         fence = None
-        for line in _source(cell).split("\n"):
+        for line in joined(cell["source"]).split("\n"):
             mark = FENCE.match(line)
             if mark and fence in (None, mark[1]):
                 fence = None if fence else mark[1]
@@ -70,7 +70,7 @@ def inside(cells: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, An
     level: int | None = None
     for cell in cells:
         if cell["cell_type"] == "markdown":
-            highest = min((found[0] for found in headings(_source(cell))), default=9)
+            highest = min((found[0] for found in headings(joined(cell["source"]))), default=9)
             if level is not None and highest <= level:
                 level = None
             if is_deeper(cell):
@@ -115,5 +115,6 @@ def spaced(text: str) -> str:
     return "".join(parts)
 
 
-def _source(cell: Mapping[str, Any]) -> str:
-    return cell["source"] if isinstance(cell["source"], str) else "".join(cell["source"])
+def joined(text: str | Iterable[str]) -> str:
+    """Return a text of a notebook, which may be a list of lines there."""
+    return text if isinstance(text, str) else "".join(text)

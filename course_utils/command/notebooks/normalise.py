@@ -64,7 +64,7 @@ def normalised(
             "cell_type": cell["cell_type"],
             "id": f"{number}-cell-{position:02d}",
             "metadata": folds.metadata(cell),
-            "source": _text(cell["source"]),
+            "source": folds.joined(cell["source"]),
         }
         if cell["cell_type"] == "code":
             if clean["source"].strip():  # an empty cell is not run and so not counted
@@ -80,13 +80,9 @@ def normalised(
 
 def to_json(notebook: Mapping[str, Any]) -> str:
     """Return the text of the notebook's file, as Jupyter writes it: sorted keys, one space, lists of lines."""
-    cells = []
-    for cell in notebook["cells"]:
-        lines = {**cell, "source": cell["source"].splitlines(keepends=True)}
-        if cell["cell_type"] == "code":
-            lines["outputs"] = [_as_lines(output) for output in cell["outputs"]]
-        cells.append(lines)
-    return json.dumps({**notebook, "cells": cells}, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    import nbformat
+
+    return nbformat.v4.writes(nbformat.from_dict(dict(notebook))) + "\n"
 
 
 def seal(notebook: Mapping[str, Any]) -> str:
@@ -178,10 +174,6 @@ def _encoded(picture: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _text(source: Any) -> str:
-    return source if isinstance(source, str) else "".join(source)
-
-
 def _merged(outputs: Any) -> list[dict[str, Any]]:
     """Return `outputs` with all pieces of each stream as one, at the place of the first, standard output before errors.
 
@@ -193,9 +185,9 @@ def _merged(outputs: Any) -> list[dict[str, Any]]:
         if output["output_type"] != "stream":
             merged.append(dict(output))
         elif output["name"] in pieces:
-            pieces[output["name"]].append(_text(output["text"]))
+            pieces[output["name"]].append(folds.joined(output["text"]))
         else:
-            pieces[output["name"]] = [_text(output["text"])]
+            pieces[output["name"]] = [folds.joined(output["text"])]
             merged.append(dict(output))
     for place, (first, second) in enumerate(itertools.pairwise(merged)):
         if first.get("name") == "stderr" and second.get("name") == "stdout":
@@ -210,7 +202,7 @@ def _output(output: dict[str, Any], count: int, root: Path) -> dict[str, Any]:
     if output["output_type"] == "stream":
         return {**output, "text": without_machine(_after_returns(output["text"]), root)}
     if output["output_type"] == "error":
-        traceback = [without_machine(_text(line), root) for line in output["traceback"]]
+        traceback = [without_machine(folds.joined(line), root) for line in output["traceback"]]
         return {**output, "traceback": traceback, "evalue": without_machine(output["evalue"], root)}
     data = {kind: _datum(kind, value, root) for kind, value in output["data"].items() if kind not in DROPPED}
     result = {"data": data, "metadata": output.get("metadata", {}), "output_type": output["output_type"]}
@@ -222,7 +214,7 @@ def _output(output: dict[str, Any], count: int, root: Path) -> dict[str, Any]:
 def _datum(kind: str, value: Any, root: Path) -> Any:
     if kind == FIGURES or kind.endswith("+json"):
         return value
-    text = _text(value)
+    text = folds.joined(value)
     if kind == "image/png":
         with contextlib.suppress(ValueError):  # no base64
             return base64.b64encode(smaller_png(base64.b64decode(text))).decode()
@@ -241,16 +233,3 @@ def _last_written(line: str) -> str:
         return line
     last = ([part for part in line.split("\r") if part] or [""])[-1]
     return last if last.strip() else ""
-
-
-def _as_lines(output: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `output` with its texts as lists of lines; pictures stay one text, as Jupyter keeps them."""
-    result = dict(output)
-    if "text" in result:
-        result["text"] = result["text"].splitlines(keepends=True)
-    if "data" in result:
-        result["data"] = {
-            kind: value.splitlines(keepends=True) if kind.startswith("text/") or kind == "image/svg+xml" else value
-            for kind, value in result["data"].items()
-        }
-    return result

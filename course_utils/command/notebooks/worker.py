@@ -24,6 +24,7 @@ import psutil
 from course_utils.command.notebooks.sections import run_again
 
 START_FAILURE = "Kernel died before replying to kernel_info"  # seen once in some 240 parallel starts
+START_SECONDS = 180  # for the kernel to start
 FLOOD_PAUSE = 60  # seconds; the runner is quicker
 MOST_OUTPUT = 30_000_000  # characters in one notebook; a lesson's file must stay under 3 MB
 CHILD_SUBREAPER = 36  # of prctl
@@ -42,8 +43,8 @@ def tell(**event: Any) -> None:
 def run(job: dict[str, Any]) -> None:
     """Run the notebook of `job` with papermill and report how it went.
 
-    `job` holds `input` and `output` (files), `parameters`, `cell_timeout` and `start_timeout` (seconds), `folder`,
-    where the kernel runs, and `again`: afterwards each section that took at most so many seconds is run again.
+    `job` holds `input` and `output` (files), `parameters`, `cell_timeout` (seconds), `folder`, where the kernel
+    runs, and `again`: afterwards each section that took at most so many seconds is run again.
     """
     # papermill takes seconds to import, and only here.
     import papermill
@@ -123,13 +124,12 @@ def run(job: dict[str, Any]) -> None:
             cls,
             nb_man: Any,
             kernel_name: str,
-            start_timeout: int = 60,
             execution_timeout: int | None = None,
             **_: Any,
         ) -> Any:
             # Streams are put together by `normalise`: nbclient takes minutes for a line of 200,000 characters.
             client = Client(
-                nb_man, kernel_name=kernel_name, startup_timeout=start_timeout, timeout=execution_timeout,
+                nb_man, kernel_name=kernel_name, startup_timeout=START_SECONDS, timeout=execution_timeout,
                 coalesce_streams=False, store_widget_state=True, extra_arguments=["--log-level=ERROR"],
             )  # fmt: skip
             client.on_cell_executed = client.answered
@@ -141,7 +141,7 @@ def run(job: dict[str, Any]) -> None:
         try:
             papermill.execute_notebook(
                 job["input"], job["output"], parameters=job["parameters"], engine_name="course", kernel_name="python3",
-                progress_bar=False, start_timeout=job["start_timeout"], execution_timeout=job["cell_timeout"],
+                progress_bar=False, execution_timeout=job["cell_timeout"],
             )  # fmt: skip
         except PapermillExecutionError as error:
             cause = Client.raised or error
