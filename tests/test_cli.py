@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 import course_utils
+from course_utils import data
 from course_utils.base import machine
 from course_utils.command import builder, cli, doctor
 from course_utils.data import sources
@@ -89,6 +90,9 @@ def test_build_reports_failures_and_problems_with_1(course, toy, monkeypatch):
     monkeypatch.setattr(builder, "fill_again", lambda *args: outcome)
     code, _, errors = course("build", "1", "--prose")
     assert (code, errors) == (1, "course: lesson 01: The text quotes nothing.\n")
+    for others in (["--profile", "full"], ["--set", "01.seed=1"], ["--record-only"]):
+        code, output, errors = course("build", "1", "--prose", *others)
+        assert (code, output) == (2, "") and "--prose runs nothing" in errors and errors.count("\n") == 1
 
 
 def test_data_list_names_every_set_and_where_it_is(course, monkeypatch, tmp_path):
@@ -100,6 +104,21 @@ def test_data_list_names_every_set_and_where_it_is(course, monkeypatch, tmp_path
     code, output, _ = course("data", "list", "--json")
     entries = {entry["name"]: entry for entry in json.loads(output)}
     assert code == 0 and entries["photo_crops"]["found"] and not entries["cifar10"]["found"]
+
+
+def test_a_data_folder_that_is_not_there_is_named_where_data_are_missing(course, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("COURSE_DATA_DIR", str(tmp_path / "nope"))
+    monkeypatch.setenv("COURSE_OFFLINE", "1")
+    for arguments in (["list"], ["list", "--json"], ["verify"], ["verify", "fashion_mnist"], ["fetch", "cifar10"]):
+        _, _, errors = course("data", *arguments)
+        assert f"course: COURSE_DATA_DIR names {tmp_path / 'nope'}, which is not there" in errors
+    assert not (tmp_path / "nope").exists()
+    data.load("fashion_mnist", seed=0)
+    assert "nope, which is not there" in capsys.readouterr().out.replace("\n", " ")
+    data.load("photo_crops", seed=0)  # the package's own: nothing is missing
+    assert "not there" not in capsys.readouterr().out
+    monkeypatch.setenv("COURSE_DATA_DIR", str(tmp_path))
+    assert course("data", "list")[2] == ""
 
 
 def test_data_fetch_says_what_came_or_why_not(course, monkeypatch):

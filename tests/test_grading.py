@@ -521,7 +521,9 @@ def test_the_table_shows_names_as_they_are_and_says_why_on_request(capsys):
     assert cells["right"] == ["1", "0", "of 2"]
     assert "✗ x/[red]anna.ipynb, precision: got [1], expected 0�[2J" in lines
     assert "! y.ipynb: The file is not JSON." in lines
-    assert lines[-1] == "3 notebooks: 1 ✓ correct, 1 ✗ wrong, 1 ○ not attempted, 2 ! error"
+    assert lines[-1] == (
+        "2 notebooks: 1 ✓ correct, 1 ✗ wrong, 1 ○ not attempted, 1 ! error; 1 file that could not be judged"
+    )
     report.show(Results(found), Console(width=80))
     assert "got [1]" not in capsys.readouterr().out
 
@@ -690,6 +692,10 @@ def test_what_cannot_be_read_is_a_problem_in_one_sentence(tmp_path):
     for content, words in (
         (b"{", "not JSON"),
         (b"\xff\xfe", "not UTF-8 text"),
+        (b"", "is empty"),
+        (b" \n", "is empty"),
+        (b"PK\x03\x04\xff", "This is a zip archive"),
+        (b"\n<!DOCTYPE html><p>Log in", "This is a web page"),
         (b"[" * 100_000, "too deeply nested"),
         (b"[]", "no cells"),
         (b'{"cells": [{"cell_type": "code", "source": 3}]}', "Cell 1 is damaged"),

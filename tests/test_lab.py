@@ -13,7 +13,7 @@ from lab import newcomer
 from course_utils import exercises
 from course_utils.base import lessons, progress
 from course_utils.command import lab
-from course_utils.errors import SettingError
+from course_utils.errors import RunError, SettingError
 from course_utils.exercises.checking import Exercise
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -156,6 +156,11 @@ def test_jupyterlab_gets_the_page_or_the_lesson_and_its_own_options(root, monkey
     assert lab.start(["--no-browser", "--port", "1"]) == lab.start(["1", "--no-browser"]) == 3
     with pytest.raises(SettingError, match="There is no lesson '9'"):
         lab.start(["9"])
+    with pytest.raises(SettingError, match="'2' is a second one"):
+        lab.start(["1", "2"])
+    with monkeypatch.context() as patch, pytest.raises(RunError, match="JupyterLab is not installed; install it with"):
+        patch.setattr(lab.importlib.util, "find_spec", lambda name: None)
+        lab.start([])
     assert signal.getsignal(signal.SIGINT) is handler
     (first, folder, variables), (second, *_) = calls
     assert folder == root / "work" and "--LabApp.default_url=/lab/tree/00_start_here.md" in first

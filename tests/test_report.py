@@ -19,7 +19,7 @@ SUMMARY = {
 LESSON = {
     "label": "03", "lesson": "03", "title": "A first <network>", "notebook": "03.ipynb", "page": "03.html",
     "status": "passed", "error": None, "seconds": 50.04, "peak_memory_mb": 1100.4, "profile": "quick", "data": [],
-    "figures": {"test_accuracy": 0.9214, "runs": 3},
+    "figures": {"test_accuracy": 0.9214, "runs": 3}, "parameters": {"profile": "quick"},
 }  # fmt: skip
 RECORDED = {"profile": "quick", "date": "2026-11-25", "seconds": 48.0, "figures": {"test_accuracy": 0.92}}
 
@@ -42,7 +42,14 @@ def test_a_lesson_has_its_number_its_notebook_and_the_recorded_run_beside():
     assert "50.0 s (recorded: 48.0 s)" in shown and "1,100 MB at most profile quick notebook" in shown
     assert "2 figures, beside the recorded run (profile quick, 2026-11-25)" in shown
     assert "this run recorded test accuracy 0.9214 0.92 runs 3" in shown
-    assert 'href="03.html"' in page and 'href="03.ipynb"' in page
+    assert 'href="03.html"' in page and 'href="03.ipynb"' in page and "changed" not in shown and "other" not in shown
+
+
+def test_a_lesson_with_changed_settings_says_which_and_that_the_recorded_run_had_others():
+    changed = LESSON | {"parameters": {"profile": "quick", "seed": 7, "pictures": "<mine>"}}
+    shown = words(pages.index_page(SUMMARY | {"lessons": [changed]}, {}, {"03": RECORDED}))
+    assert "profile quick changed: seed = 7, pictures = <mine> notebook" in shown
+    assert "beside the recorded run (profile quick, 2026-11-25), which had other settings" in shown
 
 
 def test_a_notebook_of_no_lesson_is_shown_without_what_it_lacks():

@@ -148,6 +148,15 @@ def test_parameters_figures_and_sources_reach_the_notebook_and_the_report(course
     assert list(tmp_path.glob(".*")) == []
 
 
+def test_the_page_of_an_earlier_run_does_not_stand_beside_a_new_notebook(tmp_path, no_process_left):
+    jobs = runner.plan([str(PLANTED / "parameters.ipynb")])
+    page = tmp_path / runner.run(jobs, tmp_path, html=True).lessons[0]["page"]
+    assert page.is_file()
+    assert runner.run(jobs, tmp_path).lessons[0]["page"] is None and not page.exists()
+    page.write_text("<!DOCTYPE html><p>somebody's own", encoding="utf-8")
+    assert runner.run(jobs, tmp_path).passed and page.is_file()
+
+
 def test_notebooks_run_side_by_side_and_one_failure_does_not_stop_the_others(tmp_path, no_process_left):
     jobs = runner.plan([str(PLANTED / "parameters.ipynb"), str(PLANTED / "error.ipynb")])
     seen = []

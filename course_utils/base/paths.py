@@ -71,6 +71,18 @@ def offline() -> bool:
     return os.environ.get("COURSE_OFFLINE", "").strip().lower() not in ("", "0", "no", "false")
 
 
+def missing_data_folder() -> str:
+    """Return a sentence where COURSE_DATA_DIR names a folder that is not there, by a slip perhaps; else nothing.
+
+    Raises:
+        DataError: as `named_data_folder`.
+    """
+    folder = named_data_folder()
+    if folder is None or folder.exists():
+        return ""
+    return f"COURSE_DATA_DIR names {folder}, which is not there; check its name if it should hold data."
+
+
 def from_here() -> dict[str, str]:
     """Return the environment for a process that runs in another folder: variables that name folders are absolute."""
     found = dict(os.environ)

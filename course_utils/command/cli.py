@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from course_utils.base.paths import missing_data_folder
 from course_utils.errors import CourseError, RunError, SettingError
 
 if TYPE_CHECKING:
@@ -175,6 +176,7 @@ def data_list(
     """List the data sets: what is there, where, and how large."""
     from course_utils.data.sources import inventory
 
+    _tell_missing_folder()
     entries = inventory()
     if as_json:
         keys = ("name", "title", "found", "kind", "size_bytes", "description")
@@ -201,6 +203,7 @@ def data_fetch(
     """Download a full data set, unless it is there already."""
     from course_utils.data.sources import fetch
 
+    _tell_missing_folder()
     typer.echo(f"{name}: {fetch(name, force=force).description}")
 
 
@@ -214,6 +217,7 @@ def data_verify(
     """
     from course_utils.data.sources import inventory, verify
 
+    _tell_missing_folder()
     wrong = False
     for name in names or [entry.name for entry in inventory() if entry.found]:
         problems = verify(name)
@@ -222,6 +226,12 @@ def data_verify(
             typer.echo(f"course: {problem}", err=True)
         wrong |= bool(problems)
     raise typer.Exit(LESSON_FAILED if wrong else OK)
+
+
+def _tell_missing_folder() -> None:
+    """Say so where COURSE_DATA_DIR names a folder that is not there: what is missing may lie in another one."""
+    if sentence := missing_data_folder():
+        typer.echo(f"course: {sentence}", err=True)
 
 
 app.add_typer(data_app, name="data", rich_help_panel=LEARN)

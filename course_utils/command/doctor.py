@@ -13,7 +13,7 @@ import psutil
 
 from course_utils import __version__
 from course_utils.base.machine import describe_machine, versions
-from course_utils.base.paths import named_data_folder, offline
+from course_utils.base.paths import missing_data_folder, offline
 from course_utils.errors import CourseError
 
 if TYPE_CHECKING:
@@ -204,13 +204,10 @@ def _data() -> list[dict[str, Any]]:
 
 
 def _no_folder() -> list[str]:
-    """Return a sentence where COURSE_DATA_DIR names a folder that is not there, by a slip perhaps."""
     try:
-        folder = named_data_folder()
+        return [sentence] if (sentence := missing_data_folder()) else []
     except CourseError:  # what is wrong with it is said with the data
         return []
-    missing = folder is not None and not folder.exists()
-    return [f"COURSE_DATA_DIR names {folder}, which is not there; check its name if it should hold data."] * missing
 
 
 def _weights() -> list[str]:

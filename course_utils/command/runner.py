@@ -245,9 +245,12 @@ def _write(job: Job, execution: Execution, out: Path, html: bool, names: Collect
         fill_from_source(notebook, job.number, execution, root)
     try:
         replace_file(out / entry["notebook"], to_json(notebook))
+        page = out / f"{job.notebook.stem}.html"
         if html:
-            entry["page"] = f"{job.notebook.stem}.html"
-            replace_file(out / entry["page"], pages.lesson_page(notebook, entry["title"], names))
+            entry["page"] = page.name
+            replace_file(page, pages.lesson_page(notebook, entry["title"], names))
+        elif pages.is_ours(page):  # that of an earlier run
+            page.unlink(missing_ok=True)
     except OSError as error:
         entry |= {
             "status": "failed",

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from course_utils.base import notes
+from course_utils.base.paths import missing_data_folder
 from course_utils.base.words import fitted
 from course_utils.data import drawing
 from course_utils.data.splits import apportion
@@ -251,8 +252,11 @@ class ImageSet:
 
 def announce(pictures: ImageSet) -> None:
     """Show what a set is and where it came from; in a notebook the note also tells `course run` what it ran on."""
-    note = {"name": pictures.name, "kind": pictures.source.kind, "description": pictures.source.description}
-    notes.show_note(fitted(pictures.describe()), notes.SOURCE, note)
+    source, words = pictures.source, pictures.describe()
+    if source.kind == "sample" and not source.complete:
+        words = f"{words}\n{missing_data_folder()}".rstrip()
+    note = {"name": pictures.name, "kind": source.kind, "description": source.description}
+    notes.show_note(fitted(words), notes.SOURCE, note)
 
 
 def statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -95,10 +95,14 @@ def show(results: Results, console: Console, *, verbose: bool = False) -> None:
             named = not row.exercise or row.message.startswith(row.exercise)
             place = row.notebook if named else f"{row.notebook}, {row.exercise}"
             console.print(f"{SIGNS[row.outcome][0]} {plain(place)}: {plain(row.message)}", markup=False)
-    counted = Counter(row.outcome for row in results.rows)
-    notebooks = len({row.notebook for row in results.rows})
+    counted = Counter(row.outcome for row in results.rows if row.exercise)
+    judged = {row.notebook for row in results.rows if row.exercise}
+    others = len({row.notebook for row in results.rows} - judged)
     words = ", ".join(f"{counted[outcome]} {SIGNS[outcome][0]} {outcome}" for outcome in OUTCOMES)
-    console.print(f"{notebooks} notebook{'s' if notebooks != 1 else ''}: {words}", markup=False)
+    words = f"{len(judged)} notebook{'' if len(judged) == 1 else 's'}: {words}"
+    if others:
+        words += f"; {others} file{'' if others == 1 else 's'} that could not be judged"
+    console.print(words, markup=False)
 
 
 def plain(text: str) -> str:

@@ -191,15 +191,17 @@ def _parsed(path: Path) -> dict[str, Any]:
         raise _UnreadableError(
             f"The file is larger than {MOST_BYTES / 1e6:.0f} MB; clear the outputs and save it again."
         )
+    if not content.strip():
+        raise _UnreadableError("The file is empty; hand it in again.")
     try:
         notebook = json.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError:
-        raise _UnreadableError("The file is not UTF-8 text, as every notebook is.") from None
+        raise _UnreadableError(_kind(path) or "The file is not UTF-8 text, as every notebook is.") from None
     except RecursionError:
         raise _UnreadableError("The file is too deeply nested to be a notebook.") from None
     except ValueError as error:
         raise _UnreadableError(
-            f"The file is not JSON, as every notebook is: {str(error).splitlines()[0][:200]}."
+            _kind(path) or f"The file is not JSON, as every notebook is: {str(error).splitlines()[0][:200]}."
         ) from None
     if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
         raise _UnreadableError("The file has no cells, as every notebook in format 4 has.")

@@ -8,6 +8,7 @@ import io
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -15,6 +16,7 @@ from PIL import Image
 from course_utils.command.notebooks import folds
 from course_utils.results import shown
 
+OURS = '<meta name="generator" content="course run">'
 CSS = """
 :root{color-scheme:light dark;--ink:#1b1f24;--soft:#5b6470;--line:#dde1e6;--paper:#fff;--card:#f6f7f9;--link:#0060a8;
 --good:#00664b;--bad:#a83c00;--code:#f8f8f8}
@@ -74,10 +76,19 @@ def page(title: str, body: str, css: str = "") -> str:
     """Return a complete page with `body` inside."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n{OURS}\n'
         f"<title>{html.escape(title)}</title>\n<style>{CSS}{css}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n"
         "</body>\n</html>\n"
     )
+
+
+def is_ours(path: Path) -> bool:
+    """Tell whether there is a page at `path` that `page` has made."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return OURS in file.read(1000)
+    except OSError:
+        return False
 
 
 def index_page(

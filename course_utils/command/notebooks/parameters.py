@@ -117,7 +117,8 @@ def parse_assignments(texts: Sequence[str], lessons: Sequence[str]) -> dict[str,
             raise SettingError(f"--set {text!r} is not understood; write NN.name=value, such as 03.epochs=2.")
         lesson = lesson or lessons[0]
         if lesson not in result:  # "3" for "03", "b" for "B"
-            lesson = f"{int(lesson):02d}" if lesson.isdecimal() else lesson.upper()
+            named = f"{int(lesson):02d}" if lesson.isdecimal() else lesson.upper()
+            lesson = named if named in result or lesson.isdecimal() else lesson
         if lesson not in result:
             raise SettingError(
                 f"--set {text!r} is for lesson {lesson!r}, which is not among those to run: {', '.join(lessons)}."
