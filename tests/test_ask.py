@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -114,6 +115,20 @@ def test_a_file_that_is_no_classifier_ends_with_2_and_one_sentence(course, class
     code, output, errors = course("ask", str(classifier), str(empty))
     assert (code, output) == (2, "") and "holds no pictures" in errors
     assert course("ask", str(classifier))[0] == 2
+    code, output, errors = course("ask", str(classifier), str(empty), str(folder / "cat.jpg"))
+    assert code == 2 and output.startswith("cat.jpg ") and "holds no pictures" in errors
+    assert "classes and has none" not in course("ask", str(classifier), str(folder / "none.jpg"))[1]
+
+
+def test_files_of_one_name_are_told_apart_by_their_paths(course, classifier, folder, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        shutil.copy(folder / "cat.jpg", tmp_path / name / "IMG_0001.jpg")
+    table = tmp_path / "table.csv"
+    output = course("ask", classifier, tmp_path / "one", tmp_path / "two" / "IMG_0001.jpg", "--csv", table)[1]
+    for name in ("one", "two"):
+        assert f"{(tmp_path / name / 'IMG_0001.jpg').as_posix()} " in output
+        assert f"{(tmp_path / name / 'IMG_0001.jpg').as_posix()}," in table.read_text(encoding="utf-8")
 
 
 def test_a_classifier_without_a_class_for_anything_else_says_so(course, classifier, folder, tmp_path):

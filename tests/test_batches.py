@@ -49,6 +49,9 @@ def test_crop_equals_torchvisions_pad_and_crop(n, channels, height, width, paddi
 
 def test_crop_does_not_mind_the_memory_layout():
     images, offsets = pictures(), torch.randint(0, 5, (10, 2))
+    for wrong, padding in ((offsets - 5, 2), (offsets + 5, 2), (offsets, -1)):
+        with pytest.raises(ValueError, match="Offsets must lie between 0 and 2"):
+            crop(images, wrong, padding)
     assert torch.equal(crop(images.to(memory_format=torch.channels_last), offsets, 2), crop(images, offsets, 2))
 
 

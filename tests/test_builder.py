@@ -16,6 +16,7 @@ from PIL import Image
 from course_utils import figures, results
 from course_utils.base import notes
 from course_utils.command import builder
+from course_utils.command.notebooks import prose
 from course_utils.command.notebooks.normalise import normalised, seal, smaller_png, to_json, without_machine
 from course_utils.errors import RunError, SettingError
 
@@ -67,6 +68,15 @@ def test_the_text_quotes_the_figures_of_that_very_run(toy_root, toy_built):
     recorded = results.load("01", "quick", toy_root)
     text = "".join(builder.read_notebook(toy_built.notebook)["cells"][0]["source"])
     assert f"The answer is 42.0, found in {recorded['seconds']:.0f} s, after 3 tries" in text
+
+
+def test_a_figure_that_a_run_did_not_find_is_not_another_runs():
+    text, figures = "It is {{answer:.1f}}, {{quick.answer}}, {{gone:.1%}}.", {"answer": 3, "quick.answer": 4}
+    assert prose.render(text, figures, missing="—") == "It is 3.0, 4, —."
+    with pytest.raises(SettingError, match=r"quotes {{gone}}, which is not recorded"):
+        prose.render(text, figures)
+    with pytest.raises(SettingError, match=r"quotes {{full.answer}}, which is not recorded"):
+        prose.render("{{full.answer}}", figures, missing="—")
 
 
 def test_a_recorded_run_says_how_it_came_about(toy_root, toy_built):

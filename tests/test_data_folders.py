@@ -1,5 +1,6 @@
 """Folders of pictures: every entry accounted for, each class split in proportion, copies together, bad files named."""
 
+import math
 import multiprocessing
 import os
 import pickle
@@ -386,7 +387,8 @@ def test_a_folder_many_floors_too_high_says_which_is_meant(tmp_path):
 
 
 def test_a_folder_too_low_says_which_is_meant(parted):
-    with pytest.raises(DataError, match=f"holds no class folders; expected .* class; did you mean {parted / 'train'}"):
+    says = f"holds no class folders, but . loose pictures; put .* own, or name {parted / 'train'} if its folders are"
+    with pytest.raises(DataError, match=says):
         data.folder(parted / "train" / "ants", quiet=True)
 
 
@@ -752,6 +754,17 @@ def test_pictures_that_would_not_fit_in_memory_are_refused_before_they_are_read(
 def test_wrong_arguments_are_refused(parted):
     with pytest.raises(ValueError, match="unreadable must be one of refuse, skip"):
         data.folder(parted, unreadable="ignore")
+    for size in (32, (0, 5), (5,), "ab", (32, None)):
+        with pytest.raises(ValueError, match=r"size must be \(height, width\) in pixels"):
+            data.folder(parted, size=size)
+    for fractions in (None, (math.nan, 0.5, 0.5), (0.5, math.nan, 0.5)):
+        with pytest.raises(ValueError, match="three numbers that add up to 1"):
+            data.folder(parted, fractions=fractions)
+    part = data.folder(parted, quiet=True).train
+    with pytest.raises(TypeError, match=r"batches takes pictures in memory, .* use data.loader"):
+        data.batches(part)
+    with pytest.raises(TypeError, match=r"loader takes picture files, .* use data.batches"):
+        data.loader(data.folder(parted, size=(8, 8), quiet=True).train, transform=str)
 
 
 def test_the_loader_gives_batches_of_transformed_pictures_and_shuffles_by_its_seed(parted):

@@ -223,7 +223,8 @@ def test_an_image_folder_is_decoded_once_and_again_when_a_picture_changes(place,
 # --- Samples and stand-ins ----------------------------------------------------------------------------------
 
 
-def test_without_files_and_network_the_sample_says_what_it_is(capsys):
+def test_without_files_and_network_the_sample_says_what_it_is(capsys, place):
+    place.mkdir()
     made = data.load("fashion_mnist")
     assert made.source.kind == "sample"
     assert not made.source.complete

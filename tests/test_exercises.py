@@ -1149,6 +1149,15 @@ def test_a_live_notebook_gets_a_panel_with_buttons(shown, learner):
     assert progress.read() == {"B": {"scenes": True}}
     assert len(shown) == 1
 
+    def endless(times, pause):
+        seen.append(words(panel.said))
+        raise KeyboardInterrupt  # as the learner's Stop does
+
+    seen = []
+    learner(endless)
+    panel.buttons["Check"].click()
+    assert seen == ["Checking …"] and words(panel.said).startswith("The check was interrupted before scenes came")
+
 
 def test_what_was_solved_before_counts_in_a_new_kernel(shown, learner):
     progress.note("B", "floors", True)

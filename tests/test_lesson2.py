@@ -77,6 +77,54 @@ def test_a_kernel_that_keeps_flat_areas_is_not_said_to_make_them_one_time_as_bri
     assert editor.sentence.startswith("identity: the numbers sum to 1; flat areas keep their brightness")
 
 
+def test_the_editors_sentence_speaks_of_the_numbers_that_are_seen():
+    editor = lesson2.kernel_editor("cat")
+    editor.set(**{f"n{i}": 1.0 for i in range(9)}, normalise=True)
+    assert editor.sentence.startswith("box blur: once normalised, the numbers sum to 1; flat areas keep")
+    editor.set(normalise=False)
+    assert editor.sentence.startswith("box blur: the numbers sum to 9; flat areas come out 9 times as bright")
+    editor.set(n4=1e40)
+    assert editor.sentence == "your own: the numbers are too large to be added up; take smaller ones."
+
+
+def test_another_photograph_is_shown_before_and_after_and_keeps_its_shape():
+    editor = lesson2.kernel_editor("cat")
+    seen = set()
+    for name in ("cat", "retina", "hopper", "coffee"):
+        editor.set(photograph=name)
+        before, after = (axes.images[0] for axes in editor._canvas.figure.axes)
+        wanted = lesson2.grey_photograph(name)
+        assert np.array_equal(before.get_array(), wanted) and after.get_array().shape == (
+            len(wanted) - 2,
+            wanted.shape[1] - 2,
+        )
+        for image in (before, after):
+            high, wide = image.get_array().shape
+            shown = image.get_window_extent()
+            assert shown.width / shown.height == pytest.approx(wide / high, rel=0.01)
+            assert image.axes.get_window_extent().padded(1).fully_containsx(shown.x1)
+        with Image.open(io.BytesIO(editor.picture.value)) as picture:
+            seen.add(picture.crop((0, 0, picture.width // 2, picture.height)).tobytes())
+    assert len(seen) == 4
+
+
+def inside(widget):
+    yield widget
+    for child in getattr(widget, "children", ()):
+        yield from inside(child)
+
+
+def test_the_list_of_kernels_names_what_the_numbers_are_after_reset_too():
+    editor = lesson2.kernel_editor("cat")
+    (preset,) = (each for each in inside(editor) if getattr(each, "description", "") == "kernel")
+    for change in (lambda: setattr(preset, "value", "box blur"), lambda: setattr(editor.controls["n4"], "value", 3.0)):
+        change()
+        assert preset.value == lesson2.name_of(torch.tensor([editor.values[f"n{i}"] for i in range(9)]).view(3, 3))
+        (reset,) = (each for each in inside(editor) if getattr(each, "description", "") == "Reset")
+        reset.click()
+        assert preset.value == "vertical edges" and editor.sentence.startswith("vertical edges")
+
+
 # --- the drawings
 
 

@@ -195,7 +195,7 @@ def test_a_network_warns_of_classes_that_it_knows_and_of_no_others(lite):
     assert transfer.replace_head(transfer.backbone("resnet18", weights=None), ["ants", "bees"]).knows(["ant"])
 
 
-@pytest.mark.parametrize("names", [["a"], ["a", "a"], []])
+@pytest.mark.parametrize("names", [["a"], ["a", "a"], [], ["", "b"], "ab"])
 def test_a_head_needs_two_classes_of_different_names(names):
     net = transfer.backbone("resnet18", weights=None, device="meta")
     with pytest.raises(ValueError, match="at least two classes with different names"):
@@ -206,6 +206,8 @@ def test_a_head_for_other_features_is_refused():
     net = transfer.backbone("resnet18", weights=None, device="meta")
     with pytest.raises(ValueError, match="takes 4096 features, but resnet18 has 512"):
         transfer.replace_head(net, ["a", "b"], nn.Linear(4096, 2))
+    with pytest.raises(ValueError, match="gives 5 outputs, but there are 2 classes; change its last layer"):
+        transfer.replace_head(net, ["a", "b"], nn.Sequential(nn.Linear(512, 2), nn.ReLU(), nn.Linear(2, 5)))
     with pytest.raises(ValueError, match="takes no features"):
         transfer.replace_head(net, ["a", "b"], nn.ReLU())
 

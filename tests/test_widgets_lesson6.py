@@ -86,6 +86,12 @@ def test_small_rates_crawl_or_are_trapped_and_large_ones_jump_out(rate, end):
     assert panel.sentence.endswith(f"it {end}.")
 
 
+@pytest.mark.parametrize("start", [-2.5, -1.5, 2.0])
+def test_a_walk_of_no_step_or_one_jumps_nowhere_back_and_forth(start):
+    assert lesson6.walk(10.0, start, 0).end == "stands where it starts"
+    assert "forth" not in lesson6.walk(5.0, start, 1).end
+
+
 # The settings of a range test
 
 
@@ -144,7 +150,14 @@ def test_the_sliders_draw_the_schedule_live_and_shapes_fill_them_in(panel):
     for name in schedule_race.SHAPES:
         panel.shape.value = name
         assert panel.lanes[schedule_race.OWN].planned[0] == pytest.approx(panel.rates[0])
-    assert panel.sentence.startswith("Your schedule goes from 0.001 to 0.1, one-cycle up to 0.")
+    told = {}
+    for name in schedule_race.SHAPES:
+        panel.shape.value = name
+        told[name] = panel.sentence
+        planned = panel.lanes[schedule_race.OWN].planned
+        assert panel.sentence.startswith(f"Your schedule goes from {planned[0]:.2g} to {planned[-1]:.2g}")
+    assert "from 0.1 to 0.0001; one-cycle goes up to 0." in told["falling"]
+    assert len(set(told.values())) == len(told) and ", between " in told["up and down"]
 
 
 def test_the_shapes_are_what_their_names_say():

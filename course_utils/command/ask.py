@@ -10,8 +10,9 @@ import csv
 import io
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,12 +33,14 @@ class Asked:
     """A file to ask about: how it is shown, where it is, whether it was named itself or found in a folder.
 
     locked: why it is a folder that cannot be gone through.
+    wrong: a sentence, where there is nothing to ask about after all.
     """
 
     shown: str
     path: Path
     named: bool
     locked: str = ""
+    wrong: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def find(pictures: Sequence[Path]) -> tuple[list[Asked], list[str]]:
     """Return the files to ask about, named ones and those in named folders, and what else lies in these folders.
 
     Folders are gone through to their ends, in alphabetical order; hidden files and what systems leave behind are
-    passed over, and links to folders are not followed.
+    passed over, and links to folders are not followed. Files of one name are shown with their paths.
 
     Raises:
         SettingError: when there is nothing to ask about.
@@ -90,10 +93,15 @@ def find(pictures: Sequence[Path]) -> tuple[list[Asked], list[str]]:
         found = [each for each in inside if each.locked or _may_be_a_picture(each.path)]
         if all(each.locked for each in found):
             why = f" that can be reached ({found[0].shown} {found[0].locked})" if found else ""
-            raise SettingError(f"{place} holds no pictures{why}; name a folder that does, or a picture.")
+            wrong = f"{place} holds no pictures{why}; name a folder that does, or a picture."
+            asked.append(Asked(plain(place.name), place, named=True, wrong=wrong))
+            continue
         asked += found
         others += [each.shown for each in inside if not each.locked and not _may_be_a_picture(each.path)]
-    return asked, others
+    if all(each.wrong for each in asked):
+        raise SettingError(asked[0].wrong)
+    shown = Counter(each.shown for each in asked)
+    return [replace(e, shown=plain(e.path.as_posix())) if shown[e.shown] > 1 else e for e in asked], others
 
 
 def answers(net: Network, asked: Iterable[Asked], top: int) -> Iterator[Answer]:
@@ -102,6 +110,8 @@ def answers(net: Network, asked: Iterable[Asked], top: int) -> Iterator[Answer]:
 
     for each in asked:
         try:
+            if each.wrong:
+                raise DataError(each.wrong)
             if each.locked:
                 raise DataError(f"{each.shown} {each.locked}; check its permissions.")
             picture = open_picture(each.path)

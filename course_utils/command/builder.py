@@ -207,16 +207,19 @@ def quotes(number: str, record: Mapping[str, Any], root: Path) -> dict[str, Any]
     return figures
 
 
-def fill(notebook: dict[str, Any], source: Mapping[str, Any], figures: Mapping[str, Any]) -> list[str]:
+def fill(
+    notebook: dict[str, Any], source: Mapping[str, Any], figures: Mapping[str, Any], missing: str | None = None
+) -> list[str]:
     """Put the text cells of `source`, filled with `figures`, into `notebook`; return what could not be filled.
 
-    Both must have the same text cells in the same order. One that cannot be filled stays as it is.
+    Both must have the same text cells in the same order. One that cannot be filled stays as it is; a figure that is not
+    there becomes `missing`, where that is given.
     """
     problems = []
     figures = with_study_time(figures, source, notebook)
     for cell, wanted in zip(_texts(notebook), _texts(source), strict=True):
         try:
-            cell["source"] = prose.render(wanted["source"], figures)
+            cell["source"] = prose.render(wanted["source"], figures, missing)
         except SettingError as error:
             problems.append(str(error))
     return problems
@@ -243,7 +246,8 @@ def fill_from_source(notebook: dict[str, Any], number: str, execution: Execution
         return
     source = to_notebook(sources(root)[number])
     if len(_texts(source)) == len(_texts(notebook)):
-        fill(notebook, source, quotes(number, recorded(number, execution), root))
+        # A figure that this run did not find, as it lacked the pictures for it, must not be another run's.
+        fill(notebook, source, quotes(number, recorded(number, execution), root), missing="—")
 
 
 def _texts(notebook: Mapping[str, Any]) -> list[dict[str, Any]]:

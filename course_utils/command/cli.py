@@ -107,7 +107,9 @@ def reset(
 @app.command(rich_help_panel=LEARN)
 def ask(
     classifier: Annotated[Path, typer.Argument(metavar="CLASSIFIER", help="A file of transfer.save_network.")],
-    pictures: Annotated[list[Path], typer.Argument(metavar="PICTURE", help="Pictures, or folders of them.")],
+    pictures: Annotated[
+        list[Path], typer.Argument(metavar="PICTURE", readable=False, help="Pictures, or folders of them.")
+    ],
     top: Annotated[int, typer.Option(metavar="N", min=1, help="How many of the likeliest classes to show.")] = 3,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the answers to a CSV file.")] = None,
     as_json: Annotated[
@@ -140,7 +142,7 @@ def ask(
         report.save_csv(asking.to_csv(given), csv)
     if as_json:
         typer.echo(asking.to_json(net, given, others))
-    elif closing := asking.closing(net):
+    elif any(answer.guesses for answer in given) and (closing := asking.closing(net)):
         typer.echo(closing)
     if others:
         typer.echo(f"course: passed over, as they are no pictures: {few(others)}.", err=True)

@@ -65,7 +65,12 @@ def crop(images: Tensor, offsets: Tensor, padding: int) -> Tensor:
         images: (N, C, H, W).
         offsets: int64 (N, 2), top and left of each cut in the padded picture, from 0 to 2·padding.
         padding: pixels added on each of the four sides.
+
+    Raises:
+        ValueError: for an offset, or a padding, outside its range.
     """
+    if padding < 0 or (offsets.numel() and not 0 <= offsets.min() <= offsets.max() <= 2 * padding):
+        raise ValueError(f"Offsets must lie between 0 and 2 * padding, which is {2 * padding}; padding is 0 or more.")
     n, channels, height, width = images.shape
     padded = F.pad(images, (padding,) * 4)  # (N, C, H + 2p, W + 2p)
     tall, wide = padded.shape[2:]
@@ -124,6 +129,8 @@ class Batches:
         normalise: bool,
         channels_last: bool,
     ) -> None:
+        if not isinstance(part, TensorPart):
+            raise TypeError(f"batches takes pictures in memory, not {part!r}; for files on disk use data.loader.")
         if not isinstance(size, int) or size < 1:
             raise ValueError(f"A batch holds a whole number of pictures, at least 1, not {size!r}.")
         if not isinstance(seed, int) or seed < 0:

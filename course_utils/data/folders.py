@@ -59,8 +59,12 @@ def folder(
     """
     if unreadable not in UNREADABLE:
         raise ValueError(f"unreadable must be one of {', '.join(UNREADABLE)}, not {unreadable!r}.")
-    if len(fractions) != 3 or fractions[0] <= 0 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
-        raise ValueError(f"The fractions {tuple(fractions)} must be three numbers that add up to 1, the first above 0.")
+    shares = tuple(fractions or ())
+    if len(shares) != 3 or not (shares[0] > 0 and min(shares) >= 0 and abs(sum(shares) - 1) <= 1e-6):
+        raise ValueError(f"The fractions {fractions} must be three numbers that add up to 1, the first above 0.")
+    sides = list(size) if isinstance(size, Sequence) else []
+    if size is not None and not (len(sides) == 2 and all(isinstance(side, int) and side > 0 for side in sides)):
+        raise ValueError(f"size must be (height, width) in pixels, such as (224, 224), not {size!r}.")
     tree = list_folder(path)
     classes = tuple(tree.parts["train"])
     if len(classes) == 1:

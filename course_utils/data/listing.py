@@ -125,8 +125,12 @@ def list_folder(path: str | os.PathLike[str]) -> Tree:
 def _classes(tree: Tree, place: Path, folders: Sequence[Path], needed: bool = True) -> dict[str, list[Path]]:
     """Return the pictures of each class; in a part that is not `needed`, a class may be empty."""
     if not folders:
-        more = _folder_above(place) or hint(place)
-        raise DataError(f"{place} holds no class folders; expected one folder of pictures for each class{more}.")
+        if loose := sum(not why_not(file.name) for file in _entries(place)[1]):
+            raise DataError(
+                f"{place} holds no class folders, but {loose} loose picture{'' if loose == 1 else 's'}; "
+                f"put the pictures of each class into a folder of its own{_folder_above(place)}."
+            )
+        raise DataError(f"{place} holds no class folders; expected one folder of pictures for each class{hint(place)}.")
     if len(folders) == 1 and needed:
         below = folders[0]
         while len(inside := _entries(below)[0]) == 1 and not any(_entries(below)[1]):
@@ -215,14 +219,12 @@ def part_of(name: str) -> str | None:
 
 
 def _folder_above(place: Path) -> str:
-    """Return a hint at the folder above one that holds loose pictures, where it holds other such folders too."""
-    if not any(not why_not(file.name) for file in _entries(place)[1]):
-        return ""
+    """Return a hint at the folder above one that holds loose pictures, where it holds other folders too."""
     try:
         beside = _entries(place.parent)[0]
     except DataError:
         return ""
-    return f"; did you mean {place.parent}" if len(beside) > 1 else ""
+    return f", or name {place.parent} if its folders are the classes" if len(beside) > 1 else ""
 
 
 def hint(place: Path) -> str:

@@ -228,7 +228,12 @@ def loader(
 
     Yields:
         Pictures, mostly float32 (B, C, H, W), and labels int64 (B,).
+
+    Raises:
+        TypeError: for pictures in memory.
     """
+    if not isinstance(part, FilePart):
+        raise TypeError(f"loader takes picture files, not {part!r}; for pictures in memory use data.batches.")
     dataset = PictureDataset(part, planned(transform))
     return DataLoader(
         dataset,

@@ -20,6 +20,7 @@ AGAIN = (
     "This is the same function as at the last check. If you have changed its cell since, run that cell first "
     "(Shift + Enter): only then does the kernel know it."
 )
+STOPPED = "The check was interrupted before {} came to an end. Does it loop for ever?"
 STALE = "You have changed the cell above since it was last run. Run it first (Shift + Enter), then check."
 # JupyterLab's own colours, which suit its light and dark themes, or one that can be read on both.
 COLOURS = {
@@ -88,15 +89,22 @@ class CheckPanel(ipywidgets.VBox):
     def show(self, outcome: Any, again: bool) -> None:
         """Show an outcome; `again` says that the same function was checked before."""
         warning = f'<p style="margin:0.3em 0 0">{AGAIN}</p>' if again and outcome.outcome != "correct" else ""
-        self.said.value = (
-            f'<div role="status" aria-live="polite">{framed(outcome.as_html() + warning, outcome.colour)}</div>'
-        )
+        self._say(framed(outcome.as_html() + warning, outcome.colour))
         self.done.value = "{} of {} exercises done".format(*self.exercise.done())
 
     def check(self, _: object = None) -> None:
         """Check the function that has the exercise's name in the notebook now."""
         answer = sys.modules["__main__"].__dict__.get(self.exercise.name)
-        self.show(*self.exercise.tried(answer))
+        self._say(
+            framed("Checking …", figures.GREY)
+        )  # a function may take its time, and the last verdict was another's
+        try:
+            self.show(*self.exercise.tried(answer))
+        except KeyboardInterrupt:
+            self._say(framed(html.escape(STOPPED.format(self.exercise.name)), figures.GREY))
+
+    def _say(self, text: str) -> None:
+        self.said.value = f'<div role="status" aria-live="polite">{text}</div>'
 
     def hint(self, _: object = None) -> None:
         """Show one more hint."""

@@ -23,11 +23,12 @@ def replace_head(net: Network, classes: Sequence[str], head: nn.Module | None = 
         seed: of the new numbers.
 
     Raises:
-        ValueError: for wrong names, or a head that does not take this network's features.
+        ValueError: for wrong names, or a head that does not take this network's features or has another number of
+            outputs.
     """
-    names = tuple(str(name) for name in classes)
-    if len(names) < 2 or len(set(names)) != len(names):
-        raise ValueError(f"A head needs at least two classes with different names, not {names}.")
+    names = () if isinstance(classes, str) else tuple(str(name) for name in classes)
+    if len(names) < 2 or len(set(names)) != len(names) or not all(names):
+        raise ValueError(f"A head needs a list of at least two classes with different names, not {classes!r}.")
     old = net.head_layer
     device = device_of(net.model)
     if head is None:
@@ -42,6 +43,11 @@ def replace_head(net: Network, classes: Sequence[str], head: nn.Module | None = 
     given, wanted = features_of(head), features_of(old)
     if given != wanted:
         raise ValueError(f"The head takes {given} features, but {net.name} has {wanted}; change its first layer.")
+    outputs = outputs_of(head)
+    if outputs not in (None, len(names)):
+        raise ValueError(
+            f"The head gives {outputs} outputs, but there are {len(names)} classes; change its last layer."
+        )
     parent, _, last = net.head.rpartition(".")
     setattr(net.model.get_submodule(parent), last, head.to(device))
     if hasattr(net.model, "num_classes"):  # SqueezeNet, and timm's networks
@@ -58,6 +64,16 @@ def published_head(inputs: int, classes: int, *, device: torch.device | str | No
         return nn.Sequential(
             nn.Linear(inputs, 256), nn.ReLU(), nn.Dropout(0.4), nn.Linear(256, classes), nn.LogSoftmax(dim=1)
         )
+
+
+def outputs_of(head: nn.Module) -> int | None:
+    """Return how many outputs a head's last linear layer or convolution has; None where it has neither."""
+    for layer in reversed(list(head.modules())):
+        if isinstance(layer, nn.Linear):
+            return layer.out_features
+        if isinstance(layer, nn.Conv2d):
+            return layer.out_channels
+    return None
 
 
 def features_of(head: nn.Module) -> int:

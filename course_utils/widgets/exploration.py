@@ -88,6 +88,7 @@ class Exploration(LivePanel):
         self.first_values = self.values
         self._twin, self._shareable = twin, shareable
         self.waiting = 0  # above 0 while several controls move; nothing is drawn meanwhile
+        self.settled: Callable[[], object] = lambda: None  # called when several controls have moved at once
         self._drawing = threading.RLock()  # a cell and a slider may set values at the same time
         kept = [name for name, control in controls.items() if not isinstance(control, ipywidgets.FileUpload)]
         reset = make.button("Reset", lambda: self.set(**{name: self.first_values[name] for name in kept}), "undo")
@@ -117,6 +118,7 @@ class Exploration(LivePanel):
                 self.controls[name].value = value
         finally:
             self.waiting -= 1
+        self.settled()
         self._changed()
 
     def _changed(self, change: object = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,6 +14,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import Collection
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.text import Text
 from torch import Tensor
 
@@ -38,6 +40,7 @@ class Filtered:
     after: Tensor
     kernel: Tensor  # as it was used: after normalising, if that was asked for
     name: str
+    normalised: bool = False  # whether that changed its numbers
 
     @property
     def signed(self) -> bool:
@@ -68,7 +71,7 @@ def filtered(photograph: str, kernel: Tensor, normalise: bool) -> Filtered:
     picture = grey_photograph(photograph)
     used = normalised(kernel) if normalise else kernel
     after = convolution.corr2d_slices(picture[None, None], used[None, None])[0, 0]
-    return Filtered(picture, after, used, name_of(kernel))
+    return Filtered(picture, after, used, name_of(kernel), normalised=not torch.equal(used, kernel))
 
 
 def as_written(name: str) -> tuple[Tensor, bool]:
@@ -149,6 +152,7 @@ def kernel_editor(photograph: str = "cat") -> Exploration:
         photograph=True,
     )
     preset.observe(apply, "value")
+    editor.settled = lambda: rename(None)
     for field in fields.values():
         field.observe(rename, "value")
     return editor
@@ -162,8 +166,11 @@ def _settings(name: str) -> Mapping[str, float | bool]:
 def sentence(result: Filtered) -> str:
     """Return in words what the kernel does to flat areas, and how much of the answer cannot be shown."""
     total = result.kernel.sum().item()
+    if not math.isfinite(total):
+        return f"{result.name}: the numbers are too large to be added up; take smaller ones."
+    summed = f"{'once normalised, ' * result.normalised}the numbers sum to {worked.written(total)}"
     if result.signed:
-        return f"{result.name}: the numbers sum to {worked.written(total)}; flat areas answer about 0, shown white."
+        return f"{result.name}: {summed}; flat areas answer about 0, shown white."
     lost = pictures.clipped_fraction(result.after)
     rest = f"; {percent(lost, 0)} of the answers leave the range from 0 to 1 and are cut off" if lost >= 0.005 else ""
     flat = (
@@ -171,7 +178,7 @@ def sentence(result: Filtered) -> str:
         if round(total, 3) == 1
         else f"flat areas come out {worked.written(total)} times as bright"
     )
-    return f"{result.name}: the numbers sum to {worked.written(total)}; {flat}{rest}."
+    return f"{result.name}: {summed}; {flat}{rest}."
 
 
 def draw_filtered(result: Filtered, figure: Canvas) -> None:
@@ -186,12 +193,25 @@ def draw_filtered(result: Filtered, figure: Canvas) -> None:
 
 
 def move_filtered(result: Filtered, figure: Figure) -> list[Artist]:
-    """Show another answer in a drawn figure."""
-    right = figure.axes[1]
-    (image,) = right.images
+    """Show another photograph and another answer in a drawn figure."""
+    left, right = figure.axes
+    (before,), (after,) = left.images, right.images
     colours, low, high = _look(result)
-    image.set(data=result.after.numpy(), cmap=colours, clim=(low, high))
-    return [image, right.set_title(_title(result))]
+    after.set(cmap=colours, clim=(low, high))
+    _put(before, result.before)
+    _put(after, result.after)
+    return [before, after, right.set_title(_title(result))]
+
+
+def _put(image: AxesImage, picture: Tensor) -> None:
+    """Show another picture (H, W), of any shape, as large as it can be where the first one stood."""
+    image.axes.autoscale(False)
+    left, right = image.axes.get_xlim()
+    bottom, top = image.axes.get_ylim()
+    high, wide = picture.shape
+    scale = min((right - left) / wide, (bottom - top) / high)
+    x, y, across, down = (left + right) / 2, (bottom + top) / 2, scale * wide / 2, scale * high / 2
+    image.set(data=picture.numpy(), extent=(x - across, x + across, y + down, y - down))
 
 
 def _title(result: Filtered) -> str:

@@ -44,6 +44,8 @@ class Walk:
     @property
     def end(self) -> str:
         """In a few words, where the walk is."""
+        if len(self.places) == 1:
+            return "stands where it starts"
         x = self.places[-1].item()
         if abs(x - BOTTOM) > 12:
             return "jumped out of the valley"
@@ -55,7 +57,7 @@ class Walk:
             return "jumps back and forth in the trap"
         if abs(x - BOTTOM) < 0.3:
             return "reached the bottom"
-        return "jumps back and forth" if self.rate > 4 else "is still on its way"
+        return "jumps back and forth" if self.rate > 4 and len(last) > 3 else "is still on its way"
 
 
 def walk(rate: float, start: float, steps: int) -> Walk:

@@ -166,8 +166,11 @@ def told(lanes: Mapping[str, Lane], steps: int) -> str:
         return f"The loss of {name} is no longer a number: its rate was too large. Lower the sliders and start again."
     done = len(own.losses)
     if not done:
-        low, high = min(lanes[OWN].planned), max(lanes[OWN].planned)
-        return f"Your schedule goes from {low:.2g} to {high:.2g}, one-cycle up to {max(lanes[ONE_CYCLE].planned):.2g}."
+        planned = lanes[OWN].planned
+        begin, end, low, high = (f"{rate:.2g}" for rate in (planned[0], planned[-1], min(planned), max(planned)))
+        between = f", between {low} and {high}" if {begin, end} != {low, high} else ""
+        top = max(lanes[ONE_CYCLE].planned)
+        return f"Your schedule goes from {begin} to {end}{between}; one-cycle goes up to {top:.2g}."
     text = f"{done} of {steps} steps: your loss {own.smoothed()[-1]:.2f}, one-cycle's {cycle.smoothed()[-1]:.2f}"
     if own.checks and cycle.checks:
         text += f"; on validation {percent(own.checks[-1][1])} and {percent(cycle.checks[-1][1])}"

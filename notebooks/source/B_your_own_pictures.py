@@ -571,9 +571,11 @@ classifier = transfer.replace_head(classifier, classes)
 classifier.head_layer.load_state_dict(last.state_dict())
 classifier = replace(classifier, preprocess=whole)
 place = work if made_up else Path.cwd()  # yours is kept right here
+older = (place / "mine.safetensors").exists()
 transfer.save_network(classifier, place / "mine.safetensors")
 if not made_up:
     print("mine.safetensors lies in", place)
+    print("It has replaced an older file." if older else "")
 
 # %% [markdown]
 # ### Ask it
@@ -624,7 +626,9 @@ else:
 
 # %%
 if another_day:
-    new = data.folder(another_day, fractions=(1, 0, 0), quiet=True).train
+    new = data.folder(
+        another_day, fractions=(1, 0, 0), unreadable="skip", quiet=True
+    ).train
     assert new.classes == classes, f"expected folders {', '.join(classes)}"
     new_share = share_right(last(features_of(new)), new.labels)
 

@@ -33,12 +33,13 @@ def placeholders(text: str) -> list[str]:
     return [match.group(1) for match in PLACEHOLDER.finditer(text)]
 
 
-def render(text: str, figures: Mapping[str, Any]) -> str:
+def render(text: str, figures: Mapping[str, Any], missing: str | None = None) -> str:
     """Fill each `{{name:format}}` in `text` from `figures`; the format is Python's, such as `.1%` or `,`.
 
     Shares get a space before the percent sign that no line breaks at.
 
     A figure of another profile's run is called `quick.name` or `full.name` and must be in `figures` under that name.
+    One of this run that is not there becomes `missing`, where that is given.
 
     Raises:
         SettingError: for a figure that is not there, or a format that does not suit it.
@@ -46,6 +47,8 @@ def render(text: str, figures: Mapping[str, Any]) -> str:
 
     def fill(match: re.Match[str]) -> str:
         name, specification = match.group(1), match.group(2) or ""
+        if name not in figures and missing is not None and "." not in name:
+            return missing
         if name not in figures:
             hint = closest(name, figures)
             known = ", ".join(sorted(other for other in figures if "." not in other)) or "none"
