@@ -95,9 +95,7 @@ class CheckPanel(ipywidgets.VBox):
     def check(self, _: object = None) -> None:
         """Check the function that has the exercise's name in the notebook now."""
         answer = sys.modules["__main__"].__dict__.get(self.exercise.name)
-        self._say(
-            framed("Checking …", figures.GREY)
-        )  # a function may take its time, and the last verdict was another's
+        self._say(framed("Checking …", figures.GREY))  # the last verdict was another answer's
         try:
             self.show(*self.exercise.tried(answer))
         except KeyboardInterrupt:
