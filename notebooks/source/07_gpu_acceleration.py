@@ -467,7 +467,7 @@ print(
             else "Up to the largest size, speed stays within 10 % of that."
         )
         + (
-            " That is hardly faster: does something else keep this machine busy?"
+            " That is hardly faster: is something else running?"
             if max(speeds) < 1.2 * speeds[0]
             else ""
         ),
