@@ -212,7 +212,7 @@ def test_a_picture_that_cannot_be_read_is_named(net, listed, tmp_path):
 
 def test_a_cache_that_cannot_be_written_is_one_sentence(net, listed, tmp_path):
     (tmp_path / "blocked").write_text("in the way")
-    with pytest.raises(DataError, match="cannot be written to"):
+    with pytest.raises(DataError, match=r"cannot be written to .*choose another folder with cache="):
         transfer.cached_features(net, listed.test, cache=tmp_path / "blocked")
 
 

@@ -160,6 +160,12 @@ def test_a_loss_that_is_no_number_ends_the_run_with_advice(panel):
     panel._show()
 
 
+def test_a_loss_out_of_hand_is_told_in_powers_of_ten():
+    record = live_training.Record(losses=[140_565_567_406.03], rates=[10.0])
+    assert live_training.sentence(record) == "After 1 step: loss 1.4e+11, learning rate 10."
+    assert "loss 2.30," in live_training.sentence(live_training.Record(losses=[2.3], rates=[10.0]))
+
+
 def test_the_static_copy_compares_three_true_runs_and_no_figure_stays(panel):
     bundle, metadata = panel._repr_mimebundle_()
     (kind,) = metadata

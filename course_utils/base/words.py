@@ -47,6 +47,11 @@ def part(share: float) -> str:
     return "<1 %" if 0 < share <= 0.005 else percent(share, 0)
 
 
+def written_loss(value: float) -> str:
+    """Return a loss with two decimals; one that went out of hand, from 10,000 on, as in 1.4e+11."""
+    return f"{value:.2f}" if value < 10_000 else f"{value:.2g}"
+
+
 def signed(value: float, form: str = ".4g") -> str:
     """Return a number with a proper minus sign, and never as −0."""
     text = format(value, form).replace("-", "−")

@@ -243,9 +243,9 @@ def unpack(archive: Path, members: dict[str, int], folder: Path) -> None:
         raise cannot_write(folder, error) from error
 
 
-def cannot_write(folder: Path, error: OSError) -> DataError:
-    """Return the error for a folder that cannot be written to."""
+def cannot_write(folder: Path, error: OSError, otherwise: str = "set COURSE_DATA_DIR to another one") -> DataError:
+    """Return the error for a folder that cannot be written to; `otherwise` says what to do about it."""
     if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
-        return DataError(f"The disk is full: {folder} has no room left; free some space or set COURSE_DATA_DIR.")
+        return DataError(f"The disk is full: {folder} has no room left; free some space, or {otherwise}.")
     why = error.strerror or type(error).__name__
-    return DataError(f"The folder {folder} cannot be written to ({why}); set COURSE_DATA_DIR to one that can.")
+    return DataError(f"The folder {folder} cannot be written to ({why}); {otherwise}.")

@@ -197,7 +197,7 @@ def _compute(
             file.close()  # Windows moves no folder with an open file
             np.save(unfinished / ROWS, rows)
     except OSError as error:
-        raise downloads.cannot_write(kind, error) from error
+        raise downloads.cannot_write(kind, error, "choose another folder with cache=") from error
     return len(missing)
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from course_utils import figures
-from course_utils.base.words import percent
+from course_utils.base.words import percent, written_loss
 from course_utils.widgets import controls
 from course_utils.widgets.exploration import Canvas
 from course_utils.widgets.live_run import Batches, LiveRun, Record, train
@@ -105,7 +105,7 @@ def sentence(record: Record) -> str:
     if not count:
         return "Not started yet."
     checked = f", validation accuracy {percent(record.checks[-1][1])}" if record.checks else ""
-    return f"After {steps}: loss {record.smoothed()[-1]:.2f}, learning rate {record.rates[-1]:.2g}{checked}."
+    return f"After {steps}: loss {written_loss(record.smoothed()[-1])}, learning rate {record.rates[-1]:.2g}{checked}."
 
 
 def draw_record(record: Record, figure: Canvas) -> None:
@@ -134,7 +134,7 @@ def draw_comparison(records: Mapping[float, Record]) -> Figure:
     for ax, (rate, record) in zip(axes, records.items()):
         _draw_loss(record, ax)
         ax.set(xlabel="step")
-        end = "no longer a number" if record.broken else f"about {record.smoothed()[-1]:.2f} at the end"
+        end = "no longer a number" if record.broken else f"about {written_loss(record.smoothed()[-1])} at the end"
         ax.set_title(f"rate {rate:g}\n{end}", fontsize=10)
     axes[0].set(ylabel="training loss")
     axes[0].legend(loc="lower left", fontsize=8)

@@ -41,7 +41,7 @@ LOOK = """<style>
 .course-panel .widget-dropdown>:is(.widget-label,select){flex:1 0 100%;text-align:left}
 .course-panel .widget-slider{flex-wrap:wrap;height:auto;padding-bottom:6px}
 .course-panel .widget-slider>.widget-label{flex:1 0 auto;text-align:left}
-.course-panel .widget-slider>.slider-container{order:3;flex:1 0 100%}}
+.course-panel .widget-slider>.slider-container{order:3;flex:1 0 calc(100% - 4em)}}
 .course-slice{display:block;overflow:auto hidden;width:100%}
 .course-slice+.course-slice{display:none}
 .course-window{display:block;overflow:hidden;position:relative;width:100%}

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from course_utils import figures, learning_rate
-from course_utils.base.words import percent
+from course_utils.base.words import percent, written_loss
 from course_utils.learning_rate.schedules import Maker
 from course_utils.widgets import controls
 from course_utils.widgets.exploration import Canvas
@@ -171,7 +171,8 @@ def told(lanes: Mapping[str, Lane], steps: int) -> str:
         between = f", between {low} and {high}" if {begin, end} != {low, high} else ""
         top = max(lanes[ONE_CYCLE].planned)
         return f"Your schedule goes from {begin} to {end}{between}; one-cycle goes up to {top:.2g}."
-    text = f"{done} of {steps} steps: your loss {own.smoothed()[-1]:.2f}, one-cycle's {cycle.smoothed()[-1]:.2f}"
+    mine, other = (written_loss(record.smoothed()[-1]) for record in (own, cycle))
+    text = f"{done} of {steps} steps: your loss {mine}, one-cycle's {other}"
     if own.checks and cycle.checks:
         text += f"; on validation {percent(own.checks[-1][1])} and {percent(cycle.checks[-1][1])}"
     return text + "."
