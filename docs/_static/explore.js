@@ -141,10 +141,12 @@ window.explore = (() => {
         lost += value < 0 || value > 1;
       }
       const total = sum(kernel), signed = Math.abs(total) < 0.05 * sum(kernel.map(Math.abs));
-      return { after, wide, high, grey, kernel, total, signed, lost: lost / after.length, name: nameOf(numbers) };
+      const changed = kernel.some((value, i) => value !== numbers[i]);
+      return { after, wide, high, grey, kernel, changed, total, signed, lost: lost / after.length, name: nameOf(numbers) };
     },
-    say({ name, total, signed, lost }) {
-      const begin = `${name}: the numbers sum to ${short(total)}; `;
+    say({ name, changed, total, signed, lost }) {
+      if (!Number.isFinite(total)) return `${name}: the numbers are too large to be added up; take smaller ones.`;
+      const begin = `${name}: ${changed ? "once normalised, " : ""}the numbers sum to ${short(total)}; `;
       if (signed) return `${begin}flat areas answer about 0, shown white.`;
       const rest = lost >= 0.005 ? `; ${percent(lost)} of the answers leave the range from 0 to 1 and are cut off` : "";
       const flat = Math.round(total * 1000) === 1000 ? "flat areas keep their brightness" : `flat areas come out ${short(total)} times as bright`;
@@ -250,11 +252,12 @@ window.explore = (() => {
     },
     end({ rate, places }) {
       const x = places.at(-1), last = places.slice(-6);
+      if (places.length === 1) return "stands where it starts";
       if (Math.abs(x - BOTTOM) > 12) return "jumped out of the valley";
       if (Math.abs(x - TRAP) < 0.3 && Math.abs(slopeAt(x)) < 0.4) return "stays in the trap";
       if (last.every((place) => Math.abs(place - TRAP) < 0.5) && new Set(last.map((place) => slopeAt(place) > 0)).size === 2) return "jumps back and forth in the trap";
       if (Math.abs(x - BOTTOM) < 0.3) return "reached the bottom";
-      return rate > 4 ? "jumps back and forth" : "is still on its way";
+      return rate > 4 && last.length > 3 ? "jumps back and forth" : "is still on its way";
     },
     say(result) {
       const steps = result.places.length - 1;
