@@ -219,6 +219,7 @@ def batches(
         Pictures float32 (B, C, H, W) and labels int64 (B,).
 
     Raises:
+        TypeError: when the part's pictures are files on disk.
         ValueError: when `size` is below 1.
         DataError: when `drop_last` would leave no batch.
     """
