@@ -15,7 +15,17 @@ from course_utils.base import lessons
 from course_utils.command import runner
 from course_utils.command.builder import read_notebook
 from course_utils.command.grading import answers, sandbox, submissions
-from course_utils.command.notebooks import execution, folds, normalise, pages, parameters, prose, sections, study
+from course_utils.command.notebooks import (
+    execution,
+    folds,
+    normalise,
+    pages,
+    parameters,
+    prose,
+    sections,
+    study,
+    worker,
+)
 from course_utils.command.notebooks.execution import execute
 from course_utils.command.notebooks.parameters import parameters_of, parse_assignments
 from course_utils.errors import RunError, SettingError
@@ -175,6 +185,43 @@ def test_the_whole_lesson_has_a_limit_too(tmp_path, no_process_left):
     assert result.status == "timed out" and "took longer than 5 s" in result.error
 
 
+@pytest.mark.parametrize(
+    ("last", "limits"),
+    [("import time\ntime.sleep(600)", {"cell_timeout": 4}), ("while True:\n    print('again ' * 200)", {})],
+)
+def test_what_ran_before_a_cell_that_is_ended_is_kept(tmp_path, no_process_left, last, limits):
+    path = notebook_with(tmp_path / "short_and_long.ipynb", *["print('as it was')"] * 3, last)
+    result = execute(path, timeout=60, **limits)
+    assert not result.passed
+    *before, ended = (cell["outputs"] for cell in result.notebook["cells"])
+    assert [each["text"] for outputs in before for each in outputs] == [["as it was\n"]] * 3 and ended == []
+
+
+def test_a_notebook_of_short_cells_is_not_written_at_each_of_them(tmp_path, monkeypatch):
+    import papermill.engines
+
+    written = []
+
+    def write(notebook, path):
+        written.append(sum(bool(cell.get("outputs")) for cell in notebook.cells))
+        Path(path).write_text(json.dumps(notebook))
+
+    monkeypatch.setattr(papermill.engines, "write_ipynb", write)
+    path = notebook_with(tmp_path / "short.ipynb", *["print(1)"] * 30)
+    worker.run({"input": str(path), "output": str(tmp_path / "out.ipynb"), "parameters": {}, "cell_timeout": 60})
+    assert written[0] == 0 and written[-1] == 30  # papermill's first and last time
+    assert len(written) < 20
+
+
+def test_an_act_is_seldom_done():
+    acts = []
+    often, seldom = worker.seldom(lambda: acts.append("often"), 0), worker.seldom(lambda: acts.append("seldom"), LONG)
+    for _ in range(3):
+        often()
+        seldom()
+    assert acts == ["often"] * 3
+
+
 def test_a_worker_that_says_nothing_is_a_failure_with_its_last_words(tmp_path, no_process_left):
     broken = tmp_path / "broken.ipynb"
     broken.write_text('{"cells": 3}')
@@ -187,8 +234,6 @@ def test_a_worker_that_says_nothing_is_a_failure_with_its_last_words(tmp_path, n
 def test_a_start_failure_is_tried_once_more_and_others_are_not(monkeypatch, tmp_path):
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
-
-    from course_utils.command.notebooks import worker
 
     job = {"input": "a", "output": "b", "parameters": {}, "cell_timeout": 5}
 
@@ -574,8 +619,6 @@ def test_lessons_are_found_by_number_name_and_path(tmp_path, monkeypatch):
 
 
 def test_the_worker_tells_of_every_cell_and_of_too_much_output(monkeypatch, tmp_path, capsys):
-    from course_utils.command.notebooks import worker
-
     job = {"input": str(PLANTED / "parameters.ipynb"), "output": str(tmp_path / "output.ipynb")}
     job |= {"parameters": {"steps": 3}, "cell_timeout": 60}
     (tmp_path / "job.json").write_text(json.dumps(job))
@@ -599,8 +642,6 @@ def test_the_worker_tells_of_every_cell_and_of_too_much_output(monkeypatch, tmp_
 
 
 def test_a_worker_ends_with_whoever_started_it(monkeypatch, tmp_path):
-    from course_utils.command.notebooks import worker
-
     class Ended(BaseException):
         pass
 

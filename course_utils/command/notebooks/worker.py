@@ -8,6 +8,7 @@ folder affects nothing else. It reports one line per event, on an output that no
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import json
 import os
@@ -16,6 +17,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,8 @@ START_FAILURE = "Kernel died before replying to kernel_info"  # seen once in som
 START_SECONDS = 180  # for the kernel to start
 FLOOD_PAUSE = 60  # seconds; the runner is quicker
 MOST_OUTPUT = 30_000_000  # characters in one notebook; a lesson's file must stay under 3 MB
+LONG_CELL = 1  # seconds after which a cell counts as long: what came before it is written then
+SELDOM = 10  # seconds between two writings of the notebook while its cells are short
 CHILD_SUBREAPER = 36  # of prctl
 ASKED = "asked the kernel to end, with exit() or quit()"
 
@@ -40,6 +44,19 @@ def tell(**event: Any) -> None:
     print(json.dumps(event), flush=True)
 
 
+def seldom(act: Callable[[], object], seconds: float) -> Callable[[], None]:
+    """Return a function that calls `act`, but not again before `seconds` have passed."""
+    last = time.monotonic()
+
+    def act_if_it_is_time() -> None:
+        nonlocal last
+        if time.monotonic() - last >= seconds:
+            act()
+            last = time.monotonic()
+
+    return act_if_it_is_time
+
+
 def run(job: dict[str, Any]) -> None:
     """Run the notebook of `job` with papermill and report how it went.
 
@@ -49,6 +66,7 @@ def run(job: dict[str, Any]) -> None:
     # papermill takes seconds to import, and only here.
     import papermill
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+    from nbclient.util import run_sync
     from papermill.clientwrap import PapermillNotebookClient
     from papermill.engines import NBClientEngine, papermill_engines
     from papermill.exceptions import PapermillExecutionError
@@ -62,6 +80,7 @@ def run(job: dict[str, Any]) -> None:
 
         written = 0
         asked_to_end = False
+        save: Callable[[], None]  # writes the notebook as it is
         raised: CellExecutionError | None = None  # by a cell, also where its output is lost, as without open files
 
         def answered(self, cell: Any, cell_index: int, execute_reply: Any) -> None:
@@ -91,7 +110,7 @@ def run(job: dict[str, Any]) -> None:
             places[cell_index] = cell_index - before + 1
             tell(event="cell", index=cell_index - before, of=len(self.nb.cells) - len(added))
             try:
-                done = super().execute_cell(cell, cell_index, *args, **kwargs)
+                done = run_sync(self.execute_and_save)(cell, cell_index, *args, **kwargs)
             except CellExecutionError as error:
                 Client.raised = error
                 raise
@@ -105,16 +124,25 @@ def run(job: dict[str, Any]) -> None:
                 raise ExitAskedError
             return done
 
-        def process_message(self, message: Any, *args: Any, **kwargs: Any) -> Any:
+        async def execute_and_save(self, *args: Any, **kwargs: Any) -> Any:
+            saving = asyncio.get_running_loop().call_later(LONG_CELL, self.save)  # the runner may end it at any time
+            try:
+                return await self.async_execute_cell(*args, **kwargs)
+            finally:
+                saving.cancel()
+
+        def process_message(self, message: Any, cell: Any, *args: Any) -> Any:
             content = message["content"]
             if message["msg_type"] in ("stream", "display_data", "update_display_data", "execute_result"):
                 self.written += len(content.get("text", "")) + sum(
                     len(str(v)) for v in content.get("data", {}).values()
                 )
             if self.written > MOST_OUTPUT:
+                cell.outputs.clear()
+                self.save()
                 tell(event="flood")  # the runner ends this process
                 time.sleep(FLOOD_PAUSE)
-            return super().process_message(message, *args, **kwargs)
+            return super().process_message(message, cell, *args)
 
     class Engine(NBClientEngine):
         """papermill's own engine with the client above."""
@@ -133,7 +161,12 @@ def run(job: dict[str, Any]) -> None:
                 coalesce_streams=False, store_widget_state=True, extra_arguments=["--log-level=ERROR"],
             )  # fmt: skip
             client.on_cell_executed = client.answered
-            return client.execute()
+            # papermill writes the whole file before and after every cell: with short cells half of the time.
+            client.save, nb_man.save = nb_man.save, seldom(nb_man.save, SELDOM)
+            try:
+                return client.execute()
+            finally:
+                del nb_man.save  # papermill's own is back, for the last time
 
     papermill_engines.register("course", Engine)
     started = time.perf_counter()
