@@ -79,6 +79,14 @@ def test_it_prepares_pictures_as_timm_does(lite):
     torch.testing.assert_close(lite.preprocess(picture), reference(picture))
 
 
+def test_the_channels_of_a_pixel_lie_side_by_side_also_after_a_file(lite, tmp_path):
+    transfer.save_network(lite, tmp_path / "lite.safetensors")
+    back, other = transfer.load_network(tmp_path / "lite.safetensors"), transfer.backbone("resnet18", weights=None)
+    for net in (lite, back, other):
+        kernels = [weight for weight in net.model.parameters() if weight.dim() == 4]
+        assert kernels and all(each.is_contiguous(memory_format=torch.channels_last) for each in kernels)
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", FAMILIES)
 def test_preprocessing_and_answers_are_those_of_torchvisions_own_path(name, torch_home):
@@ -86,6 +94,7 @@ def test_preprocessing_and_answers_are_those_of_torchvisions_own_path(name, torc
     net = transfer.backbone(name)
     published = torchvision.models.get_model_weights(name).DEFAULT
     reference, prepare = torchvision.models.get_model(name, weights=published).eval(), published.transforms()
+    reference.to(memory_format=torch.channels_last)  # so that both add in the same order, to the last bit
     for photograph in PHOTOGRAPHS[: 1 if name == "vgg16" else None]:  # it takes half a second for each
         picture = pictures.photograph(photograph)
         assert torch.equal(net.preprocess(picture), prepare(picture))
@@ -249,12 +258,13 @@ def test_a_server_that_drips_or_never_ends_is_given_up(torch_home, monkeypatch, 
 @pytest.mark.parametrize("behaviour", ["good", "short", "html", "gone", "dripping", "dripping before the file"])
 def test_weights_of_a_timm_network_are_downloaded_whole_or_not_at_all(torch_home, monkeypatch, tmp_path, behaviour):
     import safetensors.torch
+    import timm
     from huggingface_hub import constants
 
     monkeypatch.setenv("COURSE_OFFLINE", "0")
     monkeypatch.setattr(downloads, "SLOW_AFTER", 1)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    state = transfer.backbone("resnet10t", weights=None).model.state_dict()
+    state = timm.create_model("resnet10t", pretrained=False).state_dict()
     with serving({"model.safetensors": safetensors.torch.save(state)}, behaviour) as mirror:
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", mirror.url + "{repo_id}/{revision}/{filename}")
         if behaviour == "good":

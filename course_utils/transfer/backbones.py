@@ -233,7 +233,12 @@ def _torchvision(name: str, pretrained: bool) -> Network:
         std=tuple(wanted.std),
         interpolation=wanted.interpolation.value,
     )
-    return Network(name, model.eval(), find_head(model, len(classes)), classes, preprocess, source)
+    return Network(name, _ready(model), find_head(model, len(classes)), classes, preprocess, source)
+
+
+def _ready(model: nn.Module) -> nn.Module:
+    """Return `model` in evaluation mode, the channels of a pixel side by side: the same answers, on CPUs far sooner."""
+    return model.eval().to(memory_format=torch.channels_last)
 
 
 def _one_side(size: Any) -> int:
@@ -260,7 +265,7 @@ def _timm(name: str, architecture: str, pretrained: bool) -> Network:
     crop = int(config["input_size"][-1])
     resize = math.floor(crop / config["crop_pct"]) if config["crop_mode"] == "center" else (crop, crop)
     preprocess = Preprocess(resize, crop, tuple(config["mean"]), tuple(config["std"]), config["interpolation"])
-    return Network(name, model.eval(), head, _names(model.num_classes), preprocess, source)
+    return Network(name, _ready(model), head, _names(model.num_classes), preprocess, source)
 
 
 def _filled(architecture: str, path: Path, name: str) -> nn.Module:

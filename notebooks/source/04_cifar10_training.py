@@ -901,7 +901,7 @@ assert len(set(augmented)) == 3 and len(set(plain)) == 1
 # Take few pictures and a network that is large for them. **Predict first.** After {{heart_epochs}} epochs, how many
 # of its {{heart_pictures}} training pictures does it know? And of new ones? And if each picture is changed anew in
 # every epoch? (As in lesson 3 the rate comes down to nearly 0, so that the end is not the luck of the last large
-# steps.)
+# steps, and the network is `channels_last`, which takes less time for the same.)
 
 # %%
 heart_part = train_part.take(500, seed=settings.seed)
@@ -911,7 +911,8 @@ heart_validation = data.batches(heart_new, 500, device=device)
 
 def learn(augment, epochs=20):
     training.seed_everything(settings.seed)
-    net = models.ResidualNet((16, 32, 64), classes=classes).to(device)
+    net = models.ResidualNet((16, 32, 64), classes=classes)
+    net = net.to(device, memory_format=torch.channels_last)
     batches = data.batches(
         heart_part,
         50,
@@ -1095,7 +1096,8 @@ if all(pair):
 
 # %%
 training.seed_everything(settings.seed)
-net = models.ResidualNet((16, 32, 64), classes=classes).to(device)
+net = models.ResidualNet((16, 32, 64), classes=classes)
+net = net.to(device, memory_format=torch.channels_last)
 batches = data.batches(
     heart_part, 50, shuffle=True, seed=settings.seed, device=device
 )

@@ -325,7 +325,8 @@ print(
 
 # %%
 def network():
-    return models.FashionNet(widths=(8, 16, 32)).to(device)
+    net = models.FashionNet(widths=(8, 16, 32))
+    return net.to(device, memory_format=torch.channels_last)
 
 
 model = network()
