@@ -408,13 +408,14 @@ def test_a_clear_curve_has_three_answers_where_a_person_would_look(noise, seed):
         (lambda r: 2.3 * np.exp(np.linspace(0, 4, 150)) + r.normal(0, 0.02, 150), True, "never clearly below.*1e-06"),
         (lambda r: np.r_[np.full(100, 2.3), 2.3 * 1.1 ** np.arange(50)], True, "and then rises, near a rate of"),
         (lambda r: np.r_[2.4, 3, 6, 11, 7, 9, 13, 8, 6, 5, 7, 4, np.full(50, 3.0)], False, "never clearly below"),
+        (lambda r: np.r_[2.4, 3 + r.exponential(3, 34)], True, "never clearly below its first value, 2.4"),
         (lambda r: 2.3 - np.linspace(0, 1.5, 150) + r.normal(0, 0.02, 150), False, "still falls at the largest rate"),
         (lambda r: np.linspace(2, 1, 19), False, "only 19 losses were measured and at least 20 are needed; take more"),
         (lambda r: np.linspace(2, 90, 5), True, "only 5 losses .* begin at a smaller rate"),
         (lambda r: np.array([]), True, "only 0 losses"),
     ],
     ids=["flat", "constant", "hardly falling", "noisy", "lost in noise", "diverging", "flat then diverging",
-         "down from an explosion", "at the edge", "too few", "exploded at once", "none"],
+         "down from an explosion", "wild from the second", "at the edge", "too few", "exploded at once", "none"],
 )  # fmt: skip
 def test_a_curve_that_says_nothing_is_called_so_with_the_reason(losses, ended, message, seed):
     made = np.asarray(losses(np.random.default_rng(seed)))

@@ -198,7 +198,10 @@ def _without_a_fall(
 ) -> str:  # fmt: skip
     """Return what a curve does instead of falling; above `risen` it is clearly higher than at the beginning."""
     n, high = len(x), np.flatnonzero(y > risen)
-    if np.median(raw[n // 8 : n // 4]) > risen:  # early: soon after the losses that set the level
+    # The first step alone makes it leap, and for long no loss is below the untouched network's; or it rises soon after
+    # the losses that set the level.
+    leaps = np.median(raw[1 : _first(n)]) > raw[0] + abs(raw[0]) / 4 and raw[0] <= raw[: n // 3].min()
+    if leaps or np.median(raw[n // 8 : n // 4]) > risen:
         return (
             f"the smoothed loss is never clearly below its first value, {raw[0]:.2g}; begin at a smaller rate than "
             f"{x[0]:.2g}."
