@@ -1871,12 +1871,12 @@ tried = [rate / 4 for rate in range(2, 27)]
 plain_steps = [
     n
     for rate in tried
-    if (n := steps_needed(before, after, secret, rate)) != "never"
+    if (n := steps_needed(before, after, secret, rate, most=50)) != "never"
 ]
 evened_steps = [
     n
     for rate in tried
-    if (n := steps_needed(before / usual, after / usual, secret, rate))
+    if (n := steps_needed(before / usual, after / usual, secret, rate, most=50))
     != "never"
 ]
 assert (min(plain_steps), min(evened_steps)) == (19, 1), (
