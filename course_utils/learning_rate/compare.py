@@ -155,8 +155,7 @@ def compare(
                     network, stream, validation, epochs=epochs, optimizer=moves, scheduler=schedule, progress=False,
                     schedule_every="batch" if per_batch else "epoch",
                 )  # fmt: skip
-                at_end = history.validation_accuracy[-1]
-                accuracy = at_end if judge is None else evaluate(network, judge).accuracy
+                accuracy = history.validation_accuracy[-1] if judge is None else evaluate(network, judge).accuracy
             except TrainingError:  # the loss was no longer a number: the run does not count
                 history, accuracy = History(), 0.0
             result.accuracies[candidate.name].append(accuracy)

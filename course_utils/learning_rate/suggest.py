@@ -200,7 +200,7 @@ def _without_a_fall(
     n, high = len(x), np.flatnonzero(y > risen)
     # The first step alone makes it leap, and for long no loss is below the untouched network's; or it rises soon after
     # the losses that set the level.
-    leaps = np.median(raw[1 : _first(n)]) > raw[0] + abs(raw[0]) / 4 and raw[0] <= raw[: n // 3].min()
+    leaps = np.median(raw[1 : _first(n)]) > raw[0] + abs(raw[0]) / 4 and np.argmin(raw[: n // 3]) == 0
     if leaps or np.median(raw[n // 8 : n // 4]) > risen:
         return (
             f"the smoothed loss is never clearly below its first value, {raw[0]:.2g}; begin at a smaller rate than "

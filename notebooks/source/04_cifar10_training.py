@@ -901,7 +901,7 @@ assert len(set(augmented)) == 3 and len(set(plain)) == 1
 # Take few pictures and a network that is large for them. **Predict first.** After {{heart_epochs}} epochs, how many
 # of its {{heart_pictures}} training pictures does it know? And of new ones? And if each picture is changed anew in
 # every epoch? (As in lesson 3 the rate comes down to nearly 0, so that the end is not the luck of the last large
-# steps, and the network is `channels_last`, which takes less time for the same.)
+# steps, and the network is `channels_last`, which gives the same in less time.)
 
 # %%
 heart_part = train_part.take(500, seed=settings.seed)
