@@ -213,7 +213,7 @@ def test_a_picture_that_cannot_be_read_is_named(net, listed, tmp_path):
 def test_a_cache_that_cannot_be_written_is_one_sentence(net, listed, tmp_path):
     (tmp_path / "blocked").write_text("in the way")
     with pytest.raises(DataError, match=r"cannot be written to .*choose another folder with cache="):
-        transfer.cached_features(net, listed.test, cache=tmp_path / "blocked")
+        transfer.cached_features(net, listed.test, cache=str(tmp_path / "blocked"))  # as learners type it
 
 
 def test_old_lists_go_when_there_are_many(net, listed, tmp_path, monkeypatch):

@@ -105,7 +105,7 @@ def cached_features(
     pictures: FilePart,
     preprocess: Preprocess | None = None,
     *,
-    cache: Path | None = None,
+    cache: str | os.PathLike[str] | None = None,
     batch: int = 8,
     progress: bool = True,
 ) -> Features:
@@ -123,7 +123,7 @@ def cached_features(
         DataError: when a picture cannot be read (it is named), or the folder cannot be written.
     """
     change = preprocess or net.preprocess
-    kind = (cache or cache_folder() / "features") / f"{net.name}-{_key(net, change)}"
+    kind = Path(cache or cache_folder() / "features") / f"{net.name}-{_key(net, change)}"
     rows = np.stack([_file_digest(path) for path in pictures.files])  # (N, 32)
     folder = kind / hashlib.sha256(rows.tobytes()).hexdigest()[:16]
     values, computed = _read(folder, rows), 0
