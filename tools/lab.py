@@ -29,7 +29,8 @@ import psutil
 from pages import SECONDS, Notebook
 from playwright.sync_api import Browser, sync_playwright
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# The first is a Chromium without a window, a tenth quicker.
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 NONE_FOUND = "no Chromium found; install one (Debian: apt-get install chromium), or name it in the variable CHROMIUM"
 ROOT = Path(__file__).resolve().parent.parent
 FLAGS = [

@@ -481,6 +481,12 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         typer.echo("course: interrupted", err=True)
         sys.exit(INTERRUPTED)
+    except ModuleNotFoundError as error:
+        package = (error.name or "course_utils").partition(".")[0]
+        if package == "course_utils":
+            raise
+        typer.echo(f"course: {package} is not installed; course doctor says what is missing, and what to do.", err=True)
+        sys.exit(LESSON_FAILED)
     except Exception as error:
         if not hasattr(error, "exit_code"):
             raise

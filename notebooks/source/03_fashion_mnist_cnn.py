@@ -1302,7 +1302,7 @@ results.record(runs=len(trained))
 # %%
 torch.manual_seed(settings.seed)
 widgets.lesson3.LiveTraining(
-    models.FashionNet(),
+    models.FashionNet().to(memory_format=torch.channels_last),
     data.batches(train_part.take(at_most=4000), 128, shuffle=True),
     data.batches(validation_part.take(at_most=500), 500),
 )
