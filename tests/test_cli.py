@@ -33,6 +33,15 @@ def test_help_comes_at_once_and_imports_nothing_heavy():
     assert answer.splitlines()[-1] == "0 set()"
 
 
+def test_a_package_that_is_not_installed_is_named_and_an_error_of_ours_is_not_hidden(course, monkeypatch):
+    monkeypatch.setitem(sys.modules, "rich.table", None)  # as if it were not there
+    said = "course: rich is not installed; course doctor says what is missing, and what to do.\n"
+    assert course("data", "list") == (1, "", said)
+    monkeypatch.setitem(sys.modules, "course_utils.data.sources", None)
+    with pytest.raises(ModuleNotFoundError):
+        course("data", "list")
+
+
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["data"]])
 def test_help_ends_with_0_and_cuts_nothing_off(course, monkeypatch, arguments):
     monkeypatch.setenv("COLUMNS", "80")
