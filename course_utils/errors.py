@@ -53,6 +53,10 @@ class TrainingError(CourseError):
     """A training run cannot go on, such as a loss that is not a number."""
 
 
+class DivergedError(TrainingError):
+    """The loss has become infinite or NaN by training, or all answers have."""
+
+
 class SettingError(CourseError, ValueError):
     """A lesson, profile or parameter that does not exist, or a value that does not fit."""
 

@@ -246,7 +246,7 @@ def test_a_test_says_how_often_it_went_through_its_pictures(batches):  # ten bat
     model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     few, many, unknown = (
-        range_test(model, given, optimizer, end=1e-3, steps=steps)
+        range_test(model, given, optimizer, start=1e-5, end=0.01, steps=steps)
         for given, steps in ((batches, 30), (batches, 44), (Unsized(), 44))
     )
     assert (few.passes, many.passes, unknown.passes) == (3.0, 4.4, 1.0)
@@ -413,9 +413,18 @@ def test_a_clear_curve_has_three_answers_where_a_person_would_look(noise, seed):
         (lambda r: np.linspace(2, 1, 19), False, "only 19 losses were measured and at least 20 are needed; take more"),
         (lambda r: np.linspace(2, 90, 5), True, "only 5 losses .* begin at a smaller rate"),
         (lambda r: np.array([]), True, "only 0 losses"),
+        (lambda r: 2.3 + r.normal(0, 0.02, 3), True, "had not risen before, so look for NaN"),
+        (lambda r: 2.3 + r.normal(0, 0.02, 90), True, "up to a rate of 0.0038, and the next one is not a number; look"),
+        (lambda r: np.zeros(150), False, "stays near 0 at all rates"),
+        (lambda r: 0.8 + 1.5 * np.exp(-np.arange(150.0)) + r.normal(0, 0.01, 150), False, r"fell from 2.3 to 0.\d+ wi"),
+        (lambda r: 2.3 - 0.8 * (np.arange(30) > 27) + r.normal(0, 0.02, 30), False, "still falls"),
+        (lambda r: 2.3 - np.linspace(0, 1, 30) ** 3 + r.normal(0, 0.01, 30), False, "still falls at the largest rate"),
+        (lambda r: 2.3 + r.normal(0, 0.5, 150) + 20 * (np.arange(150) > 140), True, "differ by about .* by chance"),
     ],
     ids=["flat", "constant", "hardly falling", "noisy", "lost in noise", "diverging", "flat then diverging",
-         "down from an explosion", "wild from the second", "at the edge", "too few", "exploded at once", "none"],
+         "down from an explosion", "wild from the second", "at the edge", "too few", "exploded at once", "none",
+         "NaN at once", "calm and then NaN", "nothing to learn", "down at once", "two odd batches", "falling late",
+         "too noisy before it rises"],
 )  # fmt: skip
 def test_a_curve_that_says_nothing_is_called_so_with_the_reason(losses, ended, message, seed):
     made = np.asarray(losses(np.random.default_rng(seed)))
@@ -444,6 +453,47 @@ def test_a_slow_average_that_falls_to_the_end_gives_way_to_a_quicker_one():
     assert answer.of("minimum / 10").rate == pytest.approx(rates[np.argmin(quick)] / 10)
     ended = suggest(rates, losses, 0.98, ended=True)  # a test that exploded keeps its own average
     assert ended.of("minimum / 10").rate == pytest.approx(1.0) != answer.of("minimum / 10").rate
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("beta", [0.9, 0.98])
+def test_losses_that_have_come_down_are_not_said_to_fall_further(beta, seed):
+    draws = np.random.default_rng(seed).standard_normal
+    losses = np.r_[1.3 + 0.05 * draws(100), np.linspace(1.3, 0.02, 20), 0.02 + 0.001 * draws(80)]
+    rates = geometric_rates(1e-8, 10, 200)
+    assert int(np.argmin(smooth(losses, beta))) > 185  # the average creeps on
+    answer = suggest(rates, losses, beta)
+    assert answer.clear and rates[100] < answer.of("steepest").rate < rates[125]
+    assert rates[120] < 10 * answer.of("minimum / 10").rate < rates[165]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_steepest_place_is_on_the_way_down_and_not_where_few_losses_waver(seed):
+    rates, losses = curve(noise=0.5, seed=seed)
+    losses[0] = 4.5  # of one odd batch: the average comes down from it more steeply than anywhere else
+    y = np.asarray(smooth(losses, 0.9))
+    assert np.argmin(np.diff(y[:140])) < 30
+    assert suggest(rates, losses, 0.9, ended=True).of("steepest").rate > 1e-5
+
+
+def test_a_loss_that_is_no_number_before_any_step_is_not_blamed_on_a_rate(batches):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    before = everything(model, optimizer)
+    with pytest.raises(TrainingError, match="is nan before any step, so no rate is to blame; look for NaN"):
+        range_test(model, batches, optimizer, lambda logits, labels: F.cross_entropy(logits, labels) * math.nan)
+    assert same(everything(model, optimizer), before)
+
+
+def test_a_loader_that_does_not_know_its_length_can_be_tested(part):
+    class Endless(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            return iter([(torch.rand(1, 28, 28), 3)] * 64)
+
+    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    loader = torch.utils.data.DataLoader(Endless(), batch_size=16)
+    result = range_test(model, loader, torch.optim.SGD(model.parameters(), 0.1), steps=8)
+    assert len(result.losses) == 8 and result.passes == 1.0
 
 
 def test_losses_that_fall_to_the_end_themselves_are_still_called_so():

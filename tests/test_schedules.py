@@ -366,6 +366,11 @@ def test_means_spreads_and_gains_are_seed_by_seed():
     assert comparison.finding("a", "b") == "a beats b with every seed, by 1.33 points (+1.00 to +2.00)"
     assert comparison.finding("b", "a") == "a beats b with every seed, by 1.33 points (+1.00 to +2.00)"
     assert comparison.finding("a", "c").endswith("not with every seed")
+    alone = learning_rate.Comparison((0,), {"a": [0.9], "b": [0.8], "c": [0.9]})
+    assert alone.finding("b", "a") == "a is ahead of b by 10.00 points with the only seed"
+    assert alone.finding("a", "c") == "a and c are equal with the only seed"
+    equal = learning_rate.Comparison((0, 1), {"a": [0.9, 0.8], "b": [0.9, 0.8]})
+    assert equal.finding("a", "b") == "a and b are equal with every seed"
     assert str(comparison).splitlines()[-1] == "b   89.67 %  from 89.00 % to 90.00 %"
     with pytest.raises(ValueError, match="'d' did not take part; the candidates are a, b, c"):
         comparison.mean("d")

@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 import textwrap
+import warnings
 import weakref
 
 import matplotlib.pyplot as plt
@@ -17,9 +18,9 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, TensorDataset
 
-from course_utils import learning_rate, training
+from course_utils import learning_rate, models, training
 from course_utils.base.words import percent
-from course_utils.errors import DataError, TrainingError
+from course_utils.errors import DataError, DivergedError, TrainingError
 from course_utils.training import guards
 
 
@@ -494,6 +495,104 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_place():
     with pytest.raises(TrainingError, match=r"nan at epoch 1, batch 2, learning rate 0\.1"):
         training.fit(model, pairs(images, labels), epochs=2, optimizer=sgd(model), progress=False)
     assert all(parameter.isfinite().all() for parameter in model.parameters())
+
+
+def test_a_loss_that_is_no_number_before_any_step_is_not_blamed_on_the_rate():
+    images, labels = task()
+    model = linear()
+    with pytest.raises(TrainingError, match="is nan before any step, so no learning rate is to blame; look for NaN"):
+        training.fit(model, pairs(images * math.nan, labels), epochs=1, optimizer=sgd(model), progress=False)
+
+
+def test_answers_of_which_all_are_no_numbers_come_from_a_network_that_diverged():
+    logits = torch.full((3, 2), math.nan)
+    with pytest.raises(DivergedError):
+        training.Predictions(logits, torch.zeros(3, dtype=torch.int64))
+    logits[1:] = 0.0
+    with pytest.raises(TrainingError) as caught:
+        training.Predictions(logits, torch.zeros(3, dtype=torch.int64))
+    assert not isinstance(caught.value, DivergedError)
+
+
+def test_labels_in_columns_are_refused_instead_of_compared_with_every_guess():
+    images, labels = task()
+    with pytest.raises(ValueError, match=r"logits \(N, classes\) with labels \(N,\), not \(90, 3\) with \(90, 1\)"):
+        training.predict(linear(), [(images, labels[:, None])])
+
+
+def test_a_layer_that_makes_its_weights_at_the_first_batch_can_still_be_trained():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # torch says that lazy modules are new
+        first, second = (nn.Sequential(nn.Flatten(), nn.LazyLinear(3)) for _ in range(2))
+    batches = pairs(*task())
+    training.evaluate(first, batches)
+    assert not models.shape_trace(second, (1, 1, 3, 4)).problem
+    for model in (first, second):
+        training.fit(model, batches, epochs=1, optimizer=sgd(model), progress=False)
+
+
+def test_batches_that_can_be_gone_through_once_are_refused_before_the_first_epoch():
+    batches, model = pairs(*task()), linear()
+    before = copy.deepcopy(model.state_dict())
+    for train, validation in ((iter(batches), None), (batches, iter(batches))):
+        with pytest.raises(TypeError, match="only once, and the first epoch would use them up"):
+            training.fit(model, train, validation, epochs=2, optimizer=sgd(model), progress=False)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    training.fit(model, iter(batches), epochs=1, optimizer=sgd(model), progress=False)
+
+
+def test_fewer_epochs_than_a_checkpoint_holds_are_refused_and_nothing_is_restored(tmp_path):
+    batches, model = pairs(*task()), linear()
+    training.fit(model, batches, epochs=3, optimizer=sgd(model), progress=False, checkpoint=tmp_path / "a.pt")
+    fresh, expected = linear(), linear()
+    optimizer = sgd(fresh)
+    with pytest.raises(ValueError, match="holds 3 epochs and 2 were asked for"):
+        training.fit(fresh, batches, epochs=2, optimizer=optimizer, progress=False, checkpoint=tmp_path / "a.pt")
+    history = training.fit(fresh, batches, epochs=2, optimizer=optimizer, progress=False)
+    anew = training.fit(expected, batches, epochs=2, optimizer=sgd(expected), progress=False)
+    assert history.train_loss == anew.train_loss
+
+
+def test_a_damaged_checkpoint_leaves_the_schedulers_inside_another_one_as_they_were(tmp_path):
+    def made():
+        model = linear()
+        optimizer = sgd(model)
+        parts = [
+            torch.optim.lr_scheduler.LinearLR(optimizer, 0.1, total_iters=6),
+            torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0, total_iters=1),
+        ]
+        return model, optimizer, torch.optim.lr_scheduler.SequentialLR(optimizer, parts, [6])
+
+    batches, file = pairs(*task()), tmp_path / "a.pt"
+    model, optimizer, scheduler = made()
+    rates = training.fit(
+        model, batches, epochs=2, optimizer=optimizer, scheduler=scheduler, progress=False, checkpoint=file
+    ).learning_rates
+    state = torch.load(file, weights_only=True)
+    state["history"]["train_loss"] = []
+    torch.save(state, file)
+    model, optimizer, scheduler = made()
+    settings = {"epochs": 2, "optimizer": optimizer, "scheduler": scheduler, "progress": False}
+    with pytest.raises(DataError):
+        training.fit(model, batches, **settings, checkpoint=file)
+    assert training.fit(model, batches, **settings).learning_rates == rates
+
+
+def test_options_of_a_loss_of_ones_own_are_its_own_and_a_sum_is_refused():
+    images, labels = task()
+    weight = torch.tensor([1.0, 5.0, 0.2])
+
+    def own(logits, targets, weight):
+        return (F.cross_entropy(logits, targets, reduction="none") * weight[targets]).mean()
+
+    loss, model = functools.partial(own, weight=weight), linear()
+    frozen = torch.optim.SGD(model.parameters(), lr=0.0)
+    history = training.fit(model, pairs(images, labels, 90), epochs=1, optimizer=frozen, loss=loss, progress=False)
+    assert history.train_loss[0] == pytest.approx(training.evaluate(model, pairs(images, labels), loss).loss, rel=1e-5)
+    with pytest.raises(ValueError, match="must be the mean over the batch, not its sum"):
+        training.evaluate(model, pairs(images, labels), nn.CrossEntropyLoss(reduction="sum"))
+    with pytest.raises(TypeError, match=r"CrossEntropyLoss\(\), not CrossEntropyLoss"):
+        training.evaluate(model, pairs(images, labels), nn.CrossEntropyLoss)
 
 
 def test_in_a_later_epoch_the_place_is_named_with_the_rate_of_that_batch():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.nn.parameter import is_lazy
 from torch.optim.swa_utils import AveragedModel
 
 AROUND = (DataParallel, DistributedDataParallel, AveragedModel)
@@ -24,6 +26,15 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for layer, mode in modes.items():
             layer.training = mode
+
+
+def without_gradients(model: nn.Module) -> AbstractContextManager[object]:
+    """Return what computes without gradients: `torch.inference_mode`, where no layer makes its weights only now.
+
+    Weights that are made inside `inference_mode` could never be trained.
+    """
+    tensors = itertools.chain(model.parameters(), model.buffers())
+    return torch.no_grad() if any(map(is_lazy, tensors)) else torch.inference_mode()
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, nn
 
 from course_utils import figures
-from course_utils.base.modules import device_of, evaluating
+from course_utils.base.modules import device_of, evaluating, without_gradients
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -87,7 +86,7 @@ def layer_answers(model: nn.Module, images: Tensor, layers: Sequence[str]) -> di
         for name in layers
     ]
     try:
-        with evaluating(model), torch.inference_mode():
+        with evaluating(model), without_gradients(model):
             model(images.to(device_of(model)))
     finally:
         for hook in hooks:

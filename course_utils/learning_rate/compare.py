@@ -13,7 +13,7 @@ from torch.optim import lr_scheduler
 
 from course_utils import figures
 from course_utils.base.words import percent
-from course_utils.errors import TrainingError
+from course_utils.errors import DivergedError
 from course_utils.learning_rate.schedules import Maker
 from course_utils.training.evaluate import evaluate
 from course_utils.training.fit import fit
@@ -62,7 +62,16 @@ class Comparison:
         gains = self.gains(ahead, behind)
         low, high, mean = min(gains), max(gains), statistics.fmean(gains)
         points = f"{100 * mean:.2f} points ({100 * low:+.2f} to {100 * high:+.2f})"
-        if len(gains) > 1 and low > 0:
+        if len(gains) == 1:
+            only = f"by {100 * mean:.2f} points with the only seed"
+            return (
+                f"{ahead} is ahead of {behind} {only}"
+                if mean > 0
+                else f"{name} and {over} are equal with the only seed"
+            )
+        if low == high == 0:
+            return f"{name} and {over} are equal with every seed"
+        if low > 0:
             return f"{ahead} beats {behind} with every seed, by {points}"
         return f"{ahead} is ahead of {behind} by {points}, not with every seed"
 
@@ -156,7 +165,7 @@ def compare(
                     schedule_every="batch" if per_batch else "epoch",
                 )  # fmt: skip
                 accuracy = history.validation_accuracy[-1] if judge is None else evaluate(network, judge).accuracy
-            except TrainingError:  # the loss was no longer a number: the run does not count
+            except DivergedError:  # the loss was no longer a number: the run does not count
                 history, accuracy = History(), 0.0
             result.accuracies[candidate.name].append(accuracy)
             result.histories[candidate.name].append(history)

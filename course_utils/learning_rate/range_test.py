@@ -7,7 +7,7 @@ smoothing and stop are those that Gugger described in 2018 ("How Do You Find A G
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable, Iterator, Sized
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +19,8 @@ from torch.nn import functional as F
 
 from course_utils import figures
 from course_utils.base.modules import device_of
-from course_utils.learning_rate.suggest import SuggestedRate, Suggestion, suggest
+from course_utils.errors import TrainingError
+from course_utils.learning_rate.suggest import FALLS, SuggestedRate, Suggestion, suggest
 from course_utils.training import guards
 from course_utils.training.amp import Amp
 from course_utils.training.evaluate import Loss
@@ -78,7 +79,8 @@ class RangeTest:
     def __str__(self) -> str:
         tried = f"{len(self.rates)} batches" + (f", up to a rate of {self.rates[-1]:.2g}" if self.rates else "")
         text = f"{tried}: {STOPS[self.stopped]}.\n{self.suggestion}"
-        if self.passes > MOST_PASSES:
+        fell = self.suggestion.clear or FALLS in str(self.suggestion.problem)
+        if fell and self.passes > MOST_PASSES:
             text += (
                 f"\nThe test went {self.passes:.0f} times through its pictures, so part of the fall is\n"
                 "learning by heart; take fewer steps, or more pictures."
@@ -174,12 +176,13 @@ def range_test(
 
     Raises:
         ValueError, TypeError: for settings or batches that do not fit.
+        TrainingError: when the first loss, that of the untouched network, is not a number.
     """
     rates, average = geometric_rates(start, end, steps), MovingAverage(beta)
     if not threshold > 1:
         raise ValueError(f"threshold is a multiple of the lowest loss and must be above 1, not {threshold}.")
     guards.require_optimizer(optimizer, model)
-    _require_reusable(batches)
+    guards.require_reusable(batches)
     losses: list[float] = []
     stopped, lowest, device, size = "end", math.inf, device_of(model), 0
     amp, shares = Amp(device, autocast), _shares(optimizer)
@@ -196,6 +199,11 @@ def range_test(
                 group["lr"] = rate * share
             value = train_step(model, inputs.to(device), targets.to(device), loss, optimizer, amp)[0].item()
             if not math.isfinite(value):
+                if not losses:
+                    raise TrainingError(
+                        f"The loss is {value} before any step, so no rate is to blame; look for NaN and huge values in "
+                        "the pictures and in the weights."
+                    )
                 stopped = "not a number"
                 break
             losses.append(value)
@@ -204,8 +212,15 @@ def range_test(
                 stopped = "threshold"
                 break
             lowest = min(lowest, smoothed)
-    passes = len(losses) / len(batches) if isinstance(batches, Sized) else 1.0
-    return RangeTest(tuple(rates[: len(losses)]), tuple(losses), beta, stopped, passes)
+    return RangeTest(tuple(rates[: len(losses)]), tuple(losses), beta, stopped, _passes(len(losses), batches))
+
+
+def _passes(steps: int, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
+    """Return how often `steps` go through all batches; 1 where these do not know how many they are."""
+    try:
+        return steps / len(batches)  # type: ignore[arg-type]
+    except TypeError:  # a loader may have a length, and yet not know it
+        return 1.0
 
 
 def _shares(optimizer: torch.optim.Optimizer) -> list[float]:
@@ -224,12 +239,3 @@ def _round_and_round(batches: Iterable[tuple[Tensor, Tensor]]) -> Generator[tupl
             yield batch
         if empty:
             raise ValueError("There are no batches to test rates on; give at least one.")
-
-
-def _require_reusable(batches: object) -> None:
-    guards.require_batches(batches)
-    if isinstance(batches, Iterator):
-        raise TypeError(
-            "These batches can be gone through only once, and the test would use them up; pass the loader itself, "
-            "not iter(loader)."
-        )

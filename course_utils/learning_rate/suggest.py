@@ -24,7 +24,10 @@ SMALLEST_FALL = 0.03  # a smaller one is flat, however sure it is
 HIGH = 0.20  # above the level by this: the loss has risen, and not by chance
 NOISY = 0.10  # where losses differ by more, noise is to blame and not flatness
 AT_THE_END = 0.02  # of the steps, at least 3: a lowest loss there is not yet the lowest
+FLAT = 0.02  # of the whole fall: who is nearer to the lowest loss has come down to it
+LIKELY, CLEARLY = 2.0, 3.0  # standard errors by which the last losses differ from those before, or from the level
 QUICKER = 0.9  # of an average that looks whether the losses themselves still fall
+FALLS = "the loss still falls at the largest rate"
 QUARTILE = NormalDist().inv_cdf(0.75)  # half of all normal numbers lie within so many standard deviations of the mean
 
 
@@ -100,15 +103,16 @@ def suggest(rates: Sequence[float], losses: Sequence[float], beta: float = 0.98,
         raise ValueError("The rates must be positive and grow from step to step, as those of a range test do.")
     if not np.isfinite(raw).all():
         raise ValueError("A loss is not a finite number; leave out what comes after the loss exploded.")
-    y = np.asarray(smooth(raw, beta))
-    if not ended and len(x) >= FEWEST and _at_the_end(y):
-        quicker = np.asarray(smooth(raw, min(beta, QUICKER)))  # a slow average may still fall when the losses do not
-        y, beta = (y, beta) if _at_the_end(quicker) else (quicker, min(beta, QUICKER))
-    problem = _problem(x, raw, y, beta, ended)
-    if problem:
+    if len(x) < FEWEST:
+        return Suggestion(problem=_too_few(raw, ended))
+    curve = _Curve(x, raw, beta, ended)
+    if not ended and curve.ends_lowest:
+        quicker = _Curve(x, raw, min(beta, QUICKER), ended)
+        # A slow average may still fall when the losses do not.
+        curve = quicker if not quicker.ends_lowest or quicker.flat_at_the_end else curve
+    if problem := curve.problem():
         return Suggestion(problem=problem)
-    lowest = _lowest(y)
-    steep, middle = _steepest(x, y, lowest), valley(y)
+    steep, middle, lowest = curve.steepest(), valley(curve.y), curve.lowest
     return Suggestion(
         (
             SuggestedRate("steepest", steep, float(x[steep]), "where the smoothed loss falls fastest"),
@@ -142,47 +146,120 @@ def valley(losses: Sequence[float]) -> int:
     return way[len(way) // 2]
 
 
-def _first(n: int) -> int:
-    """Return how many points at the beginning are the level that everything is compared with."""
-    return max(5, n // 10)
+def _too_few(raw: np.ndarray, ended: bool) -> str:
+    """Return why so few losses say nothing, and what to do."""
+    said = f"only {len(raw)} losses were measured and at least {FEWEST} are needed; "
+    if not ended:
+        return said + "take more steps."
+    calm = len(raw) > 2 and raw.max() <= (1 + HIGH) * abs(raw[0])
+    return said + (
+        "the loss had not risen before, so look for NaN in the pictures, or begin at a smaller rate."
+        if calm
+        else "begin at a smaller rate."
+    )
 
 
-def _lowest(y: np.ndarray) -> int:
-    """Return where the curve is lowest; the very first points are averages of few losses and do not count."""
-    skip = _first(len(y))
-    return skip + int(np.argmin(y[skip:]))
+class _Curve:
+    """A curve of at least `FEWEST` losses against rates, smoothed with `beta`, and what is read off it.
 
+    Attributes:
+        level: the loss at the beginning, which everything is compared with.
+        noise: the standard deviation of losses around their course before they rise.
+        error: the standard error of a smoothed loss below the level.
+        lowest: where the smoothed curve is lowest; where it is flat at the end, where it first comes down to that.
+    """
 
-def _at_the_end(y: np.ndarray) -> bool:
-    """Tell whether the curve is lowest in its last steps, so that it may fall further."""
-    return _lowest(y) >= len(y) - max(3, int(AT_THE_END * len(y)))
+    def __init__(self, x: np.ndarray, raw: np.ndarray, beta: float, ended: bool) -> None:
+        self.x, self.raw, self.beta, self.ended = x, raw, beta, ended
+        self.y = np.asarray(smooth(raw, beta))
+        self.first = max(5, len(x) // 10)  # points at the beginning that are the level
+        # The very first points are averages of few losses and do not count.
+        self.lowest = self.first + int(np.argmin(self.y[self.first :]))
+        # The first loss is that of the untouched network: a fall from a height that the rates caused is no fall.
+        self.level = min(float(np.median(raw[: self.first])), float(raw[0] + abs(raw[0]) / 4))
+        self.noise = _noise(raw[: max(self.lowest + 1, FEWEST // 2)])
+        # Of the level, a median of `first` losses: its variance is π / 2 of that of a mean (Laplace). And of the
+        # smoothed loss: (1 − β) / (1 + β) of that of a single one (Roberts 1959, on control charts with moving
+        # averages).
+        self.error = self.noise * math.sqrt(math.pi / 2 / self.first + (1 - beta) / (1 + beta))
+        self.fall = self.level - float(self.y[self.lowest])
+        self.ends_lowest = self.lowest >= len(x) - max(3, int(AT_THE_END * len(x)))
+        late = not ended and self.lowest >= len(x) - self.first
+        self.flat_at_the_end = late and self._has_fallen() and self._is_level_at_the_end()
+        if self.flat_at_the_end:  # the average creeps on towards a lowest loss that was reached long before
+            near = float(self.y[self.lowest]) + FLAT * max(self.fall, 0.0)
+            self.lowest = self.first + int(np.argmax(self.y[self.first :] <= near))
 
+    def _is_level_at_the_end(self) -> bool:
+        """Tell whether the losses themselves neither fall nor rise from the last tenth but one to the last."""
+        before, last = (np.median(part) for part in (self.raw[-2 * self.first : -self.first], self.raw[-self.first :]))
+        chance = _noise(self.raw[-2 * self.first :]) * math.sqrt(math.pi / self.first)  # of a difference of two medians
+        return bool(abs(before - last) <= max(LIKELY * chance, FLAT * self.fall))
 
-def _steepest(x: np.ndarray, y: np.ndarray, lowest: int) -> int:
-    skip = min(_first(len(y)), lowest - 1)
-    slope = np.diff(y) / np.diff(np.log(x))
-    return skip + int(np.argmin(slope[skip:lowest]))
+    def _has_fallen(self) -> bool:
+        """Tell whether the last losses are below the level, though the smoothed ones do not show it yet."""
+        chance = self.noise * math.sqrt(math.pi / self.first)
+        fallen = self.level - float(np.median(self.raw[-self.first :]))
+        return fallen > max(CLEARLY * chance, SMALLEST_FALL * abs(self.level))
 
+    def steepest(self) -> int:
+        """Return where the smoothed loss falls fastest, from where it last was at the level.
 
-def _problem(x: np.ndarray, raw: np.ndarray, y: np.ndarray, beta: float, ended: bool) -> str | None:
-    """Return why a person would not read a rate off this curve, or None."""
-    n = len(x)
-    if n < FEWEST:
-        return f"only {n} losses were measured and at least {FEWEST} are needed; " + (
-            "begin at a smaller rate." if ended else "take more steps."
+        Before that the average of few losses wavers: with small batches more steeply than the loss then falls.
+        """
+        half = self.first + int(np.argmax(self.y[self.first :] <= self.level - self.fall / 2))
+        high = np.flatnonzero(self.y[:half] >= self.level - self.error)
+        skip = min(max(self.first, int(high[-1]) if len(high) else 0), self.lowest - 1)
+        slope = np.diff(self.y) / np.diff(np.log(self.x))
+        return skip + int(np.argmin(slope[skip : self.lowest]))
+
+    def problem(self) -> str | None:
+        """Return why a person would not read a rate off this curve, or None."""
+        if self.fall <= max(SURE * self.error, SMALLEST_FALL * abs(self.level)):
+            return self._without_a_fall(self.level + max(SURE * self.error, HIGH * abs(self.level)))
+        if not self.ended and self.ends_lowest and not self.flat_at_the_end:
+            return f"{FALLS}; test beyond {self.x[-1]:.2g}."
+        return None
+
+    def _without_a_fall(self, risen: float) -> str:
+        """Return what a curve does instead of falling; above `risen` it is clearly higher than at the beginning."""
+        x, raw, level, n = self.x, self.raw, self.level, len(self.x)
+        # The first step alone makes it leap, and for long no loss is below the untouched network's; or it rises soon
+        # after the losses that set the level.
+        leaps = np.median(raw[1 : self.first]) > raw[0] + abs(raw[0]) / 4 and np.argmin(raw[: n // 3]) == 0
+        if leaps or np.median(raw[n // 8 : n // 4]) > risen:
+            return (
+                f"the smoothed loss is never clearly below its first value, {raw[0]:.2g}; begin at a smaller rate than "
+                f"{x[0]:.2g}."
+            )
+        if raw[0] - level > max(SURE * self.noise, HIGH * abs(level)):
+            return (
+                f"the loss fell from {raw[0]:.2g} to {level:.2g} within the first {self.first} steps; begin at a "
+                f"smaller rate than {x[0]:.2g}."
+            )
+        if not self.ended and self._has_fallen():
+            return f"{FALLS}; test beyond {x[-1]:.2g}, with more steps."
+        if self.noise > NOISY * abs(level):
+            return (
+                f"the batches' losses differ by about {self.noise:.2g} by chance, too much to see a fall; "
+                "take larger batches, or more steps."
+            )
+        low = np.flatnonzero(self.y <= risen)
+        since = int(low[-1]) + 1 if len(low) else 0  # above `risen` from here to the end
+        if since < n:
+            return (
+                f"the loss stays near {level:.2g} and then rises, near a rate of {x[since]:.2g}, without a clear fall "
+                "before; take larger batches, or check that there is something to learn: labels, frozen layers."
+            )
+        if self.ended:
+            return (
+                f"the loss stays near {level:.2g} up to a rate of {x[-1]:.2g}, and the next one is not a number; look "
+                "for NaN in the pictures."
+            )
+        return (
+            f"the loss stays near {level:.2g} at all rates up to {x[-1]:.2g}; test larger ones, or check that the "
+            "network can learn: labels, frozen layers."
         )
-    first, lowest = _first(n), _lowest(y)
-    # The first loss is that of the untouched network: a fall from a height that the rates caused is no fall.
-    level = min(float(np.median(raw[:first])), float(raw[0] + abs(raw[0]) / 4))
-    noise = _noise(raw[: max(lowest + 1, FEWEST // 2)])  # before the loss rises
-    # Of the level, a median of `first` losses: its variance is π / 2 of that of a mean (Laplace). And of the smoothed
-    # loss: (1 − β) / (1 + β) of that of a single one (Roberts 1959, on control charts with moving averages).
-    error = noise * np.sqrt(math.pi / 2 / first + (1 - beta) / (1 + beta))
-    if level - float(y[lowest]) < max(SURE * error, SMALLEST_FALL * abs(level)):
-        return _without_a_fall(x, raw, y, level, noise, risen=level + max(SURE * error, HIGH * abs(level)))
-    if not ended and _at_the_end(y):
-        return f"the loss still falls at the largest rate; test beyond {x[-1]:.2g}."
-    return None
 
 
 def _noise(losses: np.ndarray) -> float:
@@ -191,32 +268,3 @@ def _noise(losses: np.ndarray) -> float:
     A difference of two varies √2 times as much as one. The median of their sizes lets single leaps pass.
     """
     return float(np.median(np.abs(np.diff(losses)))) / QUARTILE / math.sqrt(2)
-
-
-def _without_a_fall(
-    x: np.ndarray, raw: np.ndarray, y: np.ndarray, level: float, noise: float, risen: float
-) -> str:  # fmt: skip
-    """Return what a curve does instead of falling; above `risen` it is clearly higher than at the beginning."""
-    n, high = len(x), np.flatnonzero(y > risen)
-    # The first step alone makes it leap, and for long no loss is below the untouched network's; or it rises soon after
-    # the losses that set the level.
-    leaps = np.median(raw[1 : _first(n)]) > raw[0] + abs(raw[0]) / 4 and np.argmin(raw[: n // 3]) == 0
-    if leaps or np.median(raw[n // 8 : n // 4]) > risen:
-        return (
-            f"the smoothed loss is never clearly below its first value, {raw[0]:.2g}; begin at a smaller rate than "
-            f"{x[0]:.2g}."
-        )
-    if len(high) and high[-1] == n - 1:
-        return (
-            f"the loss stays near {level:.2g} and then rises, near a rate of {x[high[0]]:.2g}, without a fall "
-            "before; take larger batches, or check that there is something to learn: labels, frozen layers."
-        )
-    if noise > NOISY * abs(level):
-        return (
-            f"the batches' losses differ by about {noise:.2g} by chance, too much to see a fall; "
-            "take larger batches, or more steps."
-        )
-    return (
-        f"the loss stays near {level:.2g} at all rates up to {x[-1]:.2g}; test larger ones, or check that the "
-        "network can learn: labels, frozen layers."
-    )

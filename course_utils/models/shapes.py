@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from course_utils import figures
-from course_utils.base.modules import evaluating
+from course_utils.base.modules import evaluating, without_gradients
 from course_utils.errors import WIDTH
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def shape_trace(model: nn.Module, input_shape: tuple[int, ...]) -> ShapeTrace:
             hooks += [module.register_forward_pre_hook(enter(name)), module.register_forward_hook(leave(name))]
     problem = None
     try:
-        with evaluating(model), torch.inference_mode():
+        with evaluating(model), without_gradients(model):
             model(torch.zeros(input_shape, dtype=parameter.dtype, device=parameter.device))
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         place = f"{running[-1]} fails" if running else "the network fails between its layers"

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from course_utils.base.files import whole
 from course_utils.base.modules import COMPILED, device_of, unwrapped, weights_of
-from course_utils.errors import DataError
+from course_utils.errors import DataError, SettingError
 from course_utils.training import identity
 from course_utils.training.amp import Amp
 from course_utils.training.guards import Scheduler
@@ -85,25 +85,33 @@ class Run:
             "random": random_state(*self.random),
         }
 
-    def restore(self, state: dict[str, Any], name: str) -> None:
+    def restore(self, state: dict[str, Any], name: str, most_epochs: int | None = None) -> None:
         """Put back what `state` returned; `name` is the file it came from, for messages.
 
         On an error everything stays as it is.
 
         Raises:
+            SettingError: when it holds more than `most_epochs`.
             DataError: when it belongs to another network or another run, or is no whole state of one.
         """
         if "optimizer" not in state or "settings" not in state:
             raise DataError(f"{name} holds weights but no training state; load it with load_weights instead.")
         before = Snapshot(self.model, self.optimizer, self.batches, self.loss)
         moves = copy.copy(vars(self.scheduler)) if self.scheduler else {}
+        inner = copy.deepcopy(self.scheduler.state_dict()) if self.scheduler else {}  # that of schedulers in it, too
         try:
             self._restore(state, name)
+            if most_epochs is not None and self.history.epochs > most_epochs:
+                raise SettingError(
+                    f"{name} holds {self.history.epochs} epochs and {most_epochs} were asked for; ask for no fewer, or "
+                    "save to another file to train anew."
+                )
         except Exception as error:
             before.put_back()
             if self.scheduler:
+                self.scheduler.load_state_dict(inner)
                 vars(self.scheduler).update(moves)
-            if isinstance(error, DataError):
+            if isinstance(error, (DataError, SettingError)):
                 raise
             raise DataError(
                 f"{name} holds no whole state of this training ({_short(error)}); save to another file."

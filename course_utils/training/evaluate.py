@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_utils.base.modules import device_of, evaluating
+from course_utils.base.modules import device_of, evaluating, without_gradients
 from course_utils.base.words import percent
-from course_utils.errors import TrainingError
+from course_utils.errors import DivergedError, TrainingError
 from course_utils.training.guards import Shares, require_labels
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -34,6 +34,7 @@ class Predictions:
     """A network's answers: logits, float32 (N, classes), and the true labels, int64 (N,), both on the CPU.
 
     Raises:
+        ValueError: when there is not one row of logits for each label.
         TrainingError: when a logit is not a number, of which no guess can be made.
     """
 
@@ -41,9 +42,15 @@ class Predictions:
     labels: Tensor
 
     def __post_init__(self) -> None:
+        if self.logits.ndim != 2 or self.labels.shape != self.logits.shape[:1]:
+            raise ValueError(
+                f"Answers are logits (N, classes) with labels (N,), not {tuple(self.logits.shape)} with "
+                f"{tuple(self.labels.shape)}; look at the network's last layer and at the batches."
+            )
         if self.logits.isnan().any():
             pictures = self.logits.isnan().flatten(1).any(dim=1).nonzero()
-            raise TrainingError(
+            kind = DivergedError if len(pictures) == len(self.logits) else TrainingError
+            raise kind(
                 f"Some answers to {len(pictures):,} of {len(self.logits):,} pictures, the first of them number "
                 f"{pictures[0].item()}, are not numbers (NaN): look for NaN in the pictures and in the weights."
             )
@@ -76,7 +83,7 @@ def predict(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Predi
     """
     device = device_of(model)
     logits, labels = [], []
-    with evaluating(model), torch.inference_mode():
+    with evaluating(model), without_gradients(model):
         for images, targets in batches:
             logits.append(model(images.to(device)).float())
             labels.append(targets)

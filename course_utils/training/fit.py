@@ -86,7 +86,8 @@ def fit(
         DataError: when the checkpoint cannot be written, read, or belongs to another run.
     """
     guards.require_optimizer(optimizer, model)
-    guards.require_batches(batches)
+    for given in (batches, validation) if validation is not None else (batches,):
+        guards.require_reusable(given, "the first epoch") if epochs != 1 else guards.require_batches(given)
     guards.require_settings(epochs, patience, schedule_every, validation, scheduler, optimizer)
     plateau = isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
     per_batch = schedule_every == "batch" and not plateau
@@ -96,12 +97,7 @@ def fit(
     )
     checkpoint_file = Path(checkpoint) if checkpoint is not None else None
     if checkpoint_file is not None and checkpoint_file.exists():
-        run.restore(checkpoints.load(checkpoint_file, run.device), checkpoint_file.name)
-        if run.history.epochs > epochs:
-            raise ValueError(
-                f"{checkpoint_file.name} holds {run.history.epochs} epochs and {epochs} were asked for; ask for no "
-                "fewer, or save to another file to train anew."
-            )
+        run.restore(checkpoints.load(checkpoint_file, run.device), checkpoint_file.name, most_epochs=epochs)
         if progress:
             print(f"going on from {checkpoint_file.name}, where {run.history.epochs} of {epochs} epochs are done")
     first, shares = run.history.epochs + 1, guards.Shares(loss)

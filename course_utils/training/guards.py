@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_utils.base.modules import device_of
-from course_utils.errors import TrainingError
+from course_utils.errors import DivergedError, TrainingError
 
 Scheduler = torch.optim.lr_scheduler.LRScheduler | torch.optim.lr_scheduler.ReduceLROnPlateau
 LOOK_EVERY = 50  # batches between two looks at the loss on a GPU, where each look makes the GPU wait
@@ -50,6 +50,16 @@ def require_batches(batches: object) -> None:
     """Raise `TypeError` unless `batches` can be gone through."""
     if not hasattr(batches, "__iter__"):
         raise TypeError(f"Training needs batches, not a {type(batches).__name__}; make them with data.batches(part).")
+
+
+def require_reusable(batches: object, what: str = "the test") -> None:
+    """Raise `TypeError` unless `batches` can be gone through again and again."""
+    require_batches(batches)
+    if isinstance(batches, Iterator):
+        raise TypeError(
+            f"These batches can be gone through only once, and {what} would use them up; pass the loader itself, "
+            "not iter(loader)."
+        )
 
 
 def require_settings(
@@ -135,11 +145,16 @@ class Shares:
     """
 
     def __init__(self, loss: object) -> None:
-        options = loss.keywords if isinstance(loss, functools.partial) else {}
+        if isinstance(loss, type):
+            raise TypeError(f"The loss must be made before it is passed: {loss.__name__}(), not {loss.__name__}.")
         measure = loss.func if isinstance(loss, functools.partial) else loss
+        known, options = measure in (F.cross_entropy, F.nll_loss), {}
         if isinstance(measure, (nn.CrossEntropyLoss, nn.NLLLoss)):
-            options = {"weight": measure.weight, "ignore_index": measure.ignore_index}
-        known = options or measure in (F.cross_entropy, F.nll_loss)
+            known, options = True, {name: getattr(measure, name) for name in ("weight", "ignore_index", "reduction")}
+        elif known and isinstance(loss, functools.partial):
+            options = loss.keywords
+        if options.get("reduction", "mean") == "sum":
+            raise ValueError("The loss must be the mean over the batch, not its sum; leave reduction out.")
         self.weight: Tensor | None = options.get("weight")
         self.ignored: int | None = options.get("ignore_index", -100) if known else None
         self.equal = self.weight is None and (self.ignored is None or self.ignored < 0)  # until a label says otherwise
@@ -243,8 +258,13 @@ class Watch:
         if finite:
             return
         batch = next(place for place in range(start, len(self.losses)) if not self.losses[place].isfinite())
+        if self.epoch == 1 and batch == 0:
+            raise TrainingError(
+                f"The loss is {self.losses[0].item()} before any step, so no learning rate is to blame; look for NaN "
+                "and huge values in the pictures and in the weights."
+            )
         rate = self.rates[len(self.rates) - len(self.losses) + batch]
-        raise TrainingError(
+        raise DivergedError(
             f"The loss is {self.losses[batch].item()} at epoch {self.epoch}, batch {batch + 1}, learning rate "
             f"{rate:.3g}: try a learning rate ten times smaller, and check that the pictures hold no NaN and are "
             "normalised."
