@@ -123,6 +123,20 @@ def test_what_does_not_fit_is_named(net, call, words):
         call(net, torch.zeros(1, 3, 32, 32))
 
 
+def test_a_layer_that_runs_without_a_say_is_named():
+    class Idle(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.idle = nn.Conv2d(1, 2, 1), nn.Conv2d(1, 2, 1)
+
+        def forward(self, x):
+            self.idle(x)
+            return self.used(x).mean(dim=(2, 3))
+
+    with pytest.raises(ValueError, match="idle runs, but the answer does not depend on it"):
+        diagnosis.grad_cam(Idle(), torch.ones(1, 1, 4, 4), "idle")
+
+
 def test_a_layer_that_took_no_part_is_named(net):
     net.spare = nn.Conv2d(3, 3, 1)
     with pytest.raises(ValueError, match="spare took no part"):

@@ -293,6 +293,11 @@ def test_a_schedule_for_another_number_of_steps_is_refused_before_training():
             "at least two positive",
         ),
         (
+            lambda: learning_rate.from_points(optimizer(0.0), BATCHES, 1, rates=[0.1, 0.01]),
+            ValueError,
+            "own rate, which is 0",
+        ),
+        (
             lambda: learning_rate.preview(learning_rate.plateau, BATCHES, 3, losses=[1.0]),
             ValueError,
             "one loss for each of the 3 epochs, not 1",

@@ -133,7 +133,9 @@ def grad_cam(model: nn.Module, picture: Tensor, layer: str, target: int | None =
             if target is not None and not 0 <= target < classes:
                 raise ValueError(f"There is no class number {target}; they go from 0 to {classes - 1}.")
             chosen = int(logits.argmax()) if target is None else target
-            (gradients,) = torch.autograd.grad(logits[0, chosen], maps)  # (1, channels, h, w)
+            (gradients,) = torch.autograd.grad(logits[0, chosen], maps, allow_unused=True)  # (1, channels, h, w)
+            if gradients is None:
+                raise ValueError(f"{layer} runs, but the answer does not depend on it; choose a layer that counts.")
     finally:
         hook.remove()
     weights = gradients[0].mean(dim=(1, 2))  # (channels,)

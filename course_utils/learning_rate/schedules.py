@@ -210,6 +210,8 @@ def from_points(optimizer: Optimizer, batches: Sized, epochs: int, *, rates: Seq
     if len(rates) < 2 or not all(0 < rate < math.inf for rate in rates):
         raise ValueError(f"A schedule is drawn through at least two positive rates, not {list(rates)}.")
     bases = [group["lr"] for group in optimizer.param_groups]
+    if not all(bases):
+        raise ValueError("A schedule multiplies the optimizer's own rate, which is 0; make it with a rate above 0.")
     return _by_steps(optimizer, total, [lambda step, base=base: through(rates, step, total) / base for base in bases])
 
 
