@@ -86,8 +86,8 @@ class Setting:
         if isinstance(value, float) and not math.isfinite(value):
             raise SettingError(f"Setting {self.name!r} is {value}, but must be a finite number.")
         if self.choices is not None and value not in self.choices:
-            hint = closest(str(value), self.choices)
-            raise SettingError(f"Setting {self.name!r} is {value!r}, but must be one of {_listed(self.choices)}{hint}")
+            end = closest(str(value), self.choices) or "."
+            raise SettingError(f"Setting {self.name!r} is {value!r}, but must be one of {_listed(self.choices)}{end}")
         if (self.min is not None and value < self.min) or (self.max is not None and value > self.max):
             raise SettingError(f"Setting {self.name!r} is {value!r}, but must be {self._limits()}.")
         return value
@@ -109,8 +109,8 @@ class Settings(Mapping[str, Value]):
     def __getattr__(self, name: str) -> Value:
         if name.startswith("_") or name not in self._values:
             known = _listed(self.__dict__.get("_values", ()))
-            hint = closest(name, self.__dict__.get("_values", ()))
-            raise AttributeError(f"Lesson {self.__dict__.get('lesson')} has no setting {name!r}; it has {known}{hint}")
+            end = closest(name, self.__dict__.get("_values", ())) or "."
+            raise AttributeError(f"Lesson {self.__dict__.get('lesson')} has no setting {name!r}; it has {known}{end}")
         return self._values[name]
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -160,9 +160,9 @@ class LessonProfile:
             SettingError: when the lesson has none of that name.
         """
         if name not in self.settings:
-            hint = closest(name, self.settings)
+            end = closest(name, self.settings) or "."
             known = _listed(self.settings) or "none"
-            raise SettingError(f"Lesson {self.lesson} has no setting {name!r}; it has {known}{hint}")
+            raise SettingError(f"Lesson {self.lesson} has no setting {name!r}; it has {known}{end}")
         return self.settings[name]
 
 
@@ -242,7 +242,7 @@ def named_profile(profile: str = "auto") -> tuple[str, str]:
     where = " (from COURSE_PROFILE)" if wanted != profile else ""
     names = ("auto", *PROFILES)
     raise SettingError(
-        f"There is no profile {wanted!r}{where}; there are {_listed(names)}{closest(str(wanted), names)}"
+        f"There is no profile {wanted!r}{where}; there are {_listed(names)}{closest(str(wanted), names) or '.'}"
     )
 
 

@@ -156,7 +156,7 @@ def shown(value: float | int | str, form: str = "") -> str:
     if isinstance(value, float) and form:
         return in_form(value, form)
     if isinstance(value, float):
-        return in_form(value, ",.4g" if abs(value) < 1e4 else ",.0f")
+        return in_form(value, ",.4g" if abs(value) < 9999.5 else ",.0f")
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return str(value)

@@ -28,6 +28,14 @@ SMALL = {"epochs": 3, "batch_size": 40, "widths": (8, 8, 16)}
 # --- devices
 
 
+def test_a_device_of_pytorch_and_one_chosen_before_are_taken_too(monkeypatch):
+    cpu = devices.pick_device("cpu")
+    assert devices.pick_device(torch.device("cpu")) == cpu and devices.pick_device(cpu) is cpu
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(SettingError, match="PyTorch finds 1 GPUs here, so there is no cuda:3"):
+        devices.pick_device(torch.device("cuda:3"))
+
+
 def test_without_a_gpu_the_cpu_is_chosen_and_named(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     chosen = devices.pick_device()
@@ -411,6 +419,12 @@ def test_on_a_gpu_the_time_of_a_kernel_counts_once(monkeypatch):
         ("sm90_xmma_fprop_implicit_gemm_bf16", "convolution, forward"),
         ("aten::native_batch_norm_backward", "batch normalisation, backward"),
         ("aten::addmm", "matrix products"),
+        ("aten::bmm", "matrix products"),
+        ("aten::baddbmm", "matrix products"),
+        ("aten::linear", "matrix products"),
+        ("aten::upsample_bilinear2d", "resizing"),
+        ("aten::clamp_max_", "activation, forward"),
+        ("aten::max_pool2d_with_indices", "pooling, forward"),
         ("aten::gelu_backward", "activation, backward"),
         ("Memcpy HtoD (Pinned -> Device)", "copying"),
         ("something new", profiling.REST),
@@ -572,6 +586,16 @@ def test_group_normalisation_keeps_pictures_apart():
 
 
 # --- the sprint
+
+
+def test_two_parts_of_one_set_stay_apart_though_they_bear_one_name(crops):
+    train, test = crops.train.select(torch.arange(40)), crops.train.select(torch.arange(40, 60))
+    assert train.name == test.name
+    settings = sprint.SprintSettings(epochs=1, batch_size=20, widths=(8, 8, 8))
+    race = sprint.Sprint(train, test, settings, torch.device("cpu"))
+    assert torch.equal(race.images["train"], train.images) and torch.equal(race.images["test"], test.images)
+    assert len(race._normalised("train")) == 40 and len(race._normalised("test")) == 20
+    assert len(race.run(0).losses) == 2  # of twice twenty pictures; the test pictures give one batch
 
 
 @pytest.fixture(scope="module")
@@ -748,11 +772,28 @@ def test_all_pictures_of_an_epoch_come_once_shifted_by_at_most_two_pixels(crops)
     assert sorted(seen.tolist()) == list(range(64))
 
 
+def test_muon_keeps_weights_of_zeros_numbers():
+    weights = torch.nn.Parameter(torch.zeros(4, 3))
+    weights.grad = torch.rand(4, 3, generator=torch.Generator().manual_seed(0))
+    muon.Muon([weights], lr=0.1).step()
+    assert weights.isfinite().all() and weights.abs().max() > 0
+
+
 def test_a_sprint_that_cannot_start_is_one_sentence(crops):
     with pytest.raises(SettingError, match="There is no trick 'magic' to leave out; there are whitening"):
         sprint.SprintSettings(leave_out={"magic"})
-    with pytest.raises(SettingError, match="batch_size ≥ 2 and unsure from 0 to 1, not"):
-        sprint.SprintSettings(unsure=25)
+    for wrong in ({"unsure": 25}, {"epochs": float("nan")}):
+        with pytest.raises(SettingError, match="batch_size ≥ 2 and unsure from 0 to 1, not"):
+            sprint.SprintSettings(**wrong)
+    for name in ("bias_epochs", "bias_rate", "head_rate", "filter_rate", "plain_rate"):
+        with pytest.raises(SettingError, match=f"{name} must be a number above 0, not 0"):
+            sprint.SprintSettings(**{name: 0})
+    for name in ("smoothing", "filter_momentum"):
+        with pytest.raises(SettingError, match=f"{name} must be from 0 to below 1, not 2"):
+            sprint.SprintSettings(**{name: 2})
+    with pytest.raises(SettingError, match="momentum must be between 0 and 1, not 0"):
+        sprint.SprintSettings(momentum=0)
+    assert sprint.SprintSettings(leave_out="muon").leave_out == {"muon"}
     with pytest.raises(SettingError, match=re.escape("at least one batch (2000) of pictures (3, 32, 32), not 100")):
         sprint.Sprint(crops.train.take(100), crops.test, device="cpu")
 

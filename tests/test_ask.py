@@ -120,6 +120,37 @@ def test_a_file_that_is_no_classifier_ends_with_2_and_one_sentence(course, class
     assert "classes and has none" not in course("ask", str(classifier), str(folder / "none.jpg"))[1]
 
 
+def test_an_empty_folder_is_named_also_where_it_is_the_one_at_hand(course, classifier, folder, tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    for more in ([], [str(folder / "cat.jpg")]):
+        code, _, errors = course("ask", str(classifier), ".", *more)
+        assert code == 2 and errors == "course: . holds no pictures; name a folder that does, or a picture.\n"
+
+
+def test_shares_that_are_no_numbers_are_an_error_of_that_picture(classifier, folder):
+    net = transfer.load_network(classifier)
+    with torch.no_grad():
+        net.head_layer.bias[0] = float("nan")
+    asked, others = ask.find([folder])
+    given = list(ask.answers(net, asked, 3))
+    assert [bool(answer.guesses) for answer in given] == [False] * 3
+    assert given[0].error == "The classifier gives cat.jpg no finite shares; train it again and save it."
+    json.loads(ask.to_json(net, given, others), parse_constant=pytest.fail)
+
+
+def test_links_to_other_folders_are_followed_once(folder, tmp_path):
+    shutil.copytree(folder / "more", tmp_path / "elsewhere")
+    try:
+        (folder / "linked").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    except OSError:
+        pytest.skip("no links here")
+    for place, name, target in (("elsewhere", "back", "own"), ("elsewhere", "again", "elsewhere"), ("own", "up", ".")):
+        (tmp_path / place / name).symlink_to(tmp_path / target, target_is_directory=True)
+    asked, _ = ask.find([folder])
+    assert [each.shown for each in asked] == ["cat.jpg", "half.jpg", "linked/cup.png", "more/cup.png"]
+
+
 def test_files_of_one_name_are_told_apart_by_their_paths(course, classifier, folder, tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()

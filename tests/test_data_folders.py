@@ -22,7 +22,7 @@ from torch import nn
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from course_utils import data, figures, pictures, transfer
+from course_utils import data, errors, figures, pictures, transfer
 from course_utils.command import ask
 from course_utils.data import copies, decoding, samples, sources, splits
 from course_utils.errors import DataError
@@ -94,7 +94,7 @@ def test_other_fractions_and_parts_that_are_not_wanted(flat):
     assert counts(made) == [[15, 9, 6], [5, 3, 2]] and made.validation is None
     alone = data.folder(flat, fractions=(1, 0, 0), quiet=True)
     assert len(alone.train) == 40 and (alone.validation, alone.test) == (None, None)
-    for wrong in ((0.5, 0.5), (0.5, 0.5, 0.5), (0.0, 0.5, 0.5), (1.5, -0.5, 0)):
+    for wrong in ((0.5, 0.5), (0.5, 0.5, 0.5), (0.0, 0.5, 0.5), (1.5, -0.5, 0), 0.8, "abc", ("1", 0, 0)):
         with pytest.raises(ValueError, match="three numbers that add up to 1, the first above 0"):
             data.folder(flat, fractions=wrong)
 
@@ -153,6 +153,7 @@ def test_a_picture_under_two_labels_tests_nothing_in_a_flat_folder(tmp_path):
     for file in tmp_path.glob("a/0*.png"):
         file.unlink()
     made = data.folder(tmp_path, quiet=True)  # one picture, two names, and nothing else
+    assert not any("different pictures" in line for line in made.remarks)
     assert counts(made) == [[1, 1]] and "Too few pictures for validation or test: a, b." in made.remarks
 
 
@@ -162,6 +163,22 @@ def test_copies_that_make_the_shares_uneven_are_told(tmp_path):
         shutil.copy(tmp_path / "a" / "00.png", tmp_path / "a" / f"copy {i}.png")
     made = data.folder(tmp_path, quiet=True)
     assert "The class 'a' is split 9, 2, 1, because pictures that repeat stay in one part." in made.remarks
+
+
+def test_a_class_of_copies_alone_has_too_few_different_pictures(tmp_path):
+    fill(tmp_path, {"a": 1, "b": 8, "c": 1})
+    for i in range(11):
+        shutil.copy(tmp_path / "a" / "00.png", tmp_path / "a" / f"copy {i}.png")
+    made = data.folder(tmp_path, quiet=True)
+    assert "Too few different pictures for validation or test: a." in made.remarks
+    assert "Too few pictures for validation or test: c." in made.remarks
+
+
+def test_a_share_that_is_less_than_a_picture_is_no_matter_of_copies(tmp_path):
+    fill(tmp_path, {"a": 4, "b": 40})
+    made = data.folder(tmp_path, fractions=(0.8, 0.1, 0.1), quiet=True)
+    assert made.copies == 0 and counts(made) == [[2, 32], [1, 4], [1, 4]]
+    assert made.remarks == ("The class 'a' is split 2, 1, 1, because each part gets at least one.",)
 
 
 def test_pictures_that_look_alike_are_named_and_left_where_they_are(tmp_path):
@@ -345,6 +362,25 @@ def test_pictures_in_two_parts_or_under_two_names_are_told(parted):
     )
 
 
+def test_copies_in_validation_and_test_are_told(parted):
+    shutil.copy(parted / "val" / "ants" / "00.png", parted / "test" / "ants" / "again.png")
+    assert data.folder(parted, quiet=True).remarks == ("1 in test are in validation too: test/ants/again.png.",)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a system that forbids such names")
+def test_order_and_split_are_the_same_however_a_system_writes_letters_with_marks(tmp_path):
+    found = []
+    for form in ("NFC", "NFD"):
+        names = {unicodedata.normalize(form, name): 6 for name in ("Äpfel", "Birnen", "Zebras")}
+        root = fill(tmp_path / form, names)
+        for i, name in enumerate(("a", "ä", "b", "z")):
+            little(100 + i).save(root / "Birnen" / f"{unicodedata.normalize(form, name)}.png")
+        made = data.folder(root, quiet=True)
+        split = [[errors.readable(file.name) for file in part.files] for part in made.parts.values()]
+        found.append((made.classes, split))
+    assert found[0] == found[1]
+
+
 def test_the_order_is_that_of_torchvisions_image_folder(parted):
     made, theirs = data.folder(parted, quiet=True), ImageFolder(str(parted / "train"))
     assert [(str(file), int(label)) for file, label in zip(made.train.files, made.train.labels)] == theirs.samples
@@ -356,6 +392,7 @@ def test_the_order_is_that_of_torchvisions_image_folder(parted):
     [
         (lambda root: [path.unlink() for path in (root / "train" / "bees").iterdir()], "'bees' .* holds no pictures"),
         (lambda root: (root / "test" / "bees").rename(root / "test" / "wasps"), "'wasps', which training lacks"),
+        (lambda root: (root / "val" / "bees").rename(root / "val" / "wasps"), r"pets.val holds the class 'wasps'"),
         (
             lambda root: shutil.copytree(root / "test" / "ants", root / "test" / "wasps"),
             "'wasps', which training lacks",
@@ -419,6 +456,41 @@ def test_a_folder_may_be_named_from_home(flat, monkeypatch):
 
 
 # --- what is not used
+
+
+def test_unused_folders_are_counted_as_folders(parted):
+    fill(parted, {"extra": 5})
+    remark = data.folder(parted, quiet=True).remarks[-1]
+    assert remark == "1 folder not used: extra/ (is neither train, val nor test)."
+    (parted / "notes.txt").write_text("no picture")
+    fill(parted, {"more": 5})
+    assert data.folder(parted, quiet=True).remarks[-1].startswith("1 and 2 folders not used: notes.txt (")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a system that forbids such names")
+def test_two_files_whose_names_look_the_same_are_two(tmp_path):
+    fill(tmp_path, {"cats": 4, "dogs": 4})
+    names = [unicodedata.normalize(form, "ä") for form in ("NFC", "NFD")]
+    for name in names:
+        (tmp_path / "cats" / f"{name}.txt").write_text("no picture")
+        (tmp_path / "dogs" / f"{name}.png").write_text("no picture")
+    if len(list((tmp_path / "cats").glob("*.txt"))) < 2:
+        pytest.skip("a disk where the two are one")
+    with pytest.raises(DataError, match=r"2 of 10 pictures in .* cannot be read: dogs/ä\.png, dogs/ä\.png \("):
+        data.folder(tmp_path, quiet=True)
+    made = data.folder(tmp_path, unreadable="skip", quiet=True)
+    assert made.remarks[-1] == "4 not used: cats/ä.txt, cats/ä.txt, dogs/ä.png and 1 more (is not a picture)."
+    twice = {
+        rf"{place}/{name}.{end}" for place, end in (("cats", "txt"), ("dogs", "png")) for name in (r"\xe4", r"a\u0308")
+    }
+    assert set(made.skipped) == twice
+
+
+def test_pictures_that_cannot_be_read_are_counted_in_all_parts(parted):
+    for part in ("train", "val", "test"):
+        (parted / part / "ants" / "00.png").write_text("no picture")
+    with pytest.raises(DataError, match=r"3 of 12 pictures in pets cannot be read: train/ants/00\.png, val/ants/00"):
+        data.folder(parted, quiet=True)
 
 
 def test_debris_is_passed_over_and_everything_else_is_named_with_its_reason(tmp_path):
@@ -599,6 +671,7 @@ def test_every_suffix_that_is_listed_is_read(tmp_path):
         pictures.files._load_heif()
     forms = dict.fromkeys((".heic", ".heif", ".hif"), "HEIF")
     forms |= {".jpg": "JPEG", ".jpeg": "JPEG", ".jfif": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".pgm": "PPM"}
+    forms |= {".jpe": "JPEG", ".dib": "BMP", ".pbm": "PPM", ".pnm": "PPM", ".apng": "PNG"}
     for k, name in enumerate(("a", "b")):
         (tmp_path / name).mkdir()
         for i, suffix in enumerate(pictures.files.SUFFIXES):
@@ -757,12 +830,19 @@ def test_wrong_arguments_are_refused(parted):
     for size in (32, (0, 5), (5,), "ab", (32, None)):
         with pytest.raises(ValueError, match=r"size must be \(height, width\) in pixels"):
             data.folder(parted, size=size)
+    for seed in (None, "0", 0.5, 2**70):
+        with pytest.raises(ValueError, match="seed must be a whole number, such as 0, not "):
+            data.folder(parted, seed=seed)
     for fractions in (None, (math.nan, 0.5, 0.5), (0.5, math.nan, 0.5)):
         with pytest.raises(ValueError, match="three numbers that add up to 1"):
             data.folder(parted, fractions=fractions)
     part = data.folder(parted, quiet=True).train
     with pytest.raises(TypeError, match=r"batches takes pictures in memory, .* use data.loader"):
         data.batches(part)
+    whole = data.folder(parted, quiet=True)
+    for make in (data.batches, lambda given: data.loader(given, transform=str)):
+        with pytest.raises(TypeError, match=r"takes one part of a set, not the whole set 'pets'; give it \.train, say"):
+            make(whole)
     with pytest.raises(TypeError, match=r"loader takes picture files, .* use data.batches"):
         data.loader(data.folder(parted, size=(8, 8), quiet=True).train, transform=str)
 

@@ -114,6 +114,20 @@ def test_select_takes_tensors_and_lists_and_a_new_name(make):
     assert whole.select([1], "validation").name == "validation" and whole.select([1]).name == "train"
 
 
+@both
+def test_select_takes_masks_and_refuses_what_is_neither(make):
+    whole = make([0, 1, 2])
+    for mask in (torch.tensor([True, False, True]), np.array([True, False, True]), [True, False, True]):
+        assert numbers(whole.select(mask)) == [0, 2] and whole.select(mask).labels.tolist() == [0, 2]
+    with pytest.raises(ValueError, match="a value for each of the 3 pictures, not 2 values"):
+        whole.select([True, False])
+    for wrong in ([0.0, 1.0], torch.ones(3), torch.ones(3, dtype=torch.uint8), 1, [[0, 1]], ["a"], None):
+        with pytest.raises(TypeError, match=r"select takes .*whole numbers .*or a mask of bools"):
+            whole.select(wrong)
+    with pytest.raises(DataError, match="is empty"):
+        whole.select([])
+
+
 def test_a_tensor_part_keeps_its_normalisation():
     whole = tensor_part([0, 1, 2])
     assert (whole.take(2).mean, whole.take(2).std) == (whole.mean, whole.std)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -137,11 +138,24 @@ def test_one_process_needs_no_torchrun(alone, tmp_path):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"epochs": 0}, "epochs must be at least 1, not 0"), ({"precision": "half"}, "precision must be float32 or")],
+    [
+        ({"epochs": 0}, "epochs must be a whole number of at least 1, not 0"),
+        ({"epochs": 1.5}, "epochs must be a whole number of at least 1, not 1.5"),
+        ({"rate": float("nan")}, "rate must be a number above 0, not nan"),
+        ({"rate": -1.0}, "rate must be a number above 0, not -1.0"),
+        ({"precision": "half"}, "precision must be float32 or"),
+    ],
 )
 def test_a_plan_that_makes_no_sense_is_refused(change, message):
     with pytest.raises(SettingError, match=message):
         Plan(**change)
+
+
+def test_the_folder_of_a_run_may_be_given_as_text(tmp_path, monkeypatch):
+    (tmp_path / REPORT).write_text('{"losses": [1.0]}', encoding="utf-8")
+    ended = SimpleNamespace(communicate=lambda timeout: ("", None), poll=lambda: 0, returncode=0)
+    monkeypatch.setattr(subprocess, "Popen", lambda *given, **more: ended)
+    assert launch(Plan(**SMALL), 1, str(tmp_path)).losses == [1.0]
 
 
 def test_a_failure_in_a_process_is_told(tmp_path):

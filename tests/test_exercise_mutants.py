@@ -4,6 +4,7 @@ import math
 import statistics
 import warnings
 from collections import namedtuple
+from functools import partial
 from itertools import accumulate, pairwise
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from course_utils import acceleration, exercises
 from course_utils.exercises.checking import Exercise
@@ -48,6 +50,7 @@ EDITS = {
         ("framed = torch.full_like(image, 255)", "framed = torch.full_like(image, 255); framed[1:] = image[1:]"),
         ("return framed", "image.copy_(framed); return image"),
         ("return framed", "return framed if thickness else image"),
+        ("return framed", "return framed if thickness else image.numpy()"),
     ],
     "stretch": [
         ("images.amax", "1 + images.amin"),
@@ -93,6 +96,7 @@ EDITS = {
         ("optimizer.zero_grad()", "pass"),
         ("return numbers", "return numbers[:3]"),
         ("return numbers.detach()", "return numbers.detach()[[2, 1, 0, 3]]"),
+        (".round(decimals=2)", ""),
     ],
     # lesson 2
     "find_pattern": [
@@ -112,6 +116,9 @@ EDITS = {
             "return [each + 1 for each in divmod(int(answers.argmax()), answers.shape[1])]",
         ),
         ("return divmod(int(answers.argmax()), answers.shape[1])", "return int(answers.argmax())"),
+        ("[0, 0]\n", "[0, 0, :-1, :-1]\n"),
+        ("answers.shape[1]", "(picture.shape[1] - 2)"),
+        ("kernel = ", "pattern = pattern[:, : len(pattern)]; kernel = "),
     ],
     "channel_by_channel": [
         ("weight[channel, channel]", "weight[channel]"),
@@ -179,6 +186,8 @@ EDITS = {
         ("nn.Linear(16 * 5 * 5, 120)", "nn.Linear(16 * 4 * 4, 120)"),
         ("nn.Linear(16 * 5 * 5, 120), ", "nn.Dropout(0.5), nn.Linear(16 * 5 * 5, 120), "),
         ("return nn.Sequential", "return lambda: nn.Sequential"),
+        ("return nn.Sequential(", "return nn.Sequential(nn.ReLU(), "),
+        ("padding=2), nn.ReLU(),", "padding=2),"),
     ],
     "cross_entropy": [
         (" - logits.amax(dim=1, keepdim=True)", ""),
@@ -328,6 +337,12 @@ EDITS = {
         ("painted[:, ", "painted[0, "),
         ("= fill", "= 0"),
         ("= fill", "+= fill"),
+        ("max(left + side, 0)", "min(max(left + side, 0), image.shape[1])"),
+        ("max(top + side, 0)", "min(max(top + side, 0), image.shape[2])"),
+        (
+            "top, left =",
+            "if not (0 <= row < image.shape[1] and 0 <= column < image.shape[2]): return painted\n    top, left =",
+        ),
     ],
     "best_epoch": [
         ("accuracy > accuracies[best - 1]", "accuracy > accuracies[epoch - 2]"),
@@ -343,6 +358,16 @@ EDITS = {
         ("return best, epoch", "return best - 1, epoch - 1"),
         ("return best, epoch", "return accuracies.index(max(accuracies)) + 1, epoch"),
         ("best = 1\n", "accuracies.sort(); best = 1\n"),
+        (
+            "epoch - best >= patience",
+            "sum(a <= max(accuracies[:i]) for i, a in enumerate(accuracies[:epoch]) if i) >= patience",
+        ),
+        (
+            "    best = 1\n    for epoch, accuracy in enumerate(accuracies, start=1):\n"
+            "        if accuracy > accuracies[best - 1]:\n            best = epoch\n",
+            "    best, top = 0, 0.0\n    for epoch, accuracy in enumerate(accuracies, start=1):\n"
+            "        if accuracy > top:\n            best, top = epoch, accuracy\n",
+        ),
     ],
     "nesterov_path": [
         ("gradient + momentum * velocity)", "velocity)"),
@@ -417,6 +442,15 @@ EDITS = {
         ("return torch.cat(kept), torch.cat(aside)", "return labels[torch.cat(kept)], labels[torch.cat(aside)]"),
         ("return torch.cat(kept), torch.cat(aside)", "return torch.cat(kept).float(), torch.cat(aside).float()"),
         ("for label in labels.unique()", "for label in range(2)"),
+        (
+            "aside.append(members[:count])\n        kept.append(members[count:])",
+            "aside.append(members[-count:])\n        kept.append(members[:-count])",
+        ),
+        (
+            "aside.append(members[:count])\n        kept.append(members[count:])",
+            "aside.append(members[len(members) - count :])\n        kept.append(members[:-count])",
+        ),
+        ("for label in labels.unique()", "for label in range(len(labels.unique()))"),
     ],
     "leaked": [
         ("picture.flip(-1)", "picture.flip(-2)"),
@@ -432,6 +466,10 @@ EDITS = {
         ("torch.equal(picture, other) or", "(picture == other).any() or"),
         ("    return [", "    train = train[:1]; return ["),
         ("in train)\n", "in train[:1])\n"),
+        (
+            "if any(torch.equal(picture, other) or torch.equal(picture.flip(-1), other) for other in train)",
+            "for other in train if torch.equal(picture, other) or torch.equal(picture.flip(-1), other)",
+        ),
     ],
     "sampler_weights": [
         ("return weights / weights.sum()", "return weights"),
@@ -512,6 +550,7 @@ EDITS = {
         ("rates[slopes.argmin()].item()", "slopes.min().item()"),
         ("rates[slopes.argmin()].item()", "slopes.argmin().item()"),
         ("rates[slopes.argmin()].item()", "(rates[slopes.argmin()] * rates[slopes.argmin() + 1]).sqrt().item()"),
+        ("losses.diff() / rates.log().diff()", "torch.gradient(losses, spacing=(rates.log(),))[0]"),
     ],
     "cycle_steps": [
         ("rest > 0 and not drop_last", "rest > 0"),
@@ -576,6 +615,8 @@ EDITS = {
         ("(warm[-1] - warm[0]) / median", "warm[-1] / warm[0]"),
         ("(warm[-1] - warm[0]) / median", "(seconds[-1] - seconds[warmup]) / median"),
         ("(warm[-1] - warm[0]) / median", "(warm[-1] - warm[0]) / (sum(warm) / len(warm))"),
+        ("pictures / median,", "pictures // median,"),
+        ("pictures / median,", "round(pictures / median),"),
     ],
     "amdahl": [
         ("1 / (fixed", "(fixed"),
@@ -601,6 +642,8 @@ EDITS = {
         ("max(seconds", "min(seconds"),
         ("return max(seconds, key=seconds.get)", "return max(seconds.values())"),
         ("return max(seconds, key=seconds.get)", "return max(seconds)"),
+        ("3e14", "2e14"),
+        ("3e14", "4e14"),
     ],
     "slices": [
         ("rank < extra", "rank <= extra"),
@@ -630,6 +673,15 @@ EDITS = {
         ("loss.backward()", "loss.detach()"),
         ("labels.split(size)", "labels.flip(0).split(size)"),
         ("images.split(size)", "images[:-1].split(size)"),
+        (
+            "for some, right in zip(images.split(size), labels.split(size)):",
+            "for some, right in [(images, labels)]:\n        net = partial(checkpoint, net, use_reentrant=False)",
+        ),
+        (
+            "for some, right in zip(images.split(size), labels.split(size)):",
+            "for some, right in [(images.clone().requires_grad_(), labels)]:\n"
+            "        net = partial(checkpoint, net, use_reentrant=True)",
+        ),
     ],
     # appendix A
     "kernel_to_pytorch": [
@@ -694,6 +746,9 @@ EDITS = {
         (".sum().item()", ".sum(0).max().item()"),
         ("picture[:, 1:] > picture[:, :-1]", "picture[:, 2:] > picture[:, :-2]"),
         ("(one != other).sum().item()", "abs(one.sum() - other.sum()).item()"),
+        ("picture[:, 1:] > picture[:, :-1]", "picture.flatten().diff() > 0"),
+        ("picture[:, 1:] > picture[:, :-1]", "picture.diff().sign()"),
+        ("(one != other).sum()", "((one != other)[0].sum() * len(one))"),
     ],
     "held_back": [
         (">= least", "> least"),
@@ -714,6 +769,8 @@ EDITS = {
             "largest, guesses = probabilities[:, 1], probabilities.argmax(1)",
         ),
         ("guesses == labels", "guesses != labels"),
+        ("probabilities.max(dim=1)", "probabilities[:, :2].max(dim=1)"),
+        ("probabilities.max(dim=1)", "probabilities.amax(dim=1), (probabilities[:, 1] > 0.5).long()"),
     ],
     "scenes": [
         ("> pause", ">= pause"),
@@ -728,6 +785,10 @@ EDITS = {
         ("    return found", "    return len(set(found))"),
         ("times[i] - before > pause", "times[i] - before > 10"),
         ("order = ", "times.sort(); order = "),
+        (
+            "scene += 1\n        found[i], before = scene, times[i]",
+            "scene, before = scene + 1, times[i]\n        found[i] = scene",
+        ),
     ],
     "floors": [
         ('["wood", "carpet"] for', '["wood", "tiles", "carpet"] for'),
@@ -750,6 +811,7 @@ def edited(name, old, new):
     source = ALL[name].source()
     assert old in source and old != new
     namespace = {**ALL[name].reference.__globals__, "math": math, "statistics": statistics, "torch": torch, "nn": nn}
+    namespace |= {"checkpoint": checkpoint, "partial": partial}
     exec(compile(source.replace(old, new), f"<{name}: {new}>", "exec"), namespace)
     return namespace[name]
 
@@ -843,6 +905,21 @@ class LeNet(nn.Module):
         x = F.max_pool2d(F.relu(self.conv1(x)), 2)
         x = F.max_pool2d(F.relu(self.conv2(x)), 2)
         return self.head(F.relu(self.dense(x.flatten(1))))
+
+
+class LeNetBackwards(nn.Module):
+    """Declares its layers in another order than they run."""
+
+    def __init__(self):
+        super().__init__()
+        self.head, self.dense = nn.Linear(120, 10), nn.Linear(400, 120)
+        self.body = nn.Sequential(
+            *(nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2)),
+        )
+
+    def forward(self, x):
+        return self.head(self.dense(self.body(x).flatten(1)).relu())
 
 
 def lenet_in_parts():
@@ -1224,9 +1301,16 @@ RIGHT = {
         ),
         lambda picture, pattern: list(
             max(
-                ((r, c) for r in range(picture.shape[0] - 2) for c in range(picture.shape[1] - 2)),
+                (
+                    (r, c)
+                    for r in range(picture.shape[0] - pattern.shape[0] + 1)
+                    for c in range(picture.shape[1] - pattern.shape[1] + 1)
+                ),
                 key=lambda at: float(
-                    (picture[at[0] : at[0] + 3, at[1] : at[1] + 3] * (pattern - pattern.mean())).sum()
+                    (
+                        picture[at[0] : at[0] + pattern.shape[0], at[1] : at[1] + pattern.shape[1]]
+                        * (pattern - pattern.mean())
+                    ).sum()
                 ),
             )
         ),
@@ -1234,7 +1318,7 @@ RIGHT = {
             (
                 a := torch.einsum(
                     "ijkl,kl->ij",
-                    picture.double().unfold(0, 3, 1).unfold(1, 3, 1),
+                    picture.double().unfold(0, pattern.shape[0], 1).unfold(1, pattern.shape[1], 1),
                     pattern.double() - pattern.double().mean(),
                 )
             )
@@ -1268,7 +1352,7 @@ RIGHT = {
             np.bool_(kernel_by_least_squares(before, after)[1]),
         ),
     ],
-    "lenet": [LeNet, lenet_in_parts, lenet_pooled_first],
+    "lenet": [LeNet, LeNetBackwards, lenet_in_parts, lenet_pooled_first],
     "cross_entropy": [
         F.cross_entropy,
         lambda x, y: (x.logsumexp(1) - x.gather(1, y[:, None])[:, 0]).mean(),
@@ -1355,16 +1439,18 @@ RIGHT = {
         lambda image, row, column, side, fill: image.index_put(
             (
                 torch.arange(3)[:, None, None],
-                torch.tensor([r for r in range(row - side // 2, row - side // 2 + side) if 0 <= r < 5]).long()[
-                    None, :, None
-                ],
-                torch.tensor([c for c in range(column - side // 2, column - side // 2 + side) if 0 <= c < 5]).long(),
+                torch.tensor(
+                    [r for r in range(row - side // 2, row - side // 2 + side) if 0 <= r < image.shape[1]]
+                ).long()[None, :, None],
+                torch.tensor(
+                    [c for c in range(column - side // 2, column - side // 2 + side) if 0 <= c < image.shape[2]]
+                ).long(),
             ),
             torch.tensor(fill),
         ),
         lambda image, row, column, side, fill: torch.where(
-            (torch.arange(5)[:, None] - row + side // 2).div(side, rounding_mode="floor").eq(0)
-            & (torch.arange(5) - column + side // 2).div(side, rounding_mode="floor").eq(0),
+            (torch.arange(image.shape[1])[:, None] - row + side // 2).div(side, rounding_mode="floor").eq(0)
+            & (torch.arange(image.shape[2]) - column + side // 2).div(side, rounding_mode="floor").eq(0),
             fill,
             image,
         ),
@@ -1374,9 +1460,9 @@ RIGHT = {
                     fill
                     if 0 <= r - row + side // 2 < side and 0 <= c - column + side // 2 < side
                     else float(image[k, r, c])
-                    for c in range(5)
+                    for c in range(image.shape[2])
                 ]
-                for r in range(5)
+                for r in range(image.shape[1])
             ]
             for k in range(3)
         ],

@@ -197,15 +197,44 @@ def always(parameters, most):
         parameter.grad *= max(most / norm, 1)
 
 
-def lenet_with(*, padding=2, hidden=(nn.ReLU,), end=(), pool=True):
+def lenet_with(*, padding=2, first=(nn.ReLU,), hidden=(nn.ReLU,), end=(), pool=True):
     def lenet():
         side = 5 if padding == 2 else 4
-        layers = [nn.Conv2d(1, 6, 5, padding=padding), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU()]
+        layers = [nn.Conv2d(1, 6, 5, padding=padding), *(layer() for layer in first)]
+        layers += [nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU()]
         layers += [nn.MaxPool2d(2)] if pool else [nn.AdaptiveAvgPool2d(5)]
         layers += [nn.Flatten(), nn.Linear(16 * side * side, 120), *(layer() for layer in hidden), nn.Linear(120, 10)]
         return nn.Sequential(*layers, *(layer() for layer in end))
 
     return lenet
+
+
+class LeNetOfFunctions(nn.Module):
+    """Pools by a function, and lacks a ReLU."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(1, 6, 5, padding=2), nn.Conv2d(6, 16, 5)
+        self.dense, self.head = nn.Linear(400, 120), nn.Linear(120, 10)
+
+    def forward(self, x):
+        x = F.max_pool2d(self.conv1(x).relu(), 2)
+        return self.head(self.dense(F.max_pool2d(self.conv2(x), 2).flatten(1)).relu())
+
+
+def forgotten_network():
+    nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+
+
+class one_picture_at_a_time(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.dense = nn.Linear(784, 10)
+
+    def forward(self, x):
+        if self.training:
+            raise RuntimeError("one picture at a time.")
+        return self.dense(x.flatten(1))
 
 
 def dense_network():
@@ -471,6 +500,11 @@ def all_at_once(net, images, labels, memory):
     F.cross_entropy(net(images), labels).backward()
 
 
+def all_computed_again(net, images, labels, memory):
+    scores = torch.utils.checkpoint.checkpoint(net, images, use_reentrant=False)
+    F.cross_entropy(scores, labels).backward()
+
+
 def averages_added(net, images, labels, memory):
     for some, right in zip(images.split(8), labels.split(8)):
         F.cross_entropy(net(some), right).backward()
@@ -585,6 +619,11 @@ WRONG = [
     ("learn_effect", lambda b, a: (torch.zeros(3, 3), False), "it said False, but there are nine numbers that explain"),
     ("learn_effect", lambda b, a: torch.zeros(3, 3), "expected a pair (kernel, enough)"),
     ("learn_effect", lambda b, a: (torch.zeros(1, 1, 3, 3), True), "expected a tensor of shape (3, 3)"),
+    (
+        "learn_effect",
+        lambda b, a: (torch.zeros(9), True),
+        "kernel is a tensor of shape (9,), expected a tensor of shape",
+    ),
     ("learn_effect", lambda b, a: (torch.zeros(3, 3), 1), "enough is 1, expected True or False"),
     ("box_blur_in_two_steps", lambda x, side=9: x.unfold(0, side, 1).unfold(1, side, 1).sum((2, 3)), "at [0, 0], got"),
     (
@@ -612,12 +651,25 @@ WRONG = [
         lenet_with(pool=False),
         "layer 4 is AdaptiveAvgPool2d with output (16, 5, 5) and 0 numbers, expected Max",
     ),
-    ("lenet", lenet_with(hidden=()), "a ReLU is missing, or there is one too many"),
-    ("lenet", lenet_with(end=(nn.ReLU,)), "a ReLU is missing, or there is one too many"),
+    ("lenet", lenet_with(first=()), "lenet(): a ReLU is missing between the two convolutions."),
+    ("lenet", lenet_with(hidden=()), "lenet(): a ReLU is missing between the two dense layers."),
+    (
+        "lenet",
+        lenet_with(end=(nn.ReLU,)),
+        "lenet(): behind the last dense layer stands something that the table does not have, such as a ReLU.",
+    ),
+    ("lenet", LeNetOfFunctions, "lenet(): a ReLU is missing between the second convolution and the first dense"),
+    ("lenet", forgotten_network, "gave nothing (None), expected a network, an nn.Module; is the return missing?"),
+    ("steady_network", forgotten_network, "steady_network() gave nothing (None), expected a network, an nn.Module; is"),
+    ("steady_network", one_picture_at_a_time, "steady_network(): it could not be trained: one picture at a time."),
     ("lenet", lenet_with(end=(nn.Sigmoid,)), "there is a layer too many, Sigmoid"),
     ("lenet", lambda: nn.Linear(784, 10), "lenet() gave a network that raised RuntimeError"),
     ("lenet", lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 5)), "expected (2, 10)"),
-    ("steady_network", lambda: models.PublishedNet(), "it has 108,154 numbers to learn, expected 1 to 30,000"),
+    (
+        "steady_network",
+        lambda: models.PublishedNet(),
+        "steady_network(): it has 108,154 numbers to learn, expected 1 to 30,000",
+    ),
     ("steady_network", dense_network, "of the moved pictures, expected 45%"),
     ("steady_network", placed_network, "of the moved pictures, expected 45%"),
     ("steady_network", lambda: nn.Flatten(), "gave a network that answers"),
@@ -680,6 +732,7 @@ WRONG = [
         "(score, image (2, 4, 6), 2): at [0, 0], got",
     ),
     ("covered_drop", drop_of_what_is_left, "(score, image (2, 4, 6), 2): at [0, 0], got"),
+    ("nesterov_path", lambda *given: [3.6] * 6, "got 6 values, expected 5."),
     ("flip_some", lambda images, chosen: images.flip(3), "[True, False, True]): at [1, 0, 0, 0], got 8, expected 6"),
     ("flip_some", upside_down, "[True, False, True]): at [0, 0, 0, 0], got 3, expected 2"),
     ("flip_some", lambda images, chosen: images[chosen].flip(3), "got a tensor of shape (2, 1, 2, 3), expected shape"),
@@ -720,6 +773,7 @@ WRONG = [
     ("limited_by", lambda launches, moved, operations: "memory", "limited_by(300, "),
     ("limited_by", limited_by_numbers_alone, "limited_by(300, "),
     ("little_memory", all_at_once, "bytes at once"),
+    ("little_memory", all_computed_again, "gave the network 40 pictures at once, expected at most 11"),
     ("little_memory", averages_added, "the gradient of the mean loss is another"),
     ("little_memory", one_after_another, "used the network 40 times, expected at most 8"),
     ("little_memory", lambda net, images, labels, memory: 1, "a weight has no gradient afterwards"),
@@ -828,7 +882,7 @@ def not_implemented(*arguments):
 
 def dots_after_some_work(*arguments):
     unused = len(arguments)
-    return ... if unused else None
+    return ... if unused >= 0 else None
 
 
 @every_exercise
@@ -852,8 +906,9 @@ def test_a_plausible_mistake_is_refused_with_its_first_difference(name, answer, 
 
 def test_the_hidden_pattern_is_found_where_it_was_put():
     lesson = exercises.lesson2
-    for place in ((1, 2, 0.0), (3, 0, 0.0), (1, 2, 0.9), (0, 4, 0.9)):
+    for place in ((1, 2, 0.0), (3, 0, 0.0), (1, 2, 0.9), (0, 4, 0.9), (5, 8, 0.0)):
         assert ALL["find_pattern"].reference(lesson._hidden(*place), lesson.CORNER) == place[:2]
+    assert ALL["find_pattern"].reference(lesson._hidden(2, 5, 0.0, lesson.WIDE), lesson.WIDE) == (2, 5)
 
 
 def test_at_least_two_mistakes_are_tried_for_every_exercise():
@@ -888,7 +943,7 @@ def test_an_answer_that_gives_each_check_what_it_looks_for_is_wrong():
         *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 10)),
     )
     said = exercises.lesson3.steady_network.judge(in_turn(small, small, large))
-    assert said.message == "it has 38,922 numbers to learn, expected 1 to 30,000."
+    assert said.message == "steady_network(): it has 38,922 numbers to learn, expected 1 to 30,000."
     shoes = exercises.appendix_b.SHOES
     plans = {shoe: ["snow"] for shoe in shoes}, {}, {}
     assert exercises.appendix_b.floors.judge(in_turn(*plans)).outcome == "wrong"
@@ -962,6 +1017,12 @@ def test_a_forgotten_return_is_named():
     assert message == expected.replace("?.", "?")
 
 
+def test_a_function_in_place_of_a_head_is_no_forgotten_return():
+    said = ALL["balanced_head"].judge(lambda features, labels: lambda asked: asked).message
+    assert "expected a trained head, an nn.Module." in said and "return" not in said
+    assert ALL["balanced_head"].judge(lambda features, labels: print(end="")).message.endswith("return missing?")
+
+
 def test_a_value_in_place_of_the_function_is_explained():
     outcome = ALL["from_hex"].check((102, 255, 102))
     assert outcome.outcome == "wrong"
@@ -1025,7 +1086,7 @@ def test_hints_come_by_degree_and_run_out_politely(exercise, capsys):
         assert capsys.readouterr().out.startswith(f"There are only {count} hints for {exercise.name}; .solution()")
     fresh.hint(1)
     assert capsys.readouterr().out == f"Hint 1 of {count}: {exercise.hints[0]}\n"
-    for odd in (0, -1, 2.0, "first"):
+    for odd in (0, -1, 2.0, True, "first"):
         fresh.hint(odd)
         assert f"numbered from 1 to {count}" in capsys.readouterr().out
 
@@ -1145,7 +1206,7 @@ def test_a_live_notebook_gets_a_panel_with_buttons(shown, learner):
     learner(scenes.reference)
     panel.buttons["Check"].click()
     panel.buttons["Check"].click()
-    assert words(panel.said) == "✓ correct: scenes passed all 6 checks." and words(panel.done).startswith("1 of 4 ")
+    assert words(panel.said) == "✓ correct: scenes passed all 7 checks." and words(panel.done).startswith("1 of 4 ")
     assert progress.read() == {"B": {"scenes": True}}
     assert len(shown) == 1
 
@@ -1185,6 +1246,8 @@ def _instances():
         (torch.ones(3), 1.0, "got tensor([1, 1, 1]), which is a Tensor, expected 1, a float"),
         ([0] * 30, 1, "got a list of 30 values, expected 1, an int"),
         (("a", 1), ("a", 2), "at [1], got 1, expected 2"),
+        (["x"], torch.tensor([1]), "got ['x'], which is a list, expected an int64 tensor of shape (1,)"),
+        ([[1, 2]], torch.ones(2, 2), "got 1 value along the first axis, expected 2"),
         (None, "upright", "got nothing (None), expected 'upright', a str"),
     ],
 )
@@ -1196,6 +1259,8 @@ def test_values_are_described_in_few_words():
     assert described((1,)) == "(1,)"
     assert len(described("x" * 1000)) < 100
     assert described(torch.zeros(0, 3)) == "<float32 tensor, shape (0, 3)>"
+    assert described(torch.ones(1, 1, 3, 3)) == "<float32 tensor, shape (1, 1, 3, 3)>"
+    assert described(torch.ones(1, 2)) == "tensor([[1, 1]])"
 
 
 def test_lists_that_an_answer_changes_are_noticed():

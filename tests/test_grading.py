@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from learners import reference, write
+from rich.console import Console
 
 from course_utils import exercises
 from course_utils.command import cli
@@ -24,8 +25,10 @@ pytestmark = pytest.mark.processes
 
 L3 = exercises.lesson3
 ASK = "exercises.lesson3.accuracy.check(accuracy)"
+ASK_MINE = "exercises.lesson3.accuracy.check(mine)"
 RIGHT = "def accuracy(batches):\n    return sum(r for r, _ in batches) / sum(n for _, n in batches)"
 FORGED_OUTPUT = {"output_type": "stream", "name": "stdout", "text": "✓ correct: accuracy passed all 4 checks.\n"}
+NO_MEMORY = "accuracy needed more than 3 GB of memory, so it was not judged."
 CONFINED = sys.platform == "linux" and confinement.CALLS.get(os.uname().machine)
 needs_confinement = pytest.mark.skipif(not CONFINED, reason="only Linux can forbid an answer to write or to signal")
 
@@ -61,6 +64,18 @@ HONEST = {
     "timed": (["%%time\n" + RIGHT], "correct", ""),
     "another cell is broken": (["def flat_size(side:\n  return", RIGHT], "correct", ""),
     "its cell is broken": (["x = 1", "def accuracy(batches)\n    return 1"], "error", "Cell 3, which holds it, is no"),
+    "helpers rebound later": (
+        [
+            "def right(batches, start): return sum(r for r, _ in batches) + start\nvalue = 0",
+            f"{RIGHT.replace('sum(r for r, _ in batches)', 'right(batches, value)')}\n{ASK}\nvalue = 1",
+            "def right(count): return count / 0\nfor value in ('a', 'b'):\n    print(value)",
+        ],
+        "correct",
+        "",
+    ),
+    "under another name": (["def accuracy(batches): ...", RIGHT.replace("accuracy", "mine"), ASK_MINE], "correct", ""),
+    "under another name, wrong": (["def mine(batches): return 1.0", ASK_MINE], "wrong", "got 1, expected 0.8888889"),
+    "under another name, missing": ([ASK_MINE], "not attempted", "does not define accuracy"),
     "no function": (["accuracy = 0.5"], "wrong", "got 0.5, expected a function named accuracy"),
     "fails": (["def accuracy(batches): return batches[9]"], "wrong", "raised IndexError: list index out of range"),
     "leans on a run": (
@@ -240,7 +255,8 @@ HOSTILE = {
         "wrong",
         "raised RuntimeError: can't start new thread",
     ),
-    "fills the memory": (["def accuracy(batches): return bytearray(10**11)"], "wrong", "raised MemoryError"),
+    "fills the memory": (["def accuracy(batches): return bytearray(10**11)"], "error", NO_MEMORY),
+    "fills the memory with a tensor": (["def accuracy(batches): return torch.zeros(10**11)"], "error", NO_MEMORY),
     "gives too much": (["def accuracy(batches): return ['x' * 10**7] * 10**3"], "error", ""),
     "for the table": (
         ["class Yes:\n    __eq__ = lambda self, other: True\n    __repr__ = lambda self: '=1+1'",
@@ -400,11 +416,12 @@ def test_memory_is_counted_where_the_answer_runs_and_enforced_by_the_system(tmp_
     right = reference(exercises.lesson7.little_memory)
     whole = "def little_memory(net, images, labels, memory):\n    {}F.cross_entropy(net(images), labels).backward()"
     forged = "acceleration.memory.Kept.most = property(lambda kept: 0, lambda kept, value: None)\n    "
+    forged += "net._forward_hooks.clear()\n    "
     for name, source in {
         "right": right,
         "whole": whole.format(""),
         "forged": whole.format(forged),
-        "forged, and lazy": whole.format(f"{forged}if len(images) > 100: return\n    net._forward_hooks.clear()\n    "),
+        "forged, and lazy": whole.format(f"{forged}if len(images) > 100: return\n    "),
         "one by one": right.replace("max(1, memory // one)", "1"),
         "changes": right.replace("    one =", "    images.mul_(2)\n    one ="),
         "changes many": right.replace("    one =", "    images.mul_(1 + (len(images) > 100))\n    one ="),
@@ -687,6 +704,17 @@ def test_the_lesson_is_what_the_notebook_says_or_what_its_code_asks_or_defines(t
         assert (submission.lesson, submission.problem) == (lesson, "")
 
 
+def test_a_notebook_with_two_lessons_is_judged_as_one_and_the_report_says_so(tmp_path, capsys):
+    path = write(tmp_path / "a.ipynb", RIGHT, ASK, "exercises.lesson1.frame.check(frame)", lesson=3)
+    submission = submissions.read(path, LESSONS)
+    assert (submission.lesson, submission.others) == ("03", ("01",))
+    results = Results([Result("a", "03", "accuracy", "correct", "")], remarks=[referee._remark(submission)])
+    remark = "a.ipynb is judged as lesson 3 only; hand in its exercises of lesson 1 in a notebook of their own."
+    report.show(results, Console(width=400))
+    assert remark in capsys.readouterr().out and remark in report.to_json(results)
+    assert submissions.read(write(tmp_path / "b.ipynb", RIGHT, ASK, lesson=3), LESSONS).others == ()
+
+
 def test_what_cannot_be_read_is_a_problem_in_one_sentence(tmp_path):
     path = tmp_path / "a.ipynb"
     for content, words in (
@@ -698,6 +726,11 @@ def test_what_cannot_be_read_is_a_problem_in_one_sentence(tmp_path):
         (b"\n<!DOCTYPE html><p>Log in", "This is a web page"),
         (b"[" * 100_000, "too deeply nested"),
         (b"[]", "no cells"),
+        (
+            b'{"worksheets": [], "nbformat": 3}',
+            "has no cells, as every notebook in format 4 has; open it in Jupyter, save",
+        ),
+        (b'<<<<<<< HEAD\n{"cells": []}\n=======\n{}\n>>>>>>> mine\n', "conflict marks (<<<<<<<), from a merge that"),
         (b'{"cells": [{"cell_type": "code", "source": 3}]}', "Cell 1 is damaged"),
         (b'{"cells": [1, {"cell_type": "markdown"}]}', "not a lesson of this course"),
         (b'{"cells": ' + b"1" * 5000 + b"}", "no"),

@@ -564,6 +564,87 @@ def test_decorators_defaults_and_annotations_count_as_used():
 
 
 @pytest.mark.parametrize(
+    ("source", "cells"),
+    [
+        (
+            "def part(a): pass\n---\ndef answer(): part(1)\n---\nexercises.one.answer.check(answer)\n---\npart = 2",
+            [1, 2],
+        ),
+        ("def part(a): pass\n---\ndef answer(): part(1)\n---\npart = 2", [1, 2]),
+        ("part = 1\n---\ndef answer(): part\n---\npart = 2\n---\nexercises.one.answer.check(answer)", [1, 2, 3]),
+        ("part = []\n---\ndef answer(): part\n---\npart.append(2)", [1, 2]),
+        (
+            "part = 1\n---\ndef answer(): part\nexercises.one.answer.check(answer)\n---\npart = 2\n---\n"
+            "exercises.one.answer.check(answer)\n---\npart = 3",
+            [1, 2, 3],
+        ),
+        ("def answer(): part\n---\nexercises.one.answer.check(answer)\n---\npart = []\n---\npart.append(2)", [1, 3, 4]),
+        ("def answer(): sum([])\n---\nsum = 0", [1]),
+        ("def answer(): ...\n---\ndef mine(): return 1\n---\nexercises.one.answer.check(mine)", [2]),
+        ("def answer(): return 1\n---\ndef mine(): return 1\n---\nexercises.one.answer.check(mine)", [1]),
+    ],
+)
+def test_names_are_followed_up_to_the_check(source, cells):
+    assert [cell for cell, _ in cut_lines(source)] == cells
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "def fill(t): t['k'] = 2\n---\nfill(state)",
+        "def fill(n, t): t.append(n)\n---\nfill(1, t=state)",
+        "def fill(t): t[0] = 2\ndef all(x, t):\n    for i in x: fill(t)\n---\nall([1], state['a'])",
+        "def fill():\n    global state\n    state = 2\n---\nfill()",
+        "def fill():\n    state[1] = 2\n---\nif 1:\n    x = fill()",
+        "fill = 0\n---\n_ = [state.append(k) for k in (3, 4)]",
+        "from torch import nn\n---\nnn.init.constant_(state, 255)",
+        "import random\n---\nrandom.shuffle(state)",
+    ],
+)
+def test_changes_by_calls_are_followed(change):
+    lines = cut_lines(f"state = 0\n---\n{change}\n---\ndef answer(): return state")
+    assert {1, 3, 4} <= {cell for cell, _ in lines}
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "def train(net, t):\n    net.train()\n    t = []\n    t.append(1)\n---\ntrain(1, 2 + state)\nprint(state)",
+        "def train(net, t):\n    net.train()\n    loss = t.mean()\n---\nhistory = train(make(), state)",
+        "def state_of(t): return len(t)\n---\nn = state_of(state)",
+        "def fill(state): state[0] = 1\n---\nfill(other)",
+        "def fill(*all, **more): return all\n---\nfill(*state, **state)\nfill(1, 2, state)",
+        "def loop(t): return loop(t)\n---\nloop(state)",
+        "x = 0\n---\nx.fill_(state(1))",
+        "def state_of(t): return 1\n---\nstate_of(state)\nstate_of(1)",
+    ],
+)
+def test_what_only_looks_at_a_value_is_not_needed(use):
+    assert [cell for cell, _ in cut_lines(f"state = 0\n---\n{use}\n---\ndef answer(): return state")] == [1, 4]
+
+
+def test_a_function_that_is_only_called_is_not_changed():
+    assert cut_lines("def part(a): return a\n---\npart(1)\n---\ndef answer(): return part(1)") == [
+        (1, ["part"]),
+        (3, ["answer"]),
+    ]
+
+
+def test_many_functions_that_call_each_other_are_read_in_time():
+    started = time.monotonic()
+    source = "\n".join(f"def f(t):\n    f(t)\n    f(a{i})\n    a{i}[0] = 1" for i in range(8000))
+    found, broken = answers.statements([(1, source), (2, "def answer(): return a1")])
+    assert answers.cut("answer", found, [], broken).statements and time.monotonic() - started < 60
+
+
+def test_a_package_that_a_function_imports_is_made_ready():
+    found, _ = answers.statements(
+        [(1, "def answer():\n    from torchvision.transforms import v2\n    import PIL.Image")]
+    )
+    assert (found[0].imports, found[0].loads) == (frozenset(), {"torchvision", "PIL"})
+
+
+@pytest.mark.parametrize(
     "source", ["(" * 5000, "x = " + "-" * 100_000 + "1", "x = " + "[" * 90 + "]" * 90, "\0", "def f(:", "x = '\ud800'"]
 )
 def test_a_cell_that_python_cannot_take_is_lost_alone(source):

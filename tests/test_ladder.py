@@ -175,6 +175,8 @@ def test_a_rung_whose_compiler_fails_says_so_and_loses_no_other(crops, monkeypat
 def test_a_ladder_needs_a_cold_and_a_warm_epoch(crops):
     with pytest.raises(ValueError, match="epochs ≥ 2 and a full batch, not 1 epochs of 20 pictures"):
         acceleration.climb(crops.train.take(20), crops.test, "cpu", epochs=1)
+    with pytest.raises(ValueError, match="not 3 epochs of 20 pictures in batches of 0"):
+        acceleration.climb(crops.train.take(20), crops.test, "cpu", batch=0)
 
 
 def test_each_rung_of_a_kind_changes_one_thing_at_a_time():

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 from matplotlib import pyplot as plt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from PIL import Image
 from test_widgets import NUMBERS
 from torch.nn import functional as F
@@ -14,6 +16,7 @@ from torch.nn import functional as F
 from course_utils import convolution, exercises, figures
 from course_utils.base.words import signed
 from course_utils.command.notebooks.normalise import smaller_png
+from course_utils.convolution import worked
 from course_utils.exercises import given
 from course_utils.widgets import lesson2
 
@@ -85,6 +88,18 @@ def test_the_editors_sentence_speaks_of_the_numbers_that_are_seen():
     assert editor.sentence.startswith("box blur: the numbers sum to 9; flat areas come out 9 times as bright")
     editor.set(n4=1e40)
     assert editor.sentence == "your own: the numbers are too large to be added up; take smaller ones."
+
+
+def test_large_numbers_that_nearly_cancel_are_not_said_to_answer_nothing_on_flat_areas():
+    editor = lesson2.kernel_editor("cat")
+    editor.set(**lesson2.changed(n4=25, n5=-24))
+    assert editor.sentence.startswith("your own: the numbers sum to 1; flat areas keep their brightness; ")
+    editor.set(**lesson2.changed(n4=-0.0004))
+    assert editor.sentence == "your own: the numbers sum to 0; flat areas answer about 0, shown white."
+    editor.set(**lesson2.changed(n4=1, n5=-0.98))
+    assert editor.sentence == "your own: the numbers sum to 0.02; flat areas answer about 0, shown white."
+    editor.set(**lesson2.changed())
+    assert editor.sentence == "your own: the numbers sum to 0; flat areas come out 0 times as bright."
 
 
 def test_another_photograph_is_shown_before_and_after_and_keeps_its_shape():
@@ -276,3 +291,21 @@ def test_the_figures_in_the_quiz():
 )
 def test_a_number_has_a_proper_minus_sign_and_zero_has_none(value, form, text):
     assert signed(value, form) == text
+
+
+def test_long_sums_are_written_smaller_and_stay_in_the_picture():
+    whole, parts = torch.arange(25.0).view(5, 5), torch.linspace(0.11, 0.99, 25).view(5, 5)
+    for picture, name, size in ((whole, "all edges", 9), (parts, "Gaussian blur", None)):
+        cell = convolution.worked_cell(picture, convolution.kernel(name))
+        figure = Figure(figsize=worked.FIGSIZE, layout="none")
+        lesson2.draw_cell(cell, figure)
+        FigureCanvasAgg(figure).draw()
+        (text,) = figure.axes[3].texts
+        assert text.get_window_extent().x1 <= figure.bbox.x1
+        assert text.get_fontsize() == size if size else 6 < text.get_fontsize() < 9
+
+
+@pytest.mark.parametrize("operation", [{"kernel": torch.ones(3, 3)}, {"pool": "max"}])
+def test_a_stride_of_zero_is_refused(operation):
+    with pytest.raises(ValueError, match="stride is 0; give a whole number of at least 1"):
+        convolution.worked_cell(torch.ones(5, 5), **operation, stride=0)

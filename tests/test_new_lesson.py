@@ -31,7 +31,7 @@ def copy(tmp_path):
 
 def test_a_new_lesson_follows_the_last_one_builds_and_shows_its_figure(copy):
     path = new_lesson("Attention, by hand: für alle", copy)
-    assert path.name == "08_attention_by_hand_fur_alle.py"
+    assert path.name == "08_attention_by_hand_fuer_alle.py"
     assert list(lessons.sources(copy))[-3:] == ["08", "A", "B"]
     assert yaml.safe_load((copy / PROFILES).read_text(encoding="utf-8"))["08"]["seed"]["quick"] == 0
     assert stamp.stamp_all(root=copy, check=True) == []
@@ -43,7 +43,7 @@ def test_a_new_lesson_follows_the_last_one_builds_and_shows_its_figure(copy):
     assert "# Attention, by hand: für alle" in built and "{{" not in built
     mean = json.loads((copy / "results" / "08_quick.json").read_text(encoding="utf-8"))["figures"]["mean"]
     assert f"The mean of these numbers is {mean:.3f}" in built
-    assert new_lesson("Next", copy).name == "09_next.py"
+    assert new_lesson("Größe ist Übung", copy).name == "09_groesse_ist_uebung.py"
 
 
 @pytest.mark.parametrize("title", ["", "…", "two\nlines"])

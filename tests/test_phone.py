@@ -188,6 +188,18 @@ def test_a_damaged_or_locked_archive_is_one_sentence_and_leaves_nothing(home, tm
     assert refused > 20 and {path.name for path in tmp_path.iterdir()} <= {"up.zip", "here"}
 
 
+def test_names_in_an_archive_from_a_mac_are_read_as_utf_8_and_others_stay(tmp_path):
+    names = {b"A\xcc\x88pfel": "A\u0308pfel", b"caf\x82": "caf\xe9"}  # as macOS writes it, and as old Windows does
+    for raw, name in names.items():
+        with zipfile.ZipFile(tmp_path / "mac.zip", "w") as archive:
+            archive.writestr(f"{'#' * len(raw)}/1.jpg", b"x")
+        written = (tmp_path / "mac.zip").read_bytes().replace(b"#" * len(raw), raw)
+        (tmp_path / "mac.zip").write_bytes(written)
+        folder = colab.unpacked(tmp_path / "mac.zip", tmp_path / "here")
+        assert [path.name for path in folder.iterdir()] == [name]
+        assert (folder / name / "1.jpg").read_bytes() == b"x"
+
+
 def test_an_archive_that_is_too_large_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
     monkeypatch.setattr(colab, "MOST_BYTES", 10)
     with zipfile.ZipFile(tmp_path / "big.zip", "w") as packed:

@@ -244,8 +244,13 @@ def test_pillow_opens_strangers_files_in_one_module_only():
 def test_every_suffix_is_one_of_a_format_that_opens():
     Image.init()
     registered = Image.registered_extensions()
+    registered[".dib"] = "BMP"  # as Windows writes it; for Pillow it is a BMP file without its first bytes
     theirs = {registered.get(suffix, "HEIF") for suffix in pictures.files.SUFFIXES}  # the extra for HEIF may be missing
     assert theirs - {"HEIF"} == set(pictures.files.FORMATS)
+
+
+def test_rare_endings_of_formats_that_open_are_taken():
+    assert not any(map(pictures.files.why_not, ("a.jpe", "a.DIB", "a.pbm", "a.pnm", "a.apng")))
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 7])
@@ -275,8 +280,21 @@ def test_the_limit_of_pixels_can_be_set(photo):
         pictures.open_picture(encoded(photo), max_pixels=1000)
 
 
+def test_a_transparent_level_of_16_bit_grey_becomes_white():
+    levels = np.array([[0, 128 * 257, 129 * 257]], np.uint16)
+    file = encoded(Image.fromarray(levels), transparency=128 * 257)
+    assert np.asarray(pictures.open_picture(file, "L")).tolist() == [[0, 255, 129]]
+
+
+def test_dark_pictures_of_16_bits_stay_dark_whatever_pillow_calls_their_mode():
+    levels = Image.fromarray(np.array([[0, 200]], np.int32))
+    assert np.asarray(pictures.open_picture(encoded(levels, "PPM"), "L")).tolist() == [[0, 0]]
+    assert np.asarray(pictures.open_picture(encoded(levels.convert("I;16")), "L")).tolist() == [[0, 0]]
+
+
 def test_pictures_of_32_bits_or_fractions_are_refused():
-    for array in (np.full((2, 2), 70_000, np.int32), np.full((2, 2), 0.5, np.float32)):
+    dark = np.array([[0, 255]], np.int32)  # 8 bits, or dark ones of 16?
+    for array in (dark, np.full((2, 2), 70_000, np.int32), np.full((2, 2), 0.5, np.float32)):
         with pytest.raises(DataError, match="8 bits") as error:
             pictures.open_picture(encoded(Image.fromarray(array), "TIFF"))
         one_sentence(error)
@@ -477,6 +495,11 @@ def test_grid_draws_every_picture_in_order_with_its_title():
     assert [axis.get_title() for axis in figure.axes[:7]] == [str(i) for i in range(7)]
     for image, drawn in zip(images, shown(figure), strict=True):
         assert np.array_equal(np.asarray(drawn), image.permute(1, 2, 0).numpy())
+
+
+def test_a_grid_without_columns_is_refused():
+    with pytest.raises(ValueError, match="grid needs columns of at least 1, not 0"):
+        pictures.grid(torch.rand(3, 3, 4, 4), columns=0)
 
 
 def test_grid_draws_grey_on_a_fixed_scale():

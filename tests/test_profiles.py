@@ -111,6 +111,8 @@ def test_an_unknown_lesson_is_refused(example, lesson):
 
 
 def test_an_unknown_profile_is_refused_with_the_closest_name():
+    with pytest.raises(SettingError, match=r"There is no profile 'fast'; there are auto, quick, full\.$"):
+        profiles.load("01", "fast")
     with pytest.raises(SettingError, match="no profile 'fulll'; there are auto, quick, full; did you mean 'full'"):
         profiles.load("01", "fulll")
 

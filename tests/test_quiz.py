@@ -1,7 +1,9 @@
 import html
 import re
 
+import numpy as np
 import pytest
+import torch
 
 from course_utils import exercises
 from course_utils.base import progress
@@ -167,10 +169,15 @@ def test_marks_become_html_and_html_stays_text():
     assert [label for label, _ in asked.choice.options] == ["(a) x<y", "(b) <i>no</i>"]  # a label is plain text
 
 
-@pytest.mark.parametrize("number", [0, 3, -1, "first", None])
+@pytest.mark.parametrize("number", [0, 3, -1, 1.0, True, "first", None])
 def test_a_question_that_is_not_there_is_one_sentence(number):
     with pytest.raises(ValueError, match=r"There is no question .*; they are numbered from 1 to 2\."):
         Quiz([TRAP, TRAP]).ask(number)
+
+
+@pytest.mark.parametrize("number", [np.int64(1), torch.tensor(1)])
+def test_a_number_of_any_type_is_shown_as_one(number):
+    assert Quiz([TRAP]).ask(number).as_text().startswith("1. ")
 
 
 @pytest.mark.parametrize(

@@ -200,7 +200,16 @@ def test_load_says_what_to_do_when_there_is_no_recorded_run(tmp_path, content):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.000123, "0.000123"), (-1.25, "−1.25"), (1234.5, "1,234"), (98765.4, "98,765"), (7, "7"), (True, "True")],
+    [
+        (0.000123, "0.000123"),
+        (-1.25, "−1.25"),
+        (1234.5, "1,234"),
+        (98765.4, "98,765"),
+        (7, "7"),
+        (True, "True"),
+        (9999.6, "10,000"),
+        (-0.0, "0"),
+    ],
 )
 def test_figures_are_shown_with_four_digits_that_count(value, text):
     assert results.shown(value) in (text, text.replace("1,234", "1,235"))
@@ -217,6 +226,13 @@ def test_figures_are_shown_with_four_digits_that_count(value, text):
 )  # fmt: skip
 def test_a_share_is_rounded_as_its_digits_say_and_a_minus_is_one(value, form, text):
     assert in_form(value, form) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "text"), [(-0.0001, ".1%", "0.0 %"), (-0.0, "", "0"), (-0.001, "", "−0.001")]
+)
+def test_zero_has_no_sign(value, form, text):
+    assert results.shown(value, form) == text
 
 
 def test_a_recorded_benchmark_says_when_and_on_what_it_was_measured(tmp_path, capsys):

@@ -121,8 +121,9 @@ def test_a_planted_notebook_fails_long_before_it_would_end_with_the_right_code_a
         (["--set", "parameters.steps=1.5"], "Parameter 'steps' is 1.5, but must be of type int"),
         (["--set", "steps"], "--set 'steps' is not understood; write NN.name=value"),
         (["--set", "other.steps=3"], "--set 'other.steps=3' is for lesson 'other', which is not among"),
-        (["--set", "profile=quick"], "has no parameter 'profile'; it has steps, rate, name; use --profile"),
-        (["--profile", "fast"], "There is no profile 'fast'; there are auto, quick, full"),
+        (["--set", "profile=quick"], "has no parameter 'profile'; it has steps, rate, name; use --profile.\n"),
+        (["--profile", "fast"], "There is no profile 'fast'; there are auto, quick, full.\n"),
+        (["--set", "xyz=3"], "has no parameter 'xyz'; it has steps, rate, name.\n"),
         (["--jobs", "none"], "Invalid value for '--jobs'"),
         (["--out", __file__], "The results cannot be written to"),
         ([str(PLANTED / "missing.ipynb")], "There is no notebook"),
@@ -345,6 +346,57 @@ def test_two_runs_into_one_folder_are_both_in_its_report(tmp_path, monkeypatch):
     assert "other" in (tmp_path / "index.html").read_text() and found["passed"]
     (tmp_path / "report.json").write_text("[]")
     assert runner._others(tmp_path / "report.json", (), 0.0) == []
+
+
+def test_the_report_says_how_long_the_run_took_not_the_sum_of_its_notebooks(tmp_path, monkeypatch):
+    def one(job, *arguments):
+        time.sleep(0.5)
+        return runner._entry(job, execution.Execution("passed", 300.0))
+
+    monkeypatch.setattr(runner, "execute", lambda *arguments, **named: None)
+    monkeypatch.setattr(runner, "_write", one)
+    runner.run([runner.Job(name, Path(f"{name}.ipynb")) for name in "ab"], tmp_path, parallel=2)
+    assert 0.4 < json.loads((tmp_path / "report.json").read_text())["seconds"] < 100
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"kernelspec": {"name": "julia-1.9", "language": "julia"}, "language_info": {"name": "python"}},
+        {"kernelspec": {"name": "julia-1.9"}, "language_info": {"name": "julia"}},
+    ],
+)
+def test_a_notebook_of_another_language_is_refused(tmp_path, metadata):
+    path = tmp_path / "x.ipynb"
+    path.write_text(json.dumps({"cells": [], "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}))
+    with pytest.raises(SettingError, match=r"^x.ipynb is a notebook in julia, but the course runs Python; run it in J"):
+        runner.plan([str(path)])
+
+
+TRACE = (
+    'Exception in thread Thread-3 (<lambda>):\nTraceback (most recent call last):\n  File "threading.py", line 1045\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("output", "error"),
+    [
+        ({"text": TRACE}, "an error in a thread or a task was only printed"),
+        ({"text": f"{TRACE}KeyError: 'a'\n  more\n"}, "an error in a thread or a task was only printed: KeyError: 'a'"),
+        ({"text": f"{TRACE}AssertionError\n"}, "an error in a thread or a task was only printed: AssertionError"),
+        ({"ename": "ValueError", "evalue": "one\n  two"}, "ValueError: one two"),
+        ({"ename": "ValueError", "evalue": "x" * 1000}, f"ValueError: {'x' * 279}…"),
+    ],
+)
+def test_an_error_is_told_in_one_short_line(output, error):
+    kind = {"output_type": "error"} if "ename" in output else {"output_type": "stream", "name": "stderr"}
+    result = execution.Execution("passed", 1.0, notebook={"cells": [{"outputs": [kind | output]}]})
+    execution.collect(result)
+    assert result.error == f"cell 1: {error}"
+    if "ename" in output:
+        message = f"{output['ename']}: {output['evalue']}"
+        told = execution._failure({"kind": "error", "message": message}, 1).error
+        assert "\n" not in told and len(told) <= 308
 
 
 def test_a_bar_is_drawn_on_a_terminal_only_whatever_colours_are_asked_for(monkeypatch, capsys):
@@ -608,6 +660,9 @@ def test_lessons_are_found_by_number_name_and_path(tmp_path, monkeypatch):
     assert [lessons.lesson_number(text) for text in (3, "3", "03", "03_x", "a/03_x.ipynb", "a")] == ["03"] * 5 + ["A"]
     with pytest.raises(SettingError, match="is not a lesson; write its number"):
         lessons.lesson_number("three")
+    for text in ("2.5", "2.", "2.ipynb.zip", "2.5_x.py"):
+        with pytest.raises(SettingError, match="is not a lesson; write its number"):
+            lessons.lesson_number(text)
     with pytest.raises(SettingError, match="no notebook of a lesson here"):
         lessons.choose([], {})
     monkeypatch.setattr(lessons, "__file__", str(tmp_path / "site" / "course_utils" / "lessons.py"))
@@ -733,8 +788,17 @@ def test_a_relative_data_folder_means_the_commands_folder_in_the_kernel_too(tmp_
     assert result.passed, result.error
 
 
-def test_a_page_links_to_the_pages_of_the_same_run_and_to_other_notebooks_as_they_are():
+def test_a_page_links_to_the_pages_of_the_same_run_and_keeps_only_the_text_of_other_links():
     text = "[next](02_b.ipynb), [part](02_b.ipynb#Here), [other](03_c.ipynb)"
     book = {"cells": [{"id": "a", "cell_type": "markdown", "metadata": {}, "source": text}], "metadata": {}}
     page = pages.lesson_page(book | {"nbformat": 4, "nbformat_minor": 5}, "A", ["01_a", "02_b"])
-    assert 'href="02_b.html"' in page and 'href="02_b.html#Here"' in page and 'href="03_c.ipynb"' in page
+    assert (
+        'href="02_b.html"' in page and 'href="02_b.html#Here"' in page and "03_c" not in page and ", other</p>" in page
+    )
+
+
+def test_a_formula_in_a_heading_of_a_page_is_mathml_as_browsers_know_it():
+    cell = {"id": "a", "cell_type": "markdown", "metadata": {}, "source": "## The rate $x^2$\n\nand `<ns0:math>`"}
+    page = pages.lesson_page({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}, "A")
+    assert re.search(r'<h2 id="The-rate-x2">The rate <math display="inline"><mrow><msup>.*?</math>', page)
+    assert page.count("ns0") == 1 and "&lt;ns0:math&gt;" in page

@@ -196,6 +196,11 @@ def test_a_network_says_which_of_your_classes_are_categories_of_its_own(lite, na
     assert lite.knows([name]) == ({name: kinds} if kinds else {})
 
 
+def test_short_last_words_keep_their_s(lite):
+    assert "school bus" in lite.knows(["bus"])["bus"]
+    assert lite.knows(["school buses", "bow ties"]).keys() == {"bow ties"}
+
+
 def test_a_network_warns_of_classes_that_it_knows_and_of_no_others(lite):
     assert lite.warning(["my mug 2", "Ankle boot"]) == ""
     said = lite.warning(["ants", "stones", "cats"])
@@ -209,6 +214,13 @@ def test_a_head_needs_two_classes_of_different_names(names):
     net = transfer.backbone("resnet18", weights=None, device="meta")
     with pytest.raises(ValueError, match="at least two classes with different names"):
         transfer.replace_head(net, names)
+
+
+def test_a_class_name_that_could_not_be_saved_is_refused_at_once():
+    net = transfer.backbone("squeezenet1_0", weights=None)
+    assert transfer.replace_head(net, ["ants", "x" * 200]).classes[1] == "x" * 200
+    with pytest.raises(ValueError, match=r"The class name 'x+…' has 201 characters, more than the limit of 200; short"):
+        transfer.replace_head(net, ["ants", "x" * 201])
 
 
 def test_a_head_for_other_features_is_refused():
@@ -392,6 +404,12 @@ def test_a_tensor_is_prepared_like_the_picture(lite):
     "values",
     [
         {"resize": 0},
+        {"resize": 128},
+        {"resize": (128, 256)},
+        {"resize": (256, 256, 256)},
+        {"resize": ()},
+        {"mean": (0.5, float("nan"), 0.5)},
+        {"std": (0.5, 0.5, float("inf"))},
         {"crop": 10**6},
         {"crop": "224"},
         {"mean": (0.5,)},
@@ -400,8 +418,12 @@ def test_a_tensor_is_prepared_like_the_picture(lite):
     ],
 )
 def test_impossible_preprocessing_is_refused(values):
-    with pytest.raises(ValueError, match=r"must be|need"):
+    with pytest.raises(ValueError, match=r"must be|need|none shorter than crop"):
         transfer.Preprocess(**{"resize": 256, "crop": 224, "mean": (0.5,) * 3, "std": (0.5,) * 3} | values)
+
+
+def test_preprocessing_that_was_published_with_a_border_is_taken():
+    assert transfer.Preprocess(389, 448, (0.5,) * 3, (0.5,) * 3)(Image.new("RGB", (9, 9))).shape == (3, 448, 448)
 
 
 def test_prediction_leaves_the_network_in_its_mode_and_works_beside_other_threads(lite):

@@ -216,6 +216,42 @@ def test_a_cache_that_cannot_be_written_is_one_sentence(net, listed, tmp_path):
         transfer.cached_features(net, listed.test, cache=str(tmp_path / "blocked"))  # as learners type it
 
 
+def test_a_set_that_another_process_removes_meanwhile_is_no_error(net, listed, tmp_path, monkeypatch):
+    transfer.cached_features(net, listed.train, cache=tmp_path)
+    monkeypatch.setattr(module, "KEPT", 1)
+    seen = type(tmp_path).stat
+    gone = next(tmp_path.glob("*/*"))
+
+    def stat(path, **options):
+        if path == gone:
+            raise FileNotFoundError(2, "No such file or directory")
+        return seen(path, **options)
+
+    monkeypatch.setattr(type(tmp_path), "stat", stat)
+    assert len(transfer.cached_features(net, listed.test, cache=tmp_path)) == len(listed.test)
+
+
+def test_features_are_selected_by_lists_and_masks():
+    features = module.Features(np.arange(6, dtype=np.float32).reshape(3, 2), torch.tensor([0, 1, 0]), ("a", "b"), 0)
+    for chosen in ([0, 2], torch.tensor([0, 2]), [True, False, True], np.array([True, False, True])):
+        some = features.select(chosen)
+        assert some.values.tolist() == [[0, 1], [4, 5]] and some.labels.tolist() == [0, 0]
+    with pytest.raises(TypeError, match="select takes whole numbers"):
+        features.select([0.5])
+
+
+def test_what_cached_features_cannot_take_is_one_sentence(net, folder, listed):
+    with pytest.raises(TypeError, match=r"takes one part of a set, not the whole set 'two'; give it \.train, say"):
+        transfer.cached_features(net, listed)
+    with pytest.raises(TypeError, match=r"takes picture files, not TensorPart.* call data\.folder without a size"):
+        transfer.cached_features(net, data.folder(folder, size=(8, 8), quiet=True).train)
+    for batch in (0, -1, 2.5):
+        with pytest.raises(
+            ValueError, match="batch is the number of pictures that go through at once, at least 1, not"
+        ):
+            transfer.cached_features(net, listed.train, batch=batch)
+
+
 def test_old_lists_go_when_there_are_many(net, listed, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "KEPT", 2)
     for count in range(2, 6):

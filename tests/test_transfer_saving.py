@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import pickle
 import struct
 import tarfile
@@ -152,6 +153,24 @@ def test_a_head_of_another_kind_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(ValueError, match="a layer GELU cannot be saved whole; heads are made of Linear"):
         transfer.save_network(net, tmp_path / "net.pt")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_no_numbers_are_neither_saved_nor_loaded(value, saved, tmp_path):
+    net = trained()
+    with torch.no_grad():
+        net.head_layer.bias[1] = value
+    with pytest.raises(
+        ValueError, match=r"out was not saved: its weights are not all finite numbers.* train the network"
+    ):
+        transfer.save_network(net, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == [saved]
+    with safe_open(saved, "pt") as file:
+        about = file.metadata()
+    weights = {name: each.contiguous() for name, each in net.model.state_dict().items()}
+    safetensors.torch.save_file(weights, saved, about)
+    with pytest.raises(DataError, match=r"The weights in insects\.pt are not all finite numbers"):
+        transfer.load_network(saved)
 
 
 def test_a_folder_that_does_not_exist_or_cannot_be_written(net, tmp_path):

@@ -186,6 +186,8 @@ def test_the_mixer_mixes_as_the_lesson_does_and_counts_what_is_cut_off():
     (reset,) = [control for control in every_control(panel) if control.description == "Reset"]
     reset.click()
     assert panel.values == panel.first_values and panel.sentence.startswith("0 %")
+    panel.set(blue=1.05)
+    assert 0 < panel.compute(**panel.values).cut < 0.005 and panel.sentence.startswith("<1 % of the numbers left")
 
 
 def test_the_walk_is_gradient_descent_and_its_buttons_take_single_steps():

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from panels import figures_in_memory, operate_everything
 from PIL import Image
 
@@ -51,6 +52,8 @@ def test_the_limits_throw_out_what_is_darker_or_less_sharp():
     panel = appendix_b.sorting_out(IMAGES, BRIGHTNESS, SHARPNESS)
     assert panel.compute(40, 30).out == (0, 1)
     assert panel.sentence == "2 of 8 pictures are darker than 40 or less sharp than 30."
+    panel.set(darkest=0)
+    assert panel.sentence == "1 of 8 pictures is darker than 0 or less sharp than 30."
     assert panel.compute(0, 1).out == ()
     assert panel.compute(200, 1).out == tuple(range(8))
 
@@ -70,6 +73,41 @@ def test_answers_come_in_the_order_that_is_asked_for():
         ("plant", pytest.approx(0.1), False),
     )
     assert panel.sentence == "Wrong: a picture of mug is called key, 80 % sure."
+
+
+def static_of(count, right):
+    """The static picture's title and alternative text for `count` answers, of which the first `right` are right."""
+    shares = torch.tensor([[0.9, 0.1]]).repeat(count, 1)
+    labels = torch.tensor([int(i >= right) for i in range(count)])
+    panel = appendix_b.one_by_one(IMAGES[:count], shares, labels, ("mug", "key"))
+    panel._repr_mimebundle_()  # each setting can be drawn
+    return panel._twin.title, panel._twin.alt
+
+
+def test_the_static_picture_says_which_answers_there_are():
+    assert static_of(8, 4) == (
+        "Two wrong and sure, two unsure, two right and sure (green: the truth)",
+        "Six pictures beside bars with the shares of the classes: the two surest wrong answers, the two least "
+        "sure, the two surest right ones; the true class is green.",
+    )
+    title, alt = static_of(8, 8)
+    assert title == "Two unsure, two right and sure (green: the truth)" and alt.startswith("Four pictures beside bars")
+    title, alt = static_of(8, 1)
+    assert title == "Two wrong and sure, two unsure, one right and sure (green: the truth)"
+    assert alt.startswith("Five pictures beside") and "the surest right one;" in alt
+    title, alt = static_of(1, 0)
+    assert title == "One wrong and sure, one unsure (green: the truth)"
+    assert alt.startswith("Two pictures, some of them twice, beside bars")
+
+
+def test_a_grey_picture_keeps_its_contrast():
+    grey = Image.new("L", (8, 8), 100)
+    figure = Figure()
+    found = appendix_b.Answered(grey, "mug", (("mug", 0.999, True), ("key", 0.001, False)), "1 of 1")
+    appendix_b.draw_answered(found, figure)
+    assert figure.axes[0].images[0].get_clim() == (0, 255)
+    panel = appendix_b.one_by_one([grey], torch.tensor([[0.999, 0.001]]), torch.tensor([0]), ("mug", "key"))
+    assert panel.sentence == "Right: a picture of mug is called mug, over 99 % sure."
 
 
 def test_a_contact_sheet_holds_every_picture_in_the_row_of_its_group():

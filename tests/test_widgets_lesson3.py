@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from live_runs import LONG, run_to_its_end, sample_of_clothes, small_training, wait_for
@@ -88,6 +90,19 @@ def test_every_control_of_the_feature_maps_takes_all_its_values(trained, part):
 def test_without_a_kernel_the_picture_stands_beside_the_first_layers_maps_alone(trained, part):
     shown = lesson3.feature_maps(trained, part).twin().axes
     assert [len(axes.images) for axes in shown] == [1, 1, 0, 1, 0, 1]
+
+
+def test_the_sentence_about_the_maps_fits_their_number(trained, part):
+    seen = lesson3.feature_maps(trained, part).compute("Trouser", 1, "features.1")
+    several = "bright is a strong answer, and the 12 that vary most are shown."
+    for count, begin, end in (
+        (16, "16 maps", several),
+        (2, "2 maps", "strong answer."),
+        (1, "one map", "strong answer."),
+    ):
+        maps = replace(seen.maps, maps=torch.rand(count, 7, 7))
+        said = lesson3.told(replace(seen, maps=maps))
+        assert said.startswith(f"features.1 gives {begin} of 7 × 7 numbers; ") and said.endswith(end)
 
 
 def test_the_feature_maps_are_the_layers_answers_to_the_chosen_picture(trained, part):

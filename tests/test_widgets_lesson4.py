@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from panels import figures_in_memory, operate_everything
@@ -72,6 +74,8 @@ def test_what_was_done_is_said_in_words(cat):
     assert panel.sentence == (
         "12 copies: shifted by up to 2 pixels, mirrored in half of the cases, a square of 6 pixels painted over."
     )
+    panel.set(crop=1, flip=False, cutout=1)
+    assert panel.sentence == "12 copies: shifted by up to 1 pixel, a square of 1 pixel painted over."
 
 
 def test_a_picture_of_floats_is_refused():
@@ -90,6 +94,13 @@ def test_the_heat_is_the_chosen_classs_in_the_chosen_layer(net, cat):
     panel.set(kind="bird", layer="stages.0")
     assert f"The network gives bird a probability of {percent(asked.cam.probability)}." in panel.sentence
     assert net.training
+
+
+def test_a_class_for_which_nothing_speaks_is_said(net, cat):
+    asked = lesson4.grad_cam(net, cat, CLASSES, MEAN, STD).compute("bird", "stages.0")
+    assert lesson4.told(asked).endswith("fields; bright ones speak for bird.")
+    nothing = replace(asked, cam=replace(asked.cam, heat=0 * asked.cam.heat))
+    assert lesson4.told(nothing).endswith("fields; none of them speaks for bird.")
 
 
 def test_pictures_that_may_not_be_passed_on_are_marked(net, cat):

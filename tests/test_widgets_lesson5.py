@@ -222,5 +222,26 @@ def test_every_control_of_the_attention_takes_its_values(lite):
     assert figures_in_memory() == 0
 
 
+def test_what_no_colour_shows_is_said():
+    image, heat = torch.zeros(3, 8, 8, dtype=torch.uint8), torch.ones(2, 2)
+    found = lesson5.Attention(image, heat, "a cat", 0.5)
+    given = "a cat, to which the network gives 50.0 %."
+    assert lesson5.described_attention(found, 0.8) == f"Coloured places speak for {given}"
+    assert lesson5.described_attention(found, 0.0) == f"At strength 0 no colour shows the places that speak for {given}"
+    nothing = lesson5.Attention(image, 0 * heat, "a cat", 0.5)
+    assert lesson5.described_attention(nothing, 0.8) == f"No place speaks for {given}"
+
+
+def test_nearly_sure_is_not_sure_and_a_small_share_is_not_nothing():
+    guesses = [transfer.Guess("cat", 0.9985), transfer.Guess("dog", 0.0015)]
+    found = lesson5.Classified("a picture", torch.zeros(3, 8, 8, dtype=torch.uint8), guesses)
+    assert lesson5.described_guesses(found) == "a picture: most likely cat (over 99 %), then dog (<1 %)."
+
+
+def test_counts_that_do_not_come_largest_first_are_refused():
+    with pytest.raises(ValueError, match="must come largest first"):
+        lesson5.unequal_classes(COUNTS[::-1], ACCURACY)
+
+
 def test_long_names_are_shortened():
     assert short("x" * 30, 22) == "x" * 21 + "…" and short("x" * 22, 22) == "x" * 22

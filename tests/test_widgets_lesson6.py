@@ -86,6 +86,21 @@ def test_small_rates_crawl_or_are_trapped_and_large_ones_jump_out(rate, end):
     assert panel.sentence.endswith(f"it {end}.")
 
 
+@pytest.mark.parametrize(
+    ("rate", "start", "steps", "end"),
+    [
+        (1.0, -4.0, 2, "is still on its way"),  # 0.03 from the trap's middle, after a jump of 1.1
+        (0.5012, -2.0, 1, "is still on its way"),
+        (0.1995, -1.5, 5, "jumps back and forth in the trap"),
+        (10**0.9, 3.5, 20, "jumps back and forth"),  # at last 1.72, 2.26, 1.77, 2.21
+        (0.5, 2.0, 3, "reached the bottom"),
+        (0.01, -1.5, 20, "stays in the trap"),
+    ],
+)
+def test_a_walk_that_only_passes_through_has_not_come_to_rest(rate, start, steps, end):
+    assert lesson6.walk(rate, start, steps).end == end
+
+
 @pytest.mark.parametrize("start", [-2.5, -1.5, 2.0])
 def test_a_walk_of_no_step_or_one_jumps_nowhere_back_and_forth(start):
     assert lesson6.walk(10.0, start, 0).end == "stands where it starts"

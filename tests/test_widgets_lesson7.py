@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.figure import Figure
 from panels import figures_in_memory, operate_everything
 
@@ -158,6 +159,17 @@ def test_the_stored_ladder_is_labelled_and_its_rungs_are_equally_good():
     assert all(row["missing"] == acceleration.NOT_YET for row in stored["rows"] if row["rung"].startswith("GPU"))
 
 
+def test_a_rung_of_the_processor_that_is_not_measured_needs_no_gpu():
+    rungs = {rung.kind: rung.name for rung in acceleration.RUNGS}
+    pair = lesson7.Compared((rungs["cpu"], rungs["cuda"]), (None, None), False, ("", ""), 1.0)
+    said = "not measured yet: run benchmarks/ladder.py"
+    assert lesson7.compared_in_words(pair) == f"{rungs['cpu']}: {said}. {rungs['cuda']}: {said} on a GPU."
+    figure = Figure(figsize=(6.6, 2.3))
+    lesson7.draw_compared(pair, figure)
+    assert [text.get_text().strip() for text in figure.axes[0].texts] == [said, f"{said} on a GPU"]
+
+
 def test_a_device_can_be_given_by_name_or_as_chosen():
     assert isinstance(pick_device("cpu"), TorchDevice)
+    assert lesson7.batch_size(torch.device("cpu"), sizes=(1,), repeats=1).compute(1, 8, 1.0).device
     assert lesson7.batch_size("cpu", sizes=(1,), repeats=1).compute(1, 8, 1.0).device == pick_device("cpu").name

@@ -6,6 +6,7 @@ import pytest
 from live_runs import LONG, sample_of_clothes, small_race, small_training, wait_for
 from panels import every_control
 
+from course_utils import data, models, training
 from course_utils.widgets import controls, lesson3, lesson6
 from course_utils.widgets.live_run import LiveRun
 from course_utils.widgets.panel import LivePanel
@@ -117,3 +118,13 @@ def test_start_is_offered_again_however_short_the_run():
     run.start()
     assert run.wait(LONG) and panel.sentence == "a step"
     assert [button.disabled for button in run.buttons] == [False, True, True] and not slow.disabled
+
+
+def test_batches_that_run_out_are_told_and_do_not_go_round_for_ever(clothes):
+    training.seed_everything(1)
+    net = models.FashionNet(widths=(2, 4, 8))
+    batches = list(data.batches(clothes.train.take(100, seed=0), 50))
+    for given in (iter(batches), []):
+        panel = lesson3.LiveTraining(net, given, batches, most_steps=60)
+        with pytest.raises(ValueError, match="There are no batches to train on: a pass through them gave none"):
+            panel.trained_at(0.1, 10)

@@ -22,6 +22,7 @@ SETTINGS = """
 "NUMBER":
   seed: {type: int, min: 0, max: 1000000, quick: 0, full: 0, help: "Start of the random numbers."}
 """
+GERMAN = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"})
 PROFILES = Path("course_utils", "profiles.yaml")
 
 
@@ -36,7 +37,8 @@ def new_lesson(title: str, root: Path | None = None) -> Path:
         SettingError: when the title has no letters or digits, or more than one line.
     """
     root = root or find_root()
-    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
+    plain = unicodedata.normalize("NFC", title).lower().translate(GERMAN)
+    plain = unicodedata.normalize("NFKD", plain).encode("ascii", "ignore").decode()
     name = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")
     if not name or len(title.splitlines()) != 1:
         raise SettingError(f"A lesson needs a title of one line with letters or digits, not {title!r}.")

@@ -56,18 +56,23 @@ class TorchDevice:
         return f"{self.kind} ({self.name})"
 
 
-def pick_device(wanted: str = "auto") -> TorchDevice:
+def pick_device(wanted: str | torch.device | TorchDevice = "auto") -> TorchDevice:
     """Return the device to compute on.
 
     Args:
         wanted: "auto" is an NVIDIA or AMD GPU (PyTorch calls both "cuda") where there is one, else the CPU. "mps", the
             GPU of an Apple chip, is taken only when asked for, and only if it agrees with the CPU: some operations
-            gave wrong results on it (pytorch/pytorch#143864). "cuda:1" is the second GPU.
+            gave wrong results on it (pytorch/pytorch#143864). "cuda:1" is the second GPU. Also a device of PyTorch
+            itself, or what this function returned before.
 
     Raises:
         SettingError: for an unknown device, or one that this machine or this PyTorch does not have.
         CourseError: when MPS computes something else than the CPU.
     """
+    if isinstance(wanted, TorchDevice):
+        return wanted
+    if isinstance(wanted, torch.device):
+        wanted = str(wanted) if wanted.type == "cuda" else wanted.type
     kind, _, number = wanted.partition(":")
     if kind not in KINDS or (number and (kind != "cuda" or not number.isdigit())):
         raise SettingError(f"There is no device {wanted!r}; choose one of {', '.join(KINDS)}, or a GPU such as cuda:1.")

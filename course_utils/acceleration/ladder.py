@@ -61,7 +61,7 @@ class Order(Sampler):
 def climb(
     train: data.TensorPart,
     test: data.TensorPart,
-    device: str | TorchDevice = "auto",
+    device: str | torch.device | TorchDevice = "auto",
     *,
     rungs: Sequence[Rung] | None = None,
     source: str = "",
@@ -85,11 +85,14 @@ def climb(
         on_rung: called with each rung as soon as it is measured.
 
     Raises:
-        ValueError: for fewer than 2 epochs or fewer pictures than a batch.
+        ValueError: for fewer than 2 epochs, a batch of none, or fewer pictures than a batch.
     """
-    if epochs < 2 or len(train) < batch:
-        raise ValueError(f"A ladder needs epochs ≥ 2 and a full batch, not {epochs} epochs of {len(train)} pictures.")
-    here = pick_device(device) if isinstance(device, str) else device
+    if epochs < 2 or not 1 <= batch <= len(train):
+        raise ValueError(
+            f"A ladder needs epochs ≥ 2 and a full batch, not {epochs} epochs of {len(train)} pictures in batches of "
+            f"{batch}."
+        )
+    here = pick_device(device) if isinstance(device, str | torch.device) else device
     training.seed_everything(seed)
     start = SprintNet(widths, len(train.classes))
     start.reset()

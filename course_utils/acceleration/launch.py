@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -47,8 +48,11 @@ class Plan:
     def __post_init__(self) -> None:
         low = {"epochs": 1, "batch": 1, "save_every": 1, "width": 8, "pictures": 0, "seed": 0}
         for name, least in low.items():
-            if getattr(self, name) < least:
-                raise SettingError(f"{name} must be at least {least}, not {getattr(self, name)}.")
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise SettingError(f"{name} must be a whole number of at least {least}, not {value!r}.")
+        if not 0 < self.rate < math.inf:
+            raise SettingError(f"rate must be a number above 0, not {self.rate!r}.")
         if self.precision not in ("float32", "float64"):
             raise SettingError(f"precision must be float32 or float64, not {self.precision!r}.")
 
@@ -76,7 +80,7 @@ class Report:
 
 
 def launch(
-    plan: Plan, processes: int, out: Path, *, max_restarts: int = 0, timeout: float = 120, threads: int = 1
+    plan: Plan, processes: int, out: str | Path, *, max_restarts: int = 0, timeout: float = 120, threads: int = 1
 ) -> Report:
     """Run the script under torchrun with several processes on this machine, and return its report.
 
@@ -91,6 +95,7 @@ def launch(
     Raises:
         RunError: when it fails or takes too long; the message holds the first error of a process.
     """
+    out = Path(out)
     options = [f"--{name.replace('_', '-')}={value}" for name, value in asdict(plan).items()]
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1",

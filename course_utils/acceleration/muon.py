@@ -94,6 +94,7 @@ class Muon(torch.optim.Optimizer):
             updates = orthogonalised_together(ahead)
             lengths = torch._foreach_norm(weights)
             torch._foreach_div_(lengths, [len(each) ** 0.5 for each in weights])
+            torch._foreach_clamp_min_(lengths, 1e-7)  # weights that are all zero stay so, and learn from here
             torch._foreach_div_(weights, lengths)
             torch._foreach_mul_(updates, group["lr"])
             torch._foreach_sub_(weights, updates)

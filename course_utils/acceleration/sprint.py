@@ -80,11 +80,20 @@ class SprintSettings:
     leave_out: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "leave_out", frozenset(self.leave_out))
+        named = {self.leave_out} if isinstance(self.leave_out, str) else self.leave_out
+        object.__setattr__(self, "leave_out", frozenset(named))
         unknown = sorted(self.leave_out - TRICKS.keys())
         if unknown:
             raise SettingError(f"There is no trick {unknown[0]!r} to leave out; there are {', '.join(TRICKS)}.")
-        if self.epochs <= 0 or self.batch_size < 2 or not 0 <= self.unsure <= 1:
+        for name in ("filter_rate", "plain_rate", "bias_rate", "head_rate", "bias_epochs"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise SettingError(f"{name} must be a number above 0, not {getattr(self, name)}.")
+        for name, below in (("smoothing", 1), ("filter_momentum", 1), ("decay", math.inf)):
+            if not 0 <= getattr(self, name) < below:
+                raise SettingError(f"{name} must be from 0 to below {below}, not {getattr(self, name)}.")
+        if not 0 < self.momentum < 1:
+            raise SettingError(f"momentum must be between 0 and 1, not {self.momentum}; give a share such as 0.85.")
+        if not 0 < self.epochs < math.inf or self.batch_size < 2 or not 0 <= self.unsure <= 1:
             raise SettingError(
                 f"A sprint needs epochs > 0, batch_size ≥ 2 and unsure from 0 to 1, not {self.epochs}, "
                 f"{self.batch_size} and {self.unsure}."
@@ -121,7 +130,7 @@ class Sprint:
     Args:
         train, test: pictures of 32×32 in colour.
         settings: see `SprintSettings`.
-        device: a name for `pick_device`, or what it returns.
+        device: as for `pick_device`.
     """
 
     def __init__(
@@ -129,7 +138,7 @@ class Sprint:
         train: TensorPart,
         test: TensorPart,
         settings: SprintSettings | None = None,
-        device: str | TorchDevice = "auto",
+        device: str | torch.device | TorchDevice = "auto",
     ) -> None:
         self.settings = settings or SprintSettings()
         if tuple(train.images.shape[1:]) != (3, 32, 32) or len(train) < self.settings.batch_size:
@@ -137,13 +146,14 @@ class Sprint:
                 f"A sprint needs at least one batch ({self.settings.batch_size}) of pictures (3, 32, 32), not "
                 f"{len(train)} of {tuple(train.images.shape[1:])}; take more pictures or smaller batches."
             )
-        self.device = pick_device(device) if isinstance(device, str) else device
+        self.device = pick_device(device) if isinstance(device, str | torch.device) else device
         on_gpu, uses = self.device.kind == "cuda", self.settings.uses
         self.dtype = torch.float16 if on_gpu and uses("half precision") else torch.float32
         self.layout = torch.channels_last if uses("channels_last") else torch.contiguous_format
         self.train, self.test, self.runs = train, test, 0
-        self.images = {part.name: part.images.to(self.device.torch) for part in (train, test)}
-        self.labels = {part.name: part.labels.to(self.device.torch) for part in (train, test)}
+        parts = {"train": train, "test": test}  # not by their names: two parts of one may bear the same
+        self.images = {role: part.images.to(self.device.torch) for role, part in parts.items()}
+        self.labels = {role: part.labels.to(self.device.torch) for role, part in parts.items()}
         self.net = SprintNet(self.settings.widths, len(train.classes)).to(
             self.device.torch, self.dtype, memory_format=self.layout
         )
@@ -180,7 +190,7 @@ class Sprint:
 
     def _train(self, seed: int) -> Tensor:
         """Train from the present weights and return the losses (steps,), still on the device."""
-        settings, images = self.settings, self._normalised(self.train)
+        settings, images = self.settings, self._normalised("train")
         if settings.uses("whitening"):
             self.net.whitening(images[:500])  # half a million patches
         for optimizer in self.optimizers:
@@ -264,11 +274,11 @@ class Sprint:
             mirrored = alternating_flip(first, epoch) if settings.uses("alternating flip") else by_chance
             for chosen in order[: n // settings.batch_size * settings.batch_size].split(settings.batch_size):
                 cut = windows(images, chosen, shifts[:, chosen], mirrored[chosen])
-                yield cut, self.labels[self.train.name][chosen]
+                yield cut, self.labels["train"][chosen]
 
-    def _normalised(self, part: TensorPart) -> Tensor:
+    def _normalised(self, role: str) -> Tensor:
         """Return a part's pictures, normalised: from bytes to the type and layout of the network in a single pass."""
-        images = self.images[part.name]
+        images, part = self.images[role], self.train if role == "train" else self.test
         mean, std = (torch.tensor(v, device=images.device).view(-1, 1, 1) for v in (part.mean, part.std))
         made = torch.empty_like(images, dtype=self.dtype, memory_format=self.layout)
         return torch.addcmul(-mean / std, images, 1 / (255 * std), out=made)
@@ -278,8 +288,8 @@ class Sprint:
         """Return how many test pictures are answered right."""
         self.net.eval()
         together = 2500 if self.device.kind == "cuda" else 200  # pictures: a processor gains nothing by more
-        logits = answers(self.forward, self._normalised(self.test), self.settings.unsure if views else 0.0, together)
-        return int((logits.argmax(dim=1) == self.labels[self.test.name]).sum())
+        logits = answers(self.forward, self._normalised("test"), self.settings.unsure if views else 0.0, together)
+        return int((logits.argmax(dim=1) == self.labels["test"]).sum())
 
 
 @contextmanager

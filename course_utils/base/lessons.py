@@ -17,7 +17,8 @@ def lesson_number(lesson: str | int) -> str:
     Raises:
         SettingError: when it does not look like a lesson.
     """
-    text = Path(str(lesson)).name.partition(".")[0].partition("_")[0]
+    text = Path(str(lesson)).name
+    text = re.sub(r"\.(?:ipynb|py)\Z", "", text, flags=re.IGNORECASE).partition("_")[0]
     if re.fullmatch(r"\d{1,2}", text):
         return f"{int(text):02d}"
     if re.fullmatch(r"[A-Za-z]", text):

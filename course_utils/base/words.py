@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 import textwrap
 from collections.abc import Iterable
 from decimal import ROUND_HALF_UP, Decimal, localcontext
@@ -47,6 +48,11 @@ def part(share: float) -> str:
     return "<1 %" if 0 < share <= 0.005 else percent(share, 0)
 
 
+def sure(share: float) -> str:
+    """Return how sure a network is in whole per cent, as `part`; "over 99 %" for all above that but 1 itself."""
+    return "over 99 %" if 0.99 < share < 1 else part(share)
+
+
 def written_loss(value: float) -> str:
     """Return a loss with two decimals; one that went out of hand, from 10,000 on, as in 1.4e+11."""
     return f"{value:.2f}" if value < 10_000 else f"{value:.2g}"
@@ -59,7 +65,7 @@ def signed(value: float, form: str = ".4g") -> str:
 
 
 def in_form(value: Any, form: str, space: str = " ") -> str:
-    """Return `value` formatted as `form` says, with a proper minus sign, and `space` before a percent sign.
+    """Return `value` formatted as `form` says, with a proper minus sign (none on zero), and `space` before a %.
 
     A share is rounded as a reader would round its shortest digits: 0.2875 is 28.8 %, though in binary it is a little
     less than that.
@@ -73,7 +79,7 @@ def in_form(value: Any, form: str, space: str = " ") -> str:
         school.rounding = ROUND_HALF_UP
         text = format(value, form)
     if not isinstance(value, str) and text.startswith("-"):
-        text = f"−{text[1:]}"
+        text = f"−{text[1:]}" if re.search("[1-9]", text) else text[1:]  # nothing has no sign
     return f"{text[:-1]}{space}%" if form.endswith("%") else text
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -75,7 +76,8 @@ def find(pictures: Sequence[Path]) -> tuple[list[Asked], list[str]]:
     """Return the files to ask about, named ones and those in named folders, and what else lies in these folders.
 
     Folders are gone through to their ends, in alphabetical order; hidden files and what systems leave behind are
-    passed over, and links to folders are not followed. Files of one name are shown with their paths.
+    passed over. A link to a folder is followed once, unless it leads into the named folder or above it, round in
+    circles. Files of one name are shown with their paths.
 
     Raises:
         SettingError: when there is nothing to ask about.
@@ -94,7 +96,7 @@ def find(pictures: Sequence[Path]) -> tuple[list[Asked], list[str]]:
         if all(each.locked for each in found):
             why = f" that can be reached ({found[0].shown} {found[0].locked})" if found else ""
             wrong = f"{place} holds no pictures{why}; name a folder that does, or a picture."
-            asked.append(Asked(plain(place.name), place, named=True, wrong=wrong))
+            asked.append(Asked(plain(place.name or str(place)), place, named=True, wrong=wrong))
             continue
         asked += found
         others += [each.shown for each in inside if not each.locked and not _may_be_a_picture(each.path)]
@@ -115,10 +117,13 @@ def answers(net: Network, asked: Iterable[Asked], top: int) -> Iterator[Answer]:
             if each.locked:
                 raise DataError(f"{each.shown} {each.locked}; check its permissions.")
             picture = open_picture(each.path)
+            guesses = tuple(net.predict(picture, top))
+            if not all(math.isfinite(guess.probability) for guess in guesses):
+                raise DataError(f"The classifier gives {each.shown} no finite shares; train it again and save it.")
         except DataError as error:
             yield Answer(each, error=str(error).replace(readable(str(each.path)), each.shown))
         else:
-            yield Answer(each, tuple(net.predict(picture, top)))
+            yield Answer(each, guesses)
 
 
 def closing(net: Network) -> str:
@@ -147,7 +152,7 @@ def to_json(net: Network, given: Sequence[Answer], others: Sequence[str]) -> str
         "pictures": pictures,
         "passed": list(others),
     }
-    return json.dumps(whole, indent=2, ensure_ascii=False)
+    return json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def to_csv(given: Sequence[Answer]) -> str:
@@ -179,7 +184,14 @@ def _files(folder: Path) -> Iterator[tuple[Path, str]]:
     """Yield what is no folder, folders that lie too deep to go on, and those that cannot be read, with the reason."""
     from course_utils.data.listing import DEEPEST
 
-    locked = []
+    locked, followed, top = [], set(), Path(os.path.realpath(folder))
+
+    def goes_round(path: Path) -> bool:
+        target = Path(os.path.realpath(path))
+        if target in followed or target.is_relative_to(top) or top.is_relative_to(target):
+            return True
+        followed.add(target)
+        return False
 
     def fails(error: OSError) -> None:
         why = f"cannot be read ({error.strerror})"
@@ -187,12 +199,13 @@ def _files(folder: Path) -> Iterator[tuple[Path, str]]:
             raise SettingError(f"{folder} {why}; check its permissions.")
         locked.append((Path(error.filename), why))
 
-    for place, folders, files in os.walk(folder, onerror=fails):
-        kept = sorted(name for name in folders if name[0] != "." and name.casefold() not in DEBRIS)
+    for place, folders, files in os.walk(folder, onerror=fails, followlinks=True):
+        kept = sorted((name for name in folders if name[0] != "." and name.casefold() not in DEBRIS), key=readable)
         too_deep = len(Path(place).relative_to(folder).parts) >= DEEPEST
+        kept = [name for name in kept if not Path(place, name).is_symlink() or not goes_round(Path(place, name))]
         folders[:] = [] if too_deep else kept
         yield from ((Path(place, name), "") for name in kept if too_deep)
-        for name in sorted(files):
+        for name in sorted(files, key=readable):
             if name[0] != "." and name.casefold() not in DEBRIS:
                 yield Path(place, name), ""
     yield from locked

@@ -182,7 +182,9 @@ def run(
     done.sort(key=lambda entry: [job.label for job in jobs].index(entry["label"]))
     report = Report(done, out, interrupted)
     with _alone(out):
-        _write_report(report, _others(out / "report.json", {job.notebook.stem for job in jobs}, started))
+        _write_report(
+            report, _others(out / "report.json", {job.notebook.stem for job in jobs}, started), time.time() - started
+        )
     return report
 
 
@@ -284,13 +286,20 @@ def _others(path: Path, mine: Collection[str], started: float) -> list[dict[str,
         return []
 
 
-def _write_report(report: Report, others: Sequence[dict[str, Any]] = ()) -> None:
+def _write_report(report: Report, others: Sequence[dict[str, Any]] = (), seconds: float = 0.0) -> None:
+    """Write report.json and index.html.
+
+    Args:
+        report: of this run.
+        others: the entries of another run into the same folder.
+        seconds: that passed from the run's start to its end; side by side, notebooks take less than one by one.
+    """
     lessons = sorted([*report.lessons, *others], key=lambda entry: entry["label"]) if others else report.lessons
     summary = {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "passed": report.passed and all(lesson["status"] == "passed" for lesson in lessons),
         "interrupted": report.interrupted,
-        "seconds": round(sum(lesson["seconds"] for lesson in lessons), 1),
+        "seconds": round(seconds, 1),
         "hardware": describe_machine(),
         "versions": versions("torch", "torchvision", "numpy"),
         "lessons": lessons,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Cell = tuple[int, int]
 FIGSIZE = (7.1, 2.15)  # of one worked cell; n of them below each other are n times as high
+LINE = 30  # letters of the arithmetic that fit beside the output; longer lines are written smaller
 WIDTHS = (7, 3.6, 5.2, 7.2)  # input, kernel, output, arithmetic
 
 
@@ -74,7 +75,9 @@ class WorkedCell:
             number_grid(after, self.output, {(self.row, self.column)}, figures.BLUE, tall=tall)
             after.set_xlabel("output")
             text.axis("off")
-            text.text(0, 0.5, self.arithmetic, va="center", fontsize=9, linespacing=1.5, transform=text.transAxes)
+            longest = max(map(len, self.arithmetic.split("\n")))
+            size = min(9, 9 * LINE / longest)  # points
+            text.text(0, 0.5, self.arithmetic, va="center", fontsize=size, linespacing=1.5, transform=text.transAxes)
         return before.figure
 
 
@@ -114,7 +117,7 @@ def worked_cell(
     if pool and (padding, dilation) != (0, 1):
         raise ValueError("A pooling takes no padding and no dilation here; leave them out.")
     sides = (size, size) if kernel is None else tuple(kernel.shape)
-    step = stride or (1 if pool is None else size)
+    step = stride if stride is not None else 1 if pool is None else size
     shape = [output_size(n, side, step, padding, dilation) for n, side in zip(picture.shape, sides)]
     if not (0 <= row < shape[0] and 0 <= column < shape[1]):
         raise ValueError(

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from course_utils.data.parts import TensorPart
+from course_utils.data.parts import TensorPart, require_part
 from course_utils.errors import DataError
 
 
@@ -129,6 +129,7 @@ class Batches:
         normalise: bool,
         channels_last: bool,
     ) -> None:
+        require_part(part, "batches")
         if not isinstance(part, TensorPart):
             raise TypeError(f"batches takes pictures in memory, not {part!r}; for files on disk use data.loader.")
         if not isinstance(size, int) or size < 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 from course_utils.base.files import DEBRIS, whole_folder
@@ -58,7 +59,9 @@ def unpacked(archive: Path, folder: Path) -> Path:
             size = sum(entry.file_size for entry in packed.infolist())
             if size > MOST_BYTES:
                 raise DataError(f"{archive.name} holds {size / 1e9:.1f} GB, more than the limit; leave some out.")
-            packed.extractall(unfinished)
+            for entry in packed.infolist():
+                entry.filename = _name(entry)
+            packed.extractall(unfinished, packed.infolist())
             for debris in [path for path in unfinished.rglob("*") if path.name.casefold() in DEBRIS]:
                 shutil.rmtree(debris) if debris.is_dir() else debris.unlink(missing_ok=True)
     except DataError:
@@ -75,3 +78,11 @@ def unpacked(archive: Path, folder: Path) -> Path:
     entries = [path for path in folder.iterdir() if not path.name.startswith(".")]
     inside = entries[0] if len(entries) == 1 and entries[0].is_dir() else None
     return inside if inside and any(path.is_dir() for path in inside.iterdir()) else folder
+
+
+def _name(entry: zipfile.ZipInfo) -> str:
+    """Return the name of an entry; macOS writes UTF-8 without saying so, and zipfile then takes it for cp437."""
+    if not entry.flag_bits & 0x800:
+        with suppress(UnicodeError):
+            return entry.filename.encode("cp437").decode("utf-8")
+    return entry.filename

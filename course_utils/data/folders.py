@@ -6,7 +6,8 @@ folder(path, size=(128, 128))    → ImageSet of TensorPart: all pictures scaled
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from course_utils.data import copies
 from course_utils.data.decoding import decode
 from course_utils.data.listing import LOCKED, Tree, hint, list_folder, part_of, summary
 from course_utils.data.parts import PART_WORDS, FilePart, ImageSet, Source, TensorPart, announce, statistics
-from course_utils.data.splits import split_groups
+from course_utils.data.splits import apportion, split_groups
 from course_utils.errors import DataError, readable
 
 FRACTIONS = (0.5, 0.25, 0.25)
@@ -59,9 +60,12 @@ def folder(
     """
     if unreadable not in UNREADABLE:
         raise ValueError(f"unreadable must be one of {', '.join(UNREADABLE)}, not {unreadable!r}.")
-    shares = tuple(fractions or ())
-    if len(shares) != 3 or not (shares[0] > 0 and min(shares) >= 0 and abs(sum(shares) - 1) <= 1e-6):
-        raise ValueError(f"The fractions {fractions} must be three numbers that add up to 1, the first above 0.")
+    given, fractions = fractions, tuple(fractions) if isinstance(fractions, Iterable) else ()
+    numbers = len(fractions) == 3 and all(isinstance(share, Real) for share in fractions)
+    if not numbers or not (fractions[0] > 0 and min(fractions) >= 0 and abs(sum(fractions) - 1) <= 1e-6):
+        raise ValueError(f"The fractions {given} must be three numbers that add up to 1, the first above 0.")
+    if not isinstance(seed, Integral) or abs(seed) >= 2**63:
+        raise ValueError(f"seed must be a whole number, such as 0, not {seed!r}.")
     sides = list(size) if isinstance(size, Sequence) else []
     if size is not None and not (len(sides) == 2 and all(isinstance(side, int) and side > 0 for side in sides)):
         raise ValueError(f"size must be (height, width) in pixels, such as (224, 224), not {size!r}.")
@@ -82,13 +86,25 @@ def folder(
             f"{count:,} pictures of {size[0]}×{size[1]} would take {3 * size[0] * size[1] * count / 1e9:.1f} GB; "
             "take a smaller size, or none to read them one by one."
         )
-    parts, looks = {}, []
+    seen = {part: copies.look(files) for part, (files, _) in listed.items()}
+    bad = {
+        tree.inside(file): look.why
+        for part, (files, _) in listed.items()
+        for file, look in zip(files, seen[part])
+        if look.why
+    }
+    if bad and unreadable == "refuse":
+        raise DataError(
+            f"{len(bad)} of {count:,} pictures in {tree.root.name} cannot be read: {summary(bad)}; fix or remove "
+            'them, or skip them with unreadable="skip".'
+        )
+    tree.unused |= bad
+    parts = {}
     for part, (files, labels) in listed.items():
-        seen = copies.look(files)
-        made = _readable(tree, part, files, labels, classes, seen, unreadable)
+        made = _readable(tree, part, files, labels, classes, seen[part])
         if made is not None:
             parts[part] = made
-            looks += [one for one in seen if not one.why]
+    looks = [look for part in parts for look in seen[part] if not look.why]
     files = [file for part in parts.values() for file in part.files]
     groups, alike = copies.compare(files, looks)
     if tree.flat:
@@ -106,7 +122,7 @@ def folder(
         **dict.fromkeys(PART_WORDS) | parts,
         classes=classes,
         source=source or Source("folder", "from a folder of pictures", path=tree.root, shareable=False),
-        skipped=tree.unused,
+        skipped=tree.skipped(),
         copies=len(files) - len(np.unique(groups)),
         remarks=told,
         unlabelled=tuple(tree.unlabelled),
@@ -123,21 +139,13 @@ def _readable(
     labels: Tensor,
     classes: tuple[str, ...],
     seen: Sequence[copies.Look],
-    unreadable: str,
 ) -> FilePart | None:
-    """Return the part of those files that can be read, or None; the others are noted in the tree, or refused."""
-    bad = {tree.shown(file): look.why for file, look in zip(files, seen) if look.why}
-    if bad and unreadable == "refuse":
-        raise DataError(
-            f"{len(bad)} of {len(files):,} pictures in {tree.root.name} cannot be read: {summary(bad)}; fix or remove "
-            'them, or skip them with unreadable="skip".'
-        )
-    tree.unused |= bad
+    """Return the part of those files that can be read, or None; a class of training without any is refused."""
     good = torch.tensor([i for i, look in enumerate(seen) if not look.why], dtype=torch.int64)
     counts = torch.bincount(labels[good], minlength=len(classes)).tolist()
     if 0 in counts and part == "train":
         empty = counts.index(0)
-        bad = {name: bad[name] for name, label in zip(map(tree.shown, files), labels.tolist()) if label == empty}
+        bad = {tree.inside(files[i]): seen[i].why for i, label in enumerate(labels.tolist()) if label == empty}
         where = f"the class {classes[empty]!r} in {tree.root.name}"
         raise DataError(f"No picture of {where} can be read: {summary(bad)}; get fresh copies, or remove the class.")
     kept = good.tolist()
@@ -177,6 +185,10 @@ def remarks(
     leaked = [file for inside in equal for file in inside if where[file][0] != "train" == where[inside[0]][0]]
     if leaked:
         told.append(f"{len(leaked)} outside training are in training too: {few(map(tree.shown, leaked))}.")
+    both = ("validation", "test")
+    shared = [file for inside in equal for file in inside if (where[inside[0]][0], where[file][0]) == both]
+    if shared:
+        told.append(f"{len(shared)} in test are in validation too: {few(map(tree.shown, shared))}.")
     torn = [file for inside in equal for file in inside if len({where[other][1] for other in inside}) > 1]
     if torn:
         told.append(f"{len(torn)} equal under two class names: {few(map(tree.shown, torn))}.")
@@ -190,7 +202,10 @@ def remarks(
     if beside:
         told.append(f"Not used: {' and '.join(beside)} beside it; give the folder above to use all parts.")
     if tree.unused:
-        told.append(f"{len(tree.unused)} not used: {summary(tree.unused)}.")
+        folders = sum(name.endswith("/") for name in tree.unused)
+        counts = [str(len(tree.unused) - folders)] if len(tree.unused) > folders else []
+        counts += [f"{folders} folder{'' if folders == 1 else 's'}"] if folders else []
+        told.append(f"{' and '.join(counts)} not used: {summary(tree.unused)}.")
     return tuple(told)
 
 
@@ -202,14 +217,19 @@ def _uneven(parts: dict[str, FilePart], fractions: Sequence[float]) -> list[str]
     counts = np.array([list((parts[p].counts() if p in parts else none).values()) for p in wanted])  # (parts, classes)
     told, empty = [], counts == 0
     for pattern in np.unique(empty, axis=1).T:
-        names = [classes[label] for label in (empty == pattern[:, None]).all(axis=0).nonzero()[0]]
+        labels = (empty == pattern[:, None]).all(axis=0)
         without = " or ".join(PART_WORDS[part] for part, lacks in zip(wanted, pattern) if lacks)
-        if without:
-            told.append(f"Too few pictures for {without}: {few(names)}.")
-    shares = np.outer([share for share in fractions if share], counts.sum(axis=0))
+        enough = counts.sum(axis=0) >= len(wanted)  # but for copies, which stay together
+        for what, chosen in (("pictures", labels & ~enough), ("different pictures", labels & enough)):
+            if without and chosen.any():
+                told.append(f"Too few {what} for {without}: {few(classes[label] for label in chosen.nonzero()[0])}.")
+    weights = [share for share in fractions if share]
+    shares = np.outer(weights, counts.sum(axis=0))
     for label in ((np.abs(counts - shares) > 1 + 1e-6).any(axis=0) & ~empty.any(axis=0)).nonzero()[0]:
-        got = ", ".join(str(count) for count in counts[:, label])
-        told.append(f"The class {classes[label]!r} is split {got}, because pictures that repeat stay in one part.")
+        got = counts[:, label].tolist()
+        as_without_copies = got == apportion(sum(got), weights, at_least=1)
+        why = "each part gets at least one" if as_without_copies else "pictures that repeat stay in one part"
+        told.append(f"The class {classes[label]!r} is split {', '.join(map(str, got))}, because {why}.")
     return told
 
 
@@ -218,7 +238,7 @@ def _floors(tree: Tree) -> list[str]:
     inside = [{file.relative_to(tree.root).parts[1:-1][:1] for file in files} for files in tree.parts["train"].values()]
     if any(() in each or len(each) < 2 for each in inside):
         return []
-    names = few(readable(name) for (name,) in sorted(set().union(*inside)))
+    names = few(readable(name) for (name,) in sorted(set().union(*inside), key=lambda each: readable(each[0])))
     if all(each == inside[0] for each in inside):
         told = f"Every class holds the folders {names}; if these are the classes, name those above them train and test."
     else:
@@ -239,7 +259,7 @@ def _lacking(parts: dict[str, FilePart]) -> list[str]:
 def _parts_beside(root: Path) -> list[str]:
     """Return the names of folders beside a part that look like the other parts of the same set."""
     try:
-        beside = sorted(entry.name for entry in root.parent.iterdir() if entry.is_dir())
+        beside = sorted((entry.name for entry in root.parent.iterdir() if entry.is_dir()), key=readable)
     except OSError:
         return []
     return [name for name in beside if part_of(name) not in (None, part_of(root.name))]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,18 +41,32 @@ DEEPEST = 40  # folders in one another below a class; a path may have 4,096 char
 class Tree:
     """What a folder of pictures holds: the files of each class in each part, and the reasons why others are not used.
 
-    A flat folder has one part, "train". Paths in `unused` are relative to the folder.
+    A flat folder has one part, "train". `places` is where each part lies. Paths in `unused` are relative to the
+    folder, as they are on disk (two may look the same); those of folders end in "/".
     """
 
     root: Path
     flat: bool
     parts: dict[str, dict[str, list[Path]]] = field(default_factory=dict)
+    places: dict[str, Path] = field(default_factory=dict)
     unlabelled: list[Path] = field(default_factory=list)
     unused: dict[str, str] = field(default_factory=dict)
 
+    def inside(self, path: Path) -> str:
+        """Return a path in the folder as it is on disk, relative to the folder."""
+        return path.relative_to(self.root).as_posix()
+
     def shown(self, path: Path) -> str:
         """Return a path in the folder for messages."""
-        return readable(path.relative_to(self.root).as_posix())
+        return readable(self.inside(path))
+
+    def skipped(self) -> dict[str, str]:
+        """Return `unused` with names that can be shown; two that would look the same are written in ASCII."""
+        alike = Counter(map(readable, self.unused))
+        return {
+            name.encode("unicode_escape").decode() if alike[readable(name)] > 1 else readable(name): why
+            for name, why in self.unused.items()
+        }
 
     def labelled(self, part: str, classes: Sequence[str]) -> tuple[tuple[Path, ...], Tensor]:
         """Return the files of a part and their labels, int64 (N,), the numbers of `classes`; it may lack some.
@@ -64,9 +79,9 @@ class Tree:
             there.setdefault(name if name in classes else alike.get(name.casefold(), name), []).extend(files)
         extra = sorted(set(there) - set(classes))
         if extra:
-            where = self.root if self.flat else self.root / part
             raise DataError(
-                f"{where} holds the class {extra[0]!r}, which training lacks; every part must hold the same classes."
+                f"{self.places[part]} holds the class {extra[0]!r}, which training lacks; every part must hold the "
+                "same classes."
             )
         numbers = torch.tensor([len(there.get(name, ())) for name in classes])
         files = tuple(path for name in classes for path in there.get(name, ()))
@@ -92,8 +107,8 @@ def list_folder(path: str | os.PathLike[str]) -> Tree:
             if part in parts:
                 raise DataError(f"{root} has two {part} parts, {parts[part].name} and {folder.name}; keep one of them.")
             parts[part] = folder
-    tree = Tree(root, flat=not parts)
-    tree.unused = {tree.shown(file): _why(file) or LOOSE for file in files}
+    tree = Tree(root, flat=not parts, places=parts or {"train": root})
+    tree.unused = {tree.inside(file): _why(file) or LOOSE for file in files}
     aside = [folder for folder, part in named.items() if part == "test" and folder not in parts.values()]
     if tree.flat:
         others = [folder for folder, part in named.items() if part is None]
@@ -112,13 +127,13 @@ def list_folder(path: str | os.PathLike[str]) -> Tree:
     for part in PART_WORDS:
         if part in parts:
             folders, loose = _entries(parts[part])
-            tree.unused |= {tree.shown(file): _why(file) or LOOSE for file in loose}
+            tree.unused |= {tree.inside(file): _why(file) or LOOSE for file in loose}
             tree.parts[part] = _classes(tree, parts[part], folders, needed=part == "train")
     _keep_aside(tree, aside)
     if not tree.flat:
         for folder in set(named) - set(parts.values()) - set(aside):
             why = "holds no class folders" if named[folder] else "is neither train, val nor test"
-            tree.unused[f"{tree.shown(folder)}/"] = why
+            tree.unused[f"{tree.inside(folder)}/"] = why
     return tree
 
 
@@ -163,19 +178,19 @@ def _pictures(tree: Tree, folder: Path, depth: int = 0) -> Iterator[Path]:
     try:
         folders, files = _entries(folder)
     except DataError as error:
-        tree.unused[f"{tree.shown(folder)}/"] = f"{LOCKED} ({error.__cause__.strerror})"
+        tree.unused[f"{tree.inside(folder)}/"] = f"{LOCKED} ({error.__cause__.strerror})"
         return
     for file in files:
         why = _why(file)
         if why:
-            tree.unused[tree.shown(file)] = why
+            tree.unused[tree.inside(file)] = why
         else:
             yield file
     for inner in folders:
         if inner.is_symlink():
-            tree.unused[f"{tree.shown(inner)}/"] = "is a link, which may lead round in circles"
+            tree.unused[f"{tree.inside(inner)}/"] = "is a link, which may lead round in circles"
         elif depth == DEEPEST:
-            tree.unused[f"{tree.shown(folder)}/"] = f"has folders more than {DEEPEST} deep"
+            tree.unused[f"{tree.inside(folder)}/"] = f"has folders more than {DEEPEST} deep"
         else:
             yield from _pictures(tree, inner, depth + 1)
 
@@ -187,7 +202,8 @@ def _entries(folder: Path) -> tuple[list[Path], list[Path]]:
     """
     try:
         with os.scandir(folder) as found:
-            entries = sorted(found, key=lambda entry: entry.name)
+            # By what is shown: else the order, and so a split, would hang on how a system writes letters with marks.
+            entries = sorted(found, key=lambda entry: (readable(entry.name), entry.name))
     except OSError as error:
         raise DataError(f"The folder {folder} cannot be read ({error.strerror}); check its permissions.") from error
     entries = [entry for entry in entries if entry.name[0] != "." and entry.name.casefold() not in DEBRIS]
@@ -245,5 +261,5 @@ def summary(reasons: dict[str, str]) -> str:
     """Return names and reasons in one line: those of the same reason together."""
     together: dict[str, list[str]] = {}
     for name, reason in reasons.items():
-        together.setdefault(reason.split(" (")[0], []).append(name)
+        together.setdefault(reason.split(" (")[0], []).append(readable(name))
     return "; ".join(f"{few(names)} ({reason})" for reason, names in together.items())

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from torchvision import transforms as v1
 from torchvision.transforms import InterpolationMode, v2
 
-from course_utils.data.parts import FilePart
+from course_utils.data.parts import FilePart, require_part
 from course_utils.pictures import files as picture_files
 from course_utils.pictures.files import Cut
 from course_utils.pictures.tensors import to_tensor
@@ -230,8 +230,9 @@ def loader(
         Pictures, mostly float32 (B, C, H, W), and labels int64 (B,).
 
     Raises:
-        TypeError: for pictures in memory.
+        TypeError: for pictures in memory, or a whole set.
     """
+    require_part(part, "loader")
     if not isinstance(part, FilePart):
         raise TypeError(f"loader takes picture files, not {part!r}; for pictures in memory use data.batches.")
     dataset = PictureDataset(part, planned(transform))

@@ -84,7 +84,7 @@ class Part:
         return self.select(members)
 
     def select(self: P, indices: Tensor | Sequence[int], name: str | None = None) -> P:
-        """Return the pictures at `indices`, int64 (n,), as a part of their own."""
+        """Return the pictures at `indices`, int64 (n,) or a mask, bool (N,), as a part of their own."""
         raise NotImplementedError
 
     def plot_counts(self, ax: Axes | None = None) -> Axes:
@@ -138,8 +138,8 @@ class TensorPart(Part):
         return f"TensorPart({self.name!r}: {len(self):,} pictures of {shape}, {len(self.classes)} classes)"
 
     def select(self, indices: Tensor | Sequence[int], name: str | None = None) -> TensorPart:
-        """Return the pictures at `indices`, int64 (n,), as a part of their own."""
-        chosen = torch.as_tensor(indices)
+        """Return the pictures at `indices`, int64 (n,) or a mask, bool (N,), as a part of their own."""
+        chosen = places(indices, len(self))
         return replace(self, images=self.images[chosen], labels=self.labels[chosen], name=name or self.name)
 
 
@@ -165,8 +165,8 @@ class FilePart(Part):
         return f"FilePart({self.name!r}: {len(self):,} pictures, {len(self.classes)} classes)"
 
     def select(self, indices: Tensor | Sequence[int], name: str | None = None) -> FilePart:
-        """Return the pictures at `indices`, int64 (n,), as a part of their own."""
-        chosen = torch.as_tensor(indices).tolist()
+        """Return the pictures at `indices`, int64 (n,) or a mask, bool (N,), as a part of their own."""
+        chosen = places(indices, len(self)).tolist()
         files, sizes = tuple(self.files[i] for i in chosen), tuple(self.sizes[i] for i in chosen)
         return FilePart(files, self.labels[chosen], self.classes, name or self.name, sizes)
 
@@ -248,6 +248,36 @@ class ImageSet:
 
     def __repr__(self) -> str:
         return f"<{self.describe()}>"
+
+
+def places(indices: Tensor | Sequence[int], count: int) -> Tensor:
+    """Return `indices` of `count` things as int64 (n,); a mask, bool (count,), stands for the places where it is true.
+
+    Raises:
+        TypeError: for anything but whole numbers and masks.
+        ValueError: for a mask of another length.
+    """
+    try:
+        chosen = torch.as_tensor(indices).cpu()
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"select takes a list of whole numbers or a mask of bools, not {indices!r}.") from None
+    if chosen.numel() == 0 and chosen.dtype != torch.bool:
+        return torch.zeros(0, dtype=torch.int64)
+    if chosen.ndim != 1 or chosen.dtype not in (torch.bool, torch.int8, torch.int16, torch.int32, torch.int64):
+        raise TypeError(
+            f"select takes whole numbers (n,) or a mask of bools ({count},), not {chosen.dtype} {tuple(chosen.shape)}."
+        )
+    if chosen.dtype != torch.bool:
+        return chosen.long()
+    if len(chosen) != count:
+        raise ValueError(f"A mask needs a value for each of the {count:,} pictures, not {len(chosen):,} values.")
+    return chosen.nonzero().flatten()
+
+
+def require_part(pictures: object, name: str) -> None:
+    """Raise TypeError where the function `name` is given a whole set in place of one of its parts."""
+    if isinstance(pictures, ImageSet):
+        raise TypeError(f"{name} takes one part of a set, not the whole set {pictures.name!r}; give it .train, say.")
 
 
 def announce(pictures: ImageSet) -> None:

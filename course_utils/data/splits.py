@@ -21,8 +21,9 @@ def split(labels: Tensor | Sequence[int], fractions: Sequence[float], seed: int 
         seed: the same seed gives the same parts.
 
     Returns:
-        For each fraction the indices of its pictures, int64, in increasing order. In every class, the number in a
-        part differs by less than 1 from the exact share, where the class has enough pictures: no part goes empty.
+        For each fraction the indices of its pictures, int64, in increasing order. Each part gets at least one picture
+        of every class; where that takes nothing from another part, the number of a class in a part differs by less
+        than 1 from the exact share.
 
     Raises:
         ValueError: when the fractions are not positive or do not add up to 1.
@@ -74,9 +75,10 @@ def split_groups(labels: Tensor, groups: np.ndarray, fractions: Sequence[float],
         seed: the same seed gives the same parts.
 
     Returns:
-        For each fraction the indices of its pictures, in increasing order. Without copies the number of a class in a
-        part differs by less than 1 from the exact share, where the class has enough pictures. A class with fewer
-        groups than there are parts fills the first part, then the last one, then those between.
+        For each fraction the indices of its pictures, in increasing order. Each part gets at least one group of every
+        class; where that takes nothing from another part, and without copies, the number of a class in a part differs
+        by less than 1 from the exact share. A class with fewer groups than there are parts fills the first part, then
+        the last one, then those between.
     """
     generator = torch.Generator().manual_seed(seed)
     members: dict[int, list[int]] = {}

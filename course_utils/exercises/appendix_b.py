@@ -31,6 +31,7 @@ def _steps(*rows: Sequence[float]) -> torch.Tensor:
         call(_steps([1, 2, 3], [3, 2, 1]), _steps([11, 12, 13], [13, 12, 11])),
         call(_steps([1, 2, 3], [3, 2, 1]), _steps([3, 2, 1], [1, 2, 3])),
         call(_steps([1, 2, 3, 3]), _steps([1, 2, 1, 5])),
+        call(_steps([1, 2, 3], [4, 1, 1]), _steps([3, 2, 1], [0, 1, 0])),
     ],
     hints=[
         "A fingerprint has one column fewer than the picture: the first column has no neighbour to its left.",
@@ -45,6 +46,7 @@ def bits_apart(first: torch.Tensor, second: torch.Tensor) -> int:
 
 
 CHANCES = torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.55, 0.45], [0.2, 0.8], [0.7, 0.3]])
+CHANCES_OF_THREE = torch.tensor([[0.2, 0.1, 0.7], [0.5, 0.3, 0.2], [0.1, 0.3, 0.6], [0.4, 0.35, 0.25]])
 
 
 @exercise(
@@ -55,6 +57,7 @@ CHANCES = torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.55, 0.45], [0.2, 0.8], [0.7, 
         call(CHANCES, torch.tensor([0, 1, 1, 0, 0]), 0.6, shown="probabilities, labels, 0.6"),
         call(CHANCES, torch.tensor([0, 1, 1, 0, 0]), 0.85, shown="probabilities, labels, 0.85"),
         call(CHANCES, torch.tensor([0, 1, 1, 0, 0]), 0.95, shown="probabilities, labels, 0.95"),
+        call(CHANCES_OF_THREE, torch.tensor([2, 0, 1, 0]), 0.5, shown="probabilities of three classes, labels, 0.5"),
     ],
     hints=[
         "probabilities.max(dim=1) gives the largest of each row, and which class it is.",
@@ -81,6 +84,7 @@ def held_back(probabilities: torch.Tensor, labels: torch.Tensor, least: float) -
         call([7], 3),
         call([0, 4, 12, 20], 5),
         call([3, 3, 3], 0),
+        call([0, 4, 8, 12, 30], 5),
     ],
     hints=[
         "Walk through the times from the earliest to the latest, and remember the one before.",

@@ -11,6 +11,7 @@ import dis
 import functools
 import html
 import inspect
+import operator
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -139,7 +140,7 @@ class Exercise:
         if degree is None:
             degree = self._given + 1
             self._given = min(degree, len(self.hints))
-        number = degree if isinstance(degree, int) else 0
+        number = whole_number(degree)
         if 1 <= number <= len(self.hints):
             text = f"Hint {number} of {len(self.hints)}: {self.hints[number - 1]}"
         elif number > len(self.hints):
@@ -249,6 +250,14 @@ def attempted(answer: Callable[..., Any], *arguments: Any) -> tuple[Any, str]:
     if got is Ellipsis:
         raise Unanswered
     return got, ""
+
+
+def whole_number(number: Any) -> int:
+    """Return a whole number of any type as Python's own, and 0 for what is none, such as 1.0 or True."""
+    try:
+        return 0 if isinstance(number, bool) else operator.index(number)
+    except TypeError:
+        return 0
 
 
 def is_untouched(answer: Any) -> bool:

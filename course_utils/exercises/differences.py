@@ -15,6 +15,7 @@ RELATIVE, ABSOLUTE = 1.3e-6, 1e-7
 ABSOLUTE_IN_TENSORS = 1e-5  # as torch.testing has it for float32
 ROUNDING = 2 * torch.finfo(torch.float32).eps  # of the largest input: what is lost before numbers near it cancel
 WRITTEN_OUT = 9  # numbers: a tensor of at most a 3×3 kernel's size is written out, a larger one described
+AXES = 2  # of a tensor that is written out: of one with more axes, the shape says more
 MANY = 20  # values of a list or tuple
 DEEPEST = 3  # lists in lists
 LONGEST = 80  # characters of a value
@@ -55,10 +56,14 @@ def _difference(got: Any, expected: Any, typed: bool, rounding: float) -> str | 
 
 
 def _tensor_difference(got: Any, expected: Tensor, typed: bool, rounding: float) -> str | None:
-    wanted = f"a {dtype(expected)} tensor of shape {tuple(expected.shape)}"
+    wanted = f"{with_article(dtype(expected))} tensor of shape {tuple(expected.shape)}"
     try:
         mine = as_tensor(got, expected, typed)
     except (TypeError, ValueError, RuntimeError):
+        values = None if typed else _values(got)
+        if values is not None and len(values) != len(expected):
+            along = " along the first axis" if expected.ndim > 1 else ""
+            return f"got {len(values)} value{'s' * (len(values) != 1)}{along}, expected {len(expected)}"
         return f"got {_with_kind(got)}, expected {wanted}"
     if mine.shape != expected.shape:
         return f"got a tensor of shape {tuple(mine.shape)}, expected shape {tuple(expected.shape)}"
@@ -140,7 +145,7 @@ def described(value: Any, depth: int = 0) -> str:
     try:
         value = plain(value)
         if isinstance(value, Tensor):
-            if 0 < value.numel() <= WRITTEN_OUT:
+            if 0 < value.numel() <= WRITTEN_OUT and value.ndim <= AXES:
                 return f"tensor({described(value.detach().tolist())})"
             return f"<{dtype(value)} tensor, shape {tuple(value.shape)}>"
         if isinstance(value, float):
@@ -156,6 +161,13 @@ def described(value: Any, depth: int = 0) -> str:
         return f"<{type(value).__name__}>"
 
 
+def shaped(value: Any) -> str:
+    """Return the shape of a tensor or array in words, for where it is the shape that is wrong; else `described`."""
+    if isinstance(value, (Tensor, np.ndarray)):
+        return f"{'a tensor' if isinstance(value, Tensor) else 'an array'} of shape {tuple(value.shape)}"
+    return described(value)
+
+
 def _with_kind(value: Any) -> str:
     words = described(value)
     return words if value is None or words.startswith((kind(value), "<")) else f"{words}, which is {kind(value)}"
@@ -163,8 +175,12 @@ def _with_kind(value: Any) -> str:
 
 def kind(value: Any) -> str:
     """Return the type of `value` with its article, such as `an int`."""
-    name = type(value).__name__
-    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+    return with_article(type(value).__name__)
+
+
+def with_article(name: str) -> str:
+    """Return the name of a type with its article, such as `an int64` or `a uint8`."""
+    return f"{'an' if name[0].lower() in 'aeio' else 'a'} {name}"
 
 
 def dtype(tensor: Tensor) -> str:

@@ -48,18 +48,20 @@ class Score:
 def measured(
     step: Callable[..., object], net: nn.Module, images: torch.Tensor, labels: torch.Tensor, memory: int
 ) -> Any:
-    """Call `step` and return the most bytes that autograd kept at once meanwhile, and how often `net` was used.
+    """Call `step` and return what it took: bytes that autograd kept at most, uses of `net`, pictures at most in one.
 
-    A step that gives its placeholder `...` back has it returned.
+    What `torch.utils.checkpoint` computes again is not among the bytes, but it goes through `net` as well. Pictures do
+    not count where autograd is off, as nothing is kept of them there. A step that gives its placeholder `...` back has
+    it returned.
     """
     used: list[int] = []
-    counting = net.register_forward_hook(lambda *values: used.append(1))
+    counting = net.register_forward_hook(lambda _, inputs, scores: used.append(len(scores) * torch.is_grad_enabled()))
     try:
         with acceleration.keeping(net, images, labels) as kept:
             result = step(net, images, labels, memory)
     finally:
         counting.remove()
-    return ... if result is ... else (kept.most, len(used))
+    return ... if result is ... else (kept.most, len(used), max(used, default=0))
 
 
 EFFECTS: tuple[Effect, ...] = (

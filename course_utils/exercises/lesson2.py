@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from course_utils.base.words import percent
 from course_utils.exercises.checking import Check, attempted, call, exercise
-from course_utils.exercises.differences import described, plain
+from course_utils.exercises.differences import described, plain, shaped
 from course_utils.exercises.given import EFFECTS, Effect, answers, small_photograph
 from course_utils.exercises.given import unknown_effect as unknown_effect  # for the lesson
 from course_utils.exercises.quiz import read_quiz
@@ -28,15 +28,16 @@ SECRET = torch.tensor([[0.5, 0, -1], [2, 0.5, 0], [0, -1.5, 0]])
 MOST_LEFT = 0.01  # of the variance of an effect
 
 
-def _hidden(row: int, column: int, brightness: float) -> torch.Tensor:
-    """Return a dark picture (8, 11) with a faint `CORNER` at the place and a patch of even brightness elsewhere."""
+CORNER = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+WIDE = torch.tensor([[0.0, 0.0, 1.0, 1.0], [1.0, 1.0, 0.0, 0.0]])  # its left half alone is found elsewhere
+
+
+def _hidden(row: int, column: int, brightness: float, pattern: torch.Tensor = CORNER) -> torch.Tensor:
+    """Return a dark picture (8, 11) with a faint pattern at the place and a patch of even brightness elsewhere."""
     picture = torch.zeros(8, 11)
     picture[5:, 7:] = brightness
-    picture[row : row + 3, column : column + 3] = CORNER / 2
+    picture[row : row + pattern.shape[0], column : column + pattern.shape[1]] = pattern / 2
     return picture
-
-
-CORNER = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
 
 
 @exercise(
@@ -46,6 +47,8 @@ CORNER = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
         call(_hidden(3, 0, 0.0), CORNER, shown="a dark picture with the pattern at its edge, the pattern"),
         call(_hidden(1, 2, 0.9), CORNER, shown="a picture with a bright patch, the pattern"),
         call(_hidden(0, 4, 0.9).T.contiguous(), CORNER.T.contiguous(), shown="the same lying on its side, the pattern"),
+        call(_hidden(5, 8, 0.0), CORNER, shown="a dark picture with the pattern in its last corner, the pattern"),
+        call(_hidden(2, 5, 0.0, WIDE), WIDE, shown="a dark picture with a pattern of 2 × 4 in it, the pattern"),
     ],
     hints=[
         "A bright place answers strongly to any pattern of positive numbers. Less its mean, the pattern sums to 0.",
@@ -123,7 +126,7 @@ def _pair(number: int, effect: Effect, enough: bool) -> Check:
             return f"{name}: got {described(got)}, expected a pair (kernel, enough)"
         kernel, said = got[0], plain(got[1])
         if not isinstance(kernel, (torch.Tensor, np.ndarray)) or kernel.shape != (3, 3):
-            return f"{name}: the kernel is {described(kernel)}, expected a tensor of shape (3, 3)"
+            return f"{name}: the kernel is {shaped(kernel)}, expected a tensor of shape (3, 3)"
         if not isinstance(said, bool):
             return f"{name}: enough is {described(said)}, expected True or False"
         if not (torch.equal(given[0], before) and torch.equal(given[1], effect(before))):

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from course_utils import data, training
 from course_utils.data import samples
-from course_utils.exercises.checking import Check, Unanswered, attempted, call, exercise
-from course_utils.exercises.differences import described, first_difference
+from course_utils.exercises.checking import MISSING, Check, attempted, call, exercise
+from course_utils.exercises.differences import described, first_difference, shaped
 from course_utils.exercises.quiz import read_quiz
 from course_utils.models.shapes import TraceRow, shape_trace
 
@@ -32,15 +32,14 @@ def _built(make: Callable[..., Any]) -> tuple[nn.Module | None, str]:
     network, failure = attempted(make)
     if failure:
         return None, failure
-    if network is None:
-        raise Unanswered
     if not isinstance(network, nn.Module):
-        return None, f"gave {described(network)}, expected a network, an nn.Module"
+        missing = MISSING if network is None else ""
+        return None, f"gave {described(network)}, expected a network, an nn.Module{missing}"
     scores, failure = attempted(network.eval(), PICTURES.clone())  # a layer may change its input in place
     if failure:
         return None, f"gave a network that {failure}"
     if not isinstance(scores, torch.Tensor) or scores.shape != (2, 10):
-        return None, f"gave a network that answers {described(scores)} to pictures (2, 1, 28, 28), expected (2, 10)"
+        return None, f"gave a network that answers {shaped(scores)} to pictures (2, 1, 28, 28), expected (2, 10)"
     return network, ""
 
 
@@ -54,7 +53,9 @@ def _asked(*judges: Callable[[nn.Module, Callable[..., Any]], str | None]) -> Ch
         network, wrong = _built(answer)
         if network is None:
             return f"{reference.__name__}() {wrong}"
-        return next((found for judge in judges if (found := judge(network, reference))), None)
+        return next(
+            (f"{reference.__name__}(): {found}" for judge in judges if (found := judge(network, reference))), None
+        )
 
     return check
 
@@ -64,27 +65,44 @@ def _layers(network: nn.Module) -> list[TraceRow]:
     return [row for row in shape_trace(network, (1, 1, 28, 28)).rows if row.kind not in ("Flatten", "ReLU")]
 
 
-def _does_the_same(network: nn.Module, reference: nn.Module) -> bool:
-    """Tell whether a network with the reference's numbers gives the reference's answers, however it is written."""
-    mine, theirs = list(network.parameters()), list(reference.parameters())
-    if [each.shape for each in mine] != [each.shape for each in theirs]:
+def _given_numbers(network: nn.Module, reference: nn.Module) -> bool:
+    """Give a network the reference's numbers, by their shapes, and tell whether these are the reference's.
+
+    No two of the reference's shapes are equal, and the layers may have been declared in another order than they run.
+    """
+    mine, theirs = list(network.parameters()), {each.shape: each for each in reference.parameters()}
+    if len(mine) != len(theirs) or {each.shape for each in mine} != set(theirs):
         return False
     with torch.no_grad():
-        for parameter, other in zip(mine, theirs):
-            parameter.copy_(other)
-        asked = torch.rand(4, 1, 28, 28)
+        for parameter in mine:
+            parameter.copy_(theirs[parameter.shape])
+    return True
+
+
+def _does_the_same(network: nn.Module, reference: nn.Module) -> bool:
+    """Tell whether a network with the reference's numbers gives the reference's answers, however it is written."""
+    if not _given_numbers(network, reference):
+        return False
+    asked = torch.randn(4, 1, 28, 28)  # negative numbers show a ReLU before the first layer
+    with torch.no_grad():
         return torch.allclose(network.train()(asked.clone()), reference(asked), atol=1e-5)
+
+
+def _facts(row: TraceRow) -> tuple[str, tuple[int, ...], int]:
+    return row.kind, row.shape, row.parameters
 
 
 def _same_layers(network: nn.Module, reference: Callable[..., Any]) -> str | None:
     if _does_the_same(network, reference()):
         return None
     expected, got = _layers(reference()), _layers(network)
+    if [_facts(row) for row in got] == [_facts(row) for row in expected if row.parameters]:
+        return None  # it pools by calling functions, which are no layers
     for place, row in enumerate(expected):
         if place == len(got):
             return f"layer {place + 1} is missing, expected {row.kind} with output {row.shape[1:]}"
         mine = got[place]
-        if (mine.kind, mine.shape, mine.parameters) != (row.kind, row.shape, row.parameters):
+        if _facts(mine) != _facts(row):
             return (
                 f"layer {place + 1} is {mine.kind} with output {mine.shape[1:]} and {mine.parameters:,} numbers, "
                 f"expected {row.kind} with {row.shape[1:]} and {row.parameters:,}"
@@ -92,15 +110,47 @@ def _same_layers(network: nn.Module, reference: Callable[..., Any]) -> str | Non
     return f"there is a layer too many, {got[len(expected)].kind}" if len(got) > len(expected) else None
 
 
+PLACES = (
+    "before the first convolution",
+    "between the two convolutions",
+    "between the second convolution and the first dense layer",
+    "between the two dense layers",
+    "behind the last dense layer",
+)
+
+
+def _met(network: nn.Module, pictures: torch.Tensor) -> list[torch.Tensor]:
+    """Return what comes to each layer that learns, in the order they run, and what comes out at the end."""
+    met: list[torch.Tensor] = []
+    hooks = [
+        module.register_forward_pre_hook(lambda _, inputs: met.extend(each.clone() for each in inputs))
+        for module in network.modules()
+        if list(module.parameters(recurse=False))
+    ]
+    try:
+        with torch.no_grad():
+            scores = network(pictures.clone())
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [*met, scores]
+
+
 def _same_relus(network: nn.Module, reference: Callable[..., Any]) -> str | None:
     if _does_the_same(network, reference()):
         return None
-    with torch.inference_mode():
-        for parameter in network.parameters():
-            parameter.fill_(-0.01)  # makes every value behind a layer negative: without a ReLU it stays so
-        scores = network(torch.ones(1, 1, 28, 28))
-    relus = torch.allclose(scores, torch.tensor(-0.01))
-    return "a layer that learns nothing is another one" if relus else "a ReLU is missing, or there is one too many"
+    expected, asked = reference(), torch.randn(4, 1, 28, 28)
+    if not _given_numbers(network, expected):
+        return "it has other numbers to learn than the layers of the table"
+    got, wanted = _met(network.eval(), asked), _met(expected.eval(), asked)
+    if [each.shape for each in got] != [each.shape for each in wanted]:
+        return "a ReLU is missing, or there is one too many"
+    for place, mine, theirs in zip(PLACES, got, wanted):
+        if (mine < 0).any() and not (theirs < 0).any():
+            return f"a ReLU is missing {place}"
+        if not torch.allclose(mine, theirs, atol=1e-5):
+            return f"{place} stands something that the table does not have, such as a ReLU"
+    return "in training it gives other answers than the layers of the table"
 
 
 @exercise(
@@ -288,7 +338,7 @@ def _steady(network: nn.Module, reference: Callable[..., Any]) -> str | None:
     try:
         share = moved_accuracy(network)
     except Exception as error:  # noqa: BLE001 - what a learner has built may fail anywhere
-        return f"it could not be trained: {(str(error) or type(error).__name__).splitlines()[0]}"
+        return f"it could not be trained: {(str(error) or type(error).__name__).splitlines()[0].rstrip('.')}"
     return None if share >= ENOUGH else f"it is right about {share:.1%} of the moved pictures, expected {ENOUGH:.0%}"
 
 

@@ -144,6 +144,9 @@ def flip_some(images: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
         call(MAPS[0], 4, 0, 5, 0.0, shown="image (3, 5, 5), row 4, column 0, side 5, fill 0"),
         call(MAPS[0], -3, 2, 3, 9.0, shown="image (3, 5, 5), row -3, column 2, side 3, fill 9"),
         call(MAPS[0], 2, -4, 4, 9.0, shown="image (3, 5, 5), row 2, column -4, side 4, fill 9"),
+        call(MAPS[0], -1, 2, 3, 9.0, shown="image (3, 5, 5), row -1, column 2, side 3, fill 9"),
+        call(MAPS[0][:, :4], 3, 4, 3, 9.0, shown="image (3, 4, 5), row 3, column 4, side 3, fill 9"),
+        call(MAPS[0][:, :, :4], 4, 3, 3, 9.0, shown="image (3, 5, 4), row 4, column 3, side 3, fill 9"),
     ],
     hints=[
         "The square begins at row - side // 2 and ends `side` rows later; the same for the columns.",
@@ -168,6 +171,8 @@ def paint_square(image: torch.Tensor, row: int, column: int, side: int, fill: fl
         call([0.3, 0.2, 0.4], 1),
         call([0.7, 0.6, 0.65, 0.66], 2),
         call([0.1, 0.2, 0.3], 5),
+        call([0.5, 0.6, 0.7, 0.69, 0.71, 0.70, 0.72], 2),
+        call([0.0, 0.0, 0.0], 2),
     ],
     hints=[
         "Go through the epochs in order, and remember the best one so far. A run cannot know what comes later.",

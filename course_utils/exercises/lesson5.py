@@ -17,7 +17,7 @@ from torchvision.transforms.v2 import functional
 from course_utils import transfer
 from course_utils.data import samples
 from course_utils.exercises.checking import MISSING, Check, attempted, call, exercise
-from course_utils.exercises.differences import described
+from course_utils.exercises.differences import described, shaped
 from course_utils.exercises.given import Small
 from course_utils.exercises.quiz import read_quiz
 
@@ -85,11 +85,13 @@ def prepare(model: nn.Module, classes: int) -> nn.Module:
     return model
 
 
-def _split(counts: list[int], fraction: float, draws: int = 1) -> Check:
+def _split(counts: list[int], fraction: float, draws: int = 1, classes: tuple[int, ...] = ()) -> Check:
     """Return a check that a split loses nothing, doubles nothing, takes a share of each class, and is random."""
-    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    named = f"the classes {' and '.join(map(str, classes))}" if classes else f"{len(counts)} classes"
+    classes = classes or tuple(range(len(counts)))
+    labels = torch.tensor(classes).repeat_interleave(torch.tensor(counts))
     labels = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(1))]
-    name = f"stratified_split({len(labels)} labels of {len(counts)} classes, {fraction:g})"
+    name = f"stratified_split({len(labels)} labels of {named}, {fraction:g})"
 
     def check(answer: object, reference: object) -> str | None:
         drawn = []
@@ -109,14 +111,14 @@ def _split(counts: list[int], fraction: float, draws: int = 1) -> Check:
                 return f"{name}: the picture {int(both.mode().values)} is in both parts, or twice in one"
             if not torch.equal(both.sort().values, torch.arange(len(labels))):
                 return f"{name}: the two parts hold {len(both)} pictures together, expected all {len(labels)}"
-            for label, count in enumerate(counts):
+            for label, count in zip(classes, counts):
                 found, share = int((labels[got[1]] == label).sum()), fraction * count
                 if abs(found - share) > 0.5:
                     return f"{name}: class {label} has {count} pictures, {found} set aside, expected {round(share)}"
             if not torch.equal(given, labels):
                 return f"{name}: the result is right, but the input was changed; work on a copy of it"
             drawn.append(torch.isin(labels.argsort(stable=True), got[1]))  # bool (N,), class by class
-        for label, each in enumerate(torch.stack(drawn).split(counts, dim=1) if draws > 1 else ()):
+        for label, each in zip(classes, torch.stack(drawn).split(counts, dim=1) if draws > 1 else ()):
             if (each == each[0]).all():
                 return f"{name}: {draws} calls set the same pictures of class {label} aside; draw them at random"
             if ((each != each.roll(1, dims=1)).sum(dim=1) == 2).all():
@@ -128,7 +130,13 @@ def _split(counts: list[int], fraction: float, draws: int = 1) -> Check:
 
 @exercise(
     question="Split pictures at random into indices to keep and to set aside; `fraction` of every class is set aside.",
-    checks=[_split([20, 20], 0.25, draws=5), _split([60, 8, 32], 0.25), _split([40, 10], 0.34)],
+    checks=[
+        _split([20, 20], 0.25, draws=5),
+        _split([60, 8, 32], 0.25),
+        _split([40, 10], 0.34),
+        _split([8, 1], 0.25),
+        _split([12, 8], 0.25, classes=(1, 4)),
+    ],
     hints=[
         "Go class by class: (labels == label).nonzero().flatten() are the indices of one class.",
         "Shuffle them with members[torch.randperm(len(members))]; the first round(fraction · count) are set aside.",
@@ -163,6 +171,11 @@ TEST = torch.cat([TRAIN[2:3], TRAIN[:1] + 100, TRAIN[1:2].flip(3), TRAIN[3:].fli
             TRAIN,
             torch.cat([TRAIN[:2].flip(3), TRAIN[:1]]),
             shown="4 training pictures, 3 copies, two of them mirrored",
+        ),
+        call(
+            torch.cat([TRAIN, TRAIN[:1], TRAIN[1:2].flip(3)]),
+            TEST,
+            shown="6 training pictures, one repeated and one mirrored, 4 test pictures",
         ),
     ],
     hints=[
@@ -263,7 +276,8 @@ def _trained(
     if failure:
         return nothing, f"{name} {failure}"
     if not isinstance(got, nn.Module):
-        return nothing, f"{name}: got {described(got)}, expected a trained head, an nn.Module; is the return missing?"
+        missing = MISSING if got is None else ""
+        return nothing, f"{name}: got {described(got)}, expected a trained head, an nn.Module{missing}"
     if not torch.equal(given[0], features) or not torch.equal(given[1], labels):
         return nothing, f"{name}: the input was changed; work on a copy of it"
     with torch.inference_mode():
@@ -271,7 +285,7 @@ def _trained(
     if failure:
         return nothing, f"{name}: the head {failure}"
     if not isinstance(scores, torch.Tensor) or scores.shape != (len(asked), classes):
-        return nothing, f"{name}: the head gives {described(scores)}, expected scores of shape {(len(asked), classes)}"
+        return nothing, f"{name}: the head gives {shaped(scores)}, expected scores of shape {(len(asked), classes)}"
     return scores.argmax(dim=1), ""
 
 

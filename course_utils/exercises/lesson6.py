@@ -69,6 +69,7 @@ def calm_loss(losses: torch.Tensor, beta: float) -> torch.Tensor:
         call(torch.tensor([0.001, 0.002, 0.1, 1.0]), torch.tensor([2.3, 2.1, 1.6, 1.5]), shown="uneven rates, losses"),
         call(torch.tensor([0.01, 0.1, 1.0]), torch.tensor([2.0, 1.9, 9.0])),
         call(torch.tensor([0.01, 0.1, 1.0, 10.0]), torch.tensor([4.0, 2.5, 1.2, 0.2])),
+        call(torch.tensor([0.001, 0.01, 0.1, 1.0, 10.0]), torch.tensor([3.0, 2.9, 1.9, 1.0, 1.2])),
     ],
     hints=[
         "A slope is a difference of losses over a difference of places; the place is the logarithm of the rate.",

@@ -32,6 +32,7 @@ LESSON = "07"
         call([5.0, 0.5, 0.25, 0.75, 1.0], 100, 1),
         call([3.0, 3.0, 2.0, 1.0], 12, 2),
         call([0.5], 32, 0),
+        call([1.0, 0.3, 0.3, 0.3], 100, 1),
     ],
     hints=[
         "seconds[warmup:] are the calls that count.",
@@ -70,6 +71,8 @@ def amdahl(fixed: float, factor: float) -> float:
         call(200, 1.4e9, 2e11),
         call(100, 1.4e9, 1e11),
         call(100, 8e8, 2.4e11),
+        call(10, 8e8, 1e11),
+        call(10, 8e8, 1.3e11),
     ],
     hints=[
         "Three times: for launching, for fetching, for computing. None of them waits for the others.",
@@ -112,8 +115,8 @@ def _step(
     memory: int,
     wanted: Sequence[torch.Tensor],
     limit: int = 0,
-) -> tuple[str, int, int]:
-    """Return what is wrong with a step, or "", what autograd kept at most, and how often the network was used.
+) -> tuple[str, int, int, int]:
+    """Return what is wrong with a step, or "", and what `given.measured` returns of it.
 
     `course check` has the answer measured where it runs, and lets it have `limit` bytes at most, if any are given.
     """
@@ -122,14 +125,14 @@ def _step(
     own = images.clone(), labels.clone()
     counted, failure = attempted(run, net, *own, memory)
     if failure:
-        return f"{name} {failure}", 0, 0
+        return f"{name} {failure}", 0, 0, 0
     if not (torch.equal(own[0], images) and torch.equal(own[1], labels)):
-        return f"{name}: the input was changed; work on a copy of it", 0, 0
+        return f"{name}: the input was changed; work on a copy of it", 0, 0, 0
     for parameter, expected in zip(net.parameters(), wanted):
         if parameter.grad is None:
-            return f"{name}: a weight has no gradient afterwards", 0, 0
+            return f"{name}: a weight has no gradient afterwards", 0, 0, 0
         if difference := first_difference(parameter.grad, expected):
-            return f"{name}: the gradient of the mean loss is another; {difference}", 0, 0
+            return f"{name}: the gradient of the mean loss is another; {difference}", 0, 0, 0
     return "", *counted
 
 
@@ -144,11 +147,13 @@ def _little_memory(count: int, room: int) -> Check:
         wanted = torch.autograd.grad(F.cross_entropy(net(images), labels), list(net.parameters()))
         memory = int(room * acceleration.kept_for_backward(net, images, labels) / count * 1.15)
         name = f"little_memory(net, {count} pictures, labels, {memory:,})"
-        wrong, kept, used = _step(name, answer, net, images, labels, memory, wanted)
+        wrong, kept, used, largest = _step(name, answer, net, images, labels, memory, wanted)
         if wrong:
             return wrong
         if kept > memory:
             return f"{name} kept {kept:,} bytes at once"
+        if largest > (fit := memory // acceleration.kept_for_backward(net, images[:1], labels[:1])):
+            return f"{name} gave the network {largest} pictures at once, expected at most {fit}"
         most = 2 * math.ceil(count / room)
         return None if used <= most else f"{name} used the network {used} times, expected at most {most}"
 

@@ -16,6 +16,7 @@ import ipywidgets
 
 from course_utils import figures
 from course_utils.base import progress
+from course_utils.exercises.checking import whole_number
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 LETTERS = "abcdefghij"
@@ -70,9 +71,10 @@ class Quiz:
         Raises:
             ValueError: when there is no question of that number.
         """
-        if number not in range(1, len(self.questions) + 1):
+        place = whole_number(number)
+        if place not in range(1, len(self.questions) + 1):
             raise ValueError(f"There is no question {number!r}; they are numbered from 1 to {len(self.questions)}.")
-        return AskedQuestion(number, self.questions[number - 1], self.lesson)
+        return AskedQuestion(place, self.questions[place - 1], self.lesson)
 
 
 def read_quiz(name: str, lesson: str) -> Quiz:

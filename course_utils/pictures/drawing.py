@@ -43,7 +43,7 @@ def grid(
         frames: a box (left, top, right, bottom), as Pillow's `crop` wants it, to draw into the picture of that number.
 
     Raises:
-        TypeError, ValueError: as `to_picture`, and when the numbers of pictures and titles differ.
+        TypeError, ValueError: as `to_picture`, when the numbers of pictures and titles differ, or columns are below 1.
     """
     import matplotlib.pyplot as plt
 
@@ -52,7 +52,9 @@ def grid(
         raise ValueError(f"grid draws 1 to 100 pictures, not {len(shown)}; take fewer, such as images[:36].")
     if titles is not None and len(titles) != len(shown):
         raise ValueError(f"grid was given {len(titles)} titles for {len(shown)} pictures.")
-    columns = columns or min(len(shown), 6)
+    if columns is not None and columns < 1:
+        raise ValueError(f"grid needs columns of at least 1, not {columns}; leave it out for up to 6.")
+    columns = min(len(shown), 6) if columns is None else columns
     rows = -(-len(shown) // columns)
     # One row: each as wide as its shape asks for, so that no picture leaves a hole below it.
     aspects = [picture.width / picture.height for picture in shown] if rows == 1 else []

@@ -38,6 +38,7 @@ HEIC = importlib.util.find_spec("pillow_heif") is not None  # the extra `heic`; 
 HEIC_SUFFIXES = (".heic", ".heif", ".hif")
 # How the files of these formats are called, in folders and as uploads.
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+SUFFIXES += (".jpe", ".dib", ".pbm", ".pnm", ".apng")  # .dib as Windows writes it is a BMP file
 SUFFIXES += ((".avif",) if _AVIF else ()) + (HEIC_SUFFIXES if HEIC else ())
 NO_HEIC = "is in Apple's format HEIC: `pip install pillow-heif` lets the course read it, or save it as JPEG"
 # Why files with other endings are no pictures to learn from.
@@ -321,10 +322,13 @@ def eight_bits(picture: Image.Image, mode: str = "RGB", name: str = "the picture
         DataError: when its pixels are of a kind that cannot be brought to 8 bits without a choice; `name` is named.
     """
     if picture.mode.startswith("I"):
-        values = np.asarray(picture)
-        if values.min() < 0 or values.max() > 65535:
+        values, clear = np.asarray(picture), picture.info.get("transparency")
+        # Of these formats, Pillow gives 16 bits as 32; elsewhere values up to 255 may well be meant as 8 bits.
+        sixteen = picture.mode != "I" or picture.format in ("PNG", "PPM")
+        if values.min() < 0 or values.max() > 65535 or (not sixteen and 0 < values.max() <= 255):
             raise DataError(f"{name} has pixels of 32 bits, where 8 or 16 were expected; save it with 8 bits.")
-        picture = Image.fromarray((values // 257).astype(np.uint8))
+        white = np.where(values == clear, 255, values // 257) if isinstance(clear, int) else values // 257
+        picture = Image.fromarray(white.astype(np.uint8))
     elif picture.mode in ("F", "LAB", "HSV"):
         raise DataError(f"{name} has pixels of the kind {picture.mode}, not colours or grey; save it with 8 bits each.")
     if picture.has_transparency_data:

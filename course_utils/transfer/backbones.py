@@ -145,10 +145,11 @@ class Network:
 def _singular(name: str) -> str:
     """Return a name in lower case, its last word without the ending of a plural."""
     text = " ".join(name.casefold().replace("_", " ").replace("-", " ").split())
+    last = text.rpartition(" ")[2]
     for plural, one in (("ies", "y"), ("sses", "ss"), ("xes", "x"), ("ches", "ch"), ("shes", "sh")):
-        if len(text) > len(plural) + 1 and text.endswith(plural):
+        if len(last) > len(plural) + 1 and text.endswith(plural):
             return text.removesuffix(plural) + one
-    return text[:-1] if len(text) > 3 and text.endswith("s") and not text.endswith("ss") else text
+    return text[:-1] if len(last) > 3 and text.endswith("s") and not text.endswith("ss") else text
 
 
 def backbone(

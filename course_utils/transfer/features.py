@@ -10,7 +10,8 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from course_utils.base.files import whole_folder
 from course_utils.base.modules import device_of
 from course_utils.data import downloads
 from course_utils.data.batches import generators
-from course_utils.data.parts import FilePart
+from course_utils.data.parts import FilePart, places, require_part
 from course_utils.data.sources import cache_folder
 from course_utils.errors import DataError
 from course_utils.pictures import files as picture_files
@@ -67,9 +68,10 @@ class Features:
         """Return batches of (features, labels) for `training.fit`, in a new seeded order in every pass if shuffled."""
         return FeatureBatches(self, size, shuffle, seed)
 
-    def select(self, indices: Tensor) -> Features:
-        """Return some of them, copied into memory."""
-        return Features(self.rows(indices).numpy(), self.labels[indices], self.classes, 0)
+    def select(self, indices: Tensor | Sequence[int]) -> Features:
+        """Return those at `indices`, int64 (n,) or a mask, bool (N,), copied into memory."""
+        chosen = places(indices, len(self))
+        return Features(self.rows(chosen).numpy(), self.labels[chosen], self.classes, 0)
 
 
 class FeatureBatches:
@@ -121,7 +123,14 @@ def cached_features(
 
     Raises:
         DataError: when a picture cannot be read (it is named), or the folder cannot be written.
+        TypeError: for pictures in memory, or a whole set.
+        ValueError: when `batch` is below 1.
     """
+    require_part(pictures, "cached_features")
+    if not isinstance(pictures, FilePart):
+        raise TypeError(f"cached_features takes picture files, not {pictures!r}; call data.folder without a size.")
+    if not isinstance(batch, int) or batch < 1:
+        raise ValueError(f"batch is the number of pictures that go through at once, at least 1, not {batch!r}.")
     change = preprocess or net.preprocess
     kind = Path(cache or cache_folder() / "features") / f"{net.name}-{_key(net, change)}"
     rows = np.stack([_file_digest(path) for path in pictures.files])  # (N, 32)
@@ -173,7 +182,11 @@ def _compute(
     groups = [missing[start : start + batch] for start in range(0, len(missing), batch)]
     silent = not progress or os.environ.get("COURSE_PROGRESS") == "0"
     try:
-        for old in sorted(kind.glob("[0-9a-f]*"), key=lambda folder: folder.stat().st_mtime)[:-KEPT]:
+        ages: dict[Path, float] = {}
+        for old in kind.glob("[0-9a-f]*"):
+            with suppress(OSError):  # another process has removed it just now
+                ages[old] = old.stat().st_mtime
+        for old in sorted(ages, key=ages.__getitem__)[:-KEPT]:
             shutil.rmtree(old, ignore_errors=True)
         # Not a file mapped into memory: where the disk is full, writing to that ends the process.
         with whole_folder(folder) as unfinished, (unfinished / VALUES).open("wb") as file:

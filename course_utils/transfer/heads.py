@@ -9,7 +9,10 @@ import torch
 from torch import nn
 
 from course_utils.base.modules import device_of
+from course_utils.base.words import short
 from course_utils.transfer.backbones import Network
+
+LONGEST_NAME = 200  # characters in the name of a class
 
 
 def replace_head(net: Network, classes: Sequence[str], head: nn.Module | None = None, *, seed: int = 0) -> Network:
@@ -17,7 +20,7 @@ def replace_head(net: Network, classes: Sequence[str], head: nn.Module | None = 
 
     Args:
         net: any network of `backbone`; its model is shared with the result, and its old head is dropped.
-        classes: a name for each class, at least two, no name twice.
+        classes: a name for each class, at least two, no name twice, none longer than 200 characters.
         head: takes what the old head took, and returns a logit for each class; None makes one linear layer, or for
             SqueezeNet one 1×1 convolution.
         seed: of the new numbers.
@@ -29,6 +32,12 @@ def replace_head(net: Network, classes: Sequence[str], head: nn.Module | None = 
     names = () if isinstance(classes, str) else tuple(str(name) for name in classes)
     if len(names) < 2 or len(set(names)) != len(names) or not all(names):
         raise ValueError(f"A head needs a list of at least two classes with different names, not {classes!r}.")
+    longest = max(names, key=len)
+    if len(longest) > LONGEST_NAME:
+        raise ValueError(
+            f"The class name {short(longest, 40)!r} has {len(longest):,} characters, more than the limit of "
+            f"{LONGEST_NAME}; shorten it."
+        )
     old = net.head_layer
     device = device_of(net.model)
     if head is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from course_utils.pictures import files as picture_files
 
 LONGEST = 16  # a side may be so many times the other; a strip of one pixel would grow to gigabytes otherwise
 INTERPOLATIONS = tuple(mode.value for mode in InterpolationMode)
+MOST_PADDED = 1.15  # timm's VOLO networks were published with resize = crop / 1.15; no other has resize below crop
 MOST_PIXELS = 2048  # the largest side that a network may ask for
 
 
@@ -22,7 +24,8 @@ MOST_PIXELS = 2048  # the largest side that a network may ask for
 class Preprocess:
     """A picture's way into a network, for evaluation: resize, centre crop, scale to [0, 1], normalise.
 
-    resize: the shorter side after resizing, in pixels; (height, width) squashes the picture to exactly that.
+    resize: the shorter side after resizing, in pixels; (height, width) squashes the picture to exactly that. No side
+        is shorter than `crop`, but for the few pixels that `MOST_PADDED` allows: there the border stays black.
     crop: the side of the square that is cut from the middle, in pixels.
     mean, std: subtracted from and divided into each channel, on the scale [0, 1].
     interpolation: "bilinear", "bicubic" or another of torchvision's names.
@@ -42,8 +45,15 @@ class Preprocess:
             raise ValueError(
                 f"resize and crop must be whole numbers from 1 to {MOST_PIXELS}, not {sides}, {self.crop}."
             )
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
-            raise ValueError(f"mean and std need three numbers each, std above 0, not {self.mean} and {self.std}.")
+        if len(sides) not in (1, 2) or min(sides) < math.floor(self.crop / MOST_PADDED):
+            raise ValueError(
+                f"resize is one side or two, none shorter than crop, not {self.resize} with crop {self.crop}."
+            )
+        finite = all(math.isfinite(value) for value in (*self.mean, *self.std))
+        if not finite or len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ValueError(
+                f"mean and std need three finite numbers each, std above 0, not {self.mean} and {self.std}."
+            )
         if self.interpolation not in INTERPOLATIONS:
             raise ValueError(f"interpolation must be one of {', '.join(INTERPOLATIONS)}, not {self.interpolation!r}.")
 

@@ -26,11 +26,12 @@ import course_utils
 from course_utils.errors import CourseError, DataError
 from course_utils.training import checkpoints
 from course_utils.transfer.backbones import Network, build, find_head
+from course_utils.transfer.heads import LONGEST_NAME
 from course_utils.transfer.preprocess import Preprocess
 
 FORMAT, ENTRY = "pixels-to-predictions network 2", "classifier"
 LARGEST, LONGEST_TEXT = 2 * 1024**3, 32 * 1024**2  # bytes of a file, characters of its description
-MOST_CLASSES, LONGEST_NAME = 100_000, 200
+MOST_CLASSES = 100_000
 EXPECTED = {"architecture", "head", "classes", "preprocess", "versions", "source"}
 # Layers a head may be made of, and the settings that make one; of a bias, whether there is one.
 LAYERS: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
@@ -42,6 +43,7 @@ LAYERS: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
     "Flatten": (nn.Flatten, ("start_dim", "end_dim")),
     "LogSoftmax": (nn.LogSoftmax, ("dim",)),
 }
+NOT_FINITE = "not all finite numbers, as after a training that went out of hand"
 OTHERS = {  # how files begin that people take for such a file
     b"PK\x03\x04": "a file of torch.save, which may hold code",
     b"\x80": "a pickle, which may hold code",
@@ -56,7 +58,7 @@ def save_network(net: Network, path: str | os.PathLike[str]) -> None:
 
     Raises:
         ValueError: when its head holds layers or settings of other kinds than `LAYERS`, or its model cannot be built
-            by its name; write down the weights alone then.
+            by its name; write down the weights alone then. Also when weights are not finite.
         DataError: when the disk is full or the folder cannot be written.
     """
     head = net.head_layer
@@ -75,6 +77,8 @@ def save_network(net: Network, path: str | os.PathLike[str]) -> None:
     # Copies: parts of one tensor may not be saved as two, and the order in memory (channels_last) is not kept.
     layout = {"copy": True, "memory_format": torch.contiguous_format}
     weights = {name: value.detach().to("cpu", **layout) for name, value in net.model.state_dict().items()}
+    if not _finite(weights):
+        raise ValueError(f"{Path(path).name} was not saved: its weights are {NOT_FINITE}; train the network again.")
     content = safetensors.torch.save(weights, {"format": FORMAT, ENTRY: json.dumps(description)})
     with checkpoints.written(path) as unfinished:
         unfinished.write_bytes(content)
@@ -140,6 +144,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return description, weights
 
 
+def _finite(weights: dict[str, Tensor]) -> bool:
+    return all(bool(value.isfinite().all()) for value in weights.values())
+
+
 def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is not a number")
 
@@ -153,7 +161,7 @@ def _built(description: dict[str, Any], weights: dict[str, Tensor], name: str) -
         and 2 <= len(classes) <= MOST_CLASSES
         and all(isinstance(each, str) and 0 < len(each) <= LONGEST_NAME for each in classes)
         and len(set(classes)) == len(classes),
-        "its class names are not a list of different texts",
+        f"its class names are not a list of different texts of at most {LONGEST_NAME} characters",
     )
     preprocess = Preprocess.from_dict(description["preprocess"])
     try:
@@ -169,6 +177,8 @@ def _built(description: dict[str, Any], weights: dict[str, Tensor], name: str) -
         checkpoints.require_same_network(net.model.state_dict(), weights, name)
     except CourseError as error:
         raise DataError(str(error)) from None
+    if not _finite(weights):
+        raise DataError(f"The weights in {name} are {NOT_FINITE}; train the network again and save that.")
     net.model.load_state_dict(weights)
     net.model.eval()
     return net

@@ -10,8 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from course_utils import figures
-from course_utils.base.words import part
-from course_utils.figures import percent
+from course_utils.base.words import part, sure
 from course_utils.widgets import controls
 from course_utils.widgets.exploration import Canvas, Exploration, Twin
 
@@ -62,7 +61,8 @@ def sorting_out(
             "softest": controls.log_slider("min. sharpness", 30, 0, 4, ".0f"),
         },
         describe=lambda result: (
-            f"{len(result.out)} of {len(brightness)} pictures are darker than {result.limits[0]:.0f} or less sharp "
+            f"{len(result.out)} of {len(brightness)} picture{'s' * (len(brightness) != 1)} "
+            f"{'is' if len(result.out) == 1 else 'are'} darker than {result.limits[0]:.0f} or less sharp "
             f"than {result.limits[1]:.0f}."
         ),
         twin=Twin(
@@ -126,6 +126,7 @@ class Answered:
         return self.bars[0][2]
 
 
+NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six")
 ORDERS = ("wrong and sure first", "least sure first", "right and sure first")
 
 
@@ -155,6 +156,7 @@ def one_by_one(
         ORDERS[2]: (best + 2 * right).argsort(descending=True, stable=True),
     }
     most = min(40, len(images))
+    title, alt, seen = _two_of_each(int((~right).sum()), int(right.sum()))
 
     def compute(order: str, number: int) -> Answered:
         index = int(orders[order][number - 1])
@@ -174,14 +176,13 @@ def one_by_one(
         },
         describe=lambda found: (
             f"{'Right' if found.right else 'Wrong'}: a picture of {found.truth} is called {found.bars[0][0]}, "
-            f"{percent(found.bars[0][1], 0)} sure."
+            f"{sure(found.bars[0][1])} sure."
         ),
         twin=Twin(
-            [{"order": order, "number": number} for order in ORDERS for number in (1, min(2, most))],
+            seen,
             columns=2,
-            title="Two wrong and sure, two unsure, two right and sure (green: the truth)",
-            alt="Six pictures beside bars with the shares of the classes: the two surest wrong answers, the two least "
-            "sure, the two surest right ones; the true class is green.",
+            title=title,
+            alt=alt,
             draw=lambda found, figure: draw_answered(found, figure, alone=False),
             size=(3.9, 1.75),
         ),
@@ -192,11 +193,31 @@ def one_by_one(
     )
 
 
+def _two_of_each(wrong: int, right: int) -> tuple[str, str, list[dict[str, object]]]:
+    """Return title, alternative text and settings of the static picture: two of each order, or what there is."""
+    said = {  # for one and for two pictures
+        ORDERS[0]: ("wrong and sure", "the surest wrong answer", "the two surest wrong answers", wrong),
+        ORDERS[1]: ("unsure", "the least sure", "the two least sure", wrong + right),
+        ORDERS[2]: ("right and sure", "the surest right one", "the two surest right ones", right),
+    }
+    titles, words, seen = [], [], []
+    for order, (name, one, two, count) in said.items():
+        if count:
+            titles.append(f"{'one' if count == 1 else 'two'} {name}")
+            words.append(one if count == 1 else two)
+            seen += [{"order": order, "number": number} for number in range(1, min(2, count) + 1)]
+    title = ", ".join(titles)
+    twice = ", some of them twice," if len(seen) > wrong + right else ""
+    alt = f"{NUMBERS[len(seen)]} pictures{twice} beside bars"
+    alt += f" with the shares of the classes: {', '.join(words)}; the true class is green."
+    return f"{title[:1].upper()}{title[1:]} (green: the truth)", alt, seen
+
+
 def draw_answered(found: Answered, figure: Canvas, alone: bool = True) -> None:
     """Draw the picture beside its bars, the true class green; not `alone`, as one of several, without margins."""
     margins = {"left": 0.02, "right": 0.96, "top": 0.86, "bottom": 0.2, "wspace": 0.6} if alone else {}
     left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": (1, 1.3), **margins})
-    left.imshow(found.image)
+    left.imshow(found.image, cmap="gray", vmin=0, vmax=255)
     left.axis("off")
     left.set_anchor("N")  # its title stands above the names beside it, whatever the picture's shape
     left.set_title(f"{'right' if found.right else 'wrong'}, truth: {found.truth}"[:32], fontsize=9.5)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from course_utils import figures, pictures
-from course_utils.base.words import percent, signed
+from course_utils.base.words import part, signed
 from course_utils.widgets import controls
 from course_utils.widgets.exploration import Canvas, Exploration, Twin
 
@@ -59,8 +59,8 @@ def channel_mixer(photograph: str = "coffee") -> Exploration:
         draw_mixture,
         {**gains, "brightness": brightness},
         describe=lambda mixture: (
-            f"{percent(mixture.cut, 0)} of the numbers left the range from 0 to 1 and were cut off; "
-            f"{percent(mixture.black, 0)} of the pixels are black."
+            f"{part(mixture.cut)} of the numbers left the range from 0 to 1 and were cut off; "
+            f"{part(mixture.black)} of the pixels are black."
         ),
         twin=Twin(
             MIXTURES,

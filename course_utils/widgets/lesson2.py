@@ -29,6 +29,7 @@ PLACES = (  # of the nine numbers: what a field is called where it is not seen
     "top left", "top", "top right", "left", "middle", "right", "bottom left", "bottom", "bottom right"
 )  # fmt: skip
 OWN = "your own"
+NOTHING = 0.0005  # a sum below it is written as 0
 STRONG = 0.5  # answers around zero have their full colour here; few edges of a photograph get farther
 
 
@@ -44,8 +45,12 @@ class Filtered:
 
     @property
     def signed(self) -> bool:
-        """Whether positive and negative numbers of the kernel cancel, nearly at least: then 0 means "nothing here"."""
-        return self.kernel.sum().abs().item() < 0.05 * self.kernel.abs().sum().item()
+        """Whether flat areas answer about 0 because the kernel's numbers cancel, nearly at least, or are tiny.
+
+        Then 0 means "nothing here". A sum is not yet about 0 because large numbers nearly cancel: 25 and −24 give 1.
+        """
+        total, size = self.kernel.sum().abs().item(), self.kernel.abs().sum().item()
+        return size > 0 and (total < 0.05 * min(size, 1) or total < NOTHING)
 
 
 @lru_cache(maxsize=16)

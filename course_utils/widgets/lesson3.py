@@ -146,10 +146,7 @@ def feature_maps(
             "which": controls.whole_slider("picture", 1, 1, most),
             "layer": controls.choice("layer", list(layers)),
         },
-        describe=lambda seen: (
-            f"{seen.maps.layer} gives {len(seen.maps.maps)} maps of {_size(seen.maps)} numbers; "
-            f"bright is a strong answer, and the {min(MOST_MAPS, len(seen.maps.maps))} that vary most are shown."
-        ),
+        describe=told,
         twin=Twin(
             [{"layer": layer} for layer in layers],
             draw=lambda seen, figure: draw_strip(seen, figure, beside=seen.maps.layer == layers[0]),
@@ -162,6 +159,14 @@ def feature_maps(
         title="What the layers answer",
         size=(7.6, 2.9),
     )
+
+
+def told(seen: Seen) -> str:
+    """Return in words what the layer gives, and which of its maps are shown."""
+    count = len(seen.maps.maps)
+    maps = "one map" if count == 1 else f"{count} maps"
+    some = f", and the {MOST_MAPS} that vary most are shown" if count > MOST_MAPS else ""
+    return f"{seen.maps.layer} gives {maps} of {_size(seen.maps)} numbers; bright is a strong answer{some}."
 
 
 def draw_maps(seen: Seen, figure: Canvas) -> None:

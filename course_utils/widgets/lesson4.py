@@ -83,10 +83,14 @@ def augmentation(image: Tensor) -> Exploration:
 def described(copies: Copies) -> str:
     """Return in words what was done to the picture."""
     augment = copies.augment
-    done = [f"shifted by up to {augment.crop} pixels"] if augment.crop else []
+    done = [f"shifted by up to {_pixels(augment.crop)}"] if augment.crop else []
     done += ["mirrored in half of the cases"] if augment.flip else []
-    done += [f"a square of {augment.cutout} pixels painted over"] if augment.cutout else []
+    done += [f"a square of {_pixels(augment.cutout)} painted over"] if augment.cutout else []
     return f"{COPIES} copies: {', '.join(done)}." if done else f"{COPIES} copies, all unchanged."
+
+
+def _pixels(count: int) -> str:
+    return f"{count} pixel{'s' * (count != 1)}"
 
 
 def draw_copies(copies: Copies, figure: Canvas, rows: int = COPIES // COLUMNS) -> None:
@@ -142,10 +146,7 @@ def grad_cam(
             "kind": controls.choice("class", list(classes), guess),
             "layer": controls.choice("layer", list(layers), layers[-1]),
         },
-        describe=lambda asked: (
-            f"The network gives {asked.name} a probability of {percent(asked.cam.probability)}. {asked.cam.layer} has "
-            f"{asked.cam.heat.shape[0]} × {asked.cam.heat.shape[1]} fields; bright ones speak for {asked.name}."
-        ),
+        describe=told,
         twin=Twin(
             [{"kind": kind, "layer": layer} for kind in (guess, other) for layer in layers],
             title="Each class and each layer look elsewhere",
@@ -159,6 +160,16 @@ def grad_cam(
         size=(6.0, 3.0),
         photograph=True,
         shareable=shareable,
+    )
+
+
+def told(asked: Asked) -> str:
+    """Return in words how probable the class is, and what the layer's fields say of it."""
+    rows, columns = asked.cam.heat.shape
+    speaking = "bright ones speak" if asked.cam.heat.max() > 0 else "none of them speaks"
+    return (
+        f"The network gives {asked.name} a probability of {percent(asked.cam.probability)}. {asked.cam.layer} has "
+        f"{rows} × {columns} fields; {speaking} for {asked.name}."
     )
 
 

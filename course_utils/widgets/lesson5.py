@@ -13,7 +13,7 @@ from torch import Tensor
 
 from course_utils import diagnosis, figures, pictures, transfer
 from course_utils.base.modules import device_of, evaluating
-from course_utils.base.words import part, short, signed
+from course_utils.base.words import few, part, short, signed, sure
 from course_utils.pictures.files import SUFFIXES
 from course_utils.transfer import Network
 from course_utils.widgets import controls
@@ -102,8 +102,8 @@ def described_guesses(result: Classified) -> str:
     first, second = result.guesses[:2]
     missing = "Nothing is uploaded yet; meanwhile " if result.missing else ""
     return (
-        f"{missing}{result.title}: most likely {first.name} ({figures.percent(first.probability, 0)}), "
-        f"then {second.name} ({figures.percent(second.probability, 0)})."
+        f"{missing}{result.title}: most likely {first.name} ({sure(first.probability)}), "
+        f"then {second.name} ({sure(second.probability)})."
     )
 
 
@@ -164,10 +164,15 @@ def unequal_classes(counts: Sequence[int], accuracy: Mapping[str, Tensor]) -> Ex
         counts, accuracy: see `Unequal`.
 
     Raises:
-        ValueError: when there are fewer than two trainings, or other than one accuracy for each count.
+        ValueError: when there are fewer than two trainings, other than one accuracy for each count, or counts that do
+            not come largest first.
     """
     if len(accuracy) < 2 or any(len(values) != len(counts) for values in accuracy.values()):
         raise ValueError(f"There must be two trainings or more, each with {len(counts)} accuracies.")
+    if list(counts) != sorted(counts, reverse=True):
+        raise ValueError(
+            f"The counts must come largest first, not as {few(map(str, counts))}; sort the classes by them."
+        )
     remedies = list(accuracy)
     every = [Unequal(tuple(counts), accuracy, remedy) for remedy in remedies]
     return Exploration(
@@ -304,10 +309,7 @@ def where_it_looks(net: Network, photographs: Sequence[str] = ("cat", "coffee", 
             "rank": controls.whole_slider("guess number", 1, 1, most),
             "strength": controls.slider("strength", 0.8, 0.0, 1.0, 0.1, ".1f"),
         },
-        describe=lambda result: (
-            f"Coloured places speak for {result[0].name}, to which the network gives "
-            f"{figures.percent(result[0].probability)}."
-        ),
+        describe=lambda result: described_attention(*result),
         twin=Twin(
             [{"picture": name, "rank": rank} for name in photographs for rank in (1, 2)],
             draw=lambda result, figure: draw_attention(*result, figure, alone=True),
@@ -321,6 +323,16 @@ def where_it_looks(net: Network, photographs: Sequence[str] = ("cat", "coffee", 
         size=(7.6, 3.6),
         photograph=True,
     )
+
+
+def described_attention(found: Attention, strength: float) -> str:
+    """Return in a sentence what the colours say."""
+    given = f"to which the network gives {figures.percent(found.probability)}"
+    if not found.heat.max() > 0:
+        return f"No place speaks for {found.name}, {given}."
+    if strength == 0:
+        return f"At strength 0 no colour shows the places that speak for {found.name}, {given}."
+    return f"Coloured places speak for {found.name}, {given}."
 
 
 def draw_attention(found: Attention, strength: float, figure: Canvas, alone: bool = False) -> None:

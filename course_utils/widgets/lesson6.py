@@ -49,15 +49,20 @@ class Walk:
         x = self.places[-1].item()
         if abs(x - BOTTOM) > 12:
             return "jumped out of the valley"
-        if abs(x - TRAP) < 0.3 and abs(slope(x)) < 0.4:
-            return "stays in the trap"
         last = self.places[-6:]
+        if self._rests(TRAP) and abs(slope(x)) < 0.4:
+            return "stays in the trap"
         sides = {slope(place) > 0 for place in last.tolist()}
         if (last - TRAP).abs().max() < 0.5 and len(sides) == 2:
             return "jumps back and forth in the trap"
-        if abs(x - BOTTOM) < 0.3:
+        if self._rests(BOTTOM):
             return "reached the bottom"
         return "jumps back and forth" if self.rate > 4 and len(last) > 3 else "is still on its way"
+
+    def _rests(self, valley: float) -> bool:
+        """Whether the last places are near a valley, and the last step was a small one: not only passing through."""
+        last = self.places[-3:]
+        return bool((last - valley).abs().max() < 0.3 and (last[-1] - last[-2]).abs() < 0.1)
 
 
 def walk(rate: float, start: float, steps: int) -> Walk:

@@ -42,7 +42,7 @@ class Curve:
 
 
 def batch_size(
-    device: str | TorchDevice = "cpu", sizes: tuple[int, ...] | None = None, repeats: int = 3
+    device: str | torch.device | TorchDevice = "cpu", sizes: tuple[int, ...] | None = None, repeats: int = 3
 ) -> Exploration:
     """Return an exploration of batch sizes, measured on this machine when a width is first chosen.
 
@@ -53,7 +53,10 @@ def batch_size(
     """
     import time
 
-    here, today = acceleration.pick_device(device) if isinstance(device, str) else device, time.strftime("%Y-%m-%d")
+    here, today = (
+        acceleration.pick_device(device) if isinstance(device, str | torch.device) else device,
+        time.strftime("%Y-%m-%d"),
+    )
     sizes = sizes or SIZES.get(here.kind, SIZES["cpu"])
 
     @functools.cache
@@ -319,7 +322,7 @@ def compared_in_words(pair: Compared) -> str:
     parts = []
     for name, row, date in zip(pair.names, pair.rows, pair.dates):
         if row is None:
-            parts.append(f"{name}: {acceleration.NOT_YET}.")
+            parts.append(f"{name}: {_not_yet(name)}.")
             continue
         longest = max(row.parts, key=lambda part: row.parts[part])
         total = sum(row.parts.values())
@@ -330,6 +333,12 @@ def compared_in_words(pair: Compared) -> str:
     return " ".join(parts)
 
 
+def _not_yet(name: str) -> str:
+    """Return that a rung is not measured, and what would measure it."""
+    on_cpu = any(rung.name == name and rung.kind == "cpu" for rung in acceleration.RUNGS)
+    return acceleration.NOT_YET.removesuffix(" on a GPU") if on_cpu else acceleration.NOT_YET
+
+
 def draw_compared(pair: Compared, figure: Canvas, title: str = "") -> None:
     """Draw a bar in four colours for each of the rungs, below a title where there is one."""
     above = 0.6 if title else 0.35
@@ -338,9 +347,9 @@ def draw_compared(pair: Compared, figure: Canvas, title: str = "") -> None:
     left = max(0.2, (0.1 + 0.084 * max(map(len, pair.names))) / wide)  # room for the longest name
     margins = {"left": left, "right": 0.97, "top": 1 - above / high, "bottom": 0.5 / high}
     axes = figure.subplots(gridspec_kw=margins)
-    for place, row in enumerate(pair.rows):
+    for place, (name, row) in enumerate(zip(pair.names, pair.rows)):
         if row is None:
-            axes.text(0.0, place, f" {acceleration.NOT_YET}", va="center", fontsize=9, color=figures.GREY)
+            axes.text(0.0, place, f" {_not_yet(name)}", va="center", fontsize=9, color=figures.GREY)
             continue
         total, start = sum(row.parts.values()), 0.0
         for part, value in row.parts.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import math
 import threading
 import time
@@ -151,6 +150,20 @@ class Record:
         return smooth(self.losses, SMOOTHING)
 
 
+def _for_ever(batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
+    """Give the batches again and again."""
+    while True:
+        empty = True
+        for batch in batches:
+            empty = False
+            yield batch
+        if empty:
+            raise ValueError(
+                "There are no batches to train on: a pass through them gave none; give a list or a loader that can be "
+                "gone through again."
+            )
+
+
 def train(
     model: nn.Module,
     batches: Batches,
@@ -162,7 +175,8 @@ def train(
 ) -> Iterator[None]:
     """Train a copy of `model` with SGD and momentum 0.9, one batch for each `next`, and write down what happens.
 
-    Nothing random is drawn from the process-wide generators, so cells that run meanwhile keep their numbers.
+    Nothing random is drawn from the process-wide generators but by the network itself: without dropout and the like,
+    cells that run meanwhile keep their numbers.
 
     Args:
         model: returns logits (B, classes); stays as it is.
@@ -172,12 +186,15 @@ def train(
         steer: takes the optimizer; each `next` of what it returns sets the rate of the next step.
         check: tells after how many steps to look at the validation pictures.
         rate: the optimizer's first learning rate.
+
+    Raises:
+        ValueError: when a pass through the batches gives none, as the second one through a generator does.
     """
     if hasattr(batches, "set_epoch"):
         batches.set_epoch(0)  # the same pictures in the same order in each run
     model = copy.deepcopy(model)
     optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9)
-    for _, (images, labels) in zip(steer(optimizer), itertools.chain.from_iterable(itertools.repeat(batches))):
+    for _, (images, labels) in zip(steer(optimizer), _for_ever(batches)):
         model.train()
         loss = F.cross_entropy(model(images), labels)
         record.rates.append(optimizer.param_groups[0]["lr"])

@@ -21,6 +21,7 @@ window.explore = (() => {
     return rest > 0.5 || (rest === 0.5 && low % 2) ? low + 1 : low;
   }
   const percent = (share) => `${whole(100 * share)} %`;
+  const part = (share) => (share > 0 && share <= 0.005 ? "<1 %" : percent(share));
   const float = Math.fround; // PyTorch's float32, so that no pixel at the edge of the range is counted otherwise
   const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
@@ -76,7 +77,7 @@ window.explore = (() => {
       for (let i = 0; i < width * height; i++) black += !(after[0][i] || after[1][i] || after[2][i]);
       return { after, cut: cut / (3 * width * height), black: black / (width * height) };
     },
-    say: ({ cut, black }) => `${percent(cut)} of the numbers left the range from 0 to 1 and were cut off; ${percent(black)} of the pixels are black.`,
+    say: ({ cut, black }) => `${part(cut)} of the numbers left the range from 0 to 1 and were cut off; ${part(black)} of the pixels are black.`,
     numbers: ({ after, cut, black }) => [cut, black, ...after.flatMap((channel) => [...sampled(channel)])],
     draw(result, view, { width, height, channels }) {
       const [before, mixed] = pair(view, "before", "mixed", width, height);
@@ -140,7 +141,8 @@ window.explore = (() => {
         after[y * wide + x] = value;
         lost += value < 0 || value > 1;
       }
-      const total = sum(kernel), signed = Math.abs(total) < 0.05 * sum(kernel.map(Math.abs));
+      const total = sum(kernel), size = sum(kernel.map(Math.abs));
+      const signed = size > 0 && (Math.abs(total) < 0.05 * Math.min(size, 1) || Math.abs(total) < 0.0005); // flat areas answer about 0
       const changed = kernel.some((value, i) => value !== numbers[i]);
       return { after, wide, high, grey, kernel, changed, total, signed, lost: lost / after.length, name: nameOf(numbers) };
     },
@@ -238,6 +240,7 @@ window.explore = (() => {
   const TRAP = -1.5, BOTTOM = 2;
   const landscape = (x) => 0.12 * (x - BOTTOM) ** 2 - 0.8 * Math.exp(-(((x - TRAP) / 0.15) ** 2) / 2);
   const slopeAt = (x) => 0.24 * (x - BOTTOM) + 0.8 * (x - TRAP) / 0.15 ** 2 * Math.exp(-(((x - TRAP) / 0.15) ** 2) / 2);
+  const rests = (places, valley) => places.slice(-3).every((place) => Math.abs(place - valley) < 0.3) && Math.abs(places.at(-1) - places.at(-2)) < 0.1;
   const valley = {
     title: "A valley with a trap",
     controls: [
@@ -254,9 +257,9 @@ window.explore = (() => {
       const x = places.at(-1), last = places.slice(-6);
       if (places.length === 1) return "stands where it starts";
       if (Math.abs(x - BOTTOM) > 12) return "jumped out of the valley";
-      if (Math.abs(x - TRAP) < 0.3 && Math.abs(slopeAt(x)) < 0.4) return "stays in the trap";
+      if (rests(places, TRAP) && Math.abs(slopeAt(x)) < 0.4) return "stays in the trap";
       if (last.every((place) => Math.abs(place - TRAP) < 0.5) && new Set(last.map((place) => slopeAt(place) > 0)).size === 2) return "jumps back and forth in the trap";
-      if (Math.abs(x - BOTTOM) < 0.3) return "reached the bottom";
+      if (rests(places, BOTTOM)) return "reached the bottom";
       return rate > 4 && last.length > 3 ? "jumps back and forth" : "is still on its way";
     },
     say(result) {

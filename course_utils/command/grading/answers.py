@@ -1,7 +1,9 @@
 """The few statements of a notebook that an answer needs: its own, its imports, the helpers and constants it uses.
 
-Nothing runs here. Names are followed through the whole notebook: a statement is needed when it gives a value to a name
-that is needed, or changes what the name stands for (`table["a"] = 1`, `found.append(2)`), inside a loop too.
+Nothing runs here. Names are followed as when all cells run up to the answer's check: a statement is needed when it
+gives a value to a name that is needed, or changes what the name stands for (`table["a"] = 1`, `found.append(2)`),
+inside a loop or one of the notebook's own functions too. What comes after the check counts only for names that have no
+value before it.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import ast
 import builtins
 import codeop
+import dataclasses
 import dis
 import re
 import time
@@ -27,8 +30,36 @@ TIMED_LINE = re.compile(r"\A((?:[\w\s,.\[\]*]+=)?\s*)%(?:time|prun)\s+(?=\S)")
 LINE = re.compile(r"\A(\s*)(?:[%!?]|[\w.]+\?)|\A([\w\s,.\[\]*]+=\s*)[%!]")
 BY_RUNNING = ("exec", "globals", "locals", "vars", "setattr")  # they can bind a name that no statement shows
 FILE = "<cell {}>"  # the name under which Python knows a cell's code
+# Methods that change what they belong to, wherever they stand; a call that is a whole statement counts anyway. So do
+# those that end in _, as PyTorch's do, with their first argument too: nn.init.zeros_(x).
+METHODS = ("add", "append", "appendleft", "clear", "discard", "extend", "insert", "pop", "popitem", "popleft", "remove",
+           "reverse", "setdefault", "sort", "update")  # fmt: skip
+FUNCTIONS = ("delattr", "heappush", "next", "setattr", "shuffle")  # that change their first argument
+MOST_FOLLOWED = 1_000_000  # steps to follow such calls; no notebook written by hand comes near
+DEEPEST = 10  # calls of functions by functions, through which changes are followed
 MOST_TRANSFORMED = 5_000  # characters of a cell that IPython itself is asked about
 MOST_SECONDS = 10.0  # for reading all cells of a notebook: each line with a magic is another attempt at its cell
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a function by its name."""
+
+    function: str
+    handed: tuple[
+        tuple[int | str | None, str], ...
+    ]  # by place or keyword, the names at the root of what is handed over
+
+
+@dataclass(frozen=True)
+class Inside:
+    """What a function does to what is not its own."""
+
+    name: str
+    parameters: tuple[str, ...]  # by place
+    own: frozenset[str]  # all its variables
+    changes: frozenset[str]  # names, parameters among them, whose value it may change
+    calls: tuple[Call, ...]
 
 
 @dataclass(frozen=True)
@@ -43,6 +74,11 @@ class Statement:
     changes: frozenset[str]  # names whose value it may change
     function: bool  # a def, a class, or an assigned lambda
     imports: frozenset[str] = frozenset()  # top-level packages
+    loads: frozenset[str] = frozenset()  # top-level packages that it imports, inside functions too
+    checks: tuple[tuple[str, str], ...] = ()  # the exercises that it checks, and the name that each is handed
+    calls: tuple[Call, ...] = ()  # of functions, outside those that it defines
+    inside: Inside | None = None  # of a function
+    blank: bool = False  # a def that does nothing yet, or a name that is given None or `...`
 
 
 @dataclass(frozen=True)
@@ -73,19 +109,25 @@ def statements(cells: Iterable[tuple[int, str]]) -> tuple[list[Statement], dict[
         except (SyntaxError, ValueError, RuntimeError) as error:  # a null byte; IPython gives up
             line = f"line {error.lineno}: " if getattr(error, "lineno", None) else ""
             broken[number] = f"{line}{getattr(error, 'msg', error)}"
-    return found, broken
+    return _with_changes_by_calls(found), broken
 
 
 def cut(
     name: str, all_statements: Sequence[Statement], cells: Sequence[tuple[int, str]], broken: Mapping[int, str]
 ) -> Cut:
-    """Return what the answer `name` needs. Of several definitions the last counts, as after running all cells.
+    """Return what the answer to an exercise needs. Of several definitions the last counts, as after running all cells.
+
+    It has the exercise's name; where the notebook gives that name no answer, it has the one that the check is handed:
+    `exercises.lesson1.perfect_rate.check(my_rate)`.
 
     Args:
         name: of the exercise.
         all_statements: from `statements`, as is `broken`.
         cells: the notebook's code cells, to find an answer in one that is not Python.
     """
+    checked = [(index, given) for index, each in enumerate(all_statements) for of, given in each.checks if of == name]
+    if all(each.blank for each in all_statements if name in each.binds):
+        name = next((given for _, given in reversed(checked) if given), name)
     bound = [index for index, each in enumerate(all_statements) if name in each.binds]
     functions = [index for index in bound if all_statements[index].function]
     if not bound:
@@ -96,7 +138,11 @@ def cut(
                 return Cut(name, problem=f"Cell {number} seems to make it while it runs; write it with def or =.")
         return Cut(name)
     # A def counts before `accuracy = accuracy(...)`, with which a learner tries it out.
-    chosen = {(functions or bound)[-1]}
+    answer = (functions or bound)[-1]
+    cell = all_statements[answer].cell
+    end = max(index for index, each in enumerate(all_statements) if each.cell == cell)
+    end = next((index for index, given in reversed(checked) if index > answer and given == name), end)
+    chosen = {answer}
     imported = {each for statement in all_statements if statement.imports for each in statement.binds}
     # `from x import *` may bind anything.
     stars = {index for index, each in enumerate(all_statements) if each.imports and not each.binds}
@@ -106,17 +152,21 @@ def cut(
             binders[given].add(index)
         for changed in each.changes:
             changers[changed].add(index)
-    waiting, seen = [*all_statements[max(chosen)].uses], {name}
+    waiting, seen = [*all_statements[answer].uses], {name}
     while waiting:
         wanted = waiting.pop()
         if wanted in seen:
             continue
         seen.add(wanted)
-        binding = set(binders[wanted])
-        if not binding and not hasattr(builtins, wanted):
+        binding, changing = binders[wanted], changers[wanted]
+        if min(binding, default=end + 1) <= end:
+            binding, changing = ({index for index in found if index <= end} for found in (binding, changing))
+        elif hasattr(builtins, wanted):
+            continue
+        elif not binding:
             binding = stars
-        elif wanted not in imported:  # nn.init.zeros_(x) does not change nn
-            binding |= changers[wanted]
+        if wanted not in imported:  # nn.init.zeros_(x) does not change nn
+            binding = binding | changing
         for index in binding - chosen:
             waiting += all_statements[index].uses
         chosen |= binding
@@ -175,11 +225,7 @@ def _statement(cell: int, source: str, node: ast.stmt, compiler: codeop.Compile)
         warnings.simplefilter("ignore")
         code = compiler(ast.Module([node], []), FILE.format(cell), "exec")
     is_lambda = isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, ast.Lambda)
-    imports = set()
-    if isinstance(node, ast.Import):
-        imports = {alias.name.partition(".")[0] for alias in node.names}
-    elif isinstance(node, ast.ImportFrom):
-        imports = {(node.module or "").partition(".")[0] or "."}
+    loads = {package for inner in ast.walk(node) for package in _packages(inner)}
     return Statement(
         cell,
         source,
@@ -188,8 +234,44 @@ def _statement(cell: int, source: str, node: ast.stmt, compiler: codeop.Compile)
         uses=frozenset(_looked_up(code)),
         changes=frozenset(_changed(node)),
         function=is_lambda or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)),
-        imports=frozenset(imports),
+        imports=frozenset(_packages(node)),
+        loads=frozenset(loads),
+        checks=tuple(_checks(node)),
+        calls=tuple(_calls(node)),
+        inside=_inside(node, code),
+        blank=_is_blank(node),
     )
+
+
+def _packages(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name.partition(".")[0] for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        yield (node.module or "").partition(".")[0] or "."
+
+
+def _checks(node: ast.AST) -> Iterator[tuple[str, str]]:
+    """Give for each `exercises.lesson1.perfect_rate.check(rate)` the exercise, and the name or an empty text."""
+    for call in ast.walk(node):
+        match call:
+            case ast.Call(func=ast.Attribute(value=ast.Attribute(attr=exercise), attr="check"), args=[given, *_]):
+                yield exercise, given.id if isinstance(given, ast.Name) else ""
+
+
+def _is_blank(node: ast.stmt) -> bool:
+    """Tell whether a statement leaves an answer blank, as the lessons' own cells do."""
+    if isinstance(node, ast.Assign):
+        return _is_nothing(node.value)
+    return isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and all(
+        isinstance(each, ast.Pass)
+        or (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant))
+        or (isinstance(each, ast.Return) and (each.value is None or _is_nothing(each.value)))
+        for each in node.body
+    )
+
+
+def _is_nothing(value: ast.expr) -> bool:
+    return isinstance(value, ast.Constant) and value.value in (None, ...)
 
 
 def _looked_up(code: CodeType) -> Iterator[str]:
@@ -202,17 +284,91 @@ def _looked_up(code: CodeType) -> Iterator[str]:
 
 
 def _changed(node: ast.AST) -> Iterator[str]:
-    """Give the names at the root of targets such as `a[i]` and `a.b`, and of statements such as `a.append(1)`."""
-    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
-        return
-    place = None
-    if isinstance(node, (ast.Subscript, ast.Attribute)) and not isinstance(node.ctx, ast.Load):
-        place = node
-    elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-        place = node.value.func if isinstance(node.value.func, ast.Attribute) else None
+    """Give the names at the root of what a statement changes: `a[i] = 1`, `a.b = 1`, `a.append(1)`, `zeros_(a)`."""
+    for each in _running(node):
+        if isinstance(each, (ast.Subscript, ast.Attribute)) and not isinstance(each.ctx, ast.Load):
+            yield from _root(each)
+        elif isinstance(each, ast.Expr) and isinstance(each.value, ast.Call):
+            yield from _root(each.value.func) if isinstance(each.value.func, ast.Attribute) else ()
+        elif isinstance(each, ast.Call):
+            method = isinstance(each.func, ast.Attribute)
+            called = each.func.attr if method else getattr(each.func, "id", "")
+            in_place = called.endswith("_") and not called.endswith("__")
+            if method and (called in METHODS or in_place):
+                yield from _root(each.func)
+            if (called in FUNCTIONS or in_place) and each.args and not isinstance(each.args[0], ast.Call):
+                yield from _root(each.args[0])
+
+
+def _running(node: ast.AST) -> Iterator[ast.AST]:
+    """Give a statement's nodes that run with it, so none inside a function that it defines."""
+    if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
+        yield node
+        for inner in ast.iter_child_nodes(node):
+            yield from _running(inner)
+
+
+def _root(place: ast.AST) -> Iterator[str]:
+    """Give the `a` of `a.b[0].c().d`; nothing for what has no name."""
     while isinstance(place, (ast.Subscript, ast.Attribute, ast.Call)):
         place = place.func if isinstance(place, ast.Call) else place.value
     if isinstance(place, ast.Name):
         yield place.id
-    for inner in ast.iter_child_nodes(node):
-        yield from _changed(inner)
+
+
+def _calls(node: ast.AST) -> Iterator[Call]:
+    """Give the calls of functions by their names that run with a statement, and what names they are handed."""
+    for each in _running(node):
+        if isinstance(each, ast.Call) and isinstance(each.func, ast.Name):
+            handed = [*enumerate(each.args), *((word.arg, word.value) for word in each.keywords)]
+            handed = [(place, value) for place, value in handed if not isinstance(value, ast.Call)]
+            yield Call(each.func.id, tuple((place, name) for place, value in handed for name in _root(value)))
+
+
+def _inside(node: ast.stmt, code: CodeType) -> Inside | None:
+    """Return what a function does to what is not its own; None for any other statement."""
+    if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return None
+    own = next((each for each in code.co_consts if isinstance(each, CodeType) and each.co_name == node.name), None)
+    if own is None:  # a generic function is further inside
+        return None
+    sets = {step.argval for step in dis.get_instructions(own) if step.opname == "STORE_GLOBAL"}
+    return Inside(
+        node.name,
+        tuple(each.arg for each in (*node.args.posonlyargs, *node.args.args)),
+        frozenset(own.co_varnames + own.co_cellvars),
+        frozenset(sets.union(*map(_changed, node.body))),
+        tuple(call for each in node.body for call in _calls(each)),
+    )
+
+
+def _with_changes_by_calls(found: list[Statement]) -> list[Statement]:
+    """Return the statements with what they change by calling the notebook's own functions, such as `fill(table)`."""
+    functions = defaultdict(list)  # by name: what is inside, and what that changes
+    for each in found:
+        if each.inside:
+            functions[each.inside.name].append((each.inside, set(each.inside.changes)))
+    calls = [call for each in found for call in (*each.calls, *(each.inside.calls if each.inside else ()))]
+    names = {name for each in functions.values() for _, changes in each for name in changes}
+    if len(names) * sum(len(functions.get(call.function, ())) for call in calls) > MOST_FOLLOWED:
+        return found
+
+    def changed(call: Call) -> Iterator[str]:
+        for inside, names in functions.get(call.function, ()):
+            yield from names - inside.own
+            for place, name in call.handed:
+                if isinstance(place, int):
+                    place = inside.parameters[place] if place < len(inside.parameters) else ""
+                if place in names:
+                    yield name
+
+    for _ in range(DEEPEST):
+        before = sum(len(names) for each in functions.values() for _, names in each)
+        for inside, names in (pair for each in functions.values() for pair in each):
+            names.update(*map(changed, inside.calls))
+        if before == sum(len(names) for each in functions.values() for _, names in each):
+            break
+    return [
+        dataclasses.replace(each, changes=each.changes.union(*map(changed, each.calls))) if each.calls else each
+        for each in found
+    ]

@@ -66,6 +66,7 @@ class Results:
     rows: list[Result] = field(default_factory=list)
     confined: bool = True  # whether this system forbids an answer what it should
     passed_over: list[str] = field(default_factory=list)  # files with nothing to judge, such as pictures
+    remarks: list[str] = field(default_factory=list)  # sentences about what is not judged in a notebook that is
 
     @property
     def complete(self) -> bool:
@@ -138,10 +139,19 @@ def judge_all(
                         judge.close()
                     raise
             rows = [row for future in futures for row in future.result()]
-            return Results(rows, first.confined, found.data)
+            remarks = [_remark(submission) for submission in submissions if submission.others]
+            return Results(rows, first.confined, found.data, remarks)
         finally:
             for judge in everyone:
                 judge.close()
+
+
+def _remark(submission: Submission) -> str:
+    others = " and ".join(lesson.lstrip("0") for lesson in submission.others)
+    return (
+        f"{submission.notebook} is judged as lesson {submission.lesson.lstrip('0')} only; hand in its exercises of "
+        f"lesson {others} in a notebook of their own."
+    )
 
 
 def _sentence(error: Exception) -> str:

@@ -36,11 +36,11 @@ def to_csv(rows: list[Result]) -> str:
 
 
 def to_json(results: Results) -> str:
-    """Return JSON: "confined", "counts" (of each outcome), "results", a list like the CSV's, and "passed_over"."""
+    """Return JSON: "confined", "counts" (of each outcome), "results" (like the CSV's), "passed_over" and "remarks"."""
     counted = Counter(row.outcome for row in results.rows)
     counts = {outcome: counted[outcome] for outcome in OUTCOMES}
     whole = {"confined": results.confined, "counts": counts, "results": [asdict(row) for row in results.rows]}
-    return json.dumps({**whole, "passed_over": results.passed_over}, indent=2)
+    return json.dumps({**whole, "passed_over": results.passed_over, "remarks": results.remarks}, indent=2)
 
 
 def save_csv(text: str, path: Path) -> None:
@@ -95,6 +95,8 @@ def show(results: Results, console: Console, *, verbose: bool = False) -> None:
             named = not row.exercise or row.message.startswith(row.exercise)
             place = row.notebook if named else f"{row.notebook}, {row.exercise}"
             console.print(f"{SIGNS[row.outcome][0]} {plain(place)}: {plain(row.message)}", markup=False)
+    for remark in results.remarks:
+        console.print(plain(remark), markup=False)
     counted = Counter(row.outcome for row in results.rows if row.exercise)
     judged = {row.notebook for row in results.rows if row.exercise}
     others = len({row.notebook for row in results.rows} - judged)

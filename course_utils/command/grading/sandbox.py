@@ -51,6 +51,8 @@ PROGRESS, TAKEN, MESSAGE = b"P", b"S", b"M"  # what a copy writes: cells as they
 # How PyTorch says that there is no GPU, and `_Shell` that there is no shell: no fault of the answer.
 NOT_HERE = re.compile(r"\b(cuda|nvidia|xpu|hpu|mps|accelerator device|a shell or a magic)\b", re.IGNORECASE)
 SAID_BY = ("AssertionError", "RuntimeError", "NotImplementedError", "AcceleratorError")
+# How PyTorch says that memory ran out.
+NO_MEMORY = re.compile(r"not enough memory|allocate memory", re.IGNORECASE)
 TOOK = "{} takes the course's own solution; an answer counts when the notebook's own code computes it."
 
 
@@ -129,6 +131,9 @@ class Answer:
                 raise Stopped(*self._why(reader))
             result = reader.result()
             if names := reader.raised:
+                if memory == MORE_MEMORY and _is_out_of_memory(names, reader.text("text")):
+                    held = f"{MORE_MEMORY / 2**30:.0f} GB"
+                    raise Stopped("error", f"{self.cut.name} needed more than {held} of memory, so it was not judged.")
                 if names[0] in SAID_BY and NOT_HERE.search(reader.text("text")):
                     said = shortened(reader.text("text").split("\n", 1)[0].rstrip("."))
                     raise Stopped("error", f"{self.cut.name} asks for what is not here to judge it: {said}.")
@@ -150,7 +155,7 @@ class Answer:
         """Run the orders in a copy of the template and return its message."""
         work = Path(tempfile.mkdtemp(dir=self.folder))
         started = time.monotonic()
-        packages = {package for each in self.cut.statements for package in each.imports} & set(READY)
+        packages = {package for each in self.cut.statements for package in each.loads} & set(READY)
         if any(_trains(each.code) for each in self.cut.statements):
             packages.add(OPTIMIZERS)
         reading, writing = os.pipe()
@@ -200,6 +205,11 @@ class Answer:
             received += part
             if len(received) > MOST_BYTES:
                 return f"gave back more than {MOST_BYTES / 1e6:.0f} MB"
+
+
+def _is_out_of_memory(names: list[str], text: str) -> bool:
+    """Tell whether an exception, by the names of its classes and its text, says that memory ran out."""
+    return "MemoryError" in names or (names[0] == "RuntimeError" and NO_MEMORY.search(text) is not None)
 
 
 def _trains(code: types.CodeType) -> bool:

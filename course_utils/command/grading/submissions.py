@@ -34,6 +34,7 @@ KINDS = {  # by how a file begins, in small letters
     b"<!doctype html": "a web page" + ITSELF,
     b"<html": "a web page" + ITSELF,
 }
+CONFLICT = b"\n<<<<<<< "  # as git marks where two versions differ
 DATA = {".jpg", ".jpeg", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".heic", ".avif", ".svg", ".csv",
         ".tsv", ".npy", ".npz", ".pt", ".pth", ".safetensors", ".mp4", ".mov"}  # fmt: skip
 
@@ -46,6 +47,7 @@ class Submission:
     lesson: str = ""  # its number, such as "01"
     cells: tuple[tuple[int, str], ...] = ()  # the code cells: number in the file, counted from 1, and source
     problem: str = ""  # one sentence when it cannot be judged
+    others: tuple[str, ...] = ()  # further lessons whose exercises it checks, which are not judged
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,9 @@ def read(path: Path, lessons: Mapping[str, Sequence[str]], name: str | None = No
     try:
         notebook = _parsed(path)
         cells = _code(notebook)
-        return Submission(name, _lesson(notebook, cells, lessons), cells)
+        lesson = _lesson(notebook, cells, lessons)
+        others = tuple(sorted(set(_asked(cells, lessons)) - {lesson}))
+        return Submission(name, lesson, cells, others=others)
     except _UnreadableError as error:
         return Submission(name, problem=str(error))
     except OSError as error:
@@ -200,11 +204,19 @@ def _parsed(path: Path) -> dict[str, Any]:
     except RecursionError:
         raise _UnreadableError("The file is too deeply nested to be a notebook.") from None
     except ValueError as error:
+        if CONFLICT in b"\n" + content:
+            raise _UnreadableError(
+                "The file holds git's conflict marks (<<<<<<<), from a merge that was not finished; "
+                "take one of the two versions, such as with git checkout --ours, and hand that in."
+            ) from None
         raise _UnreadableError(
             _kind(path) or f"The file is not JSON, as every notebook is: {str(error).splitlines()[0][:200]}."
         ) from None
     if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
-        raise _UnreadableError("The file has no cells, as every notebook in format 4 has.")
+        raise _UnreadableError(
+            "The file has no cells, as every notebook in format 4 has; open it in Jupyter, save it again "
+            "and hand that in."
+        )
     return notebook
 
 
@@ -231,8 +243,7 @@ def _lesson(notebook: Mapping[str, Any], cells: Iterable[tuple[int, str]], lesso
         if number in lessons:
             return number
     code = "\n".join(source for _, source in cells)
-    modules = {_module(lesson): lesson for lesson in lessons}
-    asked = Counter(modules[found] for found in re.findall(r"\bexercises\.(\w+)\.", code) if found in modules)
+    asked = _asked(cells, lessons)
     defined = Counter()
     for lesson, names in lessons.items():
         pattern = rf"^(?:def +(?:{'|'.join(map(re.escape, names))}) *\(|(?:{'|'.join(map(re.escape, names))}) *=)"
@@ -243,6 +254,13 @@ def _lesson(notebook: Mapping[str, Any], cells: Iterable[tuple[int, str]], lesso
     raise _UnreadableError(
         "This is not a lesson of this course; it names no lesson and contains none of the exercises."
     )
+
+
+def _asked(cells: Iterable[tuple[int, str]], lessons: Iterable[str]) -> Counter[str]:
+    """Return how often the code names exercises of each lesson: `exercises.lesson3.`."""
+    code = "\n".join(source for _, source in cells)
+    modules = {_module(lesson): lesson for lesson in lessons}
+    return Counter(modules[found] for found in re.findall(r"\bexercises\.(\w+)\.", code) if found in modules)
 
 
 def _module(lesson: str) -> str:

@@ -23,12 +23,15 @@ import psutil
 
 from course_utils.base.notes import FIGURES, MARK, SETTINGS, SOURCE
 from course_utils.base.paths import from_here
+from course_utils.command.notebooks.sections import one_line
 
 ERROR_CLASS = "course-error"  # the widgets' name for it; importing them would need theirs
 TAG = re.compile(r"<[^<>]*>")
 UNSEEN = re.compile(
     r"^(?:Exception in thread |Task exception was never retrieved)", re.MULTILINE
 )  # as Python prints them
+# The last line of a traceback: "ValueError: no number", or the name alone.
+SAID = re.compile(r"^[A-Za-z_][\w.]*(?:: .+|Error|Exception)$", re.MULTILINE)
 STEP = 0.1  # seconds between two looks at a running notebook
 LAST = 5.0  # seconds to wait for the last report of a worker that has ended: on a busy machine it may come late
 GRACE = 20.0  # seconds a worker gets to report a time-out by itself before it is ended
@@ -119,18 +122,19 @@ def collect(result: Execution) -> None:
             result.sources.append(data[SOURCE])
         if output.get("output_type") == "error" and result.passed:
             result.status = FAILED
-            result.error = f"cell {index}: {output.get('ename')}: {output.get('evalue')}"
+            result.error = one_line(f"cell {index}: {output.get('ename')}: {output.get('evalue')}")
         if output.get("name") == "stderr":
             printed[index] = printed.get(index, "") + "".join(output.get("text", ""))
     for index, text in printed.items():
         if UNSEEN.search(text) and result.passed:
             result.status = HIDDEN
-            last = text.strip().splitlines()[-1]
-            result.error = f"cell {index}: an error in a thread or a task was only printed: {last[:300]}"
+            said = SAID.findall(text)  # none where the kernel ended while it printed
+            result.error = f"cell {index}: an error in a thread or a task was only printed"
+            result.error += f": {one_line(said[-1])}" if said else ""
     for error in hidden_errors(result.notebook):
         if result.passed:
             result.status = HIDDEN
-            result.error = f"a widget's state hides an error: {error}"
+            result.error = f"a widget's state hides an error: {one_line(error)}"
 
 
 def hidden_errors(notebook: Mapping[str, Any]) -> list[str]:
@@ -259,7 +263,7 @@ def _watch(
 
 def _failure(event: Mapping[str, Any], cell: int) -> Execution:
     status = {"timeout": TIMEOUT, "dead": DEAD}.get(event["kind"], FAILED)
-    message, cell = event["message"], event.get("cell") or cell
+    message, cell = one_line(event["message"]), event.get("cell") or cell
     return Execution(status, 0.0, error=f"cell {cell}: {message}" if cell else message)
 
 

@@ -52,7 +52,8 @@ details.deeper>summary>*,details.deeper>summary :is(h2,h3,h4){display:inline;mar
 :focus-visible{outline:2px solid var(--link);outline-offset:2px}
 """
 CODE_IN_TEXT = re.compile(r"(```.*?```|~~~.*?~~~|`[^`\n]*`)", re.DOTALL)
-NOTEBOOK_LINK = re.compile(r"\]\((?P<name>[\w-]+)\.ipynb")
+NOTEBOOK_LINK = re.compile(r"\[(?P<text>[^\[\]\n]*)\]\((?P<name>[\w-]+)\.ipynb(?P<part>[^()\n]*)\)")
+PREFIX = re.compile(r"(?<=<)(/?)ns\d+:|(?<=\w|\") xmlns:ns\d+=\"http://www\.w3\.org/1998/Math/MathML\"")
 MATH = re.compile(r"\$\$(?P<block>.+?)\$\$|(?<![\\$\w])\$(?P<inline>[^\s$](?:[^$\n]*[^\s$\\])?)\$(?!\d)", re.DOTALL)
 
 
@@ -233,7 +234,7 @@ def telling_picture(notebook: Mapping[str, Any]) -> Picture | None:
 def lesson_page(notebook: Mapping[str, Any], title: str, pages: Collection[str] = ()) -> str:
     """Return an executed notebook as one page: pictures inside, formulas as MathML, no scripts; folds can be opened.
 
-    Links to notebooks whose names (without .ipynb) are among `pages` lead to their pages.
+    Links to notebooks whose names (without .ipynb) are among `pages` lead to their pages; of others the text stays.
     """
     import nbformat
     from jinja2 import DictLoader
@@ -260,6 +261,7 @@ def lesson_page(notebook: Mapping[str, Any], title: str, pages: Collection[str] 
         config=config,
     )
     body, _ = exporter.from_notebook_node(copy)
+    body = PREFIX.sub(r"\1", body)  # <ns0:math>, as nbconvert writes formulas in headings
     body = body.replace("<pre>", '<pre tabindex="0">')  # long lines scroll sideways, by keyboard too
     dark = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
     dark = re.sub(r"background: *#[0-9a-fA-F]+;?", "", dark)
@@ -278,7 +280,7 @@ def _mark_folds(notebook: Any) -> None:
 
 
 def _page_link(link: re.Match[str], pages: Collection[str]) -> str:
-    return f"]({link['name']}.html" if link["name"] in pages else link.group(0)
+    return f"[{link['text']}]({link['name']}.html{link['part']})" if link["name"] in pages else link["text"]
 
 
 def _image(kind: str, output: Mapping[str, Any]) -> str:

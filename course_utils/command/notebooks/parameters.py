@@ -22,7 +22,7 @@ def parameters_of(notebook: Path) -> dict[str, Any] | None:
     The cell is read as Python, not by papermill's pattern, which overlooks a default that holds "=".
 
     Raises:
-        SettingError: when the file is not a notebook, or its parameters cell does more than set constants.
+        SettingError: when the file is not a notebook in Python, or its parameters cell does more than set constants.
     """
     tagged = [cell for cell in cells_of(notebook) if "parameters" in (cell["metadata"].get("tags") or ())]
     source = "".join(tagged[0]["source"]) if tagged else None
@@ -46,7 +46,7 @@ def parameters_of(notebook: Path) -> dict[str, Any] | None:
 
 
 def cells_of(notebook: Path) -> list[dict[str, Any]]:
-    """Return the cells of a notebook of format 4, in which everything has the type that it should.
+    """Return the cells of a notebook of format 4 in Python, in which everything has the type that it should.
 
     Raises:
         SettingError: when the file is none.
@@ -61,6 +61,12 @@ def cells_of(notebook: Path) -> list[dict[str, Any]]:
         raise SettingError(f"{notebook.name} {NO_NOTEBOOK}.")
     if not isinstance(book.get("metadata", {}), dict) or not isinstance(book.get("nbformat", 4), int):
         raise SettingError(f"{notebook.name} {NO_NOTEBOOK}; its metadata are damaged.")
+    language = _language(book.get("metadata", {}))
+    if language and "python" not in language.lower():
+        raise SettingError(
+            f"{notebook.name} is a notebook in {language}, but the course runs Python; run it in Jupyter, "
+            f"with a kernel for {language}."
+        )
     for number, cell in enumerate(book["cells"], start=1):
         if not _is_sound(cell):
             raise SettingError(f"{notebook.name} {NO_NOTEBOOK}; cell {number} is damaged.")
@@ -91,9 +97,9 @@ def checked_parameters(notebook: Path, number: str | None, profile: str, given: 
     for name, value in given.items():
         if name not in known or name == "profile":
             settable = [other for other in known if other != "profile"]
-            hint = closest(name, settable) if name != "profile" else "; use --profile"
+            hint = closest(name, settable) if name != "profile" else "; use --profile."
             raise SettingError(
-                f"{notebook.name} has no parameter {name!r}; it has {', '.join(settable) or 'none'}{hint}"
+                f"{notebook.name} has no parameter {name!r}; it has {', '.join(settable) or 'none'}{hint or '.'}"
             )
         read = _by_setting(block, name, value) if block else _by_default(name, known[name], value)
         if read is not None:
@@ -150,6 +156,15 @@ def _by_default(name: str, default: Any, value: Any) -> Any:
             f"Parameter {name!r} cannot be {value!r}; give a number, a text, or a list or dict of them."
         ) from None
     return value
+
+
+def _language(metadata: Mapping[str, Any]) -> str:
+    """Return the language that a notebook's metadata name, or an empty text."""
+    for part, key in (("kernelspec", "language"), ("language_info", "name")):
+        about = metadata.get(part)
+        if isinstance(about, dict) and isinstance(about.get(key), str) and about[key].strip():
+            return " ".join(about[key].split())[:40]
+    return ""
 
 
 def _is_sound(cell: Any) -> bool:

@@ -6,9 +6,11 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from course_utils.base.words import short
 from course_utils.command.notebooks import folds
 
 LOWEST = 3  # the level of the headings that begin a section: ## and ###
+LONGEST = 300  # letters of an error's text that are said; the notebook has all of it
 
 
 def sections(cells: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[int]]]:
@@ -20,6 +22,11 @@ def sections(cells: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[int]]]:
         elif cell["cell_type"] == "code" and cell["source"].strip():
             found[-1][1].append(place)
     return [(title, places) for title, places in found if title and places]
+
+
+def one_line(text: str) -> str:
+    """Return an error's text for a sentence: in one line, and shortened."""
+    return short(" ".join(text.split()), LONGEST)
 
 
 def run_again(
@@ -46,7 +53,7 @@ def run_again(
                 execute(copy.deepcopy(kept[place]), place)
             except Exception as error:  # noqa: BLE001 - whatever it is, the section cannot be run again
                 name, value = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", error)
-                failed.append(f"the section {title!r} cannot be run again: {name}: {value}")
+                failed.append(f"the section {title!r} cannot be run again: {one_line(f'{name}: {value}')}")
                 break
             finally:
                 cells[:] = kept
