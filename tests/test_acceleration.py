@@ -734,7 +734,7 @@ def small_race(crops, **settings):
 def test_bytes_are_normalised_in_one_pass_to_the_type_and_layout_of_the_network(crops, dtype):
     race = small_race(crops)
     race.dtype = dtype
-    made, part = race._normalised(race.train), race.train
+    made, part = race._normalised("train"), race.train
     mean, std = (torch.tensor(value).view(-1, 1, 1) for value in (part.mean, part.std))
     torch.testing.assert_close(made, ((part.images.float() / 255 - mean) / std).to(dtype), atol=1e-6, rtol=1e-3)
     assert made.is_contiguous(memory_format=torch.channels_last)

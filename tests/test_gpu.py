@@ -46,7 +46,7 @@ def test_batches_are_the_same_on_the_gpu_and_on_the_cpu(crops):
 @pytest.mark.parametrize("left_out", [(), ("half precision",)])
 def test_pictures_of_the_sprint_are_the_same_on_the_gpu_and_on_the_cpu(crops, left_out):
     ours, theirs = (race(crops, device, leave_out=left_out) for device in (GPU, "cpu"))
-    images, expected = ours._normalised(ours.train), theirs._normalised(theirs.train)
+    images, expected = ours._normalised("train"), theirs._normalised("train")
     assert images.dtype == ours.dtype and images.is_contiguous(memory_format=torch.channels_last)
     close = {"atol": 2e-3, "rtol": 2e-3} if ours.dtype == torch.float16 else {}
     torch.testing.assert_close(images.float().cpu(), expected, **close)
@@ -92,7 +92,7 @@ def test_a_recorded_step_trains_as_the_plain_one_does(crops, left_out):
 def test_no_step_of_the_sprint_waits_for_the_gpu(crops, left_out):
     fast = race(crops, leave_out=left_out)
     fast.run(0)
-    images, rates = fast._normalised(fast.train), fast._rates(30, 10)
+    images, rates = fast._normalised("train"), fast._rates(30, 10)
     with no_waiting():
         for step, batch in zip(range(30), fast._batches(images, seed=0)):
             fast.rates.copy_(rates[step])

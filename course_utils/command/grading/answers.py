@@ -41,14 +41,15 @@ MOST_TRANSFORMED = 5_000  # characters of a cell that IPython itself is asked ab
 MOST_SECONDS = 10.0  # for reading all cells of a notebook: each line with a magic is another attempt at its cell
 
 
+Handed = tuple[int | str | None, str]  # the place or keyword, and the name at the root of what is handed over
+
+
 @dataclass(frozen=True)
 class Call:
     """One call of a function by its name."""
 
     function: str
-    handed: tuple[
-        tuple[int | str | None, str], ...
-    ]  # by place or keyword, the names at the root of what is handed over
+    handed: tuple[Handed, ...]
 
 
 @dataclass(frozen=True)
