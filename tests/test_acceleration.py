@@ -425,6 +425,8 @@ def test_on_a_gpu_the_time_of_a_kernel_counts_once(monkeypatch):
         ("aten::upsample_bilinear2d", "resizing"),
         ("aten::clamp_max_", "activation, forward"),
         ("aten::max_pool2d_with_indices", "pooling, forward"),
+        ("aten::_log_softmax_backward_data", "loss"),
+        ("aten::_softmax", "loss"),
         ("aten::gelu_backward", "activation, backward"),
         ("Memcpy HtoD (Pinned -> Device)", "copying"),
         ("something new", profiling.REST),

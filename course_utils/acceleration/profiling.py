@@ -29,11 +29,11 @@ WORDS = (
     (r"conv|implicit_gemm", "convolution, forward"),
     (r"batch_norm.*backward|bn_bw|bn_backward", "batch normalisation, backward"),
     (r"batch_norm|bn_fw|group_norm|bn_", "batch normalisation, forward"),
+    (r"softmax|nll_loss|cross_entropy", "loss"),  # before what its name holds too: max_
     (r"pool.*backward", "pooling, backward"),
     (r"pool|amax|(?<!clamp_)max_", "pooling, forward"),
     (r"gelu.*backward|threshold_backward|relu.*backward", "activation, backward"),
     (r"gelu|relu|clamp", "activation, forward"),
-    (r"log_softmax|nll_loss|cross_entropy", "loss"),
     (r"upsample", "resizing"),
     (r"addb?mm|::b?mm|linear|matmul|gemm", "matrix products"),
     (r"_foreach|sgd|adam|optimizer", "update of the weights"),
