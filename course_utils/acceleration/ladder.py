@@ -92,7 +92,7 @@ def climb(
             f"A ladder needs epochs ≥ 2 and a full batch, not {epochs} epochs of {len(train)} pictures in batches of "
             f"{batch}."
         )
-    here = pick_device(device) if isinstance(device, str | torch.device) else device
+    here = pick_device(device)
     training.seed_everything(seed)
     start = SprintNet(widths, len(train.classes))
     start.reset()

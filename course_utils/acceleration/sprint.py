@@ -146,7 +146,7 @@ class Sprint:
                 f"A sprint needs at least one batch ({self.settings.batch_size}) of pictures (3, 32, 32), not "
                 f"{len(train)} of {tuple(train.images.shape[1:])}; take more pictures or smaller batches."
             )
-        self.device = pick_device(device) if isinstance(device, str | torch.device) else device
+        self.device = pick_device(device)
         on_gpu, uses = self.device.kind == "cuda", self.settings.uses
         self.dtype = torch.float16 if on_gpu and uses("half precision") else torch.float32
         self.layout = torch.channels_last if uses("channels_last") else torch.contiguous_format

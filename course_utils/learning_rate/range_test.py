@@ -7,7 +7,7 @@ smoothing and stop are those that Gugger described in 2018 ("How Do You Find A G
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -190,7 +190,7 @@ def range_test(
         restored(model, optimizer, batches, loss),
         guards.explained(device, lambda: size),
         torch.enable_grad(),
-        closing(_round_and_round(batches)) as stream,
+        closing(guards.endless(batches)) as stream,
     ):
         model.train()
         for rate, (inputs, targets) in zip(rates, stream):
@@ -228,14 +228,3 @@ def _shares(optimizer: torch.optim.Optimizer) -> list[float]:
     rates = [float(group["lr"]) for group in optimizer.param_groups]
     largest = max(rates)
     return [rate / largest if largest > 0 else 1.0 for rate in rates]
-
-
-def _round_and_round(batches: Iterable[tuple[Tensor, Tensor]]) -> Generator[tuple[Tensor, Tensor], None, None]:
-    while True:
-        empty = True
-        for batch in batches:
-            empty = False
-            guards.require_pair(batch)
-            yield batch
-        if empty:
-            raise ValueError("There are no batches to test rates on; give at least one.")

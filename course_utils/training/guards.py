@@ -9,7 +9,7 @@ import functools
 import inspect
 import math
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -83,6 +83,21 @@ def require_settings(
         raise ValueError("The scheduler moves another optimizer; make it from the one that is passed to fit.")
     if validation is None and isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
         raise ValueError("ReduceLROnPlateau watches the validation loss; pass validation=….")
+
+
+def endless(batches: Iterable[tuple[Tensor, Tensor]]) -> Generator[tuple[Tensor, Tensor], None, None]:
+    """Give the batches again and again, from the first; raise `ValueError` when a pass through them gives none."""
+    while True:
+        empty = True
+        for batch in batches:
+            empty = False
+            require_pair(batch)
+            yield batch
+        if empty:
+            raise ValueError(
+                "There are no batches to train on: a pass through them gave none; give at least one, in a list or a "
+                "loader that can be gone through again."
+            )
 
 
 def require_pictures(images: Tensor, model: nn.Module) -> None:

@@ -53,10 +53,7 @@ def batch_size(
     """
     import time
 
-    here, today = (
-        acceleration.pick_device(device) if isinstance(device, str | torch.device) else device,
-        time.strftime("%Y-%m-%d"),
-    )
+    here, today = acceleration.pick_device(device), time.strftime("%Y-%m-%d")
     sizes = sizes or SIZES.get(here.kind, SIZES["cpu"])
 
     @functools.cache

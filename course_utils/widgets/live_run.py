@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from course_utils.training import guards
 from course_utils.training.evaluate import evaluate
 from course_utils.training.smoothing import smooth
 from course_utils.widgets import controls
@@ -150,20 +151,6 @@ class Record:
         return smooth(self.losses, SMOOTHING)
 
 
-def _for_ever(batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
-    """Give the batches again and again."""
-    while True:
-        empty = True
-        for batch in batches:
-            empty = False
-            yield batch
-        if empty:
-            raise ValueError(
-                "There are no batches to train on: a pass through them gave none; give a list or a loader that can be "
-                "gone through again."
-            )
-
-
 def train(
     model: nn.Module,
     batches: Batches,
@@ -194,7 +181,7 @@ def train(
         batches.set_epoch(0)  # the same pictures in the same order in each run
     model = copy.deepcopy(model)
     optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9)
-    for _, (images, labels) in zip(steer(optimizer), _for_ever(batches)):
+    for _, (images, labels) in zip(steer(optimizer), guards.endless(batches)):
         model.train()
         loss = F.cross_entropy(model(images), labels)
         record.rates.append(optimizer.param_groups[0]["lr"])
