@@ -5,7 +5,7 @@
 #             the others by kind: make thorough, make processes, make lessons, make browser
 # make site   a fresh clone to the site in build/site (Python 3.11 or newer)
 # Each makes .venv when it is missing. PYTHON chooses the Python to make it with: make run PYTHON=python3.12
-# TORCH=cpu takes PyTorch's build without the GPU libraries, a fifth of the size; so does TORCH=cu128 that for CUDA 12.8.
+# TORCH=cpu takes PyTorch's build without the GPU libraries, a fifth of the size; TORCH=cu128 the one for CUDA 12.8.
 # CONSTRAINTS= (empty) installs the newest versions that pyproject.toml allows, RUN="3 --profile full" runs less or more.
 
 PYTHON ?= python3
