@@ -11,12 +11,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from course_utils.base.recorded import DISTRIBUTION
 from course_utils.errors import CourseError
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
-
-DISTRIBUTION = "pixels-to-predictions"
 
 
 class PrepareError(CourseError):
@@ -38,11 +37,8 @@ def prepare() -> None:
         print(
             f"Installed for the course in {place()}: {', '.join(str(need) for need in missing)}. Nothing was replaced."
         )
-    for need, version in unfit:
-        print(
-            f"{need.name} {version} is installed, but the course was made for {need.name} {need.specifier}: "
-            f"if something fails, install that and restart the kernel."
-        )
+    for sentence in unfit:
+        print(sentence)
 
 
 def place() -> str:
@@ -52,28 +48,37 @@ def place() -> str:
     return "Binder" if "BINDER_SERVICE_HOST" in os.environ else "this environment"
 
 
-def check() -> tuple[list[Requirement], list[tuple[Requirement, str]]]:
-    """Return which of the course's needs are missing here, and which are here in a version outside their range.
+def needs(extra: str = "") -> list[Requirement]:
+    """Return what the course needs on this system, or what one of its extras adds to that, such as "lab"."""
+    from packaging.requirements import Requirement
+
+    def asked(need: Requirement, extra: str) -> bool:
+        return need.marker is None or need.marker.evaluate({"extra": extra})
+
+    try:
+        found = [Requirement(text) for text in metadata.requires(DISTRIBUTION) or ()]
+    except metadata.PackageNotFoundError:  # used from its folder without being installed: its owner knows
+        return []
+    return [need for need in found if asked(need, extra) and not (extra and asked(need, ""))]
+
+
+def check(extra: str = "") -> tuple[list[Requirement], list[str]]:
+    """Return what of `needs` is missing here, and a sentence on each that is here in a version outside its range.
 
     Only what is installed counts; nothing is imported.
     """
-    from packaging.requirements import Requirement
-
-    try:
-        texts = metadata.requires(DISTRIBUTION) or []
-    except metadata.PackageNotFoundError:  # used from its folder without being installed: its owner knows
-        return [], []
     missing, unfit = [], []
-    for need in map(Requirement, texts):
-        if need.marker and not need.marker.evaluate({"extra": ""}):
-            continue
+    for need in needs(extra):
         try:
             version = metadata.version(need.name)
         except metadata.PackageNotFoundError:
             missing.append(need)
             continue
         if not need.specifier.contains(version, prereleases=True):
-            unfit.append((need, version))
+            unfit.append(
+                f"{need.name} {version} is installed, but the course was made for {need.name} {need.specifier}: "
+                "if something fails, install that and restart the kernel."
+            )
     return missing, unfit
 
 

@@ -31,6 +31,11 @@ def told(error: BaseException, *, first_line: bool = False) -> str:
     return textwrap.fill(f"{type(error).__name__}: {said}", WIDTH, break_on_hyphens=False)
 
 
+def reason(error: BaseException, most: int = 160) -> str:
+    """Return what an error says as a part of a sentence: in one line of so many letters at most, without full stop."""
+    return " ".join(str(error).split())[:most].rstrip(".") or type(error).__name__
+
+
 class CourseError(Exception):
     """Something outside the caller's code went wrong: data, disk, network, a run."""
 

@@ -311,11 +311,15 @@ def show(figure: Figure, alt: str, *, shareable: bool = True) -> None:
             (`cifar.source.shareable`): `course build` then leaves it out of the notebook that is published.
 
     Raises:
+        TypeError: when it is no figure.
         ValueError: when `alt` is missing or too short to help.
     """
     import matplotlib.pyplot as plt
     from IPython.display import display
+    from matplotlib.figure import Figure
 
+    if not isinstance(figure, Figure):
+        raise TypeError(f"show takes a figure, not {type(figure).__name__}; of axes, give their .figure.")
     data, metadata = bundle(figure, alt, shareable)
     plt.close(figure)
     display(data, metadata=metadata, raw=True)

@@ -58,7 +58,7 @@ def record(form: str = "", /, **figures: float | int | str) -> None:
         mine = shown(value, form)
         sides = {"this page" if own else "yours": mine}
         if name in theirs:
-            other = shown(theirs[name], form if isinstance(theirs[name], float) else "")
+            other = shown(theirs[name], form)
             sides = {"yours and this page": mine} if other == mine else sides | {"this page": other}
         lines.append((name.replace("_", " "), sides))
     text = "\n".join(_line(label, sides) for label, sides in lines)
@@ -111,13 +111,13 @@ def benchmark(name: str, root: Path | None = None) -> dict[str, Any] | None:
         return None
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        hardware = run["hardware"]
+        machine = hardware.get("gpu") or f"{hardware['processor']}, {hardware['cores']} cores"
+        said = f"Recorded by benchmarks/{name}.py on {run['date']}, not in this run: {machine}, on {run['data']}."
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise RunError(
             f"results/benchmark_{name}.json cannot be read ({error}); record the benchmark again."
         ) from error
-    hardware = run["hardware"]
-    machine = hardware.get("gpu") or f"{hardware['processor']}, {hardware['cores']} cores"
-    said = f"Recorded by benchmarks/{name}.py on {run['date']}, not in this run: {machine}, on {run['data']}."
     print(fitted(said))
     return run
 

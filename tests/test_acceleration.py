@@ -69,9 +69,20 @@ def test_sixteen_bits_elsewhere(monkeypatch):
     for able, expected in ((True, torch.bfloat16), (False, torch.float16)):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda able=able: able)
         assert devices.half_type("cuda") is expected
+    with pytest.raises(ValueError, match="half_type knows no device 'auto'"):
+        devices.half_type("auto")
 
 
-@pytest.mark.parametrize("wanted", ["gpu", "cpu:1", "cuda:x", "mps:0", ""])
+def test_triton_is_for_gpus_of_nvidia(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(devices.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(devices, "compiler_missing", lambda kind: "")
+    for hip, expected in ((None, True), ("6.2", False)):
+        monkeypatch.setattr(torch.version, "hip", hip)
+        assert devices.has_triton() is expected
+
+
+@pytest.mark.parametrize("wanted", ["gpu", "cpu:1", "cuda:x", "mps:0", "", None, 0])
 def test_an_unknown_device_is_one_sentence(wanted):
     with pytest.raises(SettingError, match=r"There is no device .*; choose one of auto, cuda, mps, cpu, or a GPU such"):
         devices.pick_device(wanted)
@@ -204,12 +215,14 @@ def test_the_timer_refuses_settings_that_measure_nothing():
         timer.measure(lambda: None, repeats=0)
     with pytest.raises(TypeError, match="needs a function to call, not a int; write lambda"):
         timer.measure(3)
+    with pytest.raises(TypeError, match="measure_in_turn needs a function to call, not a float"):
+        timer.measure_in_turn({"sum": 3.0})
 
 
 def test_a_race_takes_turns_and_turns_round():
     order = []
     works = {name: lambda name=name: order.append(name) for name in "ab"}
-    taken = timer.measure_in_turn(works, torch.device("cpu"), warmup=0, repeats=2)
+    taken = timer.measure_in_turn(works, torch.device("cpu:0"), warmup=0, repeats=2)
     assert "".join(order) == "abbaab" and set(taken) == {"a", "b"} and len(taken["a"].warm) == 2
 
 
@@ -439,6 +452,8 @@ def test_operations_have_names_in_words(name, words):
 def test_the_profiler_refuses_to_measure_nothing():
     with pytest.raises(ValueError, match="calls ≥ 1 and most ≥ 2"):
         profiling.profiled(lambda: None, calls=0)
+    with pytest.raises(TypeError, match="profiled needs a function to call, not a Tensor; write lambda"):
+        profiling.profiled(torch.ones(3))
 
 
 # --- Muon and the network

@@ -221,6 +221,7 @@ def test_a_wrong_call_is_refused_before_anything_runs(copy, lesson, profile, ove
             lambda nb: code(nb, 1).update(source=['profile = "auto"']),
             "'seed' of profiles.yaml is not in the parameters",
         ),
+        (lambda nb: code(nb, 4)["source"].append("\nassert fig.axes"), "Cell 7: the assert in line 5 has no message"),
         (lambda nb: nb["cells"][0]["source"].append("[there](#Nowhere)"), "#Nowhere leads to no heading"),
         (lambda nb: nb["cells"][0].update(source=["# T"]), "no table of contents"),
         (lambda nb: nb["cells"][0]["source"].append("![](x.png)"), "a picture in the text has no alternative text"),
@@ -236,6 +237,19 @@ def test_a_wrong_call_is_refused_before_anything_runs(copy, lesson, profile, ove
 def test_the_checks_catch(doctor, change, problem):
     problems = doctor(change)
     assert any(problem in found for found in problems), problems
+
+
+def test_an_assert_without_a_message_is_found_wherever_it_stands_in_a_cell():
+    bare, worded = "for x in (1, 2):\n    assert (\n        x\n    )", "assert 1 + 1 == 2, 'one and one make two'"
+    sources = [worded, f"{worded}\n{bare}", "def f(x):\n    assert x\n\n\nassert f", "assert ="]
+    cells = [{"cell_type": "code", "source": source} for source in sources]
+    *found, last = lint_notebooks.check_asserts({"cells": [{"cell_type": "markdown", "source": bare}, *cells]})
+    assert sorted(found) == [
+        "Cell 3: the assert in line 3 has no message.",
+        "Cell 4: the assert in line 2 has no message.",
+        "Cell 4: the assert in line 5 has no message.",
+    ]
+    assert last.startswith("Cell 5 is not Python: invalid syntax")
 
 
 def test_the_checks_name_a_folder_a_missing_source_and_a_missing_run(copy, toy_root):

@@ -178,6 +178,14 @@ def test_a_missing_file_a_folder_and_a_file_of_safetensors_are_named(tmp_path):
             training.load_weights(network(), tmp_path / name)
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b.pt", "safe.pt/x.pt"])
+def test_a_path_that_no_file_can_have_is_told_in_one_sentence(tmp_path, name):
+    save_file(network().state_dict(), tmp_path / "safe.pt")
+    with pytest.raises(DataError, match=r"(cannot be opened|There is no file) .*check the path\.$") as caught:
+        training.load_weights(network(), tmp_path / name)
+    assert len(str(caught.value)) < 220 and "\n" not in str(caught.value)
+
+
 # The run that may go on
 
 
@@ -210,6 +218,10 @@ def step_lr(step=5, gamma=0.5):
     return lambda optimizer, batches: torch.optim.lr_scheduler.StepLR(optimizer, step, gamma)
 
 
+def plateau(optimizer, batches):
+    return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, threshold=9.0)
+
+
 def cycle(**settings):
     return lambda optimizer, batches: learning_rate.one_cycle(optimizer, batches, 4, **settings)
 
@@ -222,6 +234,11 @@ def loader(seed=0, size=16):
     return lambda: DataLoader(
         TensorDataset(IMAGES, LABELS), size, shuffle=True, generator=torch.Generator().manual_seed(seed)
     )
+
+
+def frozen(model):
+    model[1].requires_grad_(False)
+    return model
 
 
 SGD = torch.optim.SGD
@@ -262,6 +279,17 @@ CHANGES = {
     "patience": ({}, {"fit": START["fit"] | {"patience": 2}}, "its patience was none, here it is 2"),
     "in 16 bits": ({}, {"fit": START["fit"] | {"autocast": torch.bfloat16}}, "computed in was None, here it is t"),
     "validation": ({}, {"fit": {"epochs": 3}}, "its validation was True, here it is False"),
+    "frozen": ({}, {"model": lambda: frozen(network())}, "layer 1's weight.requires_grad was True, here it is False"),
+    "plateau's first rate": (
+        {"scheduler": plateau},
+        {"scheduler": plateau, "optimizer": lambda p: SGD(p, 0.2, 0.9, weight_decay=1e-3)},
+        "optimizer's lr was 0.1, here it is 0.2",
+    ),
+    "shuffled": (
+        {"batches": loader()},
+        {"batches": lambda: DataLoader(SET, 16)},
+        "batches' sampler was RandomSampler, here it is SequentialSampler",
+    ),
 }  # fmt: skip
 
 
@@ -275,7 +303,23 @@ def test_a_run_that_was_changed_does_not_go_on_and_says_why(tmp_path, before, ch
     assert same(model, change.get("model", network)()) and not kept  # as it was
 
 
-SOME = [{}, {"scheduler": cycle()}, {"batches": loader()}, WEIGHED | {"scheduler": step_lr(2)}]
+def cyclic(optimizer, batches):
+    return torch.optim.lr_scheduler.CyclicLR(optimizer, 0.01, 0.1, step_size_up=2)
+
+
+def restarts(optimizer, batches):
+    return torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, len(batches))
+
+
+def two_restarts(optimizer, batches):
+    parts = [restarts(optimizer, batches) for _ in range(2)]
+    return torch.optim.lr_scheduler.SequentialLR(optimizer, parts, [len(batches)])
+
+
+SOME = [
+    {}, {"scheduler": cycle()}, {"batches": loader()}, WEIGHED | {"scheduler": step_lr(2)}, {"scheduler": plateau},
+    {"scheduler": cyclic}, {"scheduler": restarts}, {"scheduler": two_restarts},
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("before", SOME)
@@ -292,7 +336,7 @@ def test_the_same_run_goes_on_with_new_objects_and_with_the_old_ones_after_an_in
     scheduler, loss, steps = parts["scheduler"](optimizer, batches), parts["loss"](), iter(range(100))
 
     def interrupted(logits, labels):
-        if next(steps) == 10:
+        if next(steps) == 12:  # in the third batch of the third epoch
             raise KeyboardInterrupt
         return loss(logits, labels)
 

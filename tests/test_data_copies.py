@@ -32,6 +32,17 @@ def test_equal_pixels_are_equal_in_every_format_and_with_other_data_beside_them(
     assert compared(sorted(tmp_path.iterdir())) == ([0] * 6, [False] * 6)
 
 
+def test_equal_pixels_are_equal_where_colours_are_so_strong_that_jpeg_cuts_them_off(tmp_path):
+    red = np.zeros((512, 512, 3), np.uint8)
+    red[..., 0] = np.random.default_rng(0).choice([0, 255], (512, 512))
+    Image.fromarray(red).save(tmp_path / "0.jpg", quality=75)
+    Image.open(tmp_path / "0.jpg").save(tmp_path / "1.png")
+    files = sorted(tmp_path.iterdir())
+    first, second = (seen.thumbnail.astype(float) for seen in copies.look(files))
+    assert np.sqrt(((first - second) ** 2).mean()) > copies.ALIKE  # the grey of one is not that of the other
+    assert compared(files)[0] == [0, 0]
+
+
 def turned_by(orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation

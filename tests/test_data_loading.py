@@ -155,8 +155,16 @@ def test_pictures_of_different_sizes_make_no_batch(photographs):
     part = part_of(photographs / "png")
     sizes = iter((64, 64, 1))
     steps = v2.Compose([lambda picture: picture.resize((64, next(sizes))), *FLOATS])
-    with pytest.raises(RuntimeError, match="equal size"):
+    with pytest.raises(ValueError, match=r"different sizes, \(3, 1, 64\) and \(3, 64, 64\); let it bring all to one"):
         batch(data.loader(part, 3, transform=steps))
+
+
+def test_a_transform_that_gives_no_tensor_or_is_none_is_refused(photographs):
+    part = part_of(photographs / "png")
+    with pytest.raises(TypeError, match="gives a picture of Pillow; let it end with one that gives a tensor"):
+        batch(data.loader(part, 3, transform=v2.Resize((8, 8))))
+    with pytest.raises(TypeError, match="loader needs a transform that makes a tensor of a picture, not None"):
+        data.loader(part, 3, transform=None)
 
 
 @pytest.mark.processes

@@ -82,7 +82,7 @@ def test_at_most_takes_one_of_each_class_where_it_is_smaller_than_their_number(m
 
 
 @both
-@pytest.mark.parametrize("n", [0, 4, -1])
+@pytest.mark.parametrize("n", [0, 4, -1, 0.5, 1.5, "2"])
 def test_take_refuses_numbers_it_cannot_give(make, n):
     with pytest.raises(ValueError, match="from 1 to 3"):
         make([0, 1, 2]).take(n)
@@ -126,6 +126,10 @@ def test_select_takes_masks_and_refuses_what_is_neither(make):
             whole.select(wrong)
     with pytest.raises(DataError, match="is empty"):
         whole.select([])
+    assert numbers(whole.select([-1])) == [2]
+    for wrong in (100, -4):
+        with pytest.raises(ValueError, match=f"There is no picture {wrong} to select; their places go from 0 to 2"):
+            whole.select([0, wrong])
 
 
 def test_a_tensor_part_keeps_its_normalisation():

@@ -84,6 +84,12 @@ def test_photo_crops_have_the_same_number_of_each_class_and_are_the_same_every_t
     assert all(np.array_equal(a, b) for part in parts for a, b in zip(parts[part], again[part]))
 
 
+@pytest.mark.parametrize(("share", "count"), [(0.0001, 1), (0.9999, samples.TRAIN_CROPS - 1)])
+def test_photo_crops_leave_neither_training_nor_validation_empty(share, count):
+    _, parts = samples.photo_crops(share)
+    assert len(parts["validation"][1]) == 8 * count and len(parts["train"][1]) == 8 * (samples.TRAIN_CROPS - count)
+
+
 @pytest.mark.parametrize("validation", [0, 0.1, 0.3])
 def test_photo_crops_of_different_parts_share_no_pixel(monkeypatch, validation):
     cuts = []

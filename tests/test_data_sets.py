@@ -1,5 +1,7 @@
 """Splits, statistics and sets: each class alike in every part, nothing in two parts, and what is refused."""
 
+import math
+import re
 import subprocess
 import sys
 
@@ -65,15 +67,16 @@ def test_split_has_the_class_counts_of_scikit_learn(counts, share):
         assert ours.tolist() == np.bincount(labels[theirs]).tolist()
 
 
-@pytest.mark.parametrize("fractions", [(0.5, 0.4), (1.2, -0.2), (1.0, 0.0), ()])
+@pytest.mark.parametrize("fractions", [(0.5, 0.4), (1.2, -0.2), (1.0, 0.0), (), 0.8, (math.nan, 0.5)])
 def test_split_refuses_fractions_that_are_no_shares(fractions):
     with pytest.raises(ValueError, match="must be positive and add up to 1"):
         data.split(torch.zeros(10, dtype=torch.int64), fractions)
 
 
 def test_split_refuses_no_labels_and_classes_too_small_to_be_in_every_part():
-    with pytest.raises(DataError, match="no labels"):
-        data.split(torch.zeros(0, dtype=torch.int64), (0.5, 0.5))
+    for shape in ((0,), (4, 1)):
+        with pytest.raises(DataError, match=f"labels .N,., a number for each picture, not {re.escape(str(shape))}"):
+            data.split(torch.zeros(shape, dtype=torch.int64), (0.5, 0.5))
     with pytest.raises(DataError, match="Class 1 has 1 pictures, too few for 2 parts"):
         data.split([0, 0, 0, 1], (0.5, 0.5))
 

@@ -53,6 +53,14 @@ def test_a_class_without_pictures_is_not_called_perfect_or_worst():
     assert result.accuracy[2].isnan() and result.worst == "y"
 
 
+def test_classes_that_share_the_lowest_accuracy_are_all_named_or_counted():
+    def worst(*accuracy):
+        return diagnosis.PerClass(("x", "y", "z", "w"), torch.tensor(accuracy), torch.ones(4)).worst
+
+    assert worst(0.9, 0.5, 0.8, 0.7) == "y" and worst(0.9, 0.5, 0.5, torch.nan) == "y and z"
+    assert worst(0.5, 0.5, 0.5, 0.7) == "3 classes"
+
+
 def test_each_class_is_drawn_with_two_standard_errors():
     result = diagnosis.PerClass(("x", "y", "z"), torch.tensor([0.9, 0.5, torch.nan]), torch.tensor([100, 25, 0]))
     assert result.standard_error[:2].tolist() == pytest.approx([0.03, 0.1]) and result.standard_error[2].isnan()
@@ -60,7 +68,7 @@ def test_each_class_is_drawn_with_two_standard_errors():
     (lines,) = axes.containers[1][2]  # of an error bar: the line, its caps, its lines; from the lowest class up
     ends = [tuple(segment[:, 0]) for segment in lines.get_segments()]
     assert ends == [pytest.approx(each) for each in [(0, 0), (30, 70), (84, 96)]]
-    assert [text.get_text() for text in axes.texts] == ["nan", "50", "90"]
+    assert [text.get_text() for text in axes.texts] == ["no pictures", "50", "90"]
     plt.close(axes.figure)
 
 
@@ -155,6 +163,7 @@ def test_every_result_draws_a_figure_and_leaves_no_style_behind():
         (lambda p, i: diagnosis.confusion_matrix(p, ("a",)), "1 class names for 5 logits"),
         (lambda p, i: diagnosis.mistakes(p, i[:3], NAMES), "3 pictures for 200 predictions"),
         (lambda p, i: diagnosis.mistakes(p, i, NAMES, truth="q"), "no class 'q'"),
+        (lambda p, i: diagnosis.mistakes(p, i, NAMES[:2]), "2 class names for"),
         (
             lambda p, i: diagnosis.mistakes(Predictions(torch.eye(5), torch.arange(5)), i[:5], NAMES).plot(),
             "no mistake",
@@ -197,7 +206,7 @@ def test_a_share_that_is_not_whole_is_not_shown_as_if_it_were():
 
 
 def test_pictures_one_by_one_are_the_surest_right_the_surest_wrong_and_the_least_sure():
-    logits = torch.tensor([[5.0, 0, 0], [4, 0, 1], [0, 3, 1], [0, 1.0, 0.9], [2, 0, 0], [0, 0.1, 0]])
+    logits = torch.tensor([[8.0, 0, 0], [4, 0, 1], [0, 3, 1], [0, 1.0, 0.9], [2, 0, 0], [0, 0.1, 0]])
     found = diagnosis.one_by_one(Predictions(logits, torch.tensor([0, 0, 0, 1, 2, 1])), ("x", "y", "z"), n=2, k=5)
     assert found.kinds == ("right", "right", "wrong", "wrong", "least sure", "least sure")
     assert found.index.tolist() == [0, 1, 2, 4, 5, 3]
@@ -207,8 +216,14 @@ def test_pictures_one_by_one_are_the_surest_right_the_surest_wrong_and_the_least
     figure = found.plot(images, "a title")
     titles = [ax.get_title(loc="left") for ax in figure.axes if ax.get_title(loc="left")]
     assert titles == [f"{kind}, truth: {name}" for kind, name in zip(found.kinds, "xxxzyy")]
+    assert [text.get_text() for text in figure.axes[1].texts] == ["x over 99", "y <1", "z <1"]
     figure.canvas.draw()
     plt.close(figure)
+    figure = found.plot(torch.full((6, 1, 9, 7), 0.5))
+    assert figure.axes[0].images[0].get_array().max() == 128  # and not 0.5 of 255, which is black
+    plt.close(figure)
+    with pytest.raises(ValueError, match="un-normalise, scale or clamp them first"):
+        found.plot(torch.full((6, 1, 9, 7), -2.0))
 
 
 def test_pictures_one_by_one_where_none_is_wrong_and_there_are_few():

@@ -104,6 +104,12 @@ def test_grad_cam_draws_and_leaves_nothing_open(net):
     ("call", "words"),
     [
         (lambda net, p: diagnosis.grad_cam(net, p[0], "stages"), "One picture of shape"),
+        (lambda net, p: diagnosis.grad_cam(net, p.byte(), "stages"), r"normalised floats, is needed, not uint8 \(1, 3"),
+        (lambda net, p: diagnosis.feature_maps(net, p.numpy(), ["pool"]), "is needed, not ndarray"),
+        (
+            lambda net, p: diagnosis.pca(torch.eye(3)).plot([0, 1, 2], ("a", "b")),
+            "0 to 2, but there are 2 classes",
+        ),
         (lambda net, p: diagnosis.grad_cam(net, p, "stage"), "no layer 'stage'"),
         (lambda net, p: diagnosis.grad_cam(net, p, "stages", 5), "no class number 5; they go from 0 to 4"),
         (lambda net, p: diagnosis.grad_cam(net, p, "classifier"), "not a stack of maps"),
@@ -121,6 +127,14 @@ def test_grad_cam_draws_and_leaves_nothing_open(net):
 def test_what_does_not_fit_is_named(net, call, words):
     with pytest.raises(ValueError, match=words):
         call(net, torch.zeros(1, 3, 32, 32))
+
+
+def test_one_layer_may_be_named_alone_and_labels_may_be_a_list(net):
+    (maps,) = diagnosis.feature_maps(net, torch.zeros(1, 3, 32, 32), "stages")
+    assert maps.layer == "stages"
+    figure = diagnosis.pca(torch.eye(4)).plot([0, 1, 1, 0], ("a", "b"))
+    assert [len(points.get_offsets()) for points in figure.axes[0].collections] == [2, 2]
+    plt.close(figure)
 
 
 def test_a_layer_that_runs_without_a_say_is_named():

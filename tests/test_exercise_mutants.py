@@ -501,7 +501,7 @@ EDITS = {
         ("argsort()[:n]", "argsort()[1 : n + 1]"),
     ],
     "balanced_head": [
-        ("range(60)", "range(0)"),
+        ("range(200)", "range(0)"),
         (" + extra", ""),
         (" + extra", " - extra"),
         ("1.5 *", "15 *"),

@@ -13,6 +13,7 @@ import ipywidgets
 import numpy as np
 import pytest
 import torch
+from IPython.core.interactiveshell import InteractiveShell
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
@@ -55,6 +56,14 @@ def frame_with_minus_zero(image, thickness):
     for part in (framed[:, :thickness], framed[:, -thickness:], framed[..., :thickness], framed[..., -thickness:]):
         part.fill_(255)
     return framed
+
+
+def stretch_of_squares(images):
+    side = images.shape[2]
+    flat = images[..., :side].flatten(1)
+    darkest, lightest = flat.amin(dim=1, keepdim=True), flat.amax(dim=1, keepdim=True)
+    spread = torch.where(lightest == darkest, 1, lightest - darkest)
+    return ((flat - darkest) / spread).reshape(len(images), -1, side, side)
 
 
 def frame_around(image, thickness):
@@ -437,6 +446,13 @@ def leaked_without_mirrors(train, test):
     return [i for i, picture in enumerate(test) if any(torch.equal(picture, other) for other in train)]
 
 
+def leaked_almost(train, test):
+    def alike(one, other):
+        return torch.allclose(one.float(), other.float(), atol=2)
+
+    return [i for i, each in enumerate(test) if any(alike(each, one) or alike(each.flip(-1), one) for one in train)]
+
+
 def leaked_upside_down(train, test):
     both = [*train, *train.flip(2)]
     return [i for i, picture in enumerate(test) if any(torch.equal(picture, other) for other in both)]
@@ -597,6 +613,7 @@ WRONG = [
         stretched_together,
         "stretch(<float32 tensor, shape (3, 3, 3, 3)>): at [0, 0, 0, 1], got 0.0125, expect",
     ),
+    ("stretch", stretch_of_squares, "shape (1, 3, 2, 3)>): "),
     ("stretch", stretched_by_channel, "at [0, 0, 0, 1], got 0.125, expected 0.03846154"),
     ("stretch", stretched_without_care, "stretch(<with a plain picture>): at [2, 0, 0, 0], got nan, expected 0"),
     ("stretch", stretched_in_place, "(3, 3, 3, 3)>): the result is right, but the input was changed"),
@@ -709,6 +726,11 @@ WRONG = [
         lambda maps, kept, p, training: maps * kept[:, :, None, None],
         "p=0.5, training=True): at [0, 0, 0, ",
     ),
+    (
+        "drop_maps",
+        lambda m, k, p, t: m * k[:, :, None, None].expand(*m.shape[:3], m.shape[2]) / (1 - p) if t else m,
+        "drop_maps(maps (4, 3, 5, 4), kept, p=0.2, training=True) raised RuntimeError",
+    ),
     ("drop_maps", drop_divided_by_p, "p=0.2, training=True): at [0, 0, 0, 0], got"),
     ("drop_maps", lambda m, k, p, t: ALL["drop_maps"].reference(m, k, p, True), "p=0.5, training=False): at [0, "),
     ("branch_factor", lambda blocks: 1, "branch_factor(10): the output is"),
@@ -749,6 +771,7 @@ WRONG = [
     ("prepare", freeze_nothing, "prepare(model, 2): block1.0.weight still learns; freeze it"),
     ("prepare", head_of_old_size, "prepare(model, 2): the network gives (2, 3) for two pictures, expected (2, 2)"),
     ("leaked", leaked_without_mirrors, "4 training pictures, 4 test pictures): got [0], expected [0, 2]"),
+    ("leaked", leaked_almost, "4 copies with one number changed): got [0, 1, 2, 3], expected []"),
     ("leaked", leaked_upside_down, "leaked(4 training pictures, 4 test pictures): "),
     ("leaked", lambda train, test: torch.tensor([0]), "got tensor([0]), expected [0, 2]"),
     ("sampler_weights", lambda labels: 1 / labels.bincount()[labels].float(), "at [0], got 0.3333333, expected 0.16"),
@@ -1000,12 +1023,18 @@ def test_an_answer_that_raises_is_wrong_in_one_sentence(exercise, error, message
     assert "\n" not in outcome.message and len(outcome.message) < 300
 
 
-def test_an_interruption_by_the_learner_is_not_swallowed():
+def test_an_interruption_by_the_learner_is_not_swallowed_and_a_notebook_shows_one_sentence(capsys):
     def interrupted(text):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         ALL["from_hex"].check(interrupted)
+    shell = InteractiveShell()
+    shell.user_ns.update(exercise=ALL["from_hex"], interrupted=interrupted)
+    assert not shell.run_cell("exercise.check(interrupted)").success
+    said = capsys.readouterr()
+    sentence = "The check was interrupted before from_hex came to an end. Does it loop for ever?"
+    assert (said.out + said.err).strip() == sentence
 
 
 def test_a_forgotten_return_is_named():
@@ -1056,13 +1085,13 @@ def test_a_check_leaves_random_numbers_and_gradient_mode_alone():
 # Question and hints of each exercise when somebody last read them beside its solution and tried what they say.
 READ = """
 kernel_to_pytorch:32f26b dense_to_pytorch:814012 keras_mean:f43f8e keras_count:f875e6 bits_apart:4af73e
-held_back:41a6dd scenes:5fe9cc floors:7f52ac from_hex:1b4447 frame:e57d5a stretch:f583e2 dense_megabytes:7c5be2
-perfect_rate:db4e18 find_filter:60fb94 find_pattern:45a562 channel_by_channel:22d5b0 contrast_pool:00f8d1
+held_back:932cfb scenes:5fe9cc floors:7f52ac from_hex:1b4447 frame:e57d5a stretch:f583e2 dense_megabytes:7c5be2
+perfect_rate:db4e18 find_filter:2580d5 find_pattern:45a562 channel_by_channel:22d5b0 contrast_pool:00f8d1
 box_blur_in_two_steps:d97a64 learn_effect:d24605 lenet:0c6fb1 cross_entropy:54d580 accuracy:4334aa
 flat_size:9abd32 clipped_step:26dca8 precision:e8d6cf steady_network:4a2f2d fold_norm:a2edf6 drop_maps:97fe07
-branch_factor:b22dc0 flip_some:a9800b paint_square:018e55 best_epoch:c48e71 nesterov_path:8d74c8
+branch_factor:b22dc0 flip_some:a9800b paint_square:7cecc1 best_epoch:c48e71 nesterov_path:8d74c8
 covered_drop:7e3b01 prepare:400b54 stratified_split:79773f leaked:3ffec4 sampler_weights:b203a8 doubts:688197
-balanced_head:d56e92 rate_ladder:8f508f calm_loss:396002 steepest_rate:bdd787 cycle_steps:3a2a37
+balanced_head:6ca1de rate_ladder:8f508f calm_loss:396002 steepest_rate:bdd787 cycle_steps:3a2a37
 one_cycle_rate:f3e7c1 plateau_rates:f6d9ee throughput:0da6a6 amdahl:f2ccc3 limited_by:0ed7b0 slices:4fea8c
 little_memory:9e50e8
 """
@@ -1072,6 +1101,49 @@ little_memory:9e50e8
 def test_hints_are_those_that_were_read_beside_the_solution(exercise):
     said = hashlib.sha256("\n".join([exercise.question, *exercise.hints]).encode()).hexdigest()[:6]
     assert f"{exercise.name}:{said}" in READ.split(), "read question and hints beside the solution, then note this here"
+
+
+def head_by_its_first_two_hints(features, labels):
+    said = " ".join(ALL["balanced_head"].hints[:2])
+    named = {"features": features, "labels": labels, "nn": nn}
+    code = (r"head = (.+? \+ 1\))", r"extra = (.+?\.log\(\))")
+    head, extra = (eval(re.search(pattern, said)[1], named) for pattern in code)
+    optimizer = torch.optim.AdamW(head.parameters(), lr=float(re.search(r"rate of ([\d.]+)", said)[1]))
+    for _ in range(int(re.search(r"(\d+) steps", said)[1])):
+        optimizer.zero_grad()
+        F.cross_entropy(head(features) + extra, labels).backward()
+        optimizer.step()
+    return head
+
+
+def held_back_by_its_hints(probabilities, labels, least):
+    largest, guesses = probabilities.max(dim=1)
+    answered = largest >= least
+    if not answered.any():
+        return 0.0, 0.0
+    share = re.search(r"(answered\S+) is the first share", ALL["held_back"].hints[1])[1]
+    return eval(share, {"answered": answered}), (guesses[answered] == labels[answered]).double().mean()
+
+
+def square_by_its_hints(image, row, column, side, fill):
+    painted, top, left = image.clone(), row - side // 2, column - side // 2
+    both = "Use max(…, 0) for both" in ALL["paint_square"].hints[1]
+    bottom, right = (max(end, 0) if both else end for end in (top + side, left + side))
+    painted[:, max(top, 0) : bottom, max(left, 0) : right] = fill
+    return painted
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("balanced_head", head_by_its_first_two_hints),
+        ("held_back", held_back_by_its_hints),
+        ("paint_square", square_by_its_hints),
+    ],
+)
+def test_what_hints_say_word_for_word_is_correct(name, answer):
+    outcome = ALL[name].judge(answer)
+    assert outcome.outcome == "correct", outcome
 
 
 @every_exercise

@@ -42,6 +42,15 @@ def test_a_picture_without_a_description_is_refused(alt):
     plt.close(figure)
 
 
+@pytest.mark.parametrize(
+    ("kind", "make"), [("Axes", plt.gca), ("list", list), ("Image", lambda: Image.new("L", (2, 2)))]
+)
+def test_what_is_no_figure_is_refused(kind, make):
+    with pytest.raises(TypeError, match=rf"show takes a figure, not {kind}; of axes, give their \.figure"):
+        figures.show(make(), alt="Two pixels beside each other.")
+    plt.close("all")
+
+
 def test_photographs_are_stored_as_jpegs_with_two_pixels_for_each_on_the_page_and_lines_as_png():
     figure = noisy()
     data, metadata = figures.bundle(figure, "Coloured noise in a square.")

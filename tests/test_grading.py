@@ -44,6 +44,13 @@ HONEST = {
     "deleted": ([ASK], "not attempted", "does not define accuracy"),
     "last of two": (["def accuracy(batches): return 1.0", RIGHT, "accuracy([(1, 2)])"], "correct", ""),
     "tried out": ([RIGHT, "accuracy = accuracy([(30, 32)])", ASK], "correct", ""),
+    "blank, then another's name": (
+        ["def accuracy(batches): ...", RIGHT.replace("accuracy", "mine"), "accuracy = mine"],
+        "correct",
+        "",
+    ),
+    "blank once more": ([RIGHT, ASK, "def accuracy(batches): ..."], "correct", ""),
+    "blank, then a number": (["def accuracy(batches): ...", "accuracy = 0.5"], "not attempted", "still blank"),
     "lambda": (["accuracy = lambda b: sum(r for r, _ in b) / sum(n for _, n in b)"], "correct", ""),
     "in parts": (
         [
@@ -93,6 +100,24 @@ HONEST = {
         "error",
         "cell 2 failed: FileNotFoundError",
     ),
+    "leans on code from elsewhere": (
+        ["%run helper.py", "def accuracy(batches): return share(batches)"],
+        "error",
+        "accuracy asks for what is not here to judge it: name 'share' is not defined.",
+    ),
+    "made elsewhere": (["%run helper.py", ASK], "error", "Cell 2 seems to make it while it runs; write it with def"),
+    "misses a name": (["def accuracy(batches): return share(batches)"], "wrong", "raised NameError: name 'share' is"),
+    "leans on another cell's file": (
+        ["open('one.txt', 'w').write('1')", "def accuracy(batches): return int(open('one.txt').read())"],
+        "error",
+        "accuracy asks for what is not here to judge it: [Errno 2] No such file or directory: 'one.txt'.",
+    ),
+    "leans on a package": (
+        ["!pip install nowhere", "def accuracy(batches):\n    import nowhere\n    return nowhere.share(batches)"],
+        "error",
+        "accuracy asks for what is not here to judge it: No module named 'nowhere'.",
+    ),
+    "asks somebody": (["def accuracy(batches): return float(input())"], "error", "to judge it: EOF when reading"),
     "[bold]=1+1": ([RIGHT], "correct", ""),
     # What Jupyter runs.
     "awaits": (
@@ -321,21 +346,21 @@ FORBIDDEN = {
     "deletes": (
         "import os, pathlib, shutil\ndef accuracy(batches):\n    folder = pathlib.Path({folder!r})\n"
         "    shutil.rmtree(folder, ignore_errors=True)\n    os.remove(folder / 'deletes.ipynb')",
-        "wrong",
-        "raised PermissionError: [Errno 13]",
+        "error",
+        "to judge it: [Errno 13]",
     ),
-    "multiplies": ("import os\ndef accuracy(batches):\n    while True: os.fork()", "wrong", "raised PermissionError"),
+    "multiplies": ("import os\ndef accuracy(batches):\n    while True: os.fork()", "error", "to judge it: [Errno "),
     "starts programs": (
         "import subprocess\ndef accuracy(batches): subprocess.run(['sleep', '1000'])",
-        "wrong",
-        "raised PermissionError",
+        "error",
+        "to judge it: [Errno ",
     ),
     "kills its judge": (
         "import os\ndef accuracy(batches): os.kill(os.getppid(), 9)",
-        "wrong",
-        "raised PermissionError: [Errno 1]",
+        "error",
+        "to judge it: [Errno 1]",
     ),
-    "calls home": ("import socket\ndef accuracy(batches): socket.socket()", "wrong", "raised PermissionError"),
+    "calls home": ("import socket\ndef accuracy(batches): socket.socket()", "error", "to judge it: [Errno "),
 }
 
 
@@ -436,6 +461,40 @@ def test_memory_is_counted_where_the_answer_runs_and_enforced_by_the_system(tmp_
     assert "a weight has no gradient" in got["forged, and lazy"]["message"]
     for name in ("changes", "changes many"):
         assert "): the input was changed; work on a copy of it" in got[name]["message"]
+
+
+SPLIT = """\
+{before}
+def stratified_split(labels, fraction):
+    kept, aside = [], []
+    for label in labels.unique():
+        members = (labels == label).nonzero().flatten()
+        members = members[{order}]
+        aside.append(members[: round(fraction * len(members))])
+        kept.append(members[round(fraction * len(members)) :])
+    return torch.cat(kept), torch.cat(aside)"""
+ORDERS = {  # what draws, the order that it draws, and whether two calls draw the same
+    "PyTorch": ("", "torch.randperm(len(members))", False),
+    "NumPy": ("import numpy as np", "np.random.permutation(len(members))", False),
+    "Python": ("import random", "random.sample(range(len(members)), len(members))", False),
+    "a generator": (
+        "dice = torch.Generator().manual_seed(1)", "torch.randperm(len(members), generator=dice)", False,
+    ),
+    "NumPy's generator": (
+        "import numpy as np\ndice = np.random.default_rng(1)", "dice.permutation(len(members))", False,
+    ),
+    "a seed": ("", "torch.randperm(len(members), generator=torch.Generator().manual_seed(1))", True),
+}  # fmt: skip
+
+
+def test_a_random_split_is_judged_whatever_draws_it(tmp_path, course):
+    for name, (before, order, _) in ORDERS.items():
+        write(tmp_path / f"{name}.ipynb", SPLIT.format(before=before, order=order), lesson=5)
+    found = json.loads(course("check", tmp_path, "--timeout", PATIENT, "--jobs", "2", "--json")[1])["results"]
+    got = {Path(row["notebook"]).stem: row["message"] for row in found if row["exercise"] == "stratified_split"}
+    wrong = [name for name, message in got.items() if "set the same pictures of class 0 aside" in message]
+    assert wrong == [name for name, (_, _, same) in ORDERS.items() if same]
+    assert sum("passed all 5 checks" in message for message in got.values()) == len(ORDERS) - 1
 
 
 def test_a_training_step_is_judged_by_what_it_does_to_the_network(tmp_path, course):

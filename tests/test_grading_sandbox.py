@@ -176,6 +176,8 @@ class Net(nn.Module):
     def forward(self, images):
         for block in self.blocks: images = block(images)
         images = torch.cat([self.pool(images)[:, :4], self.pool(images)[..., 4:, :, :]], dim=1)
+        images = F.dropout(nn.ReLU()(images), p=0.2, training=self.training).relu_()
+        images = images**2 / torch.sum(images, 2).max(2)[0].std()
         return self.head(self.drop(images.view(images.size(0), -1))) * self.scale + 0 * images.shape[1]
 def answer(): return Net()
 """
@@ -214,7 +216,7 @@ def test_a_network_of_a_class_of_ones_own_can_be_trained_and_looked_into_without
     "forward",
     [
         "return x if x.sum() > 0 else -x",
-        "return F.dropout(x, 0.5, self.training)",
+        "return x + 1 if self.training else x",
         "return x + torch.rand(3)",
         "return torch.linalg.det(x)",
         "return x.apply_(abs)",
@@ -411,8 +413,8 @@ def test_exceptions_arrive_as_what_they_are(clean, source, name, base, text):
 def test_linux_forbids_an_answer_to_leave_its_process_and_folder(clean, tmp_path, source, words):
     outside = tmp_path / "outside"
     outside.write_text("as it was", "utf-8")
-    kind, _, text = clean(raised, source.format(outside=str(outside), parent=os.getpid()))
-    assert kind in ("PermissionError", "OSError") and words in text
+    kind, *_, text = clean(raised, source.format(outside=str(outside), parent=os.getpid()))
+    assert kind in ("error", "OSError") and words in text  # an error is no verdict
     assert outside.read_text("utf-8") == "as it was" and len(list(tmp_path.iterdir())) == 1
 
 
@@ -456,7 +458,7 @@ def test_an_answer_can_write_in_a_folder_of_its_own_that_is_removed(clean):
 
 def unconfined(path):
     """As where the system forbids nothing: the answer starts a process, then both are to end."""
-    kept, sandbox.confine = sandbox.confine, lambda folder, parent, memory: confinement._limit()
+    kept, sandbox.confine = sandbox.confine, lambda folder, parent, memory: confinement._limit(memory)
     usual, COPIES[0] = COPIES[0], template.Template(sandbox.answer)
     source = "import os, time\ndef answer():\n    pid = os.fork()\n    if pid:\n"
     source += f"        open({str(path)!r}, 'w').write(str(pid))\n    time.sleep(600)"

@@ -146,7 +146,7 @@ def test_an_order_is_that_of_the_resident_batches(crops):
 def test_one_by_one_gives_the_same_pictures_as_whole_batches(crops):
     part = crops.train.take(8)
     images, labels = next(iter(data.batches(part, 8)))
-    single = ladder.OneByOne(part)
+    single = ladder.PictureByPicture(part)
     torch.testing.assert_close(torch.stack([single[i][0] for i in range(8)]), images)
     assert [int(single[i][1]) for i in range(8)] == labels.tolist()
 

@@ -350,6 +350,9 @@ def test_the_threshold_can_be_switched_off_and_holds_below_zero_too():
         ({"batches": iter([])}, TypeError, r"pass the loader itself, not iter\(loader\)"),
         ({"batches": 3}, TypeError, "needs batches, not a int"),
         ({"batches": [torch.zeros(3)]}, TypeError, "pair of inputs and targets, not a Tensor"),
+        ({"batches": [(torch.zeros(1, 784), [3])]}, TypeError, "not a Tensor and a list: two tensors"),
+        ({"start": "1e-8"}, ValueError, "positive start to a larger end, not from '1e-8' to 10.0"),
+        ({"loss": nn.CrossEntropyLoss}, TypeError, "must be a function, .* not the class CrossEntropyLoss"),
         ({"optimizer": torch.optim.SGD}, TypeError, "an optimizer that was made"),
         ({"optimizer": torch.optim.LBFGS}, ValueError, "LBFGS measures the loss several times in a step, which is not"),
         ({"optimizer": torch.optim.SGD([nn.Parameter(torch.ones(1))], 1)}, ValueError, "no parameter of this network"),
@@ -368,6 +371,14 @@ def test_what_does_not_fit_is_one_clear_sentence(change, error, message, batches
     with pytest.raises(error, match=message) as caught:
         range_test(**settings)
     assert "\n" not in str(caught.value)
+
+
+def test_too_few_steps_are_to_blame_and_not_the_first_rate(batches):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    short, long = (range_test(model, batches, optimizer, start=1e-3, end=1e4, steps=steps) for steps in (15, 150))
+    assert short.stopped == long.stopped == "threshold"
+    assert short.suggestion.problem.endswith("at least 20 are needed; take more steps.") and long.rate
 
 
 # What a curve says

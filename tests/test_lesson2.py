@@ -170,6 +170,23 @@ def test_columns_hold_the_windows_and_products_are_those_of_conv2d():
         convolution.draw_columns(torch.zeros(5, 5), torch.zeros(3, 3))
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [torch.Tensor.double, torch.Tensor.long, lambda rows: rows.long().numpy(), torch.Tensor.tolist],
+    ids=["float64", "int64", "array", "list"],
+)
+def test_drawings_take_numbers_of_any_kind(kind):
+    picture, kernel = torch.arange(16.0).view(4, 4), convolution.kernel("Sobel x")
+    *_, last = convolution.sliding_window(kind(picture), kernel)
+    cell = convolution.worked_cell(kind(picture), kernel, row=1)
+    drawn = texts(last), texts(convolution.draw_columns(kind(picture), kernel)), cell.arithmetic
+    *_, last = convolution.sliding_window(picture, kernel)
+    expected = convolution.worked_cell(picture, kernel, row=1).arithmetic
+    assert drawn == (texts(last), texts(convolution.draw_columns(picture, kernel)), expected)
+    assert convolution.worked_cell(kind(picture), pool="average").output[0, 0] == 2.5
+    plt.close("all")
+
+
 def test_the_sums_of_three_planes_make_one_cell():
     picture = torch.arange(48.0).view(3, 4, 4) % 5
     planes = torch.stack([torch.eye(3), -torch.eye(3), torch.ones(3, 3)])
@@ -184,6 +201,7 @@ def test_the_sums_of_three_planes_make_one_cell():
     [
         (lambda: list(convolution.sliding_window(torch.zeros(2, 2), torch.zeros(3, 3))), "does not fit into"),
         (lambda: list(convolution.sliding_window(torch.zeros(2, 2, 2), torch.zeros(3, 3))), "two axes"),
+        (lambda: list(convolution.sliding_window(torch.zeros(2, 2), torch.zeros(0, 2))), "does not fit into"),
         (lambda: convolution.draw_channels(torch.zeros(1, 4, 4), torch.zeros(1, 3, 3)), r"a picture \(3, H, W\)"),
         (lambda: convolution.draw_channels(torch.zeros(3, 4, 4), torch.zeros(3, 3, 3), 2), r"no output cell \(2, 0\)"),
     ],

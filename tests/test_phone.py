@@ -48,6 +48,12 @@ def test_every_accident_is_there_and_the_folder_can_be_read_all_the_same(home):
     assert edges(blurred) < min(edges(picture) for picture in good) / 4
 
 
+@pytest.mark.parametrize("per_class", [1, 2])
+def test_accidents_need_no_more_pictures_than_one(per_class, tmp_path):
+    folder = write_phone_pictures(tmp_path / "x", classes=("sandal",), per_class=per_class)
+    assert len(list(folder.rglob("IMG_00*.jpg"))) == per_class + 1  # one of them twice
+
+
 def test_pictures_lie_on_their_side_as_phones_store_them_and_are_turned_upright(home):
     files = sorted(home.rglob("IMG_00*.jpg"))
     stored = [Image.open(file) for file in files]
@@ -134,7 +140,7 @@ def test_an_uploaded_archive_becomes_the_same_folder(fake_colab, home, tmp_path,
     archive = zipped(home, tmp_path / "up.zip", prefix)
     fake_colab[archive.name] = b""
     folder = colab.from_colab("zip")
-    assert folder.is_relative_to("my pictures")
+    assert folder.is_relative_to("my pictures") and not list(folder.rglob(".*"))
     ours, theirs = (data.folder(place, unreadable="skip", quiet=True) for place in (folder, home))
     assert ours.classes == theirs.classes and ours.train.counts() == theirs.train.counts()
 

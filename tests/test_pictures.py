@@ -1,10 +1,12 @@
 """Pictures: opening files of every kind, tensors and back, normalising, grids."""
 
 import io
+import itertools
 import os
 import re
 import struct
 import zlib
+from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -324,7 +326,7 @@ def test_to_tensor_has_memory_of_its_own(photo):
 
 
 def test_to_tensor_refuses_other_modes_and_types(photo):
-    with pytest.raises(ValueError, match=r"not 'CMYK'; use convert\(\"RGB\"\)"):
+    with pytest.raises(ValueError, match=r"not 'CMYK'; use open_picture, or convert\(\"RGB\"\)"):
         pictures.to_tensor(photo.convert("CMYK"))
     with pytest.raises(TypeError, match="Pillow picture, not ndarray"):
         pictures.to_tensor(np.array(photo))
@@ -355,11 +357,12 @@ def test_to_picture_takes_height_by_width_and_tensors_that_need_gradients():
     [
         (torch.zeros(4, 6, 3), r"\(4, 6, 3\); the channels seem to come last, so use \.permute\(2, 0, 1\)"),
         (torch.zeros(2, 3, 4, 6), r"this is a batch, so take one picture of it, such as images\[0\]"),
-        (torch.zeros(2, 4, 6), r"1 or 3 channels, not \(2, 4, 6\)\."),
+        (torch.zeros(2, 4, 6), r"1 or 3 channels, not \(2, 4, 6\); choose channels, such as image\[:1\]\."),
+        (torch.zeros(4, 4, 6), r"1 or 3 channels, not \(4, 4, 6\); choose channels, such as image\[:3\]\."),
         (torch.zeros(3, 0, 6), r"not \(3, 0, 6\)"),
         (torch.full((3, 4, 4), 1.5), r"they reach from 1\.5 to 1\.5; un-normalise"),
         (torch.full((1, 4, 4), -0.01), r"from -0\.01 to -0\.01"),
-        (torch.full((1, 4, 4), float("nan")), "from nan to nan"),
+        (torch.full((1, 4, 4), float("nan")), "from nan to nan; find out where NaN came from"),
     ],
 )
 def test_to_picture_refuses_what_is_no_picture(image, message):
@@ -370,8 +373,15 @@ def test_to_picture_refuses_what_is_no_picture(image, message):
 def test_to_picture_refuses_other_types():
     with pytest.raises(TypeError, match=r"uint8 or floats in \[0, 1\], not torch.int64"):
         pictures.to_picture(torch.zeros(3, 4, 4, dtype=torch.int64))
-    with pytest.raises(TypeError, match="tensor, not ndarray"):
-        pictures.to_picture(np.zeros((3, 4, 4)))
+
+
+@pytest.mark.parametrize("given", [np.zeros((3, 4, 4)), Image.new("RGB", (4, 4)), [[0.0]]])
+def test_what_is_no_tensor_is_refused_by_all_and_the_sentence_says_what_makes_one(given):
+    takes = [pictures.to_picture, pictures.to_float, pictures.to_grey, pictures.mix, pictures.clipped_fraction]
+    takes += [partial(turn, mean=0.5, std=0.5) for turn in (pictures.normalise, pictures.unnormalise)]
+    for take in takes:
+        with pytest.raises(TypeError, match=f"wants a tensor, not {type(given).__name__}; to_tensor makes one"):
+            take(given)
 
 
 def test_to_float_equals_torchvision_and_refuses_floats(photo):
@@ -421,6 +431,7 @@ def test_normalise_equals_torchvision(photo):
         assert_close(pictures.normalise(images, mean, std), expected)
     assert_close(pictures.normalise(images[0], MEAN, STD), expected[0])
     assert_close(pictures.normalise(images, 0.5, 0.25), (images - 0.5) / 0.25)
+    assert_close(pictures.normalise(images, torch.tensor(MEAN).view(3, 1, 1), torch.tensor([STD])), expected)
 
 
 @given(
@@ -464,6 +475,7 @@ def test_a_batch_normalised_by_its_own_statistics_has_mean_0_and_spread_1(photo)
         (torch.rand(3, 4, 4), MEAN, (0.2, 0.0, 0.2), ValueError, "std must be positive"),
         (torch.rand(3, 4, 4), float("nan"), 1.0, ValueError, "mean must be finite"),
         (torch.rand(4, 4), 0.5, 0.5, ValueError, r"channels, height, width\), got \(4, 4\)"),
+        (torch.tensor([[[0.5, float("nan")]]]), 0.5, 0.5, ValueError, "from nan to nan; find out where NaN came from"),
     ],
 )
 def test_normalise_refuses_what_cannot_be_right(images, mean, std, error, message):
@@ -477,8 +489,11 @@ def test_an_empty_batch_can_be_normalised():
 
 def test_clipped_fraction_counts_numbers_outside():
     assert pictures.clipped_fraction(torch.tensor([-1.0, 0.0, 0.5, 1.0, 1.5])) == pytest.approx(0.4)
+    assert pictures.clipped_fraction(torch.tensor([float("nan"), 0.5, 0.5, 1e9])) == 0.5
     with pytest.raises(ValueError, match="not one pixel"):
         pictures.clipped_fraction(torch.zeros(0))
+    with pytest.raises(TypeError, match=r"floats, not torch\.uint8; to_float makes them of bytes"):
+        pictures.clipped_fraction(torch.full((3, 4, 4), 200, dtype=torch.uint8))
 
 
 # --- figures
@@ -490,16 +505,38 @@ def shown(figure):
 
 def test_grid_draws_every_picture_in_order_with_its_title():
     images = torch.randint(0, 256, (7, 3, 5, 6), dtype=torch.uint8)
-    figure = pictures.grid(images, range(7), columns=3, title="Seven")
+    figure = pictures.grid(images, np.arange(7), columns=np.int64(3), title="Seven")
     assert len(figure.axes) == 9 and figure.get_suptitle() == "Seven"
     assert [axis.get_title() for axis in figure.axes[:7]] == [str(i) for i in range(7)]
     for image, drawn in zip(images, shown(figure), strict=True):
         assert np.array_equal(np.asarray(drawn), image.permute(1, 2, 0).numpy())
 
 
-def test_a_grid_without_columns_is_refused():
-    with pytest.raises(ValueError, match="grid needs columns of at least 1, not 0"):
-        pictures.grid(torch.rand(3, 3, 4, 4), columns=0)
+@pytest.mark.parametrize("count", [6, 8])  # one row, and two
+def test_long_titles_of_a_grid_do_not_run_into_each_other(count):
+    names = ["Short", "a very long title that says much, and then some more of it, to its end", "", "two\nlines"] * 2
+    figure = pictures.grid(torch.rand(count, 3, 32, 48), names[:count], 6)
+    figure.canvas.draw()
+    row = [axes.title.get_window_extent() for axes in figure.axes[:6] if axes.get_title()]
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(row)) and row[0].x0 >= 0
+    assert figure.axes[0].get_title() == "Short" and figure.axes[3].get_title() == "two\nlines"
+    assert figure.axes[1].get_title().endswith("…")
+    plt.close(figure)
+
+
+@pytest.mark.parametrize(("count", "highest"), [(1, 10), (2, 10), (8, 8)])
+def test_very_tall_pictures_make_no_very_tall_grid(count, highest):
+    figure = pictures.grid([Image.new("L", (10, 2000))] * count)
+    assert figure.get_size_inches()[1] < highest
+    plt.close(figure)
+
+
+@pytest.mark.parametrize("columns", [0, -2, 1.5, "3"])
+def test_a_grid_or_a_contact_sheet_without_columns_is_refused(columns):
+    with pytest.raises(ValueError, match=f"grid needs columns of at least 1, a whole number, not {columns!r}"):
+        pictures.grid(torch.rand(3, 3, 4, 4), columns=columns)
+    with pytest.raises(ValueError, match=f"contact_sheet needs columns of at least 1, a whole number, not {columns!r}"):
+        pictures.contact_sheet(torch.rand(3, 3, 4, 4), "abc", columns=columns)
 
 
 def test_grid_draws_grey_on_a_fixed_scale():
@@ -511,6 +548,17 @@ def test_grid_draws_grey_on_a_fixed_scale():
 def test_grid_takes_pictures_of_different_sizes_and_kinds(photo):
     figure = pictures.grid([photo, ImageOps.mirror(photo).convert("L"), torch.rand(3, 8, 9)])
     assert [np.asarray(drawn).shape for drawn in shown(figure)] == [(341, 512, 3), (341, 512), (8, 9, 3)]
+
+
+def test_grid_draws_pictures_as_pillow_opens_them_like_those_that_open_picture_gives(tmp_path):
+    sixteen = Image.fromarray(np.full((4, 4), 25_700, np.uint16))  # 100 of 255
+    clear = Image.new("RGBA", (4, 4), (0, 0, 0, 0))  # white, as everywhere in the course
+    few = Image.new("P", (4, 4))
+    few.putpalette([200, 10, 10])
+    drawn = [np.asarray(each)[0, 0].tolist() for each in shown(pictures.grid([sixteen, clear, few]))]
+    assert drawn == [[100, 100, 100], [255, 255, 255], [200, 10, 10]]
+    with pytest.raises(TypeError, match="grid wants several pictures, not a single one; put it into a list"):
+        pictures.grid(few)
 
 
 @pytest.mark.parametrize(

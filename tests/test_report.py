@@ -39,9 +39,10 @@ def test_a_lesson_has_its_number_its_notebook_and_the_recorded_run_beside():
     page = pages.index_page(SUMMARY | {"lessons": [LESSON]}, {}, {"03": RECORDED})
     shown = words(page)
     assert "1 of 1 passed in 5 min 40 s" in shown and "3. A first <network>" in shown
-    assert "50.0 s (recorded: 48.0 s)" in shown and "1,100 MB at most profile quick notebook" in shown
+    assert "50 s (recorded: 48 s)" in shown and "1,100 MB at most profile quick notebook" in shown
     assert "2 figures, beside the recorded run (profile quick, 2026-11-25)" in shown
     assert "this run recorded test accuracy 0.9214 0.92 runs 3" in shown
+    assert "passed in 2 min 0 s" in words(pages.index_page(SUMMARY | {"lessons": [LESSON], "seconds": 119.7}))
     assert 'href="03.html"' in page and 'href="03.ipynb"' in page and "changed" not in shown and "other" not in shown
 
 

@@ -244,9 +244,10 @@ def test_a_recorded_benchmark_says_when_and_on_what_it_was_measured(tmp_path, ca
     assert said == (
         "Recorded by benchmarks/race.py on 2026-01-02, not in this run: A\nprocessor, 2 cores, on the full set.\n"
     )
-    (tmp_path / "results" / "benchmark_race.json").write_text("{", encoding="utf-8")
-    with pytest.raises(RunError, match=r"benchmark_race\.json cannot be read"):
-        results.benchmark("race", tmp_path)
+    for damaged in ("{", "{}", "[]"):
+        (tmp_path / "results" / "benchmark_race.json").write_text(damaged, encoding="utf-8")
+        with pytest.raises(RunError, match=r"benchmark_race\.json cannot be read"):
+            results.benchmark("race", tmp_path)
 
 
 def test_a_lesson_goes_on_without_the_recorded_benchmark(tmp_path, capsys):

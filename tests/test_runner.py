@@ -16,6 +16,7 @@ from course_utils.command import runner
 from course_utils.command.builder import read_notebook
 from course_utils.command.grading import answers, sandbox, submissions
 from course_utils.command.notebooks import (
+    client,
     execution,
     folds,
     normalise,
@@ -216,7 +217,7 @@ def test_a_notebook_of_short_cells_is_not_written_at_each_of_them(tmp_path, monk
 
 def test_an_act_is_seldom_done():
     acts = []
-    often, seldom = worker.seldom(lambda: acts.append("often"), 0), worker.seldom(lambda: acts.append("seldom"), LONG)
+    often, seldom = client.seldom(lambda: acts.append("often"), 0), client.seldom(lambda: acts.append("seldom"), LONG)
     for _ in range(3):
         often()
         seldom()
@@ -246,7 +247,7 @@ def test_a_start_failure_is_tried_once_more_and_others_are_not(monkeypatch, tmp_
                 raise left.pop(0)
 
         monkeypatch.setattr(papermill, "execute_notebook", notebook)
-        monkeypatch.setattr(worker, "tell", lambda **event: told.append((event["event"], event.get("kind"))))
+        monkeypatch.setattr(client, "tell", lambda **event: told.append((event["event"], event.get("kind"))))
         worker.run(job)
         return told
 
@@ -513,6 +514,32 @@ def test_an_interrupt_ends_kernels_and_leaves_whole_files(tmp_path, no_process_l
     assert report["interrupted"] and report["lessons"][0]["status"] == "interrupted"
 
 
+def test_an_interrupted_run_keeps_the_results_of_an_earlier_one_and_says_so(tmp_path, monkeypatch):
+    def asked_to_stop(notebook, *values, stop, **how):
+        stop.wait(LONG)
+        return execution.Execution("interrupted", 1.0, error="interrupted", notebook={"cells": []})
+
+    def interrupted(futures, timeout):
+        monkeypatch.setattr(runner, "wait", waits)
+        raise KeyboardInterrupt
+
+    waits = runner.wait
+    jobs = [runner.Job(name, PLANTED / f"{name}.ipynb") for name in ("error", "hang", "shown_error")]
+    monkeypatch.setattr(runner, "execute", asked_to_stop)
+    monkeypatch.setattr(runner, "wait", interrupted)
+    for name in ("error", "shown_error"):
+        (tmp_path / f"{name}.ipynb").write_text('{"cells": []}')
+        (tmp_path / f"{name}.html").write_text("a page")
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    runner.run(jobs, tmp_path, parallel=2)
+    assert {name: (tmp_path / name).stat().st_mtime_ns for name in before} == before
+    said = {each["label"]: each for each in json.loads((tmp_path / "report.json").read_text())["lessons"]}
+    assert said["error"]["error"] == "interrupted; the notebook is that of an earlier run"
+    assert said["shown_error"]["error"] == "not started; the notebook is that of an earlier run"
+    assert said["hang"]["error"] == "interrupted" and (tmp_path / "hang.ipynb").exists()
+    assert all(each["status"] == "interrupted" for each in said.values())
+
+
 def test_a_killed_run_leaves_no_half_file_and_no_process(tmp_path, no_process_left):
     lessons = [str(PLANTED / name) for name in ("error.ipynb", "hang.ipynb")]
     command = [sys.executable, "-m", "course_utils.command.cli", "run", *lessons, "--jobs", "2", "--out", str(tmp_path)]
@@ -678,8 +705,8 @@ def test_the_worker_tells_of_every_cell_and_of_too_much_output(monkeypatch, tmp_
     job |= {"parameters": {"steps": 3}, "cell_timeout": 60}
     (tmp_path / "job.json").write_text(json.dumps(job))
     monkeypatch.setattr(sys, "argv", ["worker", str(tmp_path / "job.json")])
-    monkeypatch.setattr(worker, "MOST_OUTPUT", 10)
-    monkeypatch.setattr(worker, "FLOOD_PAUSE", 0)
+    monkeypatch.setattr(client, "MOST_OUTPUT", 10)
+    monkeypatch.setattr(client, "FLOOD_PAUSE", 0)
     monkeypatch.setattr(worker, "end_with", lambda parent, folder: None)  # this process stays
     worker.main()
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]

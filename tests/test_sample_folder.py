@@ -43,6 +43,7 @@ def test_a_sample_folder_is_the_same_every_time_and_more_pictures_begin_with_the
     ("given", "says"),
     [
         ({"classes": ["Sandals"]}, "did you mean 'Sandal'"),
+        ({"classes": ["xyz"]}, r"has no class 'xyz'\.$"),
         ({"per_class": 1001}, "1001 pictures of 'T-shirt' were asked for; there are 1,000"),
         ({"classes": []}, "one class or more"),
         ({"classes": ["Bag", "Bag"]}, "each once"),

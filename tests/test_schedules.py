@@ -1,3 +1,4 @@
+import functools
 import itertools
 import math
 
@@ -60,6 +61,33 @@ def test_one_cycle_moves_adams_first_beta_and_leaves_an_optimizer_without_moment
     assert not learning_rate.one_cycle(plain, BATCHES, 3).cycle_momentum
 
 
+@pytest.mark.parametrize("make", [torch.optim.SGD, torch.optim.RMSprop])
+def test_one_cycle_gives_no_momentum_to_an_optimizer_that_has_none(make):
+    moved = make([nn.Parameter(torch.zeros(1))], 0.1)
+    schedule = learning_rate.one_cycle(moved, BATCHES, 3)
+    moved.step()
+    schedule.step()
+    assert moved.param_groups[0]["momentum"] == 0 and moved.param_groups[0]["lr"] > 0.1 / 25
+
+
+FROM_POINTS = functools.partial(learning_rate.from_points, rates=[0.01, 0.2, 0.001])
+
+
+RESTARTS = functools.partial(learning_rate.cosine_restarts, lowest=0.01)
+
+
+@pytest.mark.parametrize("make", [learning_rate.one_cycle, RESTARTS, FROM_POINTS])
+def test_a_schedule_that_is_made_again_over_the_same_optimizer_is_the_same(make):
+    moved, rates = optimizer(), []
+    for _ in range(2):  # as in a cell that is run again
+        schedule = make(moved, BATCHES, 3)
+        for _ in range(10):
+            rates.append(moved.param_groups[0]["lr"])
+            moved.step()
+            schedule.step()
+    assert rates[10:] == pytest.approx(rates[:10])
+
+
 def test_one_cycle_keeps_the_rates_of_groups_apart():
     groups = [{"params": [nn.Parameter(torch.zeros(1))], "lr": rate} for rate in (0.01, 0.1)]
     moved = torch.optim.SGD(groups, momentum=0.9)
@@ -80,6 +108,11 @@ def test_constant_stays_where_it_is():
 def test_step_decay_drops_after_their_shares_of_the_steps():
     rates = rates_of(learning_rate.step_decay, epochs=4)  # 28 steps: drops after 14 and 21
     assert rates == pytest.approx((0.1,) * 14 + (0.01,) * 7 + (0.001,) * 7)
+
+
+def test_step_decay_never_drops_before_the_first_step():
+    rates = rates_of_length(4, learning_rate.step_decay, at=(0.1, 0.5))
+    assert rates == pytest.approx((0.1, 0.01, 0.001, 0.001))
 
 
 def test_cosine_restarts_end_with_the_training_and_follow_the_cosine():
@@ -251,14 +284,94 @@ def test_a_schedule_for_another_number_of_steps_is_refused_before_training():
     with pytest.raises(ValueError, match=message):
         learning_rate.require_fit(wrong, BATCHES, 3)
     learning_rate.require_fit(used_up(0), BATCHES, 3)
+    learning_rate.require_fit(lr_scheduler.ChainedScheduler([used_up(0)]), BATCHES, 3)
+    for wrong, kind in ((lr_scheduler.StepLR, "the class StepLR"), (None, "None")):
+        with pytest.raises(TypeError, match=f"a scheduler that was made .* not {kind}"):
+            learning_rate.require_fit(wrong, BATCHES, 3)
     learning_rate.require_fit(learning_rate.plateau(optimizer(), BATCHES, 3), BATCHES, 3)
     with pytest.raises(ValueError, match="has taken 21 steps already, perhaps in a cell that was run before"):
         learning_rate.require_fit(used_up(21), BATCHES, 3)
 
 
 @pytest.mark.parametrize(
+    ("make", "advice"),
+    [
+        (learning_rate.cosine, r"with learning_rate\.cosine\(optimizer, batches, epochs=2\)"),
+        (lambda o, b, e: lr_scheduler.CosineAnnealingLR(o, 21), r"with learning_rate\.cosine\(optimizer"),
+        (learning_rate.step_decay, r"with learning_rate\.step_decay\(optimizer, batches, epochs=2\)"),
+        (learning_rate.warmup_linear, "anew with epochs=2"),
+        (learning_rate.from_points, "anew with epochs=2"),
+    ],
+)
+def test_each_schedule_with_a_length_is_refused_for_another_and_the_advice_names_it(make, advice):
+    make = FROM_POINTS if make is learning_rate.from_points else make
+    learning_rate.require_fit(make(optimizer(), BATCHES, 3), BATCHES, 3)
+    with pytest.raises(ValueError, match=f"made for 21 steps, but 2 epochs of 7 batches are 14; make it {advice}"):
+        learning_rate.require_fit(make(optimizer(), BATCHES, 3), BATCHES, 2)
+
+
+@pytest.mark.parametrize("make", [learning_rate.one_cycle, learning_rate.cosine, learning_rate.warmup_linear])
+def test_a_training_that_outlasts_its_schedule_is_refused_before_its_first_step(make):
+    def fit(schedule, epochs, batches=BATCHES, **settings):
+        settings |= {"epochs": epochs, "optimizer": moved, "scheduler": schedule, "progress": False}
+        return training.fit(model, batches, **settings)
+
+    model = nn.Linear(3, 2)
+    moved = torch.optim.SGD(model.parameters(), 0.1)
+    schedule = make(moved, BATCHES, 2)
+    words = "has 14 of its 14 steps left, and this training takes 21; .* anew, the schedule for 3 epochs"
+    with pytest.raises(ValueError, match=words):
+        fit(schedule, 3)
+    assert schedule.last_epoch == 0
+    fit(schedule, 1)
+    fit(schedule, 1)
+    with pytest.raises(ValueError, match="has 0 of its 14 steps left, and this training takes 7"):
+        fit(schedule, 1)
+    with pytest.raises(ValueError, match="has 0 of its 14 steps left, and this training takes 1"):
+        fit(schedule, 1, schedule_every="epoch")
+    fit(make(moved, BATCHES, 2), 1, iter(BATCHES))  # how many there are is not known
+
+
+def one_cycle(**settings):
+    return lambda: learning_rate.one_cycle(optimizer(), BATCHES, 3, **settings)
+
+
+MAKE = (
+    learning_rate.constant, learning_rate.step_decay, learning_rate.plateau, learning_rate.cosine,
+    learning_rate.warmup_linear, learning_rate.cosine_restarts, learning_rate.one_cycle, FROM_POINTS,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("make", MAKE)
+def test_every_schedule_wants_an_optimizer_that_was_made_and_says_so(make):
+    for wrong, kind in ((torch.optim.SGD, "the class SGD"), (nn.Linear(1, 1), "a Linear"), (None, "None")):
+        with pytest.raises(TypeError, match=f"needs an optimizer that was made, .* not {kind}"):
+            make(wrong, BATCHES, 3)
+    with pytest.raises(TypeError, match=r"needs an optimizer that was made, .* not a list"):
+        make(BATCHES, optimizer(), 3)
+
+
+@pytest.mark.parametrize(
     ("call", "error", "message"),
     [
+        (one_cycle(max_lr=-0.1), ValueError, "max_lr must be a positive rate, .* not -0.1"),
+        (one_cycle(max_lr="0.1"), ValueError, "not '0.1'"),
+        (one_cycle(pct_start="0.3"), ValueError, "way up, and be below 1, not '0.3'"),
+        (one_cycle(momentum_range=(0.95, 0.85)), ValueError, r"the lowest and the highest .* not \(0.95, 0.85\)"),
+        (one_cycle(momentum_range=(0.9, 1.5)), ValueError, r"from 0 to below 1, not \(0.9, 1.5\)"),
+        (lambda: learning_rate.one_cycle_values(0, 10, 0.1, pct_start=0.1), ValueError, "at least 2 of the 10 steps"),
+        (lambda: learning_rate.step_decay(optimizer(), BATCHES, 3, factor=10), ValueError, "factor .* tenth .* not 10"),
+        (lambda: learning_rate.cosine(optimizer(), BATCHES, 3, lowest=1), ValueError, "below .* rate, 0.1, not 1"),
+        (lambda: learning_rate.cosine_restarts(optimizer(), BATCHES, 3, lowest=-1), ValueError, "at least 0 .* not -1"),
+        (lambda: learning_rate.from_points(optimizer(), BATCHES, 3, rates=["1", "2"]), ValueError, "two positive"),
+        (
+            lambda: learning_rate.preview(learning_rate.cosine(optimizer(), BATCHES, 3), BATCHES, 3),
+            TypeError,
+            "A function that makes the schedule .* not a CosineAnnealingLR",
+        ),
+        (lambda: learning_rate.preview(lr_scheduler.StepLR, BATCHES, 3), TypeError, "not the class StepLR"),
+        (lambda: learning_rate.preview(lambda o, b, e: None, BATCHES, 3), TypeError, "a scheduler .* not None"),
+        (lambda: learning_rate.total_steps(BATCHES, [torch.zeros(9, 9)]), ValueError, "whole number .* not "),
         (lambda: learning_rate.total_steps(BATCHES, 0), ValueError, "whole number of at least 1, not 0"),
         (lambda: learning_rate.total_steps(BATCHES, 1.5), ValueError, "whole number of at least 1, not 1.5"),
         (lambda: learning_rate.total_steps([], 1), ValueError, "There are no batches"),
@@ -401,10 +514,37 @@ def test_a_comparison_of_nobody_is_refused():
             learning_rate.compare(candidates, nn.Identity, clouds, clouds(0), epochs=1, seeds=seeds)
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"model": nn.Linear(2, 3)}, "needs functions, .* not a Linear and a function"),
+        ({"batches": clouds(0)}, "needs functions, .* not a function and a list"),
+        ({"validation": None}, "needs batches, not None"),
+        ({"validation": iter(clouds(0))}, "only once, and the first run would use them up"),
+        ({"judge": iter(clouds(0))}, "only once, and the first run would use them up"),
+        ({"candidates": [learning_rate.Candidate("none", 0.1, lambda o, b, e: None)]}, "a scheduler .* not None"),
+    ],
+)
+def test_a_comparison_that_cannot_go_on_is_refused_before_any_training(change, words, monkeypatch):
+    monkeypatch.setitem(learning_rate.compare.__globals__, "fit", None)
+    call = {
+        "candidates": CANDIDATES, "model": lambda: nn.Linear(2, 3), "batches": clouds, "validation": clouds(0),
+        "epochs": 1, "seeds": [0],
+    }  # fmt: skip
+    with pytest.raises(TypeError, match=words):
+        learning_rate.compare(**call | change)
+
+
 def test_the_best_rate_is_the_smaller_of_equals():
     assert learning_rate.best_rate({0.1: 0.9, 0.01: 0.9, 1.0: 0.2}) == 0.01
     with pytest.raises(ValueError, match="no rate to choose from"):
         learning_rate.best_rate({})
+
+
+def test_the_best_rate_is_none_whose_score_is_no_number():
+    assert learning_rate.best_rate({0.1: math.nan, 0.01: 0.2, 1.0: math.nan}) == 0.01
+    with pytest.raises(ValueError, match="no rate to choose from"):
+        learning_rate.best_rate({0.1: math.nan})
 
 
 def test_every_schedule_of_the_module_can_be_previewed():

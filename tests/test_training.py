@@ -417,6 +417,14 @@ def test_progress_prints_a_line_an_epoch_and_the_plot_marks_the_best(capsys):
         training.History().plot()
 
 
+def test_weights_are_saved_and_loaded_with_the_network_first(tmp_path):
+    for call in (training.save_weights, training.load_weights):
+        with pytest.raises(TypeError, match=r"network comes first, .* not a str"):
+            call(str(tmp_path / "w.pt"), linear())
+    with pytest.raises(TypeError, match="not a OrderedDict"):
+        training.save_weights(linear().state_dict(), tmp_path / "w.pt")
+
+
 def test_weights_come_back_and_fit_only_their_own_network(tmp_path):
     model, other = linear(seed=1), linear(seed=2)
     training.save_weights(model, tmp_path / "w.pt")
@@ -591,7 +599,7 @@ def test_options_of_a_loss_of_ones_own_are_its_own_and_a_sum_is_refused():
     assert history.train_loss[0] == pytest.approx(training.evaluate(model, pairs(images, labels), loss).loss, rel=1e-5)
     with pytest.raises(ValueError, match="must be the mean over the batch, not its sum"):
         training.evaluate(model, pairs(images, labels), nn.CrossEntropyLoss(reduction="sum"))
-    with pytest.raises(TypeError, match=r"CrossEntropyLoss\(\), not CrossEntropyLoss"):
+    with pytest.raises(TypeError, match=r"nn\.CrossEntropyLoss\(\), not the class CrossEntropyLoss"):
         training.evaluate(model, pairs(images, labels), nn.CrossEntropyLoss)
 
 
@@ -609,6 +617,14 @@ def test_in_a_later_epoch_the_place_is_named_with_the_rate_of_that_batch():
             model, pairs(*task()), epochs=3, optimizer=optimizer, loss=loss, scheduler=halving, schedule_every="batch",
             progress=False,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize(("rates", "words"), [((0.001, 1e38), r"0\.001 to 1e\+38"), ((1e38, 1e38), r"1e\+38")])
+def test_a_loss_that_is_no_number_is_reported_with_the_rates_of_all_groups(rates, words):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 4), nn.Linear(4, 3))
+    groups = [{"params": layer.parameters(), "lr": rate} for layer, rate in zip(model[1:], rates)]
+    with pytest.raises(DivergedError, match=rf"learning rate {words}: try"):
+        training.fit(model, pairs(*task()), epochs=9, optimizer=torch.optim.SGD(groups), progress=False)
 
 
 def test_a_rate_that_is_far_too_large_is_reported_with_the_rate():
@@ -652,13 +668,60 @@ def test_another_error_in_the_network_is_let_through():
         training.fit(model, pairs(*task()), epochs=1, optimizer=sgd(model), progress=False)
 
 
+def test_what_is_no_network_and_what_does_not_answer_with_logits_is_named():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = linear()
+
+        def forward(self, x):
+            return self.inner(x), x
+
+    model, batches = Two(), pairs(*task())
+    fit = functools.partial(training.fit, epochs=1, optimizer=sgd(model), progress=False)
+    for call in (fit, training.evaluate, training.predict):
+        with pytest.raises(TypeError, match=r"return one tensor, .* not a tuple; .* model\.aux_logits = False"):
+            call(model, batches)
+        for wrong, kind in ((linear, "a function"), (nn.Flatten, "the class Flatten"), (batches, "a list")):
+            with pytest.raises(TypeError, match=f"network comes first, and must be one that was made, .* not {kind}"):
+                call(wrong, model)
+
+
+@pytest.mark.parametrize(
+    ("batches", "words"),
+    [
+        ([(task()[0], task()[1].tolist())], "not a Tensor and a list: two tensors"),
+        ([(*task(), 1)], "not 3 things"),
+        (task(), "a single batch goes into a list"),
+        (pairs(task()[0].byte(), task()[1]), "float32 tensors.*not uint8"),
+        (TensorDataset(*task()), "needs batches, not a TensorDataset"),
+    ],
+)
+def test_batches_that_do_not_fit_are_named_by_predict_too(batches, words):
+    for call in (training.predict, training.evaluate):
+        with pytest.raises(TypeError, match=words):
+            call(linear(), batches)
+
+
+def test_a_loss_that_is_not_one_number_is_named_by_evaluate_too():
+    for loss, words in ((nn.CrossEntropyLoss(reduction="none"), r"\(90,\)"), (lambda a, b: 1.0, "a float")):
+        with pytest.raises(ValueError, match=f"must be one number, .* not {words}"):
+            training.evaluate(linear(), pairs(*task()), loss)
+
+
+def test_a_seed_that_is_no_whole_number_is_refused():
+    for seed in ("0", None, 0.5):
+        with pytest.raises(TypeError, match="A seed must be a whole number, such as 0, not"):
+            training.seed_everything(seed)
+
+
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
         (torch.tensor([0, 1, 3]), "Label 3 is outside the network's 3 classes, 0 to 2"),
         (torch.tensor([0, -1, 2]), "Label -1 is outside"),
         (torch.tensor([0.0, 1.0, 2.0]), "int64, not float32"),
-        (torch.tensor([[0], [1], [2]]), r"not \(3, 3\) and \(3, 1\)"),
+        (torch.tensor([[0], [1], [2]]), r"not \(3, 3\) with \(3, 1\)"),
     ],
 )
 def test_labels_that_do_not_fit_are_named(labels, words):
@@ -672,6 +735,8 @@ def test_labels_that_do_not_fit_are_named(labels, words):
     [
         ({"epochs": 0}, "epochs must be a whole number of at least 1"),
         ({"epochs": 1.5}, "epochs must be a whole number of at least 1, not 1.5"),
+        ({"epochs": "3"}, "epochs must be a whole number of at least 1, not '3'"),
+        ({"patience": "3", "validation": []}, "whole number of at least 1 epoch, not '3'"),
         ({"schedule_every": "week"}, '"batch" or "epoch"'),
         ({"patience": 0, "validation": []}, "at least 1 epoch"),
         ({"patience": 2}, "needs validation"),
@@ -771,7 +836,16 @@ def test_a_layer_kept_in_evaluation_mode_stays_there():
         (lambda m: {"loss": nn.CrossEntropyLoss(reduction="none")}, ValueError, r"must be one number, .* not \(32,\)"),
         (lambda m: {"batches": pairs(task()[0].byte(), task()[1])}, TypeError, "float32 tensors.*not uint8"),
         (lambda m: {"batches": pairs(task()[0].double(), task()[1])}, TypeError, "not float64"),
-        (lambda m: {"batches": [(task()[0].numpy(), task()[1])]}, TypeError, "not ndarray"),
+        (lambda m: {"batches": [(task()[0].numpy(), task()[1])]}, TypeError, "not a ndarray and a Tensor: two"),
+        (lambda m: {"batches": [(task()[0], task()[1].tolist())]}, TypeError, "not a Tensor and a list: two tensors"),
+        (lambda m: {"batches": task()}, TypeError, "not a Tensor: .* a single batch goes into a list"),
+        (lambda m: {"batches": None}, TypeError, "needs batches, not None"),
+        (lambda m: {"loss": None}, TypeError, "must be a function, .* not None"),
+        (lambda m: {"loss": lambda a, b: F.cross_entropy(a, b).item()}, ValueError, "one number, .* not a float"),
+        (lambda m: {"loss": lambda a, b: F.cross_entropy(a.detach(), b)}, ValueError, "No way leads back .* detach"),
+        (lambda m: {"scheduler": torch.optim.lr_scheduler.StepLR}, TypeError, "that was made .* not the class StepLR"),
+        (lambda m: {"scheduler": learning_rate.cosine}, TypeError, "that was made .* not a function"),
+        (lambda m: {"autocast": "bfloat16"}, ValueError, r"torch\.bfloat16 or torch\.float16, not 'bfloat16'; leave"),
         (lambda m: {"batches": [(torch.zeros(0, 1, 3, 4), torch.zeros(0).long())]}, ValueError, "no picture"),
     ],
 )

@@ -227,10 +227,20 @@ def test_a_head_for_other_features_is_refused():
     net = transfer.backbone("resnet18", weights=None, device="meta")
     with pytest.raises(ValueError, match="takes 4096 features, but resnet18 has 512"):
         transfer.replace_head(net, ["a", "b"], nn.Linear(4096, 2))
+    with pytest.raises(TypeError, match=r"a layer that was made, such as nn\.Linear\(512, 3\), not <class"):
+        transfer.replace_head(net, ["a", "b"], nn.Linear)
+    with pytest.raises(TypeError, match="not a ResNet; give it the whole of that, and not its model alone"):
+        transfer.replace_head(net.model, ["a", "b"])
     with pytest.raises(ValueError, match="gives 5 outputs, but there are 2 classes; change its last layer"):
         transfer.replace_head(net, ["a", "b"], nn.Sequential(nn.Linear(512, 2), nn.ReLU(), nn.Linear(2, 5)))
     with pytest.raises(ValueError, match="takes no features"):
         transfer.replace_head(net, ["a", "b"], nn.ReLU())
+
+
+def test_probabilities_take_the_file_of_one_picture_too():
+    file = str(pictures.photograph_file("coffee"))
+    net = transfer.backbone("squeezenet1_0", weights=None)
+    torch.testing.assert_close(net.probabilities(file), net.probabilities([file]))
 
 
 def test_weights_that_are_not_there_are_one_sentence_and_offline_nobody_is_asked(torch_home, monkeypatch):
@@ -395,7 +405,7 @@ def test_a_tensor_is_prepared_like_the_picture(lite):
     picture = pictures.photograph("cat")
     tensor = pictures.to_tensor(picture)
     assert lite.preprocess.cut(tensor).shape == (3, 224, 224)
-    for wrong in (tensor.float(), tensor[0], "cat.jpg"):
+    for wrong in (tensor.float(), tensor[0], tensor[:, :0], "cat.jpg"):
         with pytest.raises(TypeError, match="A picture is a Pillow picture or a uint8 tensor"):
             lite.preprocess(wrong)
 

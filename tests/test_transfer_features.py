@@ -245,6 +245,8 @@ def test_what_cached_features_cannot_take_is_one_sentence(net, folder, listed):
         transfer.cached_features(net, listed)
     with pytest.raises(TypeError, match=r"takes picture files, not TensorPart.* call data\.folder without a size"):
         transfer.cached_features(net, data.folder(folder, size=(8, 8), quiet=True).train)
+    with pytest.raises(TypeError, match=r"cached_features takes what transfer\.backbone returns, not a .*give it"):
+        transfer.cached_features(net.model, listed.train)
     for batch in (0, -1, 2.5):
         with pytest.raises(
             ValueError, match="batch is the number of pictures that go through at once, at least 1, not"
@@ -290,7 +292,7 @@ def test_batches_are_shuffled_by_their_seed_and_a_head_trains_on_them(net, liste
     training.fit(head, found.batches(4, shuffle=True), epochs=30, optimizer=optimizer, progress=False)
     assert training.evaluate(head, found.batches()).accuracy == 1.0
     assert len(found.select(torch.tensor([2, 0]))) == 2
-    with pytest.raises(ValueError, match="at least 1 picture"):
+    with pytest.raises(ValueError, match="a whole number of pictures, at least 1, not 0"):
         found.batches(0)
 
 

@@ -163,6 +163,21 @@ def test_stages_hold_every_layers_parameters_once(name):
     assert stages[-1].name.startswith(net.head.split(".")[0]) and len(stages) >= 8
 
 
+@pytest.mark.parametrize(
+    "take",
+    [
+        transfer.freeze,
+        transfer.stages,
+        transfer.summary,
+        lambda net: transfer.unfreeze(net, "layer4"),
+        lambda net: transfer.param_groups(net, 0.1),
+    ],
+)
+def test_a_network_in_place_of_its_model_is_refused(take):
+    with pytest.raises(TypeError, match=r"A model of PyTorch is needed, not a Network; of a backbone take its \.model"):
+        take(small())
+
+
 def test_the_overview_counts_what_learns():
     net = small()
     transfer.freeze(net.model, keep=net.head)

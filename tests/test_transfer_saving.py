@@ -112,7 +112,7 @@ def softened():
         (softened, r"its layer bn1 would come back as BatchNorm2d\(.*eps=1e-05, .*, not BatchNorm2d\(.*eps=0\.001, "),
         (lambda: replace(trained(), name="resnet18"), "could not be read back: it belongs to another network"),
         (lambda: replace(trained(), name="my own"), "could not be read back: There is no network 'my own'"),
-        (lambda: replace(trained(), classes=("a", "b")), "could not be read back: .* has 2 outputs"),
+        (lambda: replace(trained(), classes=("a", "b")), "could not be read back: .* not one output for each class"),
     ],
 )
 def test_a_network_that_would_come_back_as_another_is_not_saved(other, words, saved):
@@ -128,6 +128,12 @@ def test_saving_moves_no_random_number(net, tmp_path):
     torch.manual_seed(4)
     transfer.save_network(net, tmp_path / "net")
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_model_alone_is_not_saved(net, tmp_path):
+    with pytest.raises(TypeError, match=r"save_network takes what transfer\.backbone returns, not a SqueezeNet"):
+        transfer.save_network(net.model, tmp_path / "net")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_network_in_channels_last_is_saved(tmp_path):
@@ -272,7 +278,7 @@ def test_a_file_cut_short_or_with_a_broken_header_is_refused(saved):
             transfer.load_network(saved)
         assert len(str(refusal.value).splitlines()) == 1
     (saved.parent / "folder.pt").mkdir()
-    with pytest.raises(DataError, match="damaged"):
+    with pytest.raises(DataError, match=r"^folder\.pt cannot be read \(.+\); choose a file of save_network\.$"):
         transfer.load_network(saved.parent / "folder.pt")
 
 
@@ -314,7 +320,7 @@ RELU = ["ReLU", {"inplace": False}]
         (lambda s: s.update(classes=["a", "a", "b"]), "its class names are not a list of different texts"),
         (lambda s: s.update(classes=[1, 2, 3]), "its class names are not a list of different texts"),
         (lambda s: s.update(classes=[[], {}, "c"]), "its class names are not a list of different texts"),
-        (lambda s: s.update(classes=["a", "b"]), "has 2 outputs"),
+        (lambda s: s.update(classes=["a", "b"]), "its head has not one output for each class"),
         (lambda s: s["weights"].pop("classifier.1.bias"), "belongs to another network"),
         (lambda s: s["weights"].update({"classifier.1.bias": torch.zeros(9)}), "belongs to another network"),
         (lambda s: s["weights"].update({"more": torch.zeros(9)}), "belongs to another network"),
@@ -326,7 +332,8 @@ RELU = ["ReLU", {"inplace": False}]
         (lambda s: s.update(head=head(["Upsample", {}])), "its head holds a layer 'Upsample'"),
         (lambda s: s.update(head=head()), "its head is not a list of layers"),
         (lambda s: s.update(head=head(RELU, RELU, single=True)), "its head is not a list of layers"),
-        (lambda s: s.update(head=head(RELU)), "its head has not one output for each class"),
+        (lambda s: s.update(head=head(RELU)), "A Sequential takes no features"),
+        (lambda s: s.update(head=head(linear(3, 3), linear(3, 5))), "its head has not one output for each class"),
         (lambda s: s.update(head="Linear"), "does not hold a whole network"),
         (lambda s: s.update(head=head(*[RELU] * 30)), "its head is not a list of layers"),
         (lambda s: s["preprocess"].update(crop=10**9), "whole numbers from 1 to 2048"),

@@ -3,8 +3,10 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from course_utils import figures, models, training
+from course_utils.base.words import duration
 from course_utils.training import watch
 
 
@@ -21,9 +23,26 @@ def test_a_curve_keeps_each_loss_and_draws_it_with_the_average():
     assert axes.get_title(loc="left").startswith("A network, loss 2.40 → ") and "in 3 steps" in curve.sentence()
 
 
-def test_a_curve_without_a_loss_says_so():
+def test_a_curve_takes_a_loss_as_the_tensor_that_it_is_and_keeps_its_number():
+    curve = training.LossCurve()
+    for loss in (torch.tensor(2.5, requires_grad=True), 1):
+        curve(loss)
+    assert curve.losses == [2.5, 1.0] and {type(loss) for loss in curve.losses} == {float}
+    curve.plot()
+
+
+@pytest.mark.parametrize("look", [training.LossCurve.finish, training.LossCurve.plot, training.LossCurve.sentence])
+def test_a_curve_without_a_loss_says_so(look):
     with pytest.raises(ValueError, match="no loss to draw; call the curve with the loss of each batch"):
-        training.LossCurve().finish()
+        look(training.LossCurve())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.4, "0 s"), (59.6, "1 min 0 s"), (119.7, "2 min 0 s"), (3599.6, "1 h 0 min"), (3900, "1 h 5 min")],
+)
+def test_a_time_is_rounded_before_it_is_cut_into_minutes(seconds, words):
+    assert duration(seconds) == words
 
 
 @pytest.mark.processes
@@ -63,16 +82,25 @@ def test_the_table_says_how_long_the_whole_run_will_take(monkeypatch):
     monkeypatch.setattr(watch.time, "perf_counter", lambda: now[0])
     history = training.History()
     table = watch.EpochTable(history, 5)
-    assert table.status(0.0, 0.0) == "epoch 1 of 5: 0 %"
+    assert table.status(0.0) == "epoch 1 of 5: 0 %"
     now[0] = 10.0  # half an epoch
-    assert table.status(0.5, 10.0) == "epoch 1 of 5: 50 %, about 1 min 30 s left"
+    assert table.status(0.5) == "epoch 1 of 5: 50 %, about 1 min 30 s left"
     for values, more in zip((history.train_loss, history.seconds), ([0.5] * 2, [20.0] * 2)):
         values.extend(more)
     now[0] = 50.0  # two epochs and their validation
-    assert table.status(0.0, 0.0) == "epoch 3 of 5: 0 %, about 1 min 15 s left"
+    assert table.status(0.0) == "epoch 3 of 5: 0 %, about 1 min 15 s left"
     history.train_loss += [0.4] * 3
     now[0] = 125.0
-    assert table.status(0.0, 0.0) == "5 epochs in 2 min 5 s"
+    assert table.status(0.0) == "5 epochs in 2 min 5 s"
+
+
+def test_the_table_passes_batches_on_that_do_not_know_how_many_they_are():
+    class Stream(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            return iter(range(8))
+
+    table = watch.EpochTable(training.History(), 1)
+    assert len(list(table.batches(torch.utils.data.DataLoader(Stream(), batch_size=4)))) == 2
 
 
 def test_the_table_holds_every_epoch_and_the_curves_grow_from_the_second_on():

@@ -440,6 +440,13 @@ def test_a_narrow_card_cuts_the_picture_where_nothing_stands_whatever_the_settin
             assert not [cut for cut in cuts for box in boxes if box.x0 < cut * wide < box.x1], (control, value)
 
 
+def test_a_part_of_a_narrow_card_is_never_drawn_larger_than_in_a_wide_one():
+    panel = lesson1.channel_mixer("coffee")
+    narrow = panel._look.value.rpartition("@container")[2]
+    widest = [int(width) for width in re.findall(r">\*\{min-width:\d+px;max-width:(\d+)px", narrow)]
+    assert widest == [round((right - left) * panel._width) for left, right in panel._framed[0]] and len(widest) == 2
+
+
 def test_only_photographs_stay_as_they_are_in_the_dark():
     photos = lesson1.channel_mixer("coffee")._framed[1]
     assert len(photos) == 2
@@ -472,3 +479,12 @@ def test_controls_have_labels_and_a_place_that_fits_any_window():
     assert {control.layout.width for control in wide + narrow} == {"auto"}  # as wide as the grid, or as the words
     assert controls.choice("kernel", [("one", 1), ("two", 2)]).value == 1
     assert controls.choice("kernel", ["a", "b"], "b").value == "b"
+
+
+def test_a_choice_that_is_not_there_is_one_sentence():
+    with pytest.raises(ValueError, match="There is no kernel 'blurr'; choose one of: identity, vertical edges"):
+        lesson2.cell_arithmetic(NUMBERS, "blurr")
+    with pytest.raises(ValueError, match="There is no photograph 'dog'; choose one of: astronaut, cat"):
+        lesson2.kernel_editor("dog")
+    with pytest.raises(ValueError, match="There is no network to choose; give one or more"):
+        controls.choice("network", [])

@@ -100,6 +100,31 @@ def test_the_static_picture_says_which_answers_there_are():
     assert alt.startswith("Two pictures, some of them twice, beside bars")
 
 
+@pytest.mark.parametrize(
+    ("count", "shares", "labels", "classes", "message"),
+    [
+        (2, [[1.0], [1.0]], [0, 0], ["mug"], r"two or more probabilities .* not 2 labels and probabilities \(2, 1\)"),
+        (0, torch.zeros(0, 2), [], ["mug", "key"], "for 0 pictures, 2 names"),
+        (3, [[0.5, 0.5]] * 2, [0, 1], ["mug", "key"], "for 3 pictures, 2 names"),
+        (2, [[0.5, 0.3, 0.2]] * 2, [0, 1], ["mug", "key"], r"probabilities \(2, 3\) for 2 pictures, 2 names"),
+        (2, [[3.0, -2.0]] * 2, [0, 1], ["mug", "key"], r"add up to 1 for each picture; give logits\.softmax\(dim=1\)"),
+        (2, [[float("nan")] * 2] * 2, [0, 1], ["mug", "key"], "add up to 1 for each picture"),
+    ],
+)
+def test_answers_that_do_not_fit_the_pictures_are_refused_in_a_sentence(count, shares, labels, classes, message):
+    with pytest.raises(ValueError, match=message):
+        appendix_b.one_by_one(IMAGES[:count], torch.as_tensor(shares), torch.tensor(labels), classes)
+
+
+def test_classes_that_no_picture_was_kept_of_may_lack_a_probability():
+    assert "mug" in appendix_b.one_by_one(IMAGES, SHARES, LABELS, (*CLASSES, "pen")).sentence
+
+
+def test_limits_for_other_pictures_are_refused():
+    with pytest.raises(ValueError, match="as many brightnesses and sharpnesses as pictures, not 8, 7 and 8"):
+        appendix_b.sorting_out(IMAGES, BRIGHTNESS[:7], SHARPNESS)
+
+
 def test_a_grey_picture_keeps_its_contrast():
     grey = Image.new("L", (8, 8), 100)
     figure = Figure()
@@ -122,5 +147,8 @@ def test_a_contact_sheet_holds_every_picture_in_the_row_of_its_group():
     assert [text.get_text() for text in axes.get_yticklabels()] == ["b", "a"]
     assert tuple(sheet[41, 30]) == (213, 94, 0)  # the frame of the one that is marked
     plt.close(figure)
+    (axes,) = pictures.contact_sheet(images, [1, 0, 1, 0, 1], columns=2, side=20).axes  # groups may be numbers
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["1", "0"]
+    plt.close("all")
     with pytest.raises(ValueError, match="a group for each, not 5 and 4"):
         pictures.contact_sheet(images, names[:4])

@@ -1,8 +1,10 @@
+import math
 from dataclasses import replace
 
 import pytest
 import torch
 from live_runs import LONG, run_to_its_end, sample_of_clothes, small_training, wait_for
+from matplotlib.figure import Figure
 from panels import figures_in_memory, operate_everything
 
 from course_utils import data, diagnosis, models, training
@@ -62,6 +64,12 @@ def test_the_mistakes_shown_and_counted_are_those_of_the_confusion_matrix(answer
     truth, guess, count = diagnosis.confusion_matrix(answers, clothes.classes).worst_pairs(1)[0]
     assert panel.values == {"truth": truth, "guess": guess}
     assert panel.sentence.startswith(f"{truth} was taken for {guess} {count} times")
+
+
+def test_without_a_kernel_the_pair_that_the_lesson_asks_for_is_shown_too(answers, part, clothes):
+    panel = lesson3.mistakes_by_pair(answers, part.images, clothes.classes)
+    assert "Sneaker taken for Ankle boot" in panel._repr_mimebundle_()[0]["text/plain"]
+    assert any("Sneaker taken for Ankle boot" in part.get_suptitle() for part in panel.twin().subfigs)
 
 
 def test_pairs_without_mistakes_are_said_in_words(answers, part, clothes):
@@ -196,6 +204,20 @@ def test_the_rate_of_the_training_takes_its_values(panel):
     for exponent in (-4, -3, -2, -1, 0, 0.5, 1):
         panel.rate.value = 10**exponent
         assert panel.error is None
+
+
+def test_a_rate_that_the_slider_cannot_take_is_refused(panel):
+    for rate in (100, 0, -0.1, float("nan")):
+        with pytest.raises(ValueError, match=f"from 0\\.0001 to 10 here, not {rate}"):
+            lesson3.LiveTraining(panel.model, panel.batches, panel.validation, rate=rate)
+
+
+def test_the_loss_of_a_hundred_classes_is_drawn_from_its_first_step_on(panel):
+    few, many = live_training.Record(losses=[2.3]), live_training.Record(losses=[math.log(100), 4.1])
+    for record, top in ((live_training.Record(), 4), (few, 4), (many, pytest.approx(1.1 * math.log(100)))):
+        figure = Figure()
+        live_training.draw_record(record, figure)
+        assert figure.axes[0].get_ylim() == (0, top)
 
 
 def test_the_three_rates_do_what_the_lesson_says_of_them(clothes):

@@ -81,6 +81,8 @@ def test_what_was_done_is_said_in_words(cat):
 def test_a_picture_of_floats_is_refused():
     with pytest.raises(TypeError, match=r"needs one image, uint8 \(C, H, W\), not float32 \(3, 4, 4\)"):
         lesson4.augmentation(torch.rand(3, 4, 4))
+    with pytest.raises(TypeError, match=r"needs one image, uint8 \(C, H, W\), not uint8 \(8, 8, 3\)"):
+        lesson4.augmentation(torch.zeros(8, 8, 3, dtype=torch.uint8))
 
 
 def test_the_heat_is_the_chosen_classs_in_the_chosen_layer(net, cat):

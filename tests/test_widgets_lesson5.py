@@ -92,6 +92,14 @@ def test_an_uploaded_picture_is_chosen_shown_and_classified(classifier):
     assert classifier.sentence.startswith("cat: ")
 
 
+def test_a_model_alone_is_refused_and_one_photograph_may_be_named_alone(lite):
+    for show in (lambda model: lesson5.own_picture({"mine": model}), lesson5.where_it_looks):
+        with pytest.raises(TypeError, match=r"takes what transfer\.backbone returns, not a .* not its model alone"):
+            show(lite.model)
+    assert lesson5.own_picture({"ImageNet": lite}, "cat").sentence.startswith("cat: ")
+    assert lesson5.where_it_looks(lite, "cat").values["picture"] == "cat"
+
+
 def test_nothing_uploaded_yet_is_said(classifier):
     classifier.set(picture=lesson5.UPLOADED)
     assert classifier.sentence.startswith("Nothing is uploaded yet; meanwhile cat: most likely")

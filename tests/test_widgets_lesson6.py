@@ -1,4 +1,5 @@
 import copy
+import math
 
 import pytest
 import torch
@@ -257,3 +258,18 @@ def test_a_rate_that_does_not_fit_the_sliders_is_refused(panel):
     for rate in (0.0, 2.0):
         with pytest.raises(ValueError, match=f"at most 1 for this race, not {rate}"):
             lesson6.ScheduleRace(panel.model, panel.batches, panel.validation, max_lr=rate)
+
+
+@pytest.mark.parametrize("steps", [1, 0, 9, 24.0])
+def test_a_race_without_a_way_up_is_refused(panel, steps):
+    with pytest.raises(ValueError, match=f"A race has a whole number of at least 10 steps, not {steps}"):
+        lesson6.ScheduleRace(panel.model, panel.batches, panel.validation, steps=steps)
+    assert lesson6.ScheduleRace(panel.model, panel.batches, panel.validation, steps=10).sentence
+
+
+def test_losses_of_many_classes_are_drawn_whole(panel):
+    for lane in panel.lanes.values():
+        lane.record.losses += [math.log(100), 4.0]
+    figure = Figure()
+    schedule_race.draw_lanes(panel.lanes, figure)
+    assert figure.axes[1].get_ylim() == (0, pytest.approx(1.1 * math.log(100)))

@@ -8,6 +8,7 @@ Prints what is wrong with the notebooks of these lessons, or of all; exit code 1
 from __future__ import annotations
 
 import argparse
+import ast
 import json
 import re
 import sys
@@ -54,6 +55,7 @@ def check_all(path: Path, root: Path) -> list[str]:
         *check_pictures(notebook),
         *check_links(notebook),
         *check_parameters(path, notebook, number),
+        *check_asserts(notebook),
         *check_fresh(notebook, number, root),
     ]
     if str(root) in path.read_text(encoding="utf-8"):
@@ -179,6 +181,23 @@ def check_parameters(path: Path, notebook: Mapping[str, Any], number: str) -> li
         problems.append(f"The parameter {name!r} is not among the lesson's settings in profiles.yaml.")
     for name in set(block.settings) - set(parameters):
         problems.append(f"The setting {name!r} of profiles.yaml is not in the parameters cell.")
+    return problems
+
+
+def check_asserts(notebook: Mapping[str, Any]) -> list[str]:
+    """Check that each assert has a message: a learner whose cell stops there reads what was expected."""
+    problems = []
+    for number, cell in enumerate(notebook["cells"], start=1):
+        if cell["cell_type"] != "code":
+            continue
+        try:
+            nodes = list(ast.walk(ast.parse(cell["source"])))
+        except SyntaxError as error:
+            problems.append(f"Cell {number} is not Python: {error}.")
+            continue
+        for node in nodes:
+            if isinstance(node, ast.Assert) and node.msg is None:
+                problems.append(f"Cell {number}: the assert in line {node.lineno} has no message.")
     return problems
 
 

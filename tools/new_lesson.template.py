@@ -58,7 +58,7 @@ numbers = torch.randn(1000, generator=generator)
 print(f"mean {numbers.mean():.3f}")
 
 # %% tags=["hide-input"]
-assert numbers.shape == (1000,)
+assert numbers.shape == (1000,), "expected 1,000 numbers"
 results.record(mean=numbers.mean())
 
 # %% [markdown]

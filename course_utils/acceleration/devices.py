@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from course_utils.base import machine
+from course_utils.base.modules import named_device
 from course_utils.errors import CourseError, SettingError
 
 KINDS = ("auto", "cuda", "mps", "cpu")
@@ -73,7 +74,7 @@ def pick_device(wanted: str | torch.device | TorchDevice = "auto") -> TorchDevic
         return wanted
     if isinstance(wanted, torch.device):
         wanted = str(wanted) if wanted.type == "cuda" else wanted.type
-    kind, _, number = wanted.partition(":")
+    kind, _, number = str(wanted).partition(":")
     if kind not in KINDS or (number and (kind != "cuda" or not number.isdigit())):
         raise SettingError(f"There is no device {wanted!r}; choose one of {', '.join(KINDS)}, or a GPU such as cuda:1.")
     if kind == "auto":
@@ -105,8 +106,11 @@ def half_type(device: str | torch.device | TorchDevice) -> torch.dtype:
     Returns:
         On an NVIDIA GPU `torch.bfloat16` from compute capability 8.0 (A100, RTX 30) on, `torch.float16` below (Colab's
         T4 has 7.5); on an AMD GPU what PyTorch says; on Apple's float16; on the CPU bfloat16, as its autocast prefers.
+
+    Raises:
+        ValueError: when PyTorch has no such device.
     """
-    wanted = device.torch if isinstance(device, TorchDevice) else torch.device(device)
+    wanted = device.torch if isinstance(device, TorchDevice) else named_device(device, "half_type")
     if wanted.type == "cuda":
         if torch.version.hip:
             able = torch.cuda.is_bf16_supported()
@@ -188,7 +192,8 @@ def compiler_missing(kind: str = "cpu") -> str:
 
 def has_triton() -> bool:
     """Return whether kernels written in Triton can run here: it needs a GPU of NVIDIA's and a C compiler."""
-    return torch.cuda.is_available() and bool(importlib.util.find_spec("triton")) and not compiler_missing("cuda")
+    nvidia = torch.cuda.is_available() and not torch.version.hip  # PyTorch calls AMD's GPUs "cuda" too
+    return nvidia and bool(importlib.util.find_spec("triton")) and not compiler_missing("cuda")
 
 
 class PretendGPU:

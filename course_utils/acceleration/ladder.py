@@ -28,7 +28,7 @@ from course_utils.training.fit import train_step
 FLOAT16_LOOKS = "needs bfloat16: float16's loss scaling looks at a value in every step, which a graph cannot record"
 
 
-class OneByOne(Dataset):
+class PictureByPicture(Dataset):
     """A part's pictures one at a time: float32 (C, H, W), normalised, and the label; as most tutorials have it."""
 
     def __init__(self, part: data.TensorPart) -> None:
@@ -104,10 +104,10 @@ def climb(
             missing = compiler_missing(rung.kind)
         if rung.graph and rung.half and not missing and half_type(here) is torch.float16:
             missing = FLOAT16_LOOKS
-        where = here if rung.kind == here.kind else pick_device(rung.kind) if not missing else here
         if missing:
             rows.append(Measured(rung.name, "", missing=missing))
         else:
+            where = here if rung.kind == here.kind else pick_device(rung.kind)
             rows.append(_climb_or_tell(rung, start, train, test, where, epochs, batch, rate, seed))
         on_rung(rows[-1])
     settings = {
@@ -180,7 +180,7 @@ def _loader(rung: Rung, part: data.TensorPart, device: TorchDevice, batch: int, 
         return data.batches(part, batch, shuffle=True, seed=seed, device=device.torch, drop_last=True, **layout)
     workers = {"num_workers": 2, "persistent_workers": True} if rung.loading == "workers" else {}
     pinned = rung.loading == "workers" and device.kind == "cuda"
-    return DataLoader(OneByOne(part), batch_sampler=Order(len(part), batch, seed), pin_memory=pinned, **workers)
+    return DataLoader(PictureByPicture(part), batch_sampler=Order(len(part), batch, seed), pin_memory=pinned, **workers)
 
 
 def _parts(

@@ -15,7 +15,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from course_utils import figures
 from course_utils.acceleration.devices import Device
-from course_utils.acceleration.timer import waitable
+from course_utils.acceleration.timer import require_function, waitable
 from course_utils.base.words import percent
 from course_utils.errors import CourseError
 
@@ -111,7 +111,9 @@ def profiled(
     Raises:
         CourseError: when the profiler may not look into the GPU.
         ValueError: when `calls` is below 1 or `most` below 2.
+        TypeError: when `work` cannot be called.
     """
+    require_function(work, "profiled")
     if calls < 1 or most < 2:
         raise ValueError(f"profiled needs calls ≥ 1 and most ≥ 2, not {calls} and {most}.")
     waited = waitable(device)

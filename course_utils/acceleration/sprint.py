@@ -261,7 +261,7 @@ class Sprint:
         return (torch.tensor(table) * torch.tensor(self._first_rates())).to(self.device.torch)
 
     def _batches(self, images: Tensor, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Give batches for ever, each epoch in a new order, shifted and mirrored."""
+        """Give the batches of all epochs, each epoch in a new order, shifted and mirrored."""
         settings, n, device = self.settings, len(images), self.device.torch
         generator = torch.Generator(device).manual_seed(seed)
         first = torch.rand(n, generator=generator, device=device) < 0.5

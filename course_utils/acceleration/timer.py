@@ -68,6 +68,12 @@ class Timing:
         return f"{took}{' ' if fits else NEXT_LINE}on {self.device}"
 
 
+def require_function(work: object, taker: str) -> None:
+    """Raise `TypeError` unless `work` can be called, for the function of the name `taker`."""
+    if not callable(work):
+        raise TypeError(f"{taker} needs a function to call, not a {type(work).__name__}; write lambda: … around it.")
+
+
 def measure(
     work: Callable[[], Any],
     device: Device | torch.device | str = "cpu",
@@ -90,8 +96,7 @@ def measure(
         TypeError: when `work` cannot be called, or the device cannot be waited for.
         ValueError: when `warmup` is negative or `repeats` below 1.
     """
-    if not callable(work):
-        raise TypeError(f"measure needs a function to call, not a {type(work).__name__}; write lambda: … around it.")
+    require_function(work, "measure")
     return measure_in_turn({"work": work}, device, warmup=warmup, repeats=repeats, clock=clock)["work"]
 
 
@@ -107,11 +112,17 @@ def measure_in_turn(
 ) -> dict[str, Timing]:
     """Measure several works in turn, so that whatever else the machine does meanwhile disturbs all of them alike.
 
-    Args and errors as for `measure`; the order is turned round in every second lap.
-
+    Args:
+        works: what to call, by name; the order is turned round in every second lap.
+        device, warmup, repeats, clock: as for `measure`.
         steady: go on beyond `repeats` until the halves of each work's calls agree this closely (see `Timing.drift`).
         most: calls of each that count, at most; `drift` says whether they agreed by then.
+
+    Raises:
+        TypeError, ValueError: as `measure`.
     """
+    for work in works.values():
+        require_function(work, "measure_in_turn")
     if warmup < 0 or repeats < 1:
         raise ValueError(f"A timer needs warmup ≥ 0 and repeats ≥ 1, not {warmup} and {repeats}.")
     waited = waitable(device)
@@ -155,12 +166,10 @@ def waitable(device: Device | torch.device | str) -> Device:
     Raises:
         TypeError: when it has no way to be waited for: such a timing would measure how fast kernels are launched.
     """
-    if isinstance(device, str):
-        return pick_device(device)
-    if isinstance(device, torch.device):
-        if device.type in ("cpu", "cuda"):
-            return pick_device(str(device))
+    if isinstance(device, torch.device) and device.type not in ("cpu", "cuda"):
         return TorchDevice(device, str(device))
+    if isinstance(device, str | torch.device):
+        return pick_device(device)
     if not callable(getattr(device, "synchronize", None)) or not isinstance(getattr(device, "name", None), str):
         raise TypeError(
             f"An object of type {type(device).__name__} cannot be waited for, so its times would mean nothing: give a "

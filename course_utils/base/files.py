@@ -18,9 +18,12 @@ from pathlib import Path
 # What systems and programs leave in folders, besides everything whose name begins with a dot, in small letters.
 DEBRIS = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "icon\r"}
 DEBRIS |= {"@eadir", "#recycle", "@recycle", "@__thumb", "lost+found"}
-
-
 ABANDONED = 86_400  # seconds after which nobody works any longer at what is half-written
+
+
+def is_debris(name: str) -> bool:
+    """Tell whether a file or folder of this name is nothing that people have put there."""
+    return name.startswith(".") or name.casefold() in DEBRIS
 
 
 @contextmanager

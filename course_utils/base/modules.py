@@ -37,6 +37,14 @@ def without_gradients(model: nn.Module) -> AbstractContextManager[object]:
     return torch.no_grad() if any(map(is_lazy, tensors)) else torch.inference_mode()
 
 
+def named_device(device: object, taker: str) -> torch.device:
+    """Return the device of PyTorch of this name; raise `ValueError` for another one, for the function `taker`."""
+    try:
+        return torch.device(device)
+    except (RuntimeError, TypeError):
+        raise ValueError(f'{taker} knows no device {device!r}; give "cpu", "cuda" or pick_device().torch.') from None
+
+
 def device_of(model: nn.Module) -> torch.device:
     """Return the device that holds the weights of `model` (the CPU when it has none)."""
     parameter = next(model.parameters(), None)

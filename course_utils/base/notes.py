@@ -24,7 +24,7 @@ def show_note(
     "kind" and "description" of a data set). The runner collects each. `view` is a widget's data, for live front ends.
     """
     # No IPython loaded means no notebook around us, and importing it only to print would cost half a second.
-    shell = _shell()
+    shell = notebook_shell()
     if shell is None:
         print(text)
         return
@@ -39,16 +39,16 @@ def show_note(
 
 def told(kind: str) -> dict[str, Any] | None:
     """Return the data of the last note of MIME type `kind` in this kernel, or None."""
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    return getattr(shell, "course_told", {}).get(kind)
+    return getattr(notebook_shell(), "course_told", {}).get(kind)
 
 
 def is_live() -> bool:
     """Tell whether somebody sits before this kernel: it is a notebook's, and makes no page of the course."""
-    return _shell() is not None and not makes_the_page()
+    return notebook_shell() is not None and not makes_the_page()
 
 
-def _shell() -> Any:
+def notebook_shell() -> Any:
+    """Return the shell of a notebook's kernel, or None where this is none."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     return shell if hasattr(shell, "kernel") else None
 

@@ -1,4 +1,4 @@
-"""Words and numbers for readers: did you mean …?, and one form for shares."""
+"""Words and numbers for readers: did you mean …?, and one form for shares and for times."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def short(text: str, most: int) -> str:
 
 def percent(share: float, digits: int = 1) -> str:
     """Return a share as a reader sees it everywhere in the course: 0.9214 as "92.1 %"."""
-    return in_form(share, f".{digits}%")
+    return in_form(float(share), f".{digits}%")  # a tensor of one number too
 
 
 def part(share: float) -> str:
@@ -51,6 +51,15 @@ def part(share: float) -> str:
 def sure(share: float) -> str:
     """Return how sure a network is in whole per cent, as `part`; "over 99 %" for all above that but 1 itself."""
     return "over 99 %" if 0.99 < share < 1 else part(share)
+
+
+def duration(seconds: float) -> str:
+    """Return a time as one says it: 45 s, 3 min 20 s, 1 h 5 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60} min"
 
 
 def written_loss(value: float) -> str:

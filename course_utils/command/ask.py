@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from course_utils.base.files import DEBRIS
+from course_utils.base.files import is_debris
 from course_utils.base.words import percent
 from course_utils.command.grading.report import harmless, plain
 from course_utils.errors import DataError, SettingError, readable
@@ -200,18 +200,18 @@ def _files(folder: Path) -> Iterator[tuple[Path, str]]:
         locked.append((Path(error.filename), why))
 
     for place, folders, files in os.walk(folder, onerror=fails, followlinks=True):
-        kept = sorted((name for name in folders if name[0] != "." and name.casefold() not in DEBRIS), key=readable)
+        kept = sorted((name for name in folders if not is_debris(name)), key=readable)
         too_deep = len(Path(place).relative_to(folder).parts) >= DEEPEST
         kept = [name for name in kept if not Path(place, name).is_symlink() or not goes_round(Path(place, name))]
         folders[:] = [] if too_deep else kept
         yield from ((Path(place, name), "") for name in kept if too_deep)
         for name in sorted(files, key=readable):
-            if name[0] != "." and name.casefold() not in DEBRIS:
+            if not is_debris(name):
                 yield Path(place, name), ""
     yield from locked
 
 
 def _may_be_a_picture(path: Path) -> bool:
-    from course_utils.pictures.files import SUFFIXES
+    from course_utils.pictures.files import HEIC_SUFFIXES, SUFFIXES
 
-    return path.suffix.lower() in (*SUFFIXES, ".heic", ".heif", ".hif")
+    return path.suffix.lower() in (*SUFFIXES, *HEIC_SUFFIXES)

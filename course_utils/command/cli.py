@@ -200,7 +200,9 @@ def data_list(
 @data_app.command("fetch")
 def data_fetch(
     name: DataName,
-    force: Annotated[bool, typer.Option("--force", metavar=NOTHING, help="Download damaged files again.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", metavar=NOTHING, help="Download damaged files again, and CIFAR-10 whole.")
+    ] = False,
 ) -> None:
     """Download a full data set, unless it is there already."""
     from course_utils.data.sources import fetch
@@ -215,7 +217,8 @@ def data_verify(
 ) -> None:
     """Check the files of data sets.
 
-    It compares checksums, opens every picture and counts the classes. Exit code: 0; 1 when something is wrong.
+    It compares checksums (of Fashion-MNIST's original files), opens every picture and counts the classes; so a changed
+    picture in another copy is not found. Exit code: 0; 1 when something is wrong.
     """
     from course_utils.data.sources import inventory, verify
 
@@ -267,15 +270,9 @@ def run(
     planned = runner.plan(lessons or [], profile, changes or [])
     with progress({job.label: job.notebook.stem for job in planned}) as watcher:
         report = runner.run(
-            planned,
-            out,
-            parallel=jobs,
-            timeout=timeout,
-            cell_timeout=cell_timeout,
-            html=html,
-            again=again,
+            planned, out, parallel=jobs, timeout=timeout, cell_timeout=cell_timeout, html=html, again=again,
             watcher=watcher,
-        )
+        )  # fmt: skip
     for lesson in report.lessons:
         if lesson["error"] and lesson["status"] != "interrupted":
             typer.echo(f"course: {lesson['label']} {lesson['status']}: {lesson['error']}", err=True)

@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from course_utils import __version__
+from course_utils import __version__, environment
 from course_utils.base.machine import describe_machine, versions
 from course_utils.base.paths import missing_data_folder, offline
+from course_utils.base.recorded import DISTRIBUTION
 from course_utils.errors import CourseError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-NEEDED = ("torch", "torchvision", "numpy", "matplotlib", "pillow", "ipywidgets", "pooch")
-FOR_RUNNING = ("jupyterlab", "ipykernel", "papermill", "nbclient", "nbconvert", "jupytext")
+TOOLS = "lab"  # the extra with what shows, runs and makes notebooks
 KERNEL_MEMORY_GB = 1.5  # what one lesson may take
 FULL_DATA_GB = 0.5  # both downloads, unpacked
 
 
 def diagnose() -> dict[str, Any]:
     """Return what was found, as `course doctor --json` prints it; "advice" says what to do, most urgent first."""
-    machine = describe_machine()
+    needed, tools = ([need.name for need in environment.needs(extra)] for extra in ("", TOOLS))
     found: dict[str, Any] = {
         "course": __version__,
-        "versions": versions(*NEEDED, *FOR_RUNNING),
-        "machine": machine,
+        "needed": needed,
+        "tools": tools,
+        "versions": versions(*needed, *tools),
+        "unfit": environment.check()[1] + environment.check(TOOLS)[1],
+        "machine": describe_machine(),
         "free_memory_gb": round(psutil.virtual_memory().available / 2**30, 1),
         "device": _device(),
         "sliders": sliders(),
@@ -47,12 +48,13 @@ def diagnose() -> dict[str, Any]:
 def advise(found: dict[str, Any]) -> list[str]:
     """Return what to do about what is missing in `found`, one sentence each."""
     advice = []
-    missing = [name for name in NEEDED if not found["versions"].get(name)]
-    if missing:
-        advice.append(f"Install the missing packages ({', '.join(missing)}): pip install pixels-to-predictions.")
-    missing = [name for name in FOR_RUNNING if not found["versions"].get(name)]
-    if missing:
-        advice.append(f'Install the notebook tools ({", ".join(missing)}): pip install "pixels-to-predictions[lab]".')
+    if not found["needed"]:
+        advice.append('The course is not installed here, only used from its folder; there, pip install -e ".[lab]".')
+    if missing := _missing(found, "needed"):
+        advice.append(f"Install the missing packages ({', '.join(missing)}): pip install {DISTRIBUTION}.")
+    if missing := _missing(found, "tools"):
+        advice.append(f'Install the notebook tools ({", ".join(missing)}): pip install "{DISTRIBUTION}[{TOOLS}]".')
+    advice += found["unfit"]
     if found["sliders"]:
         advice.append(f"Sliders in JupyterLab: {found['sliders']}.")
     if found["device"].get("error"):
@@ -78,27 +80,25 @@ def advise(found: dict[str, Any]) -> list[str]:
 
 def ready(found: dict[str, Any]) -> bool:
     """Tell whether lessons can be worked through: nothing that they need is missing."""
-    return found["device"]["kind"] is not None and all(found["versions"].get(name) for name in NEEDED)
+    return found["device"]["kind"] is not None and not _missing(found, "needed")
 
 
 def rows(found: dict[str, Any]) -> list[tuple[bool | None, str, str]]:
     """Return what was found as rows: good, bad, or None for what can be done without; what it is; in words."""
-    machine, device, sizes = found["machine"], found["device"], found["versions"]
+    machine, device, installed = found["machine"], found["device"], found["versions"]
 
-    def named(names: Sequence[str]) -> tuple[bool, str]:
-        listed = ", ".join(f"{name} {sizes.get(name) or 'MISSING'}" for name in names)
-        return all(sizes.get(name) for name in names), listed
+    def named(kind: str) -> str:
+        return ", ".join(f"{name} {installed[name] or 'MISSING'}" for name in found[kind]) or "unknown"
 
-    needed, tools = named(NEEDED), named(FOR_RUNNING)
     free, of = found["free_memory_gb"], machine["memory_gb"]
     lines: list[tuple[bool | None, str, str]] = [
-        (True, "course", f"{found['course']}, Python {sizes['python']}"),
-        (needed[0], "packages", needed[1]),
-        (tools[0] or None, "notebook tools", tools[1]),
+        (True, "course", f"{found['course']}, Python {installed['python']}"),
+        (not _missing(found, "needed"), "packages", named("needed")),
+        (not _missing(found, "tools") or None, "notebook tools", named("tools")),
         (
             not found["sliders"] or None,
             "sliders",
-            found["sliders"] or f"ipywidgets {sizes.get('ipywidgets')} fits JupyterLab",
+            found["sliders"] or f"ipywidgets {installed.get('ipywidgets')} fits JupyterLab",
         ),
         (device["kind"] is not None, "computes on", device.get("name") or device["error"]),
         (True, "machine", f"{machine['processor']}, {_counted(machine['cores'], 'core')}, {machine['system']}"),
@@ -167,6 +167,11 @@ def _extension() -> bool:
     return any((Path(folder) / place).is_file() for folder in jupyter_path("labextensions"))
 
 
+def _missing(found: dict[str, Any], kind: str) -> list[str]:
+    """Return which packages are missing of a kind, "needed" or "tools"."""
+    return [name for name in found[kind] if not found["versions"][name]]
+
+
 def _counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
@@ -211,9 +216,12 @@ def _no_folder() -> list[str]:
 
 
 def _weights() -> list[str]:
-    """Return the names of the pretrained weights in torchvision's cache."""
-    cache = Path(os.environ.get("TORCH_HOME", Path.home() / ".cache" / "torch")) / "hub" / "checkpoints"
-    return sorted(path.name for path in cache.glob("*.pth")) if cache.is_dir() else []
+    """Return the names of the pretrained weights in the cache."""
+    try:
+        from course_utils.transfer.weights import cache_folder
+    except (ImportError, OSError):  # said with the device
+        return []
+    return sorted(path.name for path in cache_folder().glob("*") if path.suffix in (".pth", ".safetensors"))
 
 
 def _free_disk() -> int:

@@ -22,13 +22,13 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from course_utils.base import progress
 from course_utils.base.files import replace_file
 from course_utils.base.lessons import choose, find_root, notebooks
 from course_utils.base.paths import absolute, from_here
 from course_utils.base.words import NO_BREAK
+from course_utils.command.notebooks.folds import joined
 from course_utils.command.notebooks.study import study
 from course_utils.errors import RunError, SettingError
 
@@ -173,6 +173,7 @@ def page(lessons: Iterable[Lesson], copies: Copies, tried: dict[str, dict[str, b
     now = by_number.get(last or "", lessons[0])
     if _is_done(now, tried):
         now = next((lesson for lesson in lessons if not _is_done(lesson, tried)), now)
+    solved = _right(now, now.exercises, tried)
     begin = "Begin here" if not last else "Go on where you stopped" if now.number == last else "Go on with"
     lines = [
         "# Pixels to Predictions",
@@ -181,7 +182,7 @@ def page(lessons: Iterable[Lesson], copies: Copies, tried: dict[str, dict[str, b
         "",
         f"## {begin}: [{now.short}. {now.title}]({now.file})",
         "",
-        f"{_capital(now.question)} About {now.minutes} minutes, {_solved(now, tried)}.",
+        f"{_capital(now.question)} About {now.minutes} minutes, {sum(solved)} of {len(solved)} exercises solved.",
         "",
         "**Shift + Enter** runs a cell and goes on to the next. Change what you like: these are your own copies.",
         "",
@@ -193,8 +194,7 @@ def page(lessons: Iterable[Lesson], copies: Copies, tried: dict[str, dict[str, b
         "| :-: | :-- | :-- | --: | :-- | :-- |",
     ]
     for lesson in lessons:
-        kinds = (lesson.exercises, lesson.questions)
-        bars = [_bar([tried.get(lesson.number, {}).get(name, False) for name in names]) for names in kinds]
+        bars = [_bar(_right(lesson, names, tried)) for names in (lesson.exercises, lesson.questions)]
         mark = "✓" if _is_done(lesson, tried) else "→" if lesson is now else ""
         level = LEVELS.get(lesson.number, "")
         lines.append(
@@ -316,22 +316,13 @@ def _digests(notebook: Path) -> tuple[str, str]:
     """
     try:
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-        parts = [[cell["cell_type"], _joined(cell["source"])] for cell in cells]
-        outputs = [_joined(cell.get("outputs")) for cell in cells]
+        parts = [[cell["cell_type"], joined(cell["source"])] for cell in cells]
+        outputs = [given and joined(given) for cell in cells for given in [cell.get("outputs")]]
     except (OSError, ValueError, LookupError, TypeError):
         parts = outputs = notebook.stat().st_size
     return tuple(
         hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest() for what in ([parts, outputs], parts)
     )
-
-
-def _joined(value: Any) -> Any:
-    """Return JSON with each list of lines as one text."""
-    if isinstance(value, dict):
-        return {key: _joined(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return "".join(value) if value and all(isinstance(p, str) for p in value) else [_joined(p) for p in value]
-    return value
 
 
 def _lesson(number: str, path: Path) -> Lesson:
@@ -355,14 +346,13 @@ def _lesson(number: str, path: Path) -> Lesson:
     )
 
 
-def _solved(lesson: Lesson, tried: dict[str, dict[str, bool]]) -> str:
-    mine = tried.get(lesson.number, {})
-    done = sum(mine.get(name, False) for name in lesson.exercises)
-    return f"{done} of {len(lesson.exercises)} exercises solved"
+def _right(lesson: Lesson, names: Iterable[str], tried: dict[str, dict[str, bool]]) -> list[bool]:
+    """Return for each exercise or question of a lesson whether it was solved."""
+    return [tried.get(lesson.number, {}).get(name, False) for name in names]
 
 
 def _is_done(lesson: Lesson, tried: dict[str, dict[str, bool]]) -> bool:
-    return all(tried.get(lesson.number, {}).get(name) for name in (*lesson.exercises, *lesson.questions))
+    return all(_right(lesson, (*lesson.exercises, *lesson.questions), tried))
 
 
 def _bar(right: Sequence[bool]) -> str:

@@ -141,18 +141,11 @@ def run(
         SettingError: when `out` cannot be written, or a notebook would be overwritten by its own result.
     """
     watcher, stop, started = watcher or Watcher(), threading.Event(), time.time()
-    check_writable(out)
-    for job in jobs:
-        if (out / job.notebook.name).resolve() == job.notebook.resolve():
-            raise SettingError(
-                f"{out} holds {job.notebook.name} itself, which would be overwritten; choose another --out."
-            )
-        if html and job.notebook.stem == "index":
-            raise SettingError("The page of index.ipynb would be the report's own index.html; rename the notebook.")
+    _check_places(jobs, out, html)
     names = [job.notebook.stem for job in jobs]
 
     def one(job: Job) -> dict[str, Any]:
-        execution = Execution("failed", 0.0)
+        execution = Execution("failed")
         try:
             execution = execute(
                 job.notebook, job.parameters, timeout=timeout, cell_timeout=cell_timeout, again=again, stop=stop,
@@ -173,36 +166,38 @@ def run(
                 pass  # in short steps, so that Ctrl-C is heard between them
         except KeyboardInterrupt:
             interrupted = True
-            stop.set()
             for future in futures:
                 future.cancel()
+            stop.set()
     done = [future.result() for future in futures if not future.cancelled()]
     ended = {entry["label"] for entry in done}
-    done += [_entry(job, Execution(STOPPED, 0.0, error="not started")) for job in jobs if job.label not in ended]
+    never = Execution(STOPPED, error="not started")
+    done += [_write(job, never, out, html) for job in jobs if job.label not in ended]
     done.sort(key=lambda entry: [job.label for job in jobs].index(entry["label"]))
     report = Report(done, out, interrupted)
     with _alone(out):
-        _write_report(
-            report, _others(out / "report.json", {job.notebook.stem for job in jobs}, started), time.time() - started
-        )
+        _write_report(report, _others(out / "report.json", names, started), time.time() - started)
     return report
 
 
-def check_writable(folder: Path) -> None:
-    """Make `folder` and try to write into it, so that hours of running are not lost.
-
-    Raises:
-        SettingError: when that is impossible.
-    """
+def _check_places(jobs: Iterable[Job], out: Path, html: bool) -> None:
+    """Make `out` and see that the results can be written, so that hours of running are not lost, over no other file."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe-{os.getpid()}"
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / f".probe-{os.getpid()}"
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as error:
         raise SettingError(
-            f"The results cannot be written to {folder} ({error.strerror}); choose another folder with --out."
+            f"The results cannot be written to {out} ({error.strerror}); choose another folder with --out."
         ) from error
+    for job in jobs:
+        if (out / job.notebook.name).resolve() == job.notebook.resolve():
+            raise SettingError(
+                f"{out} holds {job.notebook.name} itself, which would be overwritten; choose another --out."
+            )
+        if html and job.notebook.stem == "index":
+            raise SettingError("The page of index.ipynb would be the report's own index.html; rename the notebook.")
 
 
 def _number(path: Path) -> str | None:
@@ -234,8 +229,13 @@ def _entry(job: Job, execution: Execution) -> dict[str, Any]:
 
 
 def _write(job: Job, execution: Execution, out: Path, html: bool, names: Collection[str] = ()) -> dict[str, Any]:
-    """Write one executed notebook, and its page, into `out`; return its entry of the report."""
-    entry = _entry(job, execution)
+    """Write one executed notebook, and its page, into `out`; return its entry of the report.
+
+    What was interrupted takes no earlier result's place.
+    """
+    entry, earlier = _entry(job, execution), out / f"{job.notebook.stem}.ipynb"
+    if execution.status == STOPPED and earlier.exists():
+        return entry | {"notebook": earlier.name, "error": f"{entry['error']}; the notebook is that of an earlier run"}
     if execution.notebook is None:
         return entry
     about = {"lesson": job.number, "profile": entry["profile"], "status": entry["status"]}
@@ -254,11 +254,8 @@ def _write(job: Job, execution: Execution, out: Path, html: bool, names: Collect
         elif pages.is_ours(page):  # that of an earlier run
             page.unlink(missing_ok=True)
     except OSError as error:
-        entry |= {
-            "status": "failed",
-            "error": f"the result cannot be written: {error.strerror}",
-            "notebook": None,
-        }
+        problem = f"the result cannot be written: {error.strerror}"
+        entry |= {"status": "failed", "error": problem, "notebook": None}
     return entry
 
 

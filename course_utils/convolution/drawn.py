@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from course_utils import figures
 from course_utils.convolution.geometry import PALETTE
-from course_utils.convolution.worked import number_grid, written, written_factor
+from course_utils.convolution.worked import as_table, number_grid, written, written_factor
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,8 +26,8 @@ def sliding_window(picture: Tensor, kernel: Tensor) -> Iterator[Figure]:
     """Draw, one figure after another, how a kernel's window fills the output cell by cell.
 
     Args:
-        picture: float tensor (H, W), small enough to read.
-        kernel: float tensor (kh, kw).
+        picture: tensor (H, W), small enough to read.
+        kernel: tensor (kh, kw).
 
     Yields:
         A figure for each output cell, left to right and top to bottom, and at last one without a window.
@@ -35,7 +35,7 @@ def sliding_window(picture: Tensor, kernel: Tensor) -> Iterator[Figure]:
     Raises:
         ValueError: when a tensor has not two axes, or the kernel does not fit.
     """
-    output = _answers(picture, kernel)
+    picture, kernel, output = _answers(picture, kernel)
     places: list[tuple[int, int] | None] = [*product(*map(range, output.shape)), None]
     for done, place in enumerate(places):
         yield _slid(picture, kernel, output, done, place)
@@ -78,8 +78,8 @@ def draw_columns(picture: Tensor, kernel: Tensor) -> Figure:
     """Draw a convolution as one matrix product, each window in its colour on its way into a column.
 
     Args:
-        picture: float tensor (H, W) with at most six windows.
-        kernel: float tensor (kh, kw).
+        picture: tensor (H, W) with at most six windows.
+        kernel: tensor (kh, kw).
 
     Raises:
         ValueError: when a tensor has not two axes, the kernel does not fit, or there are more windows than colours.
@@ -87,7 +87,7 @@ def draw_columns(picture: Tensor, kernel: Tensor) -> Figure:
     from matplotlib import pyplot as plt
     from matplotlib.patches import Rectangle
 
-    output = _answers(picture, kernel)
+    picture, kernel, output = _answers(picture, kernel)
     (kh, kw), places = kernel.shape, list(product(*map(range, output.shape)))
     if len(places) > len(PALETTE):
         raise ValueError(f"draw_columns has colours for {len(PALETTE)} windows, not {len(places)}; cut the picture.")
@@ -122,8 +122,8 @@ def draw_channels(picture: Tensor, planes: Tensor, row: int = 0, column: int = 0
     """Draw one output cell of a filter on a picture of three channels: three windows, three planes, one sum.
 
     Args:
-        picture: float tensor (3, H, W), small enough to read.
-        planes: the filter, float tensor (3, kh, kw).
+        picture: tensor (3, H, W), small enough to read.
+        planes: the filter, tensor (3, kh, kw).
         row, column: the output cell, counted from 0.
 
     Raises:
@@ -136,7 +136,7 @@ def draw_channels(picture: Tensor, planes: Tensor, row: int = 0, column: int = 0
             f"draw_channels needs a picture (3, H, W) and a filter (3, kh, kw), not {tuple(picture.shape)} and "
             f"{tuple(planes.shape)}."
         )
-    parts = torch.stack([_answers(channel, plane) for channel, plane in zip(picture, planes)])
+    parts = torch.stack([_answers(channel, plane)[2] for channel, plane in zip(picture, planes)])
     output = parts.sum(0)
     if not (0 <= row < output.shape[0] and 0 <= column < output.shape[1]):
         raise ValueError(f"There is no output cell ({row}, {column}); the output is {tuple(output.shape)}.")
@@ -171,16 +171,12 @@ def draw_channels(picture: Tensor, planes: Tensor, row: int = 0, column: int = 0
     return figure
 
 
-def _answers(picture: Tensor, kernel: Tensor) -> Tensor:
-    """Return the convolution of one channel with one table."""
-    if picture.ndim != 2 or kernel.ndim != 2:
-        raise ValueError(
-            f"picture and kernel must each have two axes, (height, width), not {tuple(picture.shape)} and "
-            f"{tuple(kernel.shape)}."
-        )
-    if any(k > n for k, n in zip(kernel.shape, picture.shape)):
+def _answers(picture: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return one channel, one table and their convolution, as floats."""
+    picture, kernel = as_table(picture), as_table(kernel)
+    if not all(1 <= k <= n for k, n in zip(kernel.shape, picture.shape)):
         raise ValueError(f"The kernel {tuple(kernel.shape)} does not fit into the picture {tuple(picture.shape)}.")
-    return F.conv2d(picture[None, None], kernel[None, None])[0, 0]
+    return picture, kernel, F.conv2d(picture[None, None], kernel[None, None])[0, 0]
 
 
 def _sign(axis: Axes, sign: str) -> None:

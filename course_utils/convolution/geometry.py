@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 from torch import nn
@@ -26,16 +27,27 @@ NOT_POINTWISE = (nn.GLU, nn.MultiheadAttention, nn.Softmax, nn.Softmin, nn.LogSo
 PALETTE = (figures.ORANGE, figures.BLUE, figures.GREEN, figures.PURPLE, figures.SKY, figures.RED)
 
 
+def is_whole(value: object, smallest: int) -> bool:
+    """Tell whether a value is a whole number of at least `smallest`; True and False are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and value >= smallest
+
+
+def whole(value: object, name: str, smallest: int) -> int:
+    """Return `value` as an int; ValueError unless a whole number of at least `smallest`."""
+    if not is_whole(value, smallest):
+        raise ValueError(f"{name} is {value!r}; give a whole number of at least {smallest}.")
+    return int(value)
+
+
 def pair(value: Size, name: str, smallest: int) -> tuple[int, int]:
     """Return `value` as (vertical, horizontal); ValueError unless whole numbers of at least `smallest`."""
     both = value if isinstance(value, tuple | list) else (value, value)
-    whole = all(isinstance(one, int) and not isinstance(one, bool) for one in both)
-    if len(both) != 2 or not whole or min(both) < smallest:
+    if len(both) != 2 or not all(is_whole(one, smallest) for one in both):
         raise ValueError(
             f"{name} is {value!r}; give a whole number of at least {smallest}, "
             "or a pair (vertical, horizontal) of them."
         )
-    return both[0], both[1]
+    return int(both[0]), int(both[1])
 
 
 def output_size(n: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> int:
@@ -54,10 +66,7 @@ def output_size(n: int, kernel: int, stride: int = 1, padding: int = 0, dilation
     Source: the shape rule in the documentation of `torch.nn.Conv2d`.
     """
     values = {"n": n, "kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation}
-    for name, value in values.items():
-        smallest = 0 if name == "padding" else 1
-        if not isinstance(value, int) or isinstance(value, bool) or value < smallest:
-            raise ValueError(f"{name} is {value!r}; give a whole number of at least {smallest}.")
+    n, kernel, stride, padding, dilation = (whole(values[name], name, int(name != "padding")) for name in values)
     reach = dilation * (kernel - 1) + 1  # pixels from the kernel's first cell to its last
     if reach > n + 2 * padding:
         raise ValueError(

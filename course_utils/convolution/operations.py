@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from course_utils.convolution.geometry import Size, output_size, pair
+from course_utils.convolution.geometry import Size, output_size, pair, whole
 
 Rows = tuple[tuple[float, ...], ...]
 
@@ -87,6 +87,9 @@ def _plan(images: Tensor, weight: Tensor, bias: Tensor | None, stride: Size, pad
             f"images have {images.shape[1]} channels but each filter expects {weight.shape[1]}; "
             "the second axis of images and of weight must agree."
         )
+    if bias is not None and getattr(bias, "dtype", None) != images.dtype:
+        found = bias.dtype if isinstance(bias, Tensor) else f"a {type(bias).__name__}"
+        raise TypeError(f"bias is {found}; give a tensor of {images.dtype}, as images and weight are.")
     if bias is not None and tuple(bias.shape) != (weight.shape[0],):
         raise ValueError(f"bias has shape {tuple(bias.shape)}; give one number per filter, shape ({weight.shape[0]},).")
     steps, zeros = pair(stride, "stride", 1), pair(padding, "padding", 0)
@@ -204,14 +207,11 @@ def pool2d(images: Tensor, size: Size, stride: Size | None = None, kind: str = "
 
 def conv_parameters(in_channels: int, out_channels: int, kernel: Size, bias: bool = True) -> int:
     """How many numbers a convolutional layer learns; the size of the picture does not matter."""
-    for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):
-        pair(value, name, 1)
+    inputs, outputs = whole(in_channels, "in_channels", 1), whole(out_channels, "out_channels", 1)
     height, width = pair(kernel, "kernel", 1)
-    return out_channels * (in_channels * height * width + bias)
+    return outputs * (inputs * height * width + bias)
 
 
 def dense_parameters(inputs: int, outputs: int, bias: bool = True) -> int:
     """How many numbers a dense layer learns that joins each of `inputs` values with each of `outputs`."""
-    for name, value in (("inputs", inputs), ("outputs", outputs)):
-        pair(value, name, 1)
-    return outputs * (inputs + bias)
+    return whole(outputs, "outputs", 1) * (whole(inputs, "inputs", 1) + bias)

@@ -96,8 +96,8 @@ def worked_cell(
     """Work out one output cell of a convolution, or of a pooling, with its arithmetic in words.
 
     Args:
-        picture: float tensor (H, W), small enough to read.
-        kernel: float tensor (kh, kw) to correlate with; None when `pool` is given.
+        picture: tensor (H, W), small enough to read.
+        kernel: tensor (kh, kw) to correlate with; None when `pool` is given.
         row, column: the output cell to work out, counted from 0.
         stride: pixels between windows; None means 1 for a kernel and `size` for a pooling.
         padding, dilation: as in `output_size`; a pooling takes neither.
@@ -112,8 +112,7 @@ def worked_cell(
         raise ValueError("Give either a kernel or a kind of pooling, not both and not neither.")
     if pool not in (None, "max", "average", "sum"):
         raise ValueError(f"pool is {pool!r}; choose 'max', 'average' or 'sum'.")
-    if picture.ndim != 2 or (kernel is not None and kernel.ndim != 2):
-        raise ValueError("picture and kernel must each have two axes, (height, width).")
+    picture, kernel = as_table(picture), None if kernel is None else as_table(kernel)
     if pool and (padding, dilation) != (0, 1):
         raise ValueError("A pooling takes no padding and no dilation here; leave them out.")
     sides = (size, size) if kernel is None else tuple(kernel.shape)
@@ -144,6 +143,18 @@ def worked_cell(
     title = ", ".join([name, *filter(None, changed)])
     arithmetic = _arithmetic(windows[row][column], kernel, pool, output[row, column])
     return WorkedCell(padded, padding, rows[row], columns[column], kernel, output, row, column, arithmetic, title)
+
+
+def as_table(numbers: Tensor) -> Tensor:
+    """Return a picture or a kernel (height, width) as a float32 tensor, whatever kind its numbers are of.
+
+    Raises:
+        ValueError: when it has not two axes.
+    """
+    floats = torch.as_tensor(numbers, dtype=torch.float32)
+    if floats.ndim != 2:
+        raise ValueError(f"picture and kernel must each have two axes, (height, width), not {tuple(floats.shape)}.")
+    return floats
 
 
 def written(value: Tensor | float) -> str:

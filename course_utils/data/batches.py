@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from course_utils.base.modules import named_device
 from course_utils.data.parts import TensorPart, require_part
 from course_utils.errors import DataError
 
@@ -136,15 +137,11 @@ class Batches:
             raise ValueError(f"A batch holds a whole number of pictures, at least 1, not {size!r}.")
         if not isinstance(seed, int) or seed < 0:
             raise ValueError(f"seed must be a whole number of at least 0, not {seed!r}.")
-        if normalise and min(part.std) < 1e-6:
-            raise DataError(
-                "All training pictures have the same value, so they cannot be normalised; use normalise=False."
-            )
         if drop_last and len(part) < size:
             raise DataError(f"{len(part)} pictures fill no batch of {size}; take smaller batches or drop_last=False.")
         self.part, self.size, self.shuffle, self.augment, self.seed = part, size, shuffle, augment, seed
         self.drop_last, self.epoch = drop_last, 0
-        self.device = torch.device(device)
+        self.device = named_device(device, "batches")
         if self.device.type == "cuda" and not torch.cuda.is_available():
             raise ValueError('There is no GPU that this PyTorch can use; leave device at "cpu".')
         self.format = torch.channels_last if channels_last else torch.contiguous_format
@@ -221,7 +218,7 @@ def batches(
 
     Raises:
         TypeError: when the part's pictures are files on disk.
-        ValueError: when `size` is below 1.
+        ValueError: when `size` is below 1, or PyTorch has no such device.
         DataError: when `drop_last` would leave no batch.
     """
     return Batches(part, size, shuffle, augment, device, seed, drop_last, normalise, channels_last)

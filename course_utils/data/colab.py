@@ -7,8 +7,8 @@ import zipfile
 from contextlib import suppress
 from pathlib import Path
 
-from course_utils.base.files import DEBRIS, whole_folder
-from course_utils.errors import DataError, SettingError
+from course_utils.base.files import is_debris, whole_folder
+from course_utils.errors import DataError, SettingError, reason
 
 WAYS = ("zip", "drive")
 DRIVE = Path("/content/drive")
@@ -62,7 +62,7 @@ def unpacked(archive: Path, folder: Path) -> Path:
             for entry in packed.infolist():
                 entry.filename = _name(entry)
             packed.extractall(unfinished, packed.infolist())
-            for debris in [path for path in unfinished.rglob("*") if path.name.casefold() in DEBRIS]:
+            for debris in [path for path in unfinished.rglob("*") if is_debris(path.name)]:
                 shutil.rmtree(debris) if debris.is_dir() else debris.unlink(missing_ok=True)
     except DataError:
         raise
@@ -73,9 +73,8 @@ def unpacked(archive: Path, folder: Path) -> Path:
             f"{archive.name} is locked with a password, or packed in a way that is not read; pack the folder again."
         ) from error
     except Exception as error:  # damaged archives raise anything
-        said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        raise DataError(f"{archive.name} is no whole .zip archive ({said}); pack the folder again.") from error
-    entries = [path for path in folder.iterdir() if not path.name.startswith(".")]
+        raise DataError(f"{archive.name} is no whole .zip archive ({reason(error)}); pack the folder again.") from error
+    entries = list(folder.iterdir())
     inside = entries[0] if len(entries) == 1 and entries[0].is_dir() else None
     return inside if inside and any(path.is_dir() for path in inside.iterdir()) else folder
 

@@ -28,11 +28,16 @@ CHUNK = 1024  # thumbnails compared at a time
 
 @dataclass(frozen=True)
 class Look:
-    """What a first look at a file showed: (width, height) and a grey thumbnail, uint8 (256,); or why it failed."""
+    """What a first look at a file showed: (width, height) and a grey thumbnail, uint8 (256,); or why it failed.
+
+    jpeg: whether the thumbnail may be made of a JPEG file's brightness, which is not that of its pixels where colours
+        are so strong that they are cut off.
+    """
 
     size: tuple[int, int] = (0, 0)
     thumbnail: np.ndarray | None = None
     why: str = ""
+    jpeg: bool = False
 
 
 def look(files: Sequence[Path]) -> list[Look]:
@@ -43,7 +48,8 @@ def look(files: Sequence[Path]) -> list[Look]:
             square, size = picture_files.thumbnail(path, SIDE)
         except DataError as error:
             return Look(why=str(error).removeprefix(f"{readable(str(path))} ").split(";")[0].rstrip("."))
-        return Look(size, np.asarray(square).reshape(-1))
+        with path.open("rb") as file:
+            return Look(size, np.asarray(square).reshape(-1), jpeg=file.read(2) == b"\xff\xd8")
 
     with ThreadPoolExecutor(THREADS) as pool:
         return list(pool.map(one, files))
@@ -52,12 +58,14 @@ def look(files: Sequence[Path]) -> list[Look]:
 def compare(files: Sequence[Path], looks: Sequence[Look]) -> tuple[np.ndarray, np.ndarray]:
     """Return the group of each picture, int64 (N,), the same for equal ones, and whether another group looks like it.
 
-    Only pictures of one size whose thumbnails are alike can be equal: these are decoded in full. Memory grows with the
-    number of files, not with the number of pairs.
+    Only pictures of one size can be equal, if their thumbnails are alike or one is a JPEG file and the other is not:
+    these are decoded in full. Memory grows with the number of files, not with the number of pairs.
     """
     thumbnails = np.stack([seen.thumbnail for seen in looks]).astype(np.float32)
     sizes = np.unique([seen.size for seen in looks], axis=0, return_inverse=True)[1].reshape(-1)
-    candidates = near(thumbnails, ALIKE, lambda a, b: sizes[a, None] == sizes[b]).nonzero()[0].tolist()
+    jpeg = np.array([seen.jpeg for seen in looks])
+    possible = near(thumbnails, ALIKE, lambda a, b: sizes[a, None] == sizes[b])
+    candidates = (possible | np.isin(sizes, np.intersect1d(sizes[jpeg], sizes[~jpeg]))).nonzero()[0].tolist()
 
     def digest(index: int) -> bytes:
         return hashlib.blake2b(picture_files.open_picture(files[index]).tobytes(), digest_size=32).digest()

@@ -77,8 +77,7 @@ def download(
                 failures.append(f"{urlsplit(left[0]).hostname} {error}")
                 left = left[1:]
         else:
-            why = "; ".join(failures) or "no server is left"
-            raise DataError(f"{remote.name} could not be downloaded ({why}); try again later.")
+            raise DataError(f"{remote.name} could not be downloaded ({'; '.join(failures)}); try again later.")
 
 
 class MirrorError(Exception):

@@ -58,17 +58,7 @@ def folder(
             read, a part holds a class that training lacks, or tensors would take more than 2 GB.
         ValueError: for wrong arguments.
     """
-    if unreadable not in UNREADABLE:
-        raise ValueError(f"unreadable must be one of {', '.join(UNREADABLE)}, not {unreadable!r}.")
-    given, fractions = fractions, tuple(fractions) if isinstance(fractions, Iterable) else ()
-    numbers = len(fractions) == 3 and all(isinstance(share, Real) for share in fractions)
-    if not numbers or not (fractions[0] > 0 and min(fractions) >= 0 and abs(sum(fractions) - 1) <= 1e-6):
-        raise ValueError(f"The fractions {given} must be three numbers that add up to 1, the first above 0.")
-    if not isinstance(seed, Integral) or abs(seed) >= 2**63:
-        raise ValueError(f"seed must be a whole number, such as 0, not {seed!r}.")
-    sides = list(size) if isinstance(size, Sequence) else []
-    if size is not None and not (len(sides) == 2 and all(isinstance(side, int) and side > 0 for side in sides)):
-        raise ValueError(f"size must be (height, width) in pixels, such as (224, 224), not {size!r}.")
+    fractions = _checked(size, fractions, seed, unreadable)
     tree = list_folder(path)
     classes = tuple(tree.parts["train"])
     if len(classes) == 1:
@@ -76,6 +66,49 @@ def folder(
             f"{tree.root} holds one class only, {classes[0]!r}, and a classifier chooses between two or more; add a "
             f"folder with pictures of something else{hint(tree.root)}."
         )
+    parts, looks = _looked_through(tree, classes, size, unreadable)
+    files = [file for part in parts.values() for file in part.files]
+    groups, alike = copies.compare(files, looks)
+    if tree.flat:
+        shares = {part: share for part, share in zip(PART_WORDS, fractions) if share}
+        indices = split_groups(parts["train"].labels, groups, list(shares.values()), int(seed))
+        parts = {part: parts["train"].select(chosen, part) for part, chosen in zip(shares, indices) if len(chosen)}
+    pictures = ImageSet(
+        readable(tree.root.name),
+        readable(tree.root.name),
+        **dict.fromkeys(PART_WORDS) | (parts if size is None else _as_tensors(parts, size)),
+        classes=classes,
+        source=source or Source("folder", "from a folder of pictures", path=tree.root, shareable=False),
+        skipped=tree.skipped(),
+        copies=len(files) - len(np.unique(groups)),
+        remarks=remarks(tree, files, groups, alike, parts, fractions),
+        unlabelled=tuple(tree.unlabelled),
+    )
+    if not quiet:
+        announce(pictures)
+    return pictures
+
+
+def _checked(size: object, fractions: object, seed: object, unreadable: object) -> tuple[float, ...]:
+    """Return the fractions as a tuple; raise `ValueError` for wrong arguments of `folder`."""
+    if unreadable not in UNREADABLE:
+        raise ValueError(f"unreadable must be one of {', '.join(UNREADABLE)}, not {unreadable!r}.")
+    shares = tuple(fractions) if isinstance(fractions, Iterable) else ()
+    numbers = len(shares) == 3 and all(isinstance(share, Real) for share in shares)
+    if not numbers or not (shares[0] > 0 and min(shares) >= 0 and abs(sum(shares) - 1) <= 1e-6):
+        raise ValueError(f"The fractions {fractions} must be three numbers that add up to 1, the first above 0.")
+    if not isinstance(seed, Integral) or abs(seed) >= 2**63:
+        raise ValueError(f"seed must be a whole number, such as 0, not {seed!r}.")
+    sides = list(size) if isinstance(size, Sequence) else []
+    if size is not None and not (len(sides) == 2 and all(isinstance(side, int) and side > 0 for side in sides)):
+        raise ValueError(f"size must be (height, width) in pixels, such as (224, 224), not {size!r}.")
+    return shares
+
+
+def _looked_through(
+    tree: Tree, classes: tuple[str, ...], size: tuple[int, int] | None, unreadable: str
+) -> tuple[dict[str, FilePart], list[copies.Look]]:
+    """Return the parts of the pictures that can be read, and what was seen of each; others become `tree.unused`."""
     locked = {name: why for name, why in tree.unused.items() if name.endswith("/") and why.startswith(LOCKED)}
     if locked and unreadable == "refuse":
         raise DataError(f'In {tree.root} {summary(locked)}; check its permissions, or skip it with unreadable="skip".')
@@ -99,37 +132,9 @@ def folder(
             'them, or skip them with unreadable="skip".'
         )
     tree.unused |= bad
-    parts = {}
-    for part, (files, labels) in listed.items():
-        made = _readable(tree, part, files, labels, classes, seen[part])
-        if made is not None:
-            parts[part] = made
-    looks = [look for part in parts for look in seen[part] if not look.why]
-    files = [file for part in parts.values() for file in part.files]
-    groups, alike = copies.compare(files, looks)
-    if tree.flat:
-        shares = {part: share for part, share in zip(PART_WORDS, fractions) if share}
-        indices = split_groups(parts["train"].labels, groups, list(shares.values()), seed)
-        parts = {part: parts["train"].select(chosen, part) for part, chosen in zip(shares, indices) if len(chosen)}
-    told = remarks(tree, files, groups, alike, parts, fractions)
-    if size is not None:
-        images = {name: decode(part.files, size=size) for name, part in parts.items()}
-        mean, std = statistics(images["train"])
-        parts = {n: TensorPart(images[n], part.labels, classes, n, mean, std) for n, part in parts.items()}
-    made = ImageSet(
-        readable(tree.root.name),
-        readable(tree.root.name),
-        **dict.fromkeys(PART_WORDS) | parts,
-        classes=classes,
-        source=source or Source("folder", "from a folder of pictures", path=tree.root, shareable=False),
-        skipped=tree.skipped(),
-        copies=len(files) - len(np.unique(groups)),
-        remarks=told,
-        unlabelled=tuple(tree.unlabelled),
-    )
-    if not quiet:
-        announce(made)
-    return made
+    found = {part: _readable(tree, part, *listed[part], classes, seen[part]) for part in listed}
+    parts = {name: part for name, part in found.items() if part is not None}
+    return parts, [look for name in parts for look in seen[name] if not look.why]
 
 
 def _readable(
@@ -152,6 +157,13 @@ def _readable(
     if not kept:
         return None
     return FilePart(tuple(files[i] for i in kept), labels[good], classes, part, tuple(seen[i].size for i in kept))
+
+
+def _as_tensors(parts: dict[str, FilePart], size: tuple[int, int]) -> dict[str, TensorPart]:
+    """Return the parts read into memory, scaled and cut to (height, width)."""
+    images = {name: decode(part.files, size=size) for name, part in parts.items()}
+    mean, std = statistics(images["train"])
+    return {n: TensorPart(images[n], part.labels, part.classes, n, mean, std) for n, part in parts.items()}
 
 
 def remarks(

@@ -145,5 +145,6 @@ def read_bytes(path: Path) -> bytes:
 def damaged(path: Path, why: str) -> DataError:
     """Return the error that names a file and what is wrong with it."""
     return DataError(
-        f"The data file {path.name} in {path.parent} is damaged: {why}; delete it, then run `course data fetch`."
+        f"The data file {path.name} in {path.parent} is damaged: {why}; delete it, then fetch "
+        "it anew (`course data list` names the sets, `course data fetch NAME` downloads one)."
     )

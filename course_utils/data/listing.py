@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from course_utils.base.files import DEBRIS
+from course_utils.base.files import is_debris
 from course_utils.base.paths import find_folder
 from course_utils.base.words import few
 from course_utils.data.parts import PART_WORDS
@@ -131,7 +131,7 @@ def list_folder(path: str | os.PathLike[str]) -> Tree:
             tree.parts[part] = _classes(tree, parts[part], folders, needed=part == "train")
     _keep_aside(tree, aside)
     if not tree.flat:
-        for folder in set(named) - set(parts.values()) - set(aside):
+        for folder in (each for each in named if each not in (*parts.values(), *aside)):
             why = "holds no class folders" if named[folder] else "is neither train, val nor test"
             tree.unused[f"{tree.inside(folder)}/"] = why
     return tree
@@ -206,7 +206,7 @@ def _entries(folder: Path) -> tuple[list[Path], list[Path]]:
             entries = sorted(found, key=lambda entry: (readable(entry.name), entry.name))
     except OSError as error:
         raise DataError(f"The folder {folder} cannot be read ({error.strerror}); check its permissions.") from error
-    entries = [entry for entry in entries if entry.name[0] != "." and entry.name.casefold() not in DEBRIS]
+    entries = [entry for entry in entries if not is_debris(entry.name)]
     folders = [Path(entry) for entry in entries if _is_folder(entry, folder)]
     among = set(folders)
     return folders, [path for path in map(Path, entries) if path not in among]

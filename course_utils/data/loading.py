@@ -183,10 +183,21 @@ class PictureDataset(Dataset):
         return picture, int(self.part.labels[index])
 
     def batch(self, pairs: Sequence[tuple[Any, int]]) -> tuple[Any, Tensor]:
-        """Return pairs as one batch, in floats where the plan says so."""
+        """Return pairs as one batch, in floats where the plan says so.
+
+        Raises:
+            TypeError, ValueError: when the transform gives no tensors, or some of different sizes.
+        """
         pictures, labels = zip(*pairs)
-        floats = self.plan.floats and len({picture.shape for picture in pictures}) == 1
-        return self._floats(pictures) if floats else default_collate(pictures), default_collate(labels)
+        if isinstance(pictures[0], Image.Image):
+            raise TypeError("The transform gives a picture of Pillow; let it end with one that gives a tensor.")
+        shapes = sorted({tuple(picture.shape) for picture in pictures if isinstance(picture, Tensor)})
+        if len(shapes) > 1:
+            raise ValueError(
+                f"The transform gives pictures of different sizes, {shapes[0]} and {shapes[1]}; let it bring all to "
+                "one, with Resize((height, width)) or a crop."
+            )
+        return self._floats(pictures) if self.plan.floats else default_collate(pictures), default_collate(labels)
 
     def _floats(self, pictures: Sequence[Tensor]) -> Tensor:
         """Return pictures as one batch, each written once into memory that is new: asking for that takes longest."""
@@ -230,11 +241,13 @@ def loader(
         Pictures, mostly float32 (B, C, H, W), and labels int64 (B,).
 
     Raises:
-        TypeError: for pictures in memory, or a whole set.
+        TypeError: for pictures in memory, a whole set, or a transform that is none.
     """
     require_part(part, "loader")
     if not isinstance(part, FilePart):
         raise TypeError(f"loader takes picture files, not {part!r}; for pictures in memory use data.batches.")
+    if not callable(transform):
+        raise TypeError(f"loader needs a transform that makes a tensor of a picture, not {transform!r}.")
     dataset = PictureDataset(part, planned(transform))
     return DataLoader(
         dataset,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -62,8 +63,10 @@ class Part:
         counts = {label: count for label, count in enumerate(self.counts().values()) if count}
         if n is None:
             n = min(max(at_most, len(counts)) if at_most > 0 else at_most, len(self))
-        if not 1 <= n <= len(self):
-            raise ValueError(f"take needs a number from 1 to {len(self):,}, not {n}; at_most takes all there are.")
+        if not isinstance(n, Integral) or not 1 <= n <= len(self):
+            raise ValueError(
+                f"take needs a whole number from 1 to {len(self):,}, not {n!r}; at_most takes all there are."
+            )
         if n == len(self):
             return self
         numbers = apportion(n, list(counts.values()), at_least=int(n >= len(counts)))
@@ -255,7 +258,7 @@ def places(indices: Tensor | Sequence[int], count: int) -> Tensor:
 
     Raises:
         TypeError: for anything but whole numbers and masks.
-        ValueError: for a mask of another length.
+        ValueError: for a mask of another length, or a place that there is not.
     """
     try:
         chosen = torch.as_tensor(indices).cpu()
@@ -268,6 +271,9 @@ def places(indices: Tensor | Sequence[int], count: int) -> Tensor:
             f"select takes whole numbers (n,) or a mask of bools ({count},), not {chosen.dtype} {tuple(chosen.shape)}."
         )
     if chosen.dtype != torch.bool:
+        wrong = chosen[(chosen < -count) | (chosen >= count)]
+        if len(wrong):
+            raise ValueError(f"There is no picture {wrong[0]} to select; their places go from 0 to {count - 1:,}.")
         return chosen.long()
     if len(chosen) != count:
         raise ValueError(f"A mask needs a value for each of the {count:,} pictures, not {len(chosen):,} values.")
@@ -297,6 +303,9 @@ def statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
     Sums of whole numbers in float64 are exact here, so the result does not depend on the order of the pictures.
     A channel that never changes gets the standard deviation 1, so that it can be divided by.
+
+    Raises:
+        TypeError: when `images` is anything else, or holds no picture.
     """
     if images.dtype != torch.uint8 or images.ndim != 4 or len(images) == 0:
         raise TypeError(f"Expected some pictures, uint8 (N, C, H, W), not {images.dtype} {tuple(images.shape)}.")

@@ -222,7 +222,7 @@ def _add_accidents(folder: Path, classes: list[str], stock: Stock, seed: int) ->
         return Scene(pixels, "carpet", SIZES[0], DYES[2], 0.8, 8.0, (0.5, 0.5), 0.9, seed)
 
     first, second, third, fourth = (classes[i % len(classes)] for i in range(4))
-    again = sorted((folder / first).iterdir())[2]
+    again = sorted((folder / first).iterdir())[:3][-1]
     (folder / first / f"{again.stem} (1).jpg").write_bytes(again.read_bytes())
     dark = laid_out(scene(second), (0, 0, 0, 0.07))
     (folder / second / "IMG_0901.jpg").write_bytes(_jpeg(dark))

@@ -55,7 +55,7 @@ def write_sample_folder(
     chosen = NAMES if classes is None else tuple(classes)
     for name in chosen:
         if name not in NAMES:
-            raise ValueError(f"Fashion-MNIST has no class {name!r}{closest(name, NAMES)}")
+            raise ValueError(f"Fashion-MNIST has no class {name!r}{closest(name, NAMES) or '.'}")
     if not chosen or len(set(chosen)) < len(chosen) or side < 1:
         raise ValueError("classes must name one class or more, each once, and side must be positive.")
     images, labels = fashion_arrays(part, source)

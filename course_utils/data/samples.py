@@ -66,7 +66,7 @@ def photo_crops(validation: float = 0) -> tuple[tuple[str, ...], dict[str, Array
     sequences: every call on every machine gives the same crops.
     """
     names = picture_files.photographs()
-    held_out = round(TRAIN_CROPS * validation)
+    held_out = min(max(1, round(TRAIN_CROPS * validation)), TRAIN_CROPS - 1) if validation else 0
     parts: dict[str, list[np.ndarray]] = {"train": [], "validation": [], "test": []}
     for name in names:
         picture = picture_files.photograph(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 
 import numpy as np
@@ -30,10 +30,11 @@ def split(labels: Tensor | Sequence[int], fractions: Sequence[float], seed: int 
         DataError: when there are no labels, or a class has fewer pictures than there are parts.
     """
     labels = torch.as_tensor(labels)
-    if not fractions or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
-        raise ValueError(f"The fractions {tuple(fractions)} must be positive and add up to 1.")
+    shares = tuple(fractions) if isinstance(fractions, Iterable) else ()
+    if not (shares and min(shares) > 0 and abs(sum(shares) - 1) <= 1e-6):  # written so that NaN is refused too
+        raise ValueError(f"The fractions {shares or fractions} must be positive and add up to 1.")
     if labels.ndim != 1 or len(labels) == 0:
-        raise DataError("There are no labels to split; expected one for each picture.")
+        raise DataError(f"split takes some labels (N,), a number for each picture, not {tuple(labels.shape)}.")
     generator = torch.Generator().manual_seed(seed)
     parts: list[list[Tensor]] = [[] for _ in fractions]
     for label in labels.unique().tolist():

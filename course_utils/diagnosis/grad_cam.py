@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from course_utils import figures
 from course_utils.base.modules import device_of, evaluating
+from course_utils.diagnosis.maps import answer_of, find_layer, require_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -106,29 +107,19 @@ def grad_cam(model: nn.Module, picture: Tensor, layer: str, target: int | None =
         ValueError: for more than one picture, an unknown layer or class, or a layer that gives no maps or takes no
             part in the answer.
     """
-    if picture.ndim != 4 or len(picture) != 1:
-        raise ValueError(f"One picture of shape (1, C, H, W) is needed, not {tuple(picture.shape)}; add picture[None].")
-    modules = dict(model.named_modules())
-    if layer not in modules:
-        raise ValueError(f"There is no layer {layer!r}; the layers are {', '.join(name for name in modules if name)}.")
-    kept: list[Tensor] = []
+    require_picture(picture)
+    kept: dict[str, Tensor] = {}
 
     def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         # The gradients end here, so that nothing before the layer is worked out, and frozen layers do not matter.
-        kept.append(output.detach().requires_grad_())
-        return kept[-1].clone()  # a copy goes on: an in-place ReLU behind the layer must not change what is kept
+        kept[layer] = output.detach().requires_grad_()
+        return kept[layer].clone()  # a copy goes on: an in-place ReLU behind the layer must not change what is kept
 
-    hook = modules[layer].register_forward_hook(keep)
+    hook = find_layer(model, layer).register_forward_hook(keep)
     try:
         with evaluating(model), torch.inference_mode(False), torch.enable_grad():
             logits = model(picture.detach().clone().to(device_of(model)))
-            if not kept:
-                raise ValueError(f"{layer} took no part in the answer to this picture; choose a layer that does.")
-            maps = kept[-1]
-            if maps.ndim != 4:
-                raise ValueError(
-                    f"{layer} gives {tuple(maps.shape)}, which is not a stack of maps; choose a convolution."
-                )
+            maps = answer_of(layer, kept, maps=True)
             classes = logits.shape[1]
             if target is not None and not 0 <= target < classes:
                 raise ValueError(f"There is no class number {target}; they go from 0 to {classes - 1}.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,24 +49,51 @@ class FeatureMaps:
         return figure
 
 
-def feature_maps(model: nn.Module, picture: Tensor, layers: Sequence[str]) -> list[FeatureMaps]:
+def feature_maps(model: nn.Module, picture: Tensor, layers: Sequence[str] | str) -> list[FeatureMaps]:
     """Return what each of `layers` answers to `picture`, in evaluation mode.
 
     Args:
         model: any network; its mode is put back.
         picture: one normalised picture, float32 (1, C, H, W).
-        layers: names of layers as `model.named_modules()` has them, such as "features.0"; each must give (1, C, H, W).
+        layers: names of layers as `model.named_modules()` has them, such as "features.0", or one such name; each must
+            give (1, C, H, W).
 
     Raises:
         ValueError: for an unknown layer, or one whose answer is not a stack of maps.
     """
-    if picture.ndim != 4 or len(picture) != 1:
-        raise ValueError(f"One picture of shape (1, C, H, W) is needed, not {tuple(picture.shape)}; add picture[None].")
+    require_picture(picture)
+    layers = [layers] if isinstance(layers, str) else layers
     answers = layer_answers(model, picture, layers)
-    for name, answer in answers.items():
-        if answer.ndim != 4:
-            raise ValueError(f"{name} gives {tuple(answer.shape)}, which is not a stack of maps; choose a convolution.")
-    return [FeatureMaps(name, answers[name][0].float().cpu()) for name in layers]
+    return [FeatureMaps(name, answer_of(name, answers, maps=True)[0].float().cpu()) for name in layers]
+
+
+def require_picture(picture: Tensor) -> None:
+    """Raise `ValueError` unless `picture` is one that a network can look at."""
+    tensor = isinstance(picture, Tensor)
+    if not tensor or picture.ndim != 4 or len(picture) != 1 or not picture.is_floating_point():
+        found = f"{str(picture.dtype)[6:]} {tuple(picture.shape)}" if tensor else type(picture).__name__
+        raise ValueError(
+            f"One picture of shape (1, C, H, W), in normalised floats, is needed, not {found}; picture[None] adds the "
+            "first axis."
+        )
+
+
+def find_layer(model: nn.Module, name: str) -> nn.Module:
+    """Return the layer of this name; raise `ValueError` where there is none."""
+    modules = dict(model.named_modules())
+    if name not in modules:
+        raise ValueError(f"There is no layer {name!r}; the layers are {', '.join(filter(None, modules))}.")
+    return modules[name]
+
+
+def answer_of(name: str, answers: Mapping[str, Tensor], *, maps: bool = False) -> Tensor:
+    """Return what a layer answered; raise `ValueError` where it took no part, or gave no `maps` (N, C, H, W)."""
+    if name not in answers:
+        raise ValueError(f"{name} took no part in the answer to these pictures; choose a layer that does.")
+    answer = answers[name]
+    if maps and answer.ndim != 4:
+        raise ValueError(f"{name} gives {tuple(answer.shape)}, which is not a stack of maps; choose a convolution.")
+    return answer
 
 
 def layer_answers(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
@@ -75,15 +102,12 @@ def layer_answers(model: nn.Module, images: Tensor, layers: Sequence[str]) -> di
     Raises:
         ValueError: for an unknown layer, or one that takes no part.
     """
-    modules = dict(model.named_modules())
     answers: dict[str, Tensor] = {}
-    for name in layers:
-        if name not in modules:
-            raise ValueError(f"There is no layer {name!r}; the layers are {', '.join(filter(None, modules))}.")
+    modules = {name: find_layer(model, name) for name in layers}
     # Cloned, because an in-place ReLU behind the layer would change the answer afterwards.
     hooks = [
-        modules[name].register_forward_hook(lambda _, __, output, name=name: answers.update({name: output.clone()}))
-        for name in layers
+        layer.register_forward_hook(lambda _, __, output, name=name: answers.update({name: output.clone()}))
+        for name, layer in modules.items()
     ]
     try:
         with evaluating(model), without_gradients(model):
@@ -91,7 +115,4 @@ def layer_answers(model: nn.Module, images: Tensor, layers: Sequence[str]) -> di
     finally:
         for hook in hooks:
             hook.remove()
-    for name in layers:
-        if name not in answers:
-            raise ValueError(f"{name} took no part in the answer to these pictures; choose a layer that does.")
-    return answers
+    return {name: answer_of(name, answers) for name in layers}

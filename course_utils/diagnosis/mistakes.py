@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from course_utils.base.words import percent
+from course_utils.base.words import sure
+from course_utils.diagnosis.scores import require_names
 from course_utils.training.evaluate import Predictions
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Mistakes:
     def captions(self) -> list[str]:
         """Return three lines for each picture: the truth, the guess, and how sure the network was of it."""
         return [
-            f"{self.classes[t]}\n→ {self.classes[g]}\n{_sure(c)} sure"
+            f"{self.classes[t]}\n→ {self.classes[g]}\n{sure(c)} sure"
             for t, g, c in zip(self.truth.tolist(), self.guess.tolist(), self.confidence.tolist())
         ]
 
@@ -52,11 +53,6 @@ class Mistakes:
         columns = min(columns, len(self))
         title = "The truth → the network's guess, and how sure it was" if columns >= 4 else None
         return pictures.grid(self.images, self.captions(), columns, title=title)
-
-
-def _sure(confidence: float) -> str:
-    """Return a confidence in per cent; none that is below 1 is shown as 100 %."""
-    return "over 99 %" if 0.99 < confidence < 1 else percent(confidence, 0)
 
 
 def mistakes(
@@ -81,6 +77,7 @@ def mistakes(
     Raises:
         ValueError: when the lengths differ, or a class name is unknown.
     """
+    require_names(predictions, classes)
     if len(images) != len(predictions.labels):
         raise ValueError(
             f"There are {len(images)} pictures for {len(predictions.labels)} predictions; give the same set."
@@ -94,7 +91,7 @@ def mistakes(
         wanted &= labels == list(classes).index(truth)
     if guess is not None:
         wanted &= guesses == list(classes).index(guess)
-    sure = predictions.probabilities.max(dim=1).values
+    confidence = predictions.probabilities.max(dim=1).values
     index = wanted.nonzero().flatten()
-    index = index[sure[index].argsort(descending=True, stable=True)][:n]
-    return Mistakes(tuple(classes), index, images[index], labels[index], guesses[index], sure[index])
+    index = index[confidence[index].argsort(descending=True, stable=True)][:n]
+    return Mistakes(tuple(classes), index, images[index], labels[index], guesses[index], confidence[index])

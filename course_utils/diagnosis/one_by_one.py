@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from course_utils import figures
-from course_utils.base.words import percent, short
+from course_utils.base.words import percent, short, sure
+from course_utils.diagnosis.scores import require_names
 from course_utils.training.evaluate import Predictions
 
 if TYPE_CHECKING:
@@ -56,13 +57,15 @@ class OneByOne:
         """Draw each picture beside bars of its likeliest classes, a row a kind: the truth blue, a wrong guess orange.
 
         Args:
-            images: of the pictures in `index`, in that order, each uint8 (C, H, W).
+            images: of the pictures in `index`, in that order, each uint8 (C, H, W), or float in [0, 1].
             title: the finding, above the figure.
 
         Raises:
-            ValueError: when there are fewer or more images than pictures.
+            TypeError, ValueError: as `pictures.to_picture`, and when there are fewer or more images than pictures.
         """
         import matplotlib.pyplot as plt
+
+        from course_utils import pictures
 
         if len(images) != len(self):
             raise ValueError(f"There are {len(images)} images for {len(self)} pictures; give one for each.")
@@ -78,7 +81,7 @@ class OneByOne:
             for i, kind in enumerate(self.kinds):
                 place = 2 * self.kinds[:i].count(kind)
                 picture, bars = axes[rows.index(kind), place : place + 2]
-                picture.imshow(images[i].permute(1, 2, 0).numpy(), cmap="gray", vmin=0, vmax=255)
+                picture.imshow(pictures.to_picture(images[i]), cmap="gray", vmin=0, vmax=255)
                 name = self.classes[int(self.truth[i])]
                 picture.set_title(f"{kind}, truth: {short(name, 14)}", fontsize=9, loc="left")
                 self._bars(bars, i)
@@ -89,14 +92,15 @@ class OneByOne:
     def _bars(self, ax: Axes, i: int) -> None:
         ax.axis("on")
         truth, places = int(self.truth[i]), range(self.guesses.shape[1])
-        names, shares = self.guesses[i].tolist(), (100 * self.shares[i]).tolist()
+        names, shares = self.guesses[i].tolist(), self.shares[i].tolist()
         colours = [figures.SKY if name == truth else figures.PALE for name in names]
         if names[0] != truth:
             colours[0] = figures.ORANGE
         ax.barh(places, shares, color=colours, height=0.8)
         for place, name, share in zip(places, names, shares):
-            ax.text(2, place, f"{short(self.classes[name], 15)} {_whole(share)}", va="center", fontsize=7.5)
-        ax.set(xlim=(0, 100), ylim=(len(places) - 0.4, -0.6), xticks=[], yticks=[])
+            text = f"{short(self.classes[name], 15)} {sure(share).removesuffix(' %')}"
+            ax.text(0.02, place, text, va="center", fontsize=7.5)
+        ax.set(xlim=(0, 1), ylim=(len(places) - 0.4, -0.6), xticks=[], yticks=[])
         ax.grid(visible=False)
         ax.spines[:].set_visible(False)
 
@@ -115,11 +119,9 @@ def one_by_one(predictions: Predictions, classes: Sequence[str], *, n: int = 3, 
     Raises:
         ValueError: when there are other than as many names as logits, or `n` or `k` is not positive.
     """
-    size = predictions.logits.shape[1]
-    if len(classes) != size or size < 2:
-        raise ValueError(f"There are {len(classes)} class names for {size} logits; give one for each, at least two.")
-    if n < 1 or k < 1:
-        raise ValueError(f"n and k must be at least 1, not {n} and {k}.")
+    require_names(predictions, classes)
+    if n < 1 or k < 1 or len(classes) < 2:
+        raise ValueError(f"n and k must be at least 1, of at least 2 classes, not {n} and {k} of {len(classes)}.")
     shares, guesses = predictions.probabilities.sort(dim=1, descending=True, stable=True)  # (N, classes)
     lead = shares[:, 0] - shares[:, 1]
     right = guesses[:, 0] == predictions.labels
@@ -129,7 +131,7 @@ def one_by_one(predictions: Predictions, classes: Sequence[str], *, n: int = 3, 
     taken[[i for _, i in chosen]] = True
     chosen += [("least sure", i) for i in _first(surest.flip(0), ~taken, n)]
     index = torch.tensor([i for _, i in chosen])
-    kinds, most = tuple(kind for kind, _ in chosen), min(k, size)
+    kinds, most = tuple(kind for kind, _ in chosen), min(k, len(classes))
     truth = predictions.labels[index]
     return OneByOne(tuple(classes), kinds, index, truth, guesses[index, :most], shares[index, :most])
 
@@ -137,8 +139,3 @@ def one_by_one(predictions: Predictions, classes: Sequence[str], *, n: int = 3, 
 def _first(order: Tensor, wanted: Tensor, n: int) -> list[int]:
     """Return the first `n` numbers of `order` that are wanted."""
     return order[wanted[order]][:n].tolist()
-
-
-def _whole(share: float) -> str:
-    """Return per cent without decimals; what is neither none nor all is not shown as if it were."""
-    return "<1" if 0 < share < 0.5 else ">99" if 99.5 <= share < 100 else f"{share:.0f}"

@@ -49,15 +49,20 @@ class PCA:
         """Draw each point by its class, int64 (N,), along the first two directions; into `ax`, or a figure of its own.
 
         Raises:
-            ValueError: when the number of labels is not that of the points, or there is only one direction.
+            ValueError: when the number of labels is not that of the points, one has no class, or there is only one
+                direction.
         """
         import matplotlib.pyplot as plt
 
+        labels = torch.as_tensor(labels)
         if len(labels) != len(self.points) or self.points.shape[1] < 2:
             raise ValueError(
                 f"Two directions and one label a point are drawn, not {self.points.shape[1]} and {len(labels)} labels "
                 f"for {len(self.points)} points; project the same pictures to two dimensions."
             )
+        if not 0 <= labels.min() <= labels.max() < len(classes):
+            low, high = (int(end) for end in labels.aminmax())
+            raise ValueError(f"Labels go from {low} to {high}, but there are {len(classes)} classes; name each.")
         with figures.style():
             if ax is None:
                 _, ax = plt.subplots(figsize=(7.6, 4.6))

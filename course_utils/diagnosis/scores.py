@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,10 +21,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+def require_names(predictions: Predictions, classes: Sequence[str]) -> None:
+    """Raise `ValueError` unless there is a name for each logit."""
+    size = predictions.logits.shape[1]
+    if len(classes) != size:
+        raise ValueError(f"There are {len(classes)} class names for {size} logits; give one name for each logit.")
+
+
 def top_k(predictions: Predictions, k: int = 5) -> float:
     """Return the share of pictures (0 to 1) whose true class is among the `k` largest logits.
 
     Of equal logits the first counts, as in a guess.
+
+    Raises:
+        ValueError: when `k` is below 1 or above the number of classes.
     """
     classes = predictions.logits.shape[1]
     if not 1 <= k <= classes:
@@ -52,8 +63,10 @@ class PerClass:
 
     @property
     def worst(self) -> str:
-        """The class with the lowest accuracy."""
-        return self.classes[int(self.accuracy.nan_to_num(2.0).argmin())]
+        """The class with the lowest accuracy; "Coat and Shirt" where two share it, "3 classes" where more do."""
+        accuracy = self.accuracy.nan_to_num(2.0)  # a class without pictures is not the worst
+        lowest = [name for name, share in zip(self.classes, accuracy) if share == accuracy.min()]
+        return " and ".join(lowest) if len(lowest) < 3 else f"{len(lowest)} classes"
 
     def plot(self, ax: Axes | None = None) -> Figure:
         """Draw one bar a class, the best on top; into `ax`, or into a figure of its own."""
@@ -72,9 +85,10 @@ class PerClass:
             ax.errorbar(
                 np.nan_to_num(shares), range(len(order)), xerr=errors, fmt="none", ecolor=figures.INK, capsize=3
             )
-            for row, share in enumerate(shares):
-                ax.text(2, row, f"{share:.{digits}f}", va="center", color="white" if share > 15 else figures.INK)
-            lowest = self.accuracy[self.classes.index(self.worst)]
+            for row, share in enumerate(self.accuracy[order].tolist()):
+                text = "no pictures" if math.isnan(share) else percent(share, digits).removesuffix(" %")
+                ax.text(2, row, text, va="center", color="white" if share > 0.15 else figures.INK)
+            lowest = self.accuracy.nan_to_num(2.0).min()
             title = f"Lowest: {self.worst}, {percent(lowest, digits)} right"
             ax.set(xlim=(0, 108), xlabel="accuracy in %, with two standard errors on either side", title=title)
             ax.grid(axis="y", visible=False)
@@ -176,9 +190,8 @@ def confusion_matrix(predictions: Predictions, classes: Sequence[str]) -> Confus
     Raises:
         ValueError: when the number of names is not the number of logits.
     """
-    size = predictions.logits.shape[1]
-    if len(classes) != size:
-        raise ValueError(f"There are {len(classes)} class names for {size} logits; give one name for each logit.")
+    require_names(predictions, classes)
+    size = len(classes)
     require_labels(predictions.labels, size)
     pairs = predictions.labels * size + predictions.guesses  # each pair (truth, guess) as one number
     return ConfusionMatrix(tuple(classes), torch.bincount(pairs, minlength=size * size).reshape(size, size))

@@ -61,7 +61,7 @@ CHANCES_OF_THREE = torch.tensor([[0.2, 0.1, 0.7], [0.5, 0.3, 0.2], [0.1, 0.3, 0.
     ],
     hints=[
         "probabilities.max(dim=1) gives the largest of each row, and which class it is.",
-        "answered = largest >= least is True where an answer is given; its mean is the first share.",
+        "answered = largest >= least is True where an answer is given; answered.double().mean() is the first share.",
         "Compare guesses[answered] with labels[answered]; an empty tensor has the mean nan, so ask before.",
     ],
 )

@@ -20,7 +20,6 @@ AGAIN = (
     "This is the same function as at the last check. If you have changed its cell since, run that cell first "
     "(Shift + Enter): only then does the kernel know it."
 )
-STOPPED = "The check was interrupted before {} came to an end. Does it loop for ever?"
 STALE = "You have changed the cell above since it was last run. Run it first (Shift + Enter), then check."
 # JupyterLab's own colours, which suit its light and dark themes, or one that can be read on both.
 COLOURS = {
@@ -98,8 +97,8 @@ class CheckPanel(ipywidgets.VBox):
         self._say(framed("Checking …", figures.GREY))  # the last verdict was another answer's
         try:
             self.show(*self.exercise.tried(answer))
-        except KeyboardInterrupt:
-            self._say(framed(html.escape(STOPPED.format(self.exercise.name)), figures.GREY))
+        except KeyboardInterrupt as stopped:
+            self._say(framed(html.escape(str(stopped)), figures.GREY))
 
     def _say(self, text: str) -> None:
         self.said.value = f'<div role="status" aria-live="polite">{text}</div>'

@@ -45,6 +45,13 @@ class Unanswered(Exception):
     """The learner's function gave its placeholder back."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """The learner stopped a check. A notebook shows this sentence alone and runs none of the cells that wait."""
+
+    def _render_traceback_(self) -> list[str]:  # IPython's hook
+        return [str(self)]
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a check found: "correct", "wrong" or "not attempted", and one sentence about it."""
@@ -110,8 +117,17 @@ class Exercise:
         return outcome
 
     def tried(self, answer: Any) -> tuple[Outcome, bool]:
-        """Return the outcome for `answer`, keep it as progress, and tell whether it is the one of the last check."""
-        outcome, again = self.judge(answer), answer is not None and answer is self._checked
+        """Return the outcome for `answer`, keep it as progress, and tell whether it is the one of the last check.
+
+        Raises:
+            Interrupted: when the learner does not wait for the answer's end.
+        """
+        try:
+            outcome, again = self.judge(answer), answer is not None and answer is self._checked
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"The check was interrupted before {self.name} came to an end. Does it loop for ever?"
+            ) from None
         self._checked = answer
         if outcome.outcome != "not attempted":
             self._right |= outcome.outcome == "correct"
@@ -250,6 +266,15 @@ def attempted(answer: Callable[..., Any], *arguments: Any) -> tuple[Any, str]:
     if got is Ellipsis:
         raise Unanswered
     return got, ""
+
+
+def by_way_of(function: Callable[..., Any], answer: Callable[..., Any], memory: int = 0) -> Callable[..., Any]:
+    """Return what calls a function of `given` with the answer, and then the arguments.
+
+    `course check` has it called where the answer runs, and lets it have `memory` bytes at most, if any are given.
+    """
+    elsewhere = getattr(answer, "by_way_of", None)
+    return elsewhere(function, memory) if elsewhere else functools.partial(function, answer)
 
 
 def whole_number(number: Any) -> int:

@@ -74,7 +74,7 @@ def frame(image: torch.Tensor, thickness: int) -> torch.Tensor:
     checks=[
         call(FLOATS),
         call(LIGHTS),
-        call(LIGHTS[:1]),
+        call(LIGHTS[:1, :, 1:]),
         call(torch.cat([LIGHTS, FLAT]), shown="<with a plain picture>"),
     ],
     hints=[
@@ -134,8 +134,7 @@ def _filtered(red: float, green: float, blue: float, brightness: float) -> Check
     hints=[
         "numbers = torch.tensor([1.0, 1.0, 1.0, 0.0], requires_grad=True) holds all four; one optimizer changes them.",
         "predicted = before * numbers[:3].view(3, 1, 1) + numbers[3]; the other four lines are those of learn_gains.",
-        "The rate can go up to about 0.9. At 0.1 the photograph above takes some 1,500 steps, at 0.8 some 180; "
-        "the check's pictures take a third fewer.",
+        "The rate can go up to about 0.9. At 0.1 the photograph above takes some 1,500 steps, at 0.8 some 180.",
     ],
 )
 def find_filter(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:

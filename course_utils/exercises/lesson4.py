@@ -57,7 +57,7 @@ def fold_norm(
     question="Drop whole maps of (N, C, H, W), those for which `kept`, bool (N, C), is False, in training only.",
     checks=[
         call(MAPS, KEPT, 0.5, True, shown="maps (4, 3, 5, 5), kept, p=0.5, training=True"),
-        call(MAPS, KEPT, 0.2, True, shown="maps (4, 3, 5, 5), kept, p=0.2, training=True"),
+        call(MAPS[..., 1:], KEPT, 0.2, True, shown="maps (4, 3, 5, 4), kept, p=0.2, training=True"),
         call(MAPS, KEPT, 0.5, False, shown="maps (4, 3, 5, 5), kept, p=0.5, training=False"),
     ],
     hints=[
@@ -150,7 +150,7 @@ def flip_some(images: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
     ],
     hints=[
         "The square begins at row - side // 2 and ends `side` rows later; the same for the columns.",
-        "A slice that begins at -1 begins at the *last* row. Use max(…, 0).",
+        "A slice that begins or ends at -1 counts from the *last* row. Use max(…, 0) for both.",
         "A slice that ends beyond the picture is harmless. Work on image.clone().",
     ],
 )

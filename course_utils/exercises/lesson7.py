@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from course_utils import acceleration
 from course_utils.exercises import given
-from course_utils.exercises.checking import Check, attempted, call, exercise
+from course_utils.exercises.checking import Check, attempted, by_way_of, call, exercise
 from course_utils.exercises.differences import first_difference
 from course_utils.exercises.quiz import read_quiz
 
@@ -116,14 +116,9 @@ def _step(
     wanted: Sequence[torch.Tensor],
     limit: int = 0,
 ) -> tuple[str, int, int, int]:
-    """Return what is wrong with a step, or "", and what `given.measured` returns of it.
-
-    `course check` has the answer measured where it runs, and lets it have `limit` bytes at most, if any are given.
-    """
-    elsewhere = getattr(answer, "by_way_of", None)
-    run = elsewhere(given.measured, limit) if elsewhere else functools.partial(given.measured, answer)
+    """Return what is wrong with a step, or "", and what `given.measured` returns of it; for `limit` see `by_way_of`."""
     own = images.clone(), labels.clone()
-    counted, failure = attempted(run, net, *own, memory)
+    counted, failure = attempted(by_way_of(given.measured, answer, limit), net, *own, memory)
     if failure:
         return f"{name} {failure}", 0, 0, 0
     if not (torch.equal(own[0], images) and torch.equal(own[1], labels)):

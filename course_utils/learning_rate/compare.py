@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import lr_scheduler
 
 from course_utils import figures
 from course_utils.base.words import percent
 from course_utils.errors import DivergedError
-from course_utils.learning_rate.schedules import Maker
+from course_utils.learning_rate.schedules import Maker, made
+from course_utils.training import guards
 from course_utils.training.evaluate import evaluate
 from course_utils.training.fit import fit
+from course_utils.training.guards import Pairs
 from course_utils.training.history import History
 from course_utils.training.snapshot import seed_everything
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-Batches = Iterable[tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -62,15 +63,10 @@ class Comparison:
         gains = self.gains(ahead, behind)
         low, high, mean = min(gains), max(gains), statistics.fmean(gains)
         points = f"{100 * mean:.2f} points ({100 * low:+.2f} to {100 * high:+.2f})"
-        if len(gains) == 1:
-            only = f"by {100 * mean:.2f} points with the only seed"
-            return (
-                f"{ahead} is ahead of {behind} {only}"
-                if mean > 0
-                else f"{name} and {over} are equal with the only seed"
-            )
         if low == high == 0:
-            return f"{name} and {over} are equal with every seed"
+            return f"{name} and {over} are equal with {'every' if len(gains) > 1 else 'the only'} seed"
+        if len(gains) == 1:
+            return f"{ahead} is ahead of {behind} by {100 * mean:.2f} points with the only seed"
         if low > 0:
             return f"{ahead} beats {behind} with every seed, by {points}"
         return f"{ahead} is ahead of {behind} by {points}, not with every seed"
@@ -110,9 +106,9 @@ class Comparison:
             else:
                 ax.set_title(title)
             for height, name in enumerate(reversed(self.ranking())):
-                percent = [100 * accuracy for accuracy in self._of(name)]
-                ax.plot([min(percent), max(percent)], [height, height], color=figures.SKY, linewidth=6, alpha=0.5)
-                ax.plot(percent, [height] * len(percent), "o", color=figures.BLUE, markersize=5)
+                shares = [100 * accuracy for accuracy in self._of(name)]
+                ax.plot([min(shares), max(shares)], [height, height], color=figures.SKY, linewidth=6, alpha=0.5)
+                ax.plot(shares, [height] * len(shares), "o", color=figures.BLUE, markersize=5)
                 ax.plot(100 * self.mean(name), height, "|", color=figures.RED, markersize=18, markeredgewidth=2.5)
             ax.set_yticks(range(len(self.accuracies)), list(reversed(self.ranking())))
             ax.set(xlabel="accuracy in % (dots: seeds, red line: mean)", ylim=(-0.6, len(self.accuracies) - 0.4))
@@ -122,12 +118,12 @@ class Comparison:
 def compare(
     candidates: Sequence[Candidate],
     model: Callable[[], nn.Module],
-    batches: Callable[[int], Batches],
-    validation: Batches,
+    batches: Callable[[int], Pairs],
+    validation: Pairs,
     *,
     epochs: int,
     seeds: Sequence[int],
-    judge: Batches | None = None,
+    judge: Pairs | None = None,
 ) -> Comparison:
     """Train the same network under each candidate's schedule with each seed, and return how far they came.
 
@@ -145,7 +141,16 @@ def compare(
 
     Raises:
         ValueError: when there is no candidate or no seed, or two have the same name.
+        TypeError: when `model` or `batches` make nothing anew, or pictures can be gone through only once.
     """
+    if isinstance(model, nn.Module) or not callable(model) or not callable(batches):
+        raise TypeError(
+            "A comparison makes network and batches anew for each run, so it needs functions, such as "
+            f"models.FashionNet and lambda seed: data.batches(part, seed=seed), not {guards.kind_of(model)} and "
+            f"{guards.kind_of(batches)}."
+        )
+    for given in (validation, judge) if judge is not None else (validation,):
+        guards.require_reusable(given, "the first run")
     names = [candidate.name for candidate in candidates]
     if not names or not seeds or len(set(names)) < len(names):
         raise ValueError(
@@ -157,7 +162,7 @@ def compare(
             seed_everything(seed)
             network, stream = model(), batches(seed)
             moves = torch.optim.SGD(network.parameters(), lr=candidate.rate, momentum=0.9)
-            schedule = candidate.make(moves, stream, epochs)
+            schedule = made(candidate.make, moves, stream, epochs)
             per_batch = not isinstance(schedule, lr_scheduler.ReduceLROnPlateau)
             try:
                 history = fit(
@@ -178,6 +183,7 @@ def best_rate(scores: Mapping[float, float]) -> float:
     Raises:
         ValueError: when there is none.
     """
+    scores = {rate: score for rate, score in scores.items() if not math.isnan(score)}  # that of a run that broke off
     if not scores:
         raise ValueError("There is no rate to choose from; try at least one.")
     return min(scores, key=lambda rate: (-scores[rate], rate))

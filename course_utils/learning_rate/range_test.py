@@ -7,24 +7,23 @@ smoothing and stop are those that Gugger described in 2018 ("How Do You Find A G
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from course_utils import figures
 from course_utils.base.modules import device_of
 from course_utils.errors import TrainingError
-from course_utils.learning_rate.suggest import FALLS, SuggestedRate, Suggestion, suggest
+from course_utils.learning_rate.suggest import FALLS, FEWEST, SuggestedRate, Suggestion, suggest
 from course_utils.training import guards
 from course_utils.training.amp import Amp
-from course_utils.training.evaluate import Loss
 from course_utils.training.fit import train_step
+from course_utils.training.guards import Loss, Pairs
 from course_utils.training.smoothing import MovingAverage, smooth
 from course_utils.training.snapshot import restored
 
@@ -55,6 +54,7 @@ class RangeTest:
     beta: float = 0.98
     stopped: str = "end"  # a key of STOPS
     passes: float = 1.0  # how often the test went through all its batches
+    steps: int = 200  # that were asked for
 
     @cached_property
     def smoothed(self) -> tuple[float, ...]:
@@ -64,7 +64,8 @@ class RangeTest:
     @cached_property
     def suggestion(self) -> Suggestion:
         """Each rule's answer and their range, or the reason why there is no clear answer."""
-        return suggest(self.rates, self.losses, self.beta, ended=self.stopped != "end")
+        ended = self.stopped != "end" and self.steps >= FEWEST  # with fewer, no smaller rate would help
+        return suggest(self.rates, self.losses, self.beta, ended=ended)
 
     @property
     def answers(self) -> tuple[SuggestedRate, ...]:
@@ -102,8 +103,7 @@ class RangeTest:
         ax.plot(self.rates, self.smoothed, color=figures.BLUE, label="smoothed")
         for answer in self.answers:
             rule = answer.rule
-            height = self.smoothed[answer.index] if rule != "minimum / 10" else _height(self, answer.rate)
-            label = f"{rule}: {answer.rate:.2g}"
+            height, label = self._height(answer.rate), f"{rule}: {answer.rate:.2g}"
             # Hollow, so that another rule's mark in the same place is seen through it.
             hollow = {"markerfacecolor": "none", "markeredgewidth": 2} if rule == "minimum / 10" else {}
             ax.plot(answer.rate, height, MARKS[rule], color=COLOURS[rule], markersize=9, label=label, **hollow)
@@ -121,10 +121,9 @@ class RangeTest:
         low, high = self.suggestion.range
         return f"Begin near {self.rate:.2g}; {low:.2g} to {high:.2g} is worth trying"
 
-
-def _height(result: RangeTest, rate: float) -> float:
-    nearest = min(range(len(result.rates)), key=lambda i: abs(math.log(result.rates[i] / rate)))
-    return result.smoothed[nearest]
+    def _height(self, rate: float) -> float:
+        """Return the smoothed loss at the rate tried that is nearest."""
+        return self.smoothed[min(range(len(self.rates)), key=lambda i: abs(math.log(self.rates[i] / rate)))]
 
 
 def geometric_rates(start: float = 1e-8, end: float = 10.0, steps: int = 200) -> list[float]:
@@ -135,14 +134,14 @@ def geometric_rates(start: float = 1e-8, end: float = 10.0, steps: int = 200) ->
     """
     if not isinstance(steps, int) or steps < 2:
         raise ValueError(f"A range test needs at least 2 steps, not {steps!r}; 100 to 300 are usual.")
-    if not 0 < start < end < math.inf:
-        raise ValueError(f"The rates must grow from a positive start to a larger end, not from {start} to {end}.")
+    if not guards.is_between(0, start, math.inf) or not guards.is_between(start, end, math.inf):
+        raise ValueError(f"The rates must grow from a positive start to a larger end, not from {start!r} to {end!r}.")
     return [start * (end / start) ** (i / (steps - 1)) for i in range(steps)]
 
 
 def range_test(
     model: nn.Module,
-    batches: Iterable[tuple[Tensor, Tensor]],
+    batches: Pairs,
     optimizer: torch.optim.Optimizer,
     loss: Loss = F.cross_entropy,
     *,
@@ -183,6 +182,7 @@ def range_test(
         raise ValueError(f"threshold is a multiple of the lowest loss and must be above 1, not {threshold}.")
     guards.require_optimizer(optimizer, model)
     guards.require_reusable(batches)
+    guards.require_loss(loss)
     losses: list[float] = []
     stopped, lowest, device, size = "end", math.inf, device_of(model), 0
     amp, shares = Amp(device, autocast), _shares(optimizer)
@@ -212,15 +212,9 @@ def range_test(
                 stopped = "threshold"
                 break
             lowest = min(lowest, smoothed)
-    return RangeTest(tuple(rates[: len(losses)]), tuple(losses), beta, stopped, _passes(len(losses), batches))
-
-
-def _passes(steps: int, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
-    """Return how often `steps` go through all batches; 1 where these do not know how many they are."""
-    try:
-        return steps / len(batches)  # type: ignore[arg-type]
-    except TypeError:  # a loader may have a length, and yet not know it
-        return 1.0
+    count = guards.count_of(batches)
+    passes = len(losses) / count if count else 1.0
+    return RangeTest(tuple(rates[: len(losses)]), tuple(losses), beta, stopped, passes, steps)
 
 
 def _shares(optimizer: torch.optim.Optimizer) -> list[float]:

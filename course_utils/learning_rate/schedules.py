@@ -8,19 +8,25 @@ import bisect
 import math
 from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.optim import lr_scheduler
 
 from course_utils import figures
+from course_utils.training import guards
+from course_utils.training.guards import Scheduler, is_between
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Scheduler = lr_scheduler.LRScheduler | lr_scheduler.ReduceLROnPlateau
 Optimizer = torch.optim.Optimizer
+MAKERS = {  # of this module, where PyTorch's own class tells
+    lr_scheduler.OneCycleLR: "one_cycle", lr_scheduler.CosineAnnealingLR: "cosine",
+    lr_scheduler.MultiStepLR: "step_decay",
+}  # fmt: skip
 LOWEST = 0.04  # in `preview`: the loss that a plateau is shown with falls to this share, and stays there
 
 
@@ -31,23 +37,26 @@ def total_steps(batches: Sized, epochs: int) -> int:
         TypeError: when the batches cannot say how many they are.
         ValueError: when there are none, or `epochs` is not a whole number of at least 1.
     """
-    if not isinstance(epochs, int) or epochs < 1:
-        raise ValueError(f"epochs must be a whole number of at least 1, not {epochs!r}.")
-    try:
-        count = len(batches)
-    except TypeError:
+    guards.require_epochs(epochs)
+    count = guards.count_of(batches)
+    if count is None:
         raise TypeError(
             f"A schedule needs batches that know how many they are; a {type(batches).__name__} has no length, so pass "
             "the loader itself or a list."
-        ) from None
+        )
     if count == 0:
         raise ValueError("There are no batches to make a schedule for; give at least one.")
     return count * epochs
 
 
+def _total(optimizer: Optimizer, batches: Sized, epochs: int) -> int:
+    guards.require_made_optimizer(optimizer)
+    return total_steps(batches, epochs)
+
+
 def constant(optimizer: Optimizer, batches: Sized, epochs: int) -> Scheduler:
     """Return a schedule that leaves the rate where it is."""
-    total_steps(batches, epochs)
+    _total(optimizer, batches, epochs)
     return lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=0)
 
 
@@ -57,12 +66,14 @@ def step_decay(
     """Return a schedule that multiplies the rate by `factor` after each share `at` of all steps.
 
     Raises:
-        ValueError: unless the shares grow between 0 and 1.
+        ValueError: unless the shares grow between 0 and 1, and the factor is between them, too.
     """
-    total = total_steps(batches, epochs)
-    if sorted(set(at)) != list(at) or not all(0 < share < 1 for share in at):
+    total = _total(optimizer, batches, epochs)
+    if sorted(set(at)) != list(at) or not all(is_between(0, share, 1) for share in at):
         raise ValueError(f"The shares of all steps must grow between 0 and 1, such as (0.5, 0.75), not {tuple(at)}.")
-    return lr_scheduler.MultiStepLR(optimizer, [round(share * total) for share in at], factor)
+    if not is_between(0, factor, 1):
+        raise ValueError(f"factor must be between 0 and 1, such as 0.1 for a tenth of the rate, not {factor!r}.")
+    return _counted(lr_scheduler.MultiStepLR(optimizer, [max(1, round(share * total)) for share in at], factor), total)
 
 
 def plateau(
@@ -71,13 +82,15 @@ def plateau(
     """Return a schedule that multiplies the rate by `factor` when the validation loss has not fallen for `patience`
     epochs and one more. It takes its steps per epoch, from that loss, and needs no counts.
     """
-    total_steps(batches, epochs)
+    _total(optimizer, batches, epochs)
     return lr_scheduler.ReduceLROnPlateau(optimizer, factor=factor, patience=patience)
 
 
 def cosine(optimizer: Optimizer, batches: Sized, epochs: int, *, lowest: float = 0.0) -> Scheduler:
     """Return half a cosine wave from the optimizer's rate to `lowest` (Loshchilov, Hutter 2017, arXiv:1608.03983)."""
-    return lr_scheduler.CosineAnnealingLR(optimizer, total_steps(batches, epochs), lowest)
+    total = _total(optimizer, batches, epochs)
+    _require_lowest(lowest, optimizer)
+    return _counted(lr_scheduler.CosineAnnealingLR(optimizer, total, lowest), total)
 
 
 def warmup_linear(optimizer: Optimizer, batches: Sized, epochs: int, *, pct_start: float = 0.1) -> Scheduler:
@@ -91,10 +104,10 @@ def warmup_linear(optimizer: Optimizer, batches: Sized, epochs: int, *, pct_star
     Raises:
         ValueError: unless at least one step is left for the way up, and one for the way down.
     """
-    total = total_steps(batches, epochs)
-    if not 1 <= pct_start * total <= total - 1:
+    total = _total(optimizer, batches, epochs)
+    if not is_between(0, pct_start, 1) or not 1 <= pct_start * total <= total - 1:
         raise ValueError(
-            f"pct_start must leave a step of the {total} for the way up and one for down, not {pct_start}."
+            f"pct_start must leave a step of the {total} for the way up and one for down, not {pct_start!r}."
         )
     top = round(pct_start * total)
     return _by_steps(optimizer, total, lambda step: min((step + 1) / top, (total - step) / (total - top + 1)))
@@ -109,31 +122,46 @@ def cosine_restarts(
     (Loshchilov and Hutter 2017, arXiv:1608.03983).
 
     Raises:
-        ValueError: when there are more cycles than fit.
+        ValueError: when there are more cycles than fit, or `lowest` is not below the rate.
     """
-    total = total_steps(batches, epochs)
+    total = _total(optimizer, batches, epochs)
     if not isinstance(cycles, int) or cycles < 1 or not isinstance(growth, int) or growth < 1:
         raise ValueError(f"cycles and growth must be whole numbers of at least 1, not {cycles!r} and {growth!r}.")
-    parts = sum(growth**i for i in range(cycles))
+    _require_lowest(lowest, optimizer)
+    done = list(accumulate((growth**i for i in range(cycles)), initial=0))  # parts before each cycle, and in all
+    parts = done[-1]
     if total < parts:
         raise ValueError(f"{cycles} cycles do not fit into {total} steps; take fewer cycles or more epochs.")
-    done = [sum(growth**i for i in range(cycle)) for cycle in range(cycles + 1)]  # parts before each cycle
     begins = [(2 * total * before + parts) // (2 * parts) for before in done]  # to the nearest whole step
 
     def share(step: int) -> float:
         cycle = max(bisect.bisect_right(begins, min(step, total - 1)) - 1, 0)
         return half_wave(1.0, 0.0, (step - begins[cycle]) / (begins[cycle + 1] - begins[cycle]))
 
-    bases = [float(group["lr"]) for group in optimizer.param_groups]
+    bases = _own_rates(optimizer)
     return _by_steps(
         optimizer, total, [lambda step, base=base: 1 - (1 - share(step)) * (1 - lowest / (base or 1)) for base in bases]
     )
 
 
+def _own_rates(optimizer: Optimizer) -> list[float]:
+    """Return the rates that the optimizer was made with, whatever schedules have moved them since."""
+    return [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
+
+
+def _require_lowest(lowest: float, optimizer: Optimizer) -> None:
+    rate = max(_own_rates(optimizer))
+    if lowest != 0 and not is_between(0, lowest, rate):
+        raise ValueError(f"lowest must be at least 0 and below the optimizer's rate, {rate:.3g}, not {lowest!r}.")
+
+
 def _by_steps(optimizer: Optimizer, total: int, factors: Any) -> Scheduler:
-    """Return a schedule that multiplies the rates by `factors`, functions of the step; it knows its length."""
-    schedule = lr_scheduler.LambdaLR(optimizer, factors)
-    schedule.total_steps = total
+    """Return a schedule that multiplies the rates by `factors`, functions of the step."""
+    return _counted(lr_scheduler.LambdaLR(optimizer, factors), total)
+
+
+def _counted(schedule: Scheduler, total: int) -> Scheduler:
+    schedule.total_steps = total  # for `require_fit`, and for `training.fit`
     return schedule
 
 
@@ -150,29 +178,47 @@ def one_cycle(
 
     Smith and Topin 2017 (arXiv:1708.07120), with half cosine waves. `one_cycle_values` is the formula.
 
+    The optimizer's own momentum, or the first of Adam's betas, is replaced: it falls and rises within
+    `momentum_range`. An optimizer without momentum gets none.
+
     Args:
-        optimizer: with momentum, or Adam's betas, of which the first is moved.
+        optimizer: any.
         batches, epochs: how long the cycle is.
-        max_lr: the top rate, or one for each parameter group; the optimizer's own rates when None.
+        max_lr: the top rate, or one for each parameter group; when None, the rates that the optimizer was made with.
         pct_start: share of all steps until the top.
-        momentum_range: the lowest, at the top rate, and the highest.
+        momentum_range: the lowest momentum, at the top rate, and the highest, at the beginning and the end.
+
+    Raises:
+        ValueError: for a way up of less than two steps, a rate that is not positive, or no such momentum.
     """
-    total = total_steps(batches, epochs)
-    if not 0 < pct_start < 1 or pct_start * total < 2:
+    total = _total(optimizer, batches, epochs)
+    _require_way_up(pct_start, total)
+    tops = max_lr if isinstance(max_lr, (list, tuple)) else [max_lr]
+    if max_lr is not None and not all(is_between(0, top, math.inf) for top in tops):
+        raise ValueError(f"max_lr must be a positive rate, or one for each parameter group, not {max_lr!r}.")
+    low, high = momentum_range
+    if not 0 <= low <= high < 1:
         raise ValueError(
-            f"pct_start must leave at least 2 of the {total} steps for the way up, and be below 1, not {pct_start}."
+            f"momentum_range must be the lowest and the highest momentum, from 0 to below 1, not {momentum_range}."
         )
-    tops = [float(group["lr"]) for group in optimizer.param_groups] if max_lr is None else max_lr
-    moves = {"momentum", "betas"} & optimizer.defaults.keys()
+    groups = optimizer.param_groups
+    own = [group.get("max_lr", rate) for group, rate in zip(groups, _own_rates(optimizer))]  # of an earlier cycle
     return lr_scheduler.OneCycleLR(
         optimizer,
-        tops,
+        own if max_lr is None else max_lr,
         total_steps=total,
         pct_start=float(pct_start),
-        cycle_momentum=bool(moves),
-        base_momentum=momentum_range[0],
-        max_momentum=momentum_range[1],
+        cycle_momentum=all(group.get("momentum") or "betas" in group for group in groups),
+        base_momentum=low,
+        max_momentum=high,
     )
+
+
+def _require_way_up(pct_start: float, total: int) -> None:
+    if not is_between(0, pct_start, 1) or pct_start * total < 2:
+        raise ValueError(
+            f"pct_start must leave at least 2 of the {total} steps for the way up, and be below 1, not {pct_start!r}."
+        )
 
 
 def one_cycle_values(
@@ -181,8 +227,9 @@ def one_cycle_values(
     """Return rate and momentum at `step`, from 0 to `total` − 1, of the one-cycle schedule: the formula, by hand.
 
     Raises:
-        ValueError: for a step outside the schedule.
+        ValueError: for a step outside the schedule, or a way up of less than two steps.
     """
+    _require_way_up(pct_start, total)
     if not 0 <= step < total:
         raise ValueError(f"A schedule of {total} steps has steps 0 to {total - 1}, not {step}.")
     start, end = max_lr / 25, max_lr / 25 / 1e4
@@ -206,10 +253,10 @@ def from_points(optimizer: Optimizer, batches: Sized, epochs: int, *, rates: Seq
     Raises:
         ValueError: for fewer than two rates, or one that is not positive.
     """
-    total = total_steps(batches, epochs)
-    if len(rates) < 2 or not all(0 < rate < math.inf for rate in rates):
+    total = _total(optimizer, batches, epochs)
+    if len(rates) < 2 or not all(is_between(0, rate, math.inf) for rate in rates):
         raise ValueError(f"A schedule is drawn through at least two positive rates, not {list(rates)}.")
-    bases = [group["lr"] for group in optimizer.param_groups]
+    bases = _own_rates(optimizer)
     if not all(bases):
         raise ValueError("A schedule multiplies the optimizer's own rate, which is 0; make it with a rate above 0.")
     return _by_steps(optimizer, total, [lambda step, base=base: through(rates, step, total) / base for base in bases])
@@ -228,18 +275,23 @@ def require_fit(scheduler: Scheduler, batches: Sized, epochs: int) -> None:
 
     Raises:
         ValueError: with both numbers and the fix.
+        TypeError: when it is no schedule that was made.
     """
     total = total_steps(batches, epochs)
-    made_for = getattr(scheduler, "total_steps", None)
-    if made_for is not None and made_for != total:
+    guards.require_scheduler(scheduler)
+    made_for = getattr(scheduler, "total_steps", getattr(scheduler, "T_max", None))
+    if made_for not in (None, total):
+        by = MAKERS.get(type(scheduler))
+        how = f"with learning_rate.{by}(optimizer, batches, epochs={epochs})" if by else f"anew with epochs={epochs}"
         raise ValueError(
             f"The schedule is made for {made_for:,} steps, but {epochs} epochs of {len(batches):,} batches are "
-            f"{total:,}; make it with learning_rate.one_cycle(optimizer, batches, epochs={epochs})."
+            f"{total:,}; make it {how}."
         )
-    if scheduler.last_epoch > 0:
+    taken = getattr(scheduler, "last_epoch", 0)  # chained ones do not know
+    if taken > 0:
         raise ValueError(
-            f"The schedule has taken {scheduler.last_epoch:,} steps already, perhaps in a cell that was run before; "
-            "make network, optimizer and schedule anew."
+            f"The schedule has taken {taken:,} steps already, perhaps in a cell that was run before; make network, "
+            "optimizer and schedule anew."
         )
 
 
@@ -279,6 +331,18 @@ class Preview:
 Maker = Callable[[Optimizer, Sized, int], Scheduler]
 
 
+def made(make: Maker, optimizer: Optimizer, batches: Sized, epochs: int) -> Scheduler:
+    """Return the schedule that `make` makes, and raise `TypeError` unless it makes one."""
+    if isinstance(make, type) or not callable(make):
+        raise TypeError(
+            "A function that makes the schedule is needed, such as learning_rate.one_cycle, not "
+            f"{guards.kind_of(make)}."
+        )
+    schedule = make(optimizer, batches, epochs)
+    guards.require_scheduler(schedule)
+    return schedule
+
+
 def preview(
     make: Maker, batches: Sized, epochs: int, *, rate: float = 0.1, name: str = "", losses: Sequence[float] = ()
 ) -> Preview:
@@ -291,12 +355,16 @@ def preview(
         name: for the title; that of `make` when empty.
         losses: one validation loss an epoch, for a plateau; without them a loss that falls for a third of the epochs
             and then stays is assumed.
+
+    Raises:
+        TypeError: when `make` is no function that makes a schedule.
+        ValueError: when there are too few losses, or batches, epochs or rate do not fit.
     """
     total, per_epoch = total_steps(batches, epochs), len(batches)
     weight = torch.zeros(1, requires_grad=True)
     weight.grad = torch.zeros(1)
     optimizer = torch.optim.SGD([weight], lr=rate, momentum=0.9)
-    scheduler = make(optimizer, batches, epochs)
+    scheduler = made(make, optimizer, batches, epochs)
     watches = isinstance(scheduler, lr_scheduler.ReduceLROnPlateau)
     if losses and len(losses) < epochs:
         raise ValueError(f"A plateau needs one loss for each of the {epochs} epochs, not {len(losses)}.")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LETTER = 0.17  # of a drawing's labels, in its units: a pooled map of 1 × 1 is half a unit
-# Layers that change no shape and have nothing to learn are left out of a drawing.
+# Left out of a drawing, so that convolutions, poolings and dense layers stay in sight.
 UNDRAWN = ("ReLU", "Flatten", "Dropout", "BatchNorm2d", "Identity")
 
 
@@ -78,7 +78,7 @@ class ShapeTrace:
         """Draw the network from left to right: a stack of maps behind each layer, or a column of numbers.
 
         Height and depth grow with the number of rows and of channels, less than in proportion, so that small maps and
-        long columns stay in sight. Layers that change no shape and learn nothing are left out.
+        long columns stay in sight. ReLU, dropout, batch norm and flattening are left out.
 
         Args:
             ax: draw into these axes; None makes a figure.
@@ -94,7 +94,7 @@ class ShapeTrace:
             x, label_end = 0.0, -math.inf
             for kind, shape in steps:
                 is_maps = len(shape) == 4
-                tall = 0.5 * math.sqrt(shape[2] if is_maps else shape[1]) if is_maps else 0.16 * math.sqrt(shape[1])
+                tall = 0.5 * math.sqrt(shape[2]) if is_maps else 0.16 * math.sqrt(shape[1])
                 wide = tall if is_maps else 0.22
                 layers = min(8, 1 + round(math.log2(shape[1]))) if is_maps else 1
                 stack = wide + 0.09 * (layers - 1)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Collection, Mapping, Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,16 +13,32 @@ from torch import Tensor
 
 from course_utils import figures
 from course_utils.base.words import short
+from course_utils.pictures.files import eight_bits
 from course_utils.pictures.tensors import to_picture, to_tensor
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def _pillows(images: Tensor | Sequence[Tensor | Image.Image]) -> list[Image.Image]:
+LETTERS = 14.5  # of a picture's title, for each inch
+
+
+def _pillows(taker: str, images: Tensor | Sequence[Tensor | Image.Image], columns: int | None) -> list[Image.Image]:
+    """Return the pictures that the function `taker` is to draw in so many columns; raise an error for other things."""
     if isinstance(images, Tensor) and images.ndim == 3:
-        raise ValueError(f"grid wants a batch (N, C, H, W), not {tuple(images.shape)}; add an axis with [None].")
-    return [image if isinstance(image, Image.Image) else to_picture(image) for image in images]
+        raise ValueError(f"{taker} wants a batch (N, C, H, W), not {tuple(images.shape)}; add an axis with [None].")
+    if isinstance(images, Image.Image):
+        raise TypeError(f"{taker} wants several pictures, not a single one; put it into a list.")
+    if columns is not None and (not isinstance(columns, Integral) or columns < 1):
+        raise ValueError(f"{taker} needs columns of at least 1, a whole number, not {columns!r}; or leave it out.")
+    pillows = (image if isinstance(image, Image.Image) else to_picture(image) for image in images)
+    return [image if image.mode in ("RGB", "L") else eight_bits(image) for image in pillows]
+
+
+def _wrapped(text: str, letters: int) -> str:
+    """Return a title in lines of at most so many letters, none of its own lines in more than three."""
+    lines = (textwrap.wrap(line, max(letters, 4), max_lines=3, placeholder="…") for line in text.split("\n"))
+    return "\n".join("\n".join(line) for line in lines)
 
 
 def grid(
@@ -36,7 +54,7 @@ def grid(
 
     Args:
         images: a batch (N, C, H, W), uint8 or float in [0, 1], or a sequence of pictures of any sizes.
-        titles: one per picture, drawn above it.
+        titles: one per picture, drawn above it; long ones in several lines.
         columns: pictures per row; up to 6 by default.
         title: the finding, above the whole figure.
         width: of the figure, in inches.
@@ -47,20 +65,22 @@ def grid(
     """
     import matplotlib.pyplot as plt
 
-    shown = _pillows(images)
+    shown = _pillows("grid", images, columns)
     if not 1 <= len(shown) <= 100:
         raise ValueError(f"grid draws 1 to 100 pictures, not {len(shown)}; take fewer, such as images[:36].")
     if titles is not None and len(titles) != len(shown):
         raise ValueError(f"grid was given {len(titles)} titles for {len(shown)} pictures.")
-    if columns is not None and columns < 1:
-        raise ValueError(f"grid needs columns of at least 1, not {columns}; leave it out for up to 6.")
     columns = min(len(shown), 6) if columns is None else columns
     rows = -(-len(shown) // columns)
     # One row: each as wide as its shape asks for, so that no picture leaves a hole below it.
     aspects = [picture.width / picture.height for picture in shown] if rows == 1 else []
     aspects += [sum(aspects) / len(shown)] * (columns - len(aspects)) if aspects else []
     tallest = columns / sum(aspects) if aspects else max(picture.height / picture.width for picture in shown)
-    lines = max((str(text).count("\n") + 1 for text in titles), default=0) if titles is not None else 0
+    tallest = min(tallest, 3, 1.5 * columns)  # what is taller stands in the middle of its place
+    shares = [aspect / sum(aspects) for aspect in aspects] or [1 / columns]
+    wide = [int(LETTERS * width * share) for share in shares]
+    names = [_wrapped(str(text), wide[i % len(wide)]) for i, text in enumerate(() if titles is None else titles)]
+    lines = max((name.count("\n") + 1 for name in names), default=0)
     height = rows * (0.97 * width / columns * tallest + 0.17 * lines + 0.06) + (0.27 if title else 0) + 0.04
     with figures.style():
         ratios = {"width_ratios": aspects} if aspects else {}
@@ -71,8 +91,8 @@ def grid(
             axis.set(xticks=[], yticks=[], anchor="N")  # tops in one line, also for pictures of different shapes
             axis.spines[:].set(visible=True, color=figures.GREY, linewidth=0.5)  # a white picture has an edge too
             axis.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
-            if titles is not None:
-                axis.set_title(str(titles[i]), fontsize=9, fontweight="normal", loc="center", pad=3)
+            if names:
+                axis.set_title(names[i], fontsize=9, fontweight="normal", loc="center", pad=3)
             if frames and i in frames:
                 left, top, right, bottom = frames[i]
                 for colour, line in ((figures.INK, 3.0), ("white", 1.5)):  # seen on light and on dark places
@@ -88,7 +108,7 @@ def grid(
 
 def contact_sheet(
     images: Sequence[Image.Image | Tensor],
-    groups: Sequence[str],
+    groups: Sequence[object],
     *,
     marked: Collection[int] = (),
     columns: int = 15,
@@ -109,12 +129,12 @@ def contact_sheet(
         width: of the figure, in inches.
 
     Raises:
-        ValueError: when there are no pictures, or the numbers of pictures and groups differ.
+        TypeError, ValueError: as `grid`, and when there are no pictures, or other than as many groups.
     """
     import matplotlib.pyplot as plt
     from PIL import ImageDraw
 
-    shown = _pillows(images)
+    shown, groups = _pillows("contact_sheet", images, columns), [str(group) for group in groups]
     if not shown or len(shown) != len(groups):
         raise ValueError(f"contact_sheet needs pictures and a group for each, not {len(shown)} and {len(groups)}.")
     rows: list[tuple[str, list[int]]] = []

@@ -24,7 +24,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from course_utils.errors import DataError, readable
+from course_utils.errors import DataError, readable, reason
 
 try:
     from PIL.AvifImagePlugin import SUPPORTED as _AVIF
@@ -182,7 +182,7 @@ def _decoded(
         except MemoryError:
             raise DataError(f"{name} needs more memory than there is; make the picture smaller first.") from None
         except Exception as error:  # Pillow's readers raise anything on a damaged file
-            raise DataError(f"{name} is damaged or incomplete ({_why(error)}); get a fresh copy of it.") from error
+            raise DataError(f"{name} is damaged or incomplete ({reason(error)}); get a fresh copy of it.") from error
 
 
 def _part(
@@ -239,7 +239,7 @@ def _opened(source: Any, is_path: bool, name: str, max_pixels: int) -> Image.Ima
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:  # the system's, not Pillow's
             raise DataError(f"{name} cannot be read ({error.strerror}); check the path.") from error
-        raise DataError(f"{name} is damaged ({_why(error)}); get a fresh copy of the file.") from error
+        raise DataError(f"{name} is damaged ({reason(error)}); get a fresh copy of the file.") from error
 
 
 @contextmanager
@@ -280,7 +280,7 @@ def _opened_heic(source: Any, name: str) -> Image.Image:
             _load_heif()
         return Image.open(source, formats=("HEIF",))
     except Exception as error:
-        raise DataError(f"{name} is damaged ({_why(error)}); get a fresh copy of the file.") from error
+        raise DataError(f"{name} is damaged ({reason(error)}); get a fresh copy of the file.") from error
 
 
 @cache
@@ -335,11 +335,6 @@ def eight_bits(picture: Image.Image, mode: str = "RGB", name: str = "the picture
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     return picture.convert(mode)
-
-
-def _why(error: Exception) -> str:
-    """Return an exception's message as a part of a sentence."""
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 # --- uploads

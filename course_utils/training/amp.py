@@ -14,9 +14,17 @@ class Amp:
     Args:
         device: where the network is.
         dtype: `torch.bfloat16` or `torch.float16`; None to compute as the weights are, which changes nothing.
+
+    Raises:
+        ValueError: for another one.
     """
 
     def __init__(self, device: torch.device, dtype: torch.dtype | None = None) -> None:
+        if dtype not in (None, torch.bfloat16, torch.float16):
+            raise ValueError(
+                f"autocast must be torch.bfloat16 or torch.float16, not {dtype!r}; leave it out to compute as the "
+                "weights are."
+            )
         self.autocast: AbstractContextManager = nullcontext() if dtype is None else torch.autocast(device.type, dtype)
         self.scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
         self.scale: float | None = None  # after the last step

@@ -24,10 +24,11 @@ from torch import Tensor, nn
 
 from course_utils.base.files import whole
 from course_utils.base.modules import COMPILED, device_of, unwrapped, weights_of
-from course_utils.errors import DataError, SettingError
+from course_utils.base.words import short
+from course_utils.errors import DataError, SettingError, reason
 from course_utils.training import identity
 from course_utils.training.amp import Amp
-from course_utils.training.guards import Scheduler
+from course_utils.training.guards import Scheduler, require_network
 from course_utils.training.history import History
 from course_utils.training.snapshot import Snapshot, random_state, set_random_state
 
@@ -114,7 +115,7 @@ class Run:
             if isinstance(error, (DataError, SettingError)):
                 raise
             raise DataError(
-                f"{name} holds no whole state of this training ({_short(error)}); save to another file."
+                f"{name} holds no whole state of this training ({reason(error)}); save to another file."
             ) from error
 
     def _restore(self, state: dict[str, Any], name: str) -> None:
@@ -255,7 +256,7 @@ def _why_not_written(path: Path, error: Exception) -> str:
         return f"The disk is full, so {path.name} was not saved; free some space or save to another folder."
     if isinstance(error, PermissionError):
         return f"{path.name} was not saved: you may not write in its folder; choose another folder."
-    return f"{path.name} was not saved ({error}); check its folder or choose another."
+    return f"{path.name} was not saved ({reason(error)}); check its folder or choose another."
 
 
 def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -265,22 +266,13 @@ def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> di
         DataError: when the file is missing, damaged, or holds anything but plain data; it says which.
     """
     path = Path(path)
+    start = _beginning(path)
     try:
-        with path.open("rb") as file:
-            start = file.read(400)
         if start.startswith(b"PK"):
             _require_whole(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of how a spoiled file may have been written
             state = torch.load(path, map_location=device, weights_only=True)
-    except FileNotFoundError:
-        raise DataError(f"There is no file {path.name}; train and save first, or check the path.") from None
-    except IsADirectoryError:
-        raise DataError(f"{path.name} is a folder; choose a file in it.") from None
-    except PermissionError as error:
-        if path.is_dir():  # what Windows says of a folder
-            raise DataError(f"{path.name} is a folder; choose a file in it.") from None
-        raise DataError(f"{path.name} may not be read; ask its owner, or choose another file.") from error
     except DataError:
         raise
     except Exception as error:  # the bytes may be anybody's, and PyTorch's reader raises almost anything
@@ -288,6 +280,23 @@ def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> di
     if not isinstance(state, dict):
         raise DataError(f"{path.name} holds a {type(state).__name__}, not saved weights; choose another file.")
     return state
+
+
+def _beginning(path: Path) -> bytes:
+    """Return the first bytes of a file; raise `DataError` where it cannot be read."""
+    name = short(path.name, 60)
+    try:
+        with path.open("rb") as file:
+            return file.read(400)
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(f"There is no file {name}; train and save first, or check the path.") from None
+    except (IsADirectoryError, PermissionError) as error:
+        if path.is_dir():  # Windows says of a folder that it may not be read
+            raise DataError(f"{name} is a folder; choose a file in it.") from None
+        raise DataError(f"{name} may not be read; ask its owner, or choose another file.") from error
+    except (OSError, ValueError) as error:  # a name that is too long, or has a zero in it
+        why = getattr(error, "strerror", None) or reason(error)
+        raise DataError(f"{name} cannot be opened ({why}); check the path.") from error
 
 
 DAMAGED = "is damaged or cut short; take another copy of it, or train again into a new file."
@@ -332,10 +341,6 @@ def _why_not_read(start: bytes, error: Exception) -> str:
     return next(known, "is not a file that PyTorch wrote, or its beginning is damaged; choose another file.")
 
 
-def _short(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:120]
-
-
 def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """Save the weights and buffers of `model`; `load_weights` puts them into the same kind of network.
 
@@ -344,6 +349,7 @@ def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
     Raises:
         DataError: as `save`.
     """
+    require_network(model)
     save(weights_of(model), path)
 
 
@@ -356,6 +362,7 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
     Raises:
         DataError: when the file cannot be read or belongs to another network.
     """
+    require_network(model)
     name = Path(path).name
     put_weights(model, _found_weights(load(path), name), name)
 
@@ -401,7 +408,7 @@ def put_weights(model: nn.Module, weights: dict[str, Any], name: str) -> None:
     try:
         inner.load_state_dict({names[key]: value for key, value in weights.items()})
     except (RuntimeError, TypeError) as error:
-        raise DataError(f"The weights in {name} cannot be put into this network ({_short(error)}).") from error
+        raise DataError(f"The weights in {name} cannot be put into this network ({reason(error)}).") from error
 
 
 def require_same_network(here: dict[str, Tensor], saved: dict[str, Any], name: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -12,9 +11,8 @@ from torch.nn import functional as F
 from course_utils.base.modules import device_of, evaluating, without_gradients
 from course_utils.base.words import percent
 from course_utils.errors import DivergedError, TrainingError
-from course_utils.training.guards import Shares, require_labels
-
-Loss = Callable[[Tensor, Tensor], Tensor]
+from course_utils.training import guards
+from course_utils.training.guards import Loss, Pairs
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class Predictions:
     """A network's answers: logits, float32 (N, classes), and the true labels, int64 (N,), both on the CPU.
 
     Raises:
-        ValueError: when there is not one row of logits for each label.
+        ValueError, TypeError: when there is not one row of logits for each label.
         TrainingError: when a logit is not a number, of which no guess can be made.
     """
 
@@ -42,13 +40,9 @@ class Predictions:
     labels: Tensor
 
     def __post_init__(self) -> None:
-        if self.logits.ndim != 2 or self.labels.shape != self.logits.shape[:1]:
-            raise ValueError(
-                f"Answers are logits (N, classes) with labels (N,), not {tuple(self.logits.shape)} with "
-                f"{tuple(self.labels.shape)}; look at the network's last layer and at the batches."
-            )
-        if self.logits.isnan().any():
-            pictures = self.logits.isnan().flatten(1).any(dim=1).nonzero()
+        guards.require_answers(self.logits, self.labels)
+        pictures = self.logits.isnan().any(dim=1).nonzero()
+        if len(pictures):
             kind = DivergedError if len(pictures) == len(self.logits) else TrainingError
             raise kind(
                 f"Some answers to {len(pictures):,} of {len(self.logits):,} pictures, the first of them number "
@@ -71,7 +65,7 @@ class Predictions:
         return (self.guesses == self.labels).double().mean().item()
 
 
-def predict(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Predictions:
+def predict(model: nn.Module, batches: Pairs) -> Predictions:
     """Return the logits of `model` for all pictures of `batches`, computed in evaluation mode.
 
     Args:
@@ -79,20 +73,26 @@ def predict(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Predi
         batches: yields pairs of pictures, float32 (B, C, H, W), and labels, int64 (B,).
 
     Raises:
-        ValueError: when `batches` yields nothing.
+        ValueError, TypeError: when `batches` yields nothing, or pictures, labels or answers do not fit.
     """
+    guards.require_network(model)
+    guards.require_batches(batches)
     device = device_of(model)
     logits, labels = [], []
     with evaluating(model), without_gradients(model):
-        for images, targets in batches:
-            logits.append(model(images.to(device)).float())
+        for batch in batches:
+            guards.require_batch(batch, model)
+            images, targets = batch
+            answers = model(images.to(device))
+            guards.require_tensor(answers)
+            logits.append(answers.float())
             labels.append(targets)
     if not logits:
         raise ValueError("There are no batches to predict; give at least one picture.")
     return Predictions(torch.cat(logits).cpu(), torch.cat(labels).cpu())  # copied once: each copy makes a GPU wait
 
 
-def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], loss: Loss = F.cross_entropy) -> Metrics:
+def evaluate(model: nn.Module, batches: Pairs, loss: Loss = F.cross_entropy) -> Metrics:
     """Return mean loss and accuracy over all samples, in evaluation mode.
 
     A smaller last batch counts by its samples: averaging the batches' averages would be wrong. A label that the loss
@@ -102,12 +102,17 @@ def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], loss: L
         model: returns logits (B, classes).
         batches: as for `predict`.
         loss: takes logits and labels, returns the mean loss of the batch.
+
+    Raises:
+        ValueError, TypeError: as `predict`, and when the loss is no mean, or leaves out every label.
+        TrainingError: when an answer is not a number.
     """
-    answers, shares = predict(model, batches), Shares(loss)
-    require_labels(answers.labels, answers.logits.shape[1], shares.ignored)
+    shares, answers = guards.Shares(loss), predict(model, batches)
+    guards.require_labels(answers.labels, answers.logits.shape[1], shares.ignored)
     kept = shares.kept(answers.labels)
     if not kept.any():
         raise ValueError("The loss leaves out every one of these labels; give at least one that counts.")
     device = device_of(model)  # a loss may hold tensors of its own, such as weights
     mean = loss(answers.logits.to(device), answers.labels.to(device))
+    guards.require_mean(mean)
     return Metrics(mean.item(), Predictions(answers.logits[kept], answers.labels[kept]).accuracy, int(kept.sum()))

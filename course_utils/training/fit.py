@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -17,11 +17,10 @@ from tqdm import tqdm
 from course_utils.base.modules import weights_of
 from course_utils.training import checkpoints, guards, watch
 from course_utils.training.amp import Amp
-from course_utils.training.evaluate import Loss, evaluate
+from course_utils.training.evaluate import evaluate
+from course_utils.training.guards import Loss, Pairs, Scheduler
 from course_utils.training.history import History
 from course_utils.training.snapshot import set_epoch
-
-Batches = Iterable[tuple[Tensor, Tensor]]
 
 
 def train_step(
@@ -43,13 +42,13 @@ def train_step(
 
 def fit(
     model: nn.Module,
-    batches: Batches,
-    validation: Batches | None = None,
+    batches: Pairs,
+    validation: Pairs | None = None,
     *,
     epochs: int,
     optimizer: torch.optim.Optimizer,
     loss: Loss = F.cross_entropy,
-    scheduler: guards.Scheduler | None = None,
+    scheduler: Scheduler | None = None,
     schedule_every: str = "batch",
     autocast: torch.dtype | None = None,
     patience: int | None = None,
@@ -100,6 +99,7 @@ def fit(
         run.restore(checkpoints.load(checkpoint_file, run.device), checkpoint_file.name, most_epochs=epochs)
         if progress:
             print(f"going on from {checkpoint_file.name}, where {run.history.epochs} of {epochs} epochs are done")
+    guards.require_steps(scheduler, batches, epochs - run.history.epochs, per_batch)
     first, shares = run.history.epochs + 1, guards.Shares(loss)
     table = watch.EpochTable(run.history, epochs) if progress and watch.EpochTable.wanted() else None
     while run.history.epochs < epochs and not run.history.stopped_early:
@@ -125,44 +125,42 @@ def fit(
 
 def _train_one_epoch(
     run: checkpoints.Run,
-    batches: Batches,
+    batches: Pairs,
     shares: guards.Shares,
     per_batch: bool,
     closely: bool,
-    shown: Callable[[Batches], Batches],
+    shown: Callable[[Pairs], Pairs],
 ) -> None:
     epoch, history = run.history.epochs + 1, run.history
-    guard = guards.Watch(run.model, run.loss, shares, epoch, history.learning_rates, closely)
+    guard = guards.Watch(run.model, run.optimizer, run.loss, shares, epoch, closely)
     set_epoch(batches, epoch - 1)
     start = time.perf_counter()
     with guards.explained(run.device, lambda: guard.batch_size, f" in epoch {epoch}"):
         _steps(run, guard.batches(shown(batches)), guard.loss, per_batch)
     mean_loss, accuracy = guard.summary()
-    history.learning_rates[:] = map(float, history.learning_rates)  # only now: they may be tensors on a GPU
+    history.learning_rates += [float(rates[0]) for rates in guard.rates]  # only now: they may be tensors on a GPU
     history.train_loss.append(mean_loss)
     history.train_accuracy.append(accuracy)
     history.seconds.append(time.perf_counter() - start)
 
 
-def _steps(run: checkpoints.Run, batches: Batches, loss: Loss, per_batch: bool) -> None:
+def _steps(run: checkpoints.Run, batches: Pairs, loss: Loss, per_batch: bool) -> None:
     """Go through all batches once. A function of its own: after an error nothing holds on to the last batch."""
     run.model.train()
     for images, labels in batches:
-        rate = run.optimizer.param_groups[0]["lr"]
-        run.history.learning_rates.append(rate.clone() if isinstance(rate, Tensor) else rate)
         _, stepped = train_step(run.model, images, labels, loss, run.optimizer, run.amp)
         if per_batch and stepped and run.scheduler is not None:
             run.scheduler.step()
 
 
-def _bar(batches: Batches, title: str, progress: bool) -> Batches:
+def _bar(batches: Pairs, title: str, progress: bool) -> Pairs:
     """Wrap `batches` in a bar that goes away when the epoch ends; runs without a reader set COURSE_PROGRESS=0."""
     if not progress or os.environ.get("COURSE_PROGRESS") == "0":
         return batches
     return tqdm(batches, desc=title, unit="batch", leave=False, delay=1, mininterval=0.5, disable=None, file=sys.stdout)
 
 
-def _validate(run: checkpoints.Run, validation: Batches, loss: Loss, patience: int | None) -> None:
+def _validate(run: checkpoints.Run, validation: Pairs, loss: Loss, patience: int | None) -> None:
     metrics, history = evaluate(run.model, validation, loss), run.history
     history.validation_loss.append(metrics.loss)
     history.validation_accuracy.append(metrics.accuracy)

@@ -11,6 +11,7 @@ import math
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor, nn
@@ -20,18 +21,67 @@ from course_utils.base.modules import device_of
 from course_utils.errors import DivergedError, TrainingError
 
 Scheduler = torch.optim.lr_scheduler.LRScheduler | torch.optim.lr_scheduler.ReduceLROnPlateau
+Pairs = Iterable[tuple[Tensor, Tensor]]  # of pictures and labels, a batch each
+Loss = Callable[[Tensor, Tensor], Tensor]  # of logits and labels
 LOOK_EVERY = 50  # batches between two looks at the loss on a GPU, where each look makes the GPU wait
+
+
+def kind_of(thing: object) -> str:
+    """Return in words what was given in place of something else: "a list", "the class SGD"."""
+    if thing is None:
+        return "None"
+    return f"the class {thing.__name__}" if isinstance(thing, type) else f"a {type(thing).__name__}"
+
+
+def is_between(low: float, number: object, high: float) -> bool:
+    """Tell whether something is a number, and above `low` and below `high`."""
+    return isinstance(number, (Real, Tensor)) and bool(low < number < high)
+
+
+def count_of(batches: object) -> int | None:
+    """Return how many batches there are; None where they do not know, though they may have a length."""
+    try:
+        return len(batches)
+    except TypeError:
+        return None
+
+
+def require_network(model: object) -> None:
+    """Raise `TypeError` unless `model` is a network that was made."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(
+            "The network comes first, and must be one that was made, such as models.FashionNet(), not "
+            f"{kind_of(model)}."
+        )
+
+
+def require_made_optimizer(optimizer: object) -> None:
+    """Raise `TypeError` unless `optimizer` is one that was made."""
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise TypeError(
+            "Training needs an optimizer that was made, such as torch.optim.Adam(model.parameters()), not "
+            f"{kind_of(optimizer)}."
+        )
+
+
+def require_scheduler(scheduler: object) -> None:
+    """Raise `TypeError` unless `scheduler` is one that was made."""
+    if not hasattr(scheduler, "optimizer"):
+        raise TypeError(
+            "Training needs a scheduler that was made over the optimizer, such as learning_rate.cosine(optimizer, "
+            f"batches, epochs), not {kind_of(scheduler)}."
+        )
 
 
 def require_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
     """Raise unless `optimizer` can train `model` with one loss a step.
 
     Raises:
-        TypeError: when it is not an optimizer object.
+        TypeError: when one of them is no object of its kind.
         ValueError: when it holds none of the parameters that may learn, or needs a closure, as L-BFGS does.
     """
-    if not isinstance(optimizer, torch.optim.Optimizer):
-        raise TypeError("Training needs an optimizer that was made, such as torch.optim.Adam(model.parameters()).")
+    require_network(model)
+    require_made_optimizer(optimizer)
     learning = {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
     if not any(id(parameter) in learning for group in optimizer.param_groups for parameter in group["params"]):
         raise ValueError(
@@ -49,7 +99,7 @@ def require_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module) -> Non
 def require_batches(batches: object) -> None:
     """Raise `TypeError` unless `batches` can be gone through."""
     if not hasattr(batches, "__iter__"):
-        raise TypeError(f"Training needs batches, not a {type(batches).__name__}; make them with data.batches(part).")
+        raise TypeError(f"Training needs batches, not {kind_of(batches)}; make them with data.batches(part).")
 
 
 def require_reusable(batches: object, what: str = "the test") -> None:
@@ -70,22 +120,42 @@ def require_settings(
     scheduler: Scheduler | None,
     optimizer: torch.optim.Optimizer,
 ) -> None:
-    """Raise `ValueError` unless the settings of `fit` make sense together."""
-    if not isinstance(epochs, int) or epochs < 1:
-        raise ValueError(f"epochs must be a whole number of at least 1, not {epochs}.")
+    """Raise `ValueError` or `TypeError` unless the settings of `fit` make sense together."""
+    require_epochs(epochs)
     if schedule_every not in ("batch", "epoch"):
         raise ValueError(f'schedule_every must be "batch" or "epoch", not {schedule_every!r}.')
-    if patience is not None and patience < 1:
-        raise ValueError(f"patience must be at least 1 epoch, not {patience}; leave it out to train all epochs.")
+    if patience is not None and (not isinstance(patience, int) or patience < 1):
+        raise ValueError(
+            f"patience must be a whole number of at least 1 epoch, not {patience!r}; leave it out to train all epochs."
+        )
     if patience is not None and validation is None:
         raise ValueError("patience needs validation batches to know which epoch is best; pass validation=….")
-    if scheduler is not None and scheduler.optimizer is not optimizer:
-        raise ValueError("The scheduler moves another optimizer; make it from the one that is passed to fit.")
+    if scheduler is not None:
+        require_scheduler(scheduler)
+        if scheduler.optimizer is not optimizer:
+            raise ValueError("The scheduler moves another optimizer; make it from the one that is passed to fit.")
     if validation is None and isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
         raise ValueError("ReduceLROnPlateau watches the validation loss; pass validation=….")
 
 
-def endless(batches: Iterable[tuple[Tensor, Tensor]]) -> Generator[tuple[Tensor, Tensor], None, None]:
+def require_steps(scheduler: Scheduler | None, batches: object, epochs: int, per_batch: bool) -> None:
+    """Raise `ValueError` when a schedule that knows its length ends before a training of so many epochs."""
+    total, taken = getattr(scheduler, "total_steps", None), getattr(scheduler, "last_epoch", 0)
+    steps = epochs * (count_of(batches) or 0) if per_batch else epochs
+    if total is not None and taken + steps > total:
+        raise ValueError(
+            f"The schedule has {total - taken:,} of its {total:,} steps left, and this training takes {steps:,}; make "
+            f"network, optimizer and schedule anew, the schedule for {epochs} epochs of these batches."
+        )
+
+
+def require_epochs(epochs: int) -> None:
+    """Raise `ValueError` unless `epochs` is a whole number of at least 1."""
+    if not isinstance(epochs, Integral) or epochs < 1:
+        raise ValueError(f"epochs must be a whole number of at least 1, not {epochs!r:.40}.")
+
+
+def endless(batches: Pairs) -> Generator[tuple[Tensor, Tensor], None, None]:
     """Give the batches again and again, from the first; raise `ValueError` when a pass through them gives none."""
     while True:
         empty = True
@@ -100,38 +170,69 @@ def endless(batches: Iterable[tuple[Tensor, Tensor]]) -> Generator[tuple[Tensor,
             )
 
 
-def require_pictures(images: Tensor, model: nn.Module) -> None:
-    """Raise `TypeError` or `ValueError` unless `images` are tensors as the weights are, and at least one."""
-    weights = next(model.parameters())
-    if not isinstance(images, Tensor) or images.dtype != weights.dtype:
-        kind = str(images.dtype)[6:] if isinstance(images, Tensor) else type(images).__name__
+def require_batch(batch: object, model: nn.Module) -> None:
+    """Raise `TypeError` or `ValueError` unless `batch` is a pair of tensors, the first of them pictures for `model`.
+
+    Pictures are of the type that the weights have, and at least one.
+    """
+    require_pair(batch)
+    images = batch[0]
+    weights = next(model.parameters(), images)
+    if images.dtype != weights.dtype:
         raise TypeError(
-            f"Pictures must be {str(weights.dtype)[6:]} tensors, as the network's weights are, not {kind}; "
-            "data.batches makes such batches, and pictures.to_float such pictures."
+            f"Pictures must be {str(weights.dtype)[6:]} tensors, as the network's weights are, not "
+            f"{str(images.dtype)[6:]}; data.batches makes such batches, and pictures.to_float such pictures."
         )
     if len(images) == 0:
         raise ValueError("A batch holds no picture; leave empty batches out.")
 
 
 def require_pair(batch: object) -> None:
-    """Raise `TypeError` unless `batch` is a pair."""
-    if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-        what = f"{len(batch)} things" if isinstance(batch, (tuple, list)) else f"a {type(batch).__name__}"
-        raise TypeError(f"A batch must be a pair of inputs and targets, not {what}.")
+    """Raise `TypeError` unless `batch` is a pair of tensors."""
+    pair = isinstance(batch, (tuple, list)) and len(batch) == 2
+    if not pair or not all(isinstance(each, Tensor) for each in batch):
+        many = f"{len(batch)} things" if isinstance(batch, (tuple, list)) else kind_of(batch)
+        raise TypeError(
+            f"A batch must be a pair of inputs and targets, not {' and '.join(map(kind_of, batch)) if pair else many}: "
+            "two tensors, as data.batches and a DataLoader make them; a single batch goes into a list."
+        )
 
 
-def require_answers(logits: Tensor, labels: Tensor, ignored: int | None = None) -> int:
-    """Raise `ValueError` unless there are logits (B, classes) for labels (B,) among these classes.
+def require_tensor(answer: object) -> None:
+    """Raise `TypeError` unless what a network returned is one tensor."""
+    if not isinstance(answer, Tensor):
+        raise TypeError(
+            f"The network must return one tensor, logits (B, classes), not {kind_of(answer)}; let its forward return "
+            "the logits alone, as torchvision's Inception and GoogLeNet do with model.aux_logits = False."
+        )
 
-    Returns:
-        The smallest label.
-    """
-    if logits.ndim != 2 or labels.ndim != 1 or len(logits) != len(labels):
+
+def require_loss(loss: object) -> None:
+    """Raise `TypeError` unless `loss` is a function, or a module that was made."""
+    if isinstance(loss, type) or not callable(loss):
+        raise TypeError(
+            "The loss must be a function, or be made before it is passed, such as nn.CrossEntropyLoss(), not "
+            f"{kind_of(loss)}."
+        )
+
+
+def require_mean(loss: object) -> None:
+    """Raise `ValueError` unless what a loss returned is one number in a tensor."""
+    if not isinstance(loss, Tensor) or loss.ndim:
         raise ValueError(
-            f"A batch needs logits (B, classes) and labels (B,), not {tuple(logits.shape)} and {tuple(labels.shape)}; "
+            "The loss must be one number, the mean over the batch in a tensor, not "
+            f"{tuple(loss.shape) if isinstance(loss, Tensor) else kind_of(loss)}; leave out .item() and reduction."
+        )
+
+
+def require_answers(logits: object, labels: Tensor) -> None:
+    """Raise `TypeError` or `ValueError` unless there are logits (N, classes), a row for each of the labels (N,)."""
+    require_tensor(logits)
+    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+        raise ValueError(
+            f"Answers are logits (N, classes) with labels (N,), not {tuple(logits.shape)} with {tuple(labels.shape)}; "
             "look at the network's last layer and at the batches."
         )
-    return require_labels(labels, logits.shape[1], ignored)
 
 
 def require_labels(labels: Tensor, classes: int, ignored: int | None = None) -> int:
@@ -160,8 +261,7 @@ class Shares:
     """
 
     def __init__(self, loss: object) -> None:
-        if isinstance(loss, type):
-            raise TypeError(f"The loss must be made before it is passed: {loss.__name__}(), not {loss.__name__}.")
+        require_loss(loss)
         measure = loss.func if isinstance(loss, functools.partial) else loss
         known, options = measure in (F.cross_entropy, F.nll_loss), {}
         if isinstance(measure, (nn.CrossEntropyLoss, nn.NLLLoss)):
@@ -189,56 +289,65 @@ class Watch:
 
     Args:
         model: the network that is trained.
+        optimizer: whose rates are noted, those of all groups for each batch.
         loss: takes logits and labels, returns the mean loss of the batch.
         shares: how much each sample counts in it.
         epoch: counted from 1, for messages.
-        rates: the learning rates so far; the last one is that of the present batch.
         closely: look at every picture's type and every label; a GPU has to wait for that.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        loss: Callable[[Tensor, Tensor], Tensor],
+        optimizer: torch.optim.Optimizer,
+        loss: Loss,
         shares: Shares,
         epoch: int,
-        rates: list[float],
         closely: bool,
     ) -> None:
-        self.model, self.measure, self.shares = model, loss, shares
-        self.epoch, self.rates, self.closely = epoch, rates, closely
+        self.model, self.optimizer, self.measure, self.shares = model, optimizer, loss, shares
+        self.epoch, self.closely = epoch, closely
         self.device = device_of(model)
         self.every = look_every(self.device)
         # One a batch, and on the device, so that nobody waits: what is done with them is done once an epoch.
         self.losses: list[Tensor] = []
+        self.rates: list[list[float | Tensor]] = []
         self.right: list[Tensor] = []
         self.counts: list[Tensor | int] = []
         self.weights: list[Tensor | int] = []
         self.batch_size = self.looked_at = 0
 
-    def batches(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, batches: Pairs) -> Iterator[tuple[Tensor, Tensor]]:
         """Give the batches on the network's device."""
         for batch in batches:
             if self.closely:
-                require_pair(batch)
-                require_pictures(batch[0], self.model)
+                require_batch(batch, self.model)
             images, labels = batch
             self.batch_size = len(images)
             yield images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the mean loss of a batch, and count it."""
-        if self.closely and require_answers(logits, labels, self.shares.ignored) < 0:
-            self.shares.equal = False
+        if self.closely:
+            require_answers(logits, labels)
+            if require_labels(labels, logits.shape[1], self.shares.ignored) < 0:
+                self.shares.equal = False
         loss = self.measure(logits, labels)
-        if self.closely and loss.ndim:
-            raise ValueError(f"The loss must be one number, the mean over the batch, not {tuple(loss.shape)}.")
+        if self.closely:
+            require_mean(loss)
+            if not loss.requires_grad:
+                raise ValueError(
+                    "No way leads back from the loss to the weights; compute it from the logits by PyTorch's "
+                    "functions, without argmax and detach, and train outside torch.no_grad()."
+                )
         right = logits.detach().argmax(dim=1) == labels
         if self.shares.equal:
             count = weight = len(labels)
         else:
             kept = self.shares.kept(labels)
             right, count, weight = right & kept, kept.sum(), self.shares.of(labels).sum()
+        rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.rates.append([rate.clone() if isinstance(rate, Tensor) else rate for rate in rates])
         self.losses.append(loss.detach())
         self.right.append(right)
         self.counts.append(count)
@@ -264,24 +373,22 @@ class Watch:
     def _look_back(self) -> None:
         """Raise `TrainingError` for the first loss since the last look that is not a finite number."""
         start, self.looked_at = self.looked_at, len(self.losses)
-        if start == len(self.losses):
+        new = self.losses[start:]
+        if len(new) == 1 and math.isfinite(new[0].item()):  # as on the CPU, where this is the quicker way
             return
-        if start == len(self.losses) - 1:
-            finite = math.isfinite(self.losses[start].item())
-        else:
-            finite = torch.stack(self.losses[start:]).isfinite().all()
-        if finite:
+        if not new or torch.stack(new).isfinite().all():
             return
-        batch = next(place for place in range(start, len(self.losses)) if not self.losses[place].isfinite())
+        batch = start + next(place for place, loss in enumerate(new) if not loss.isfinite())
         if self.epoch == 1 and batch == 0:
             raise TrainingError(
                 f"The loss is {self.losses[0].item()} before any step, so no learning rate is to blame; look for NaN "
                 "and huge values in the pictures and in the weights."
             )
-        rate = self.rates[len(self.rates) - len(self.losses) + batch]
+        rates = sorted(map(float, self.rates[batch]))
+        span = f"{rates[0]:.3g}" + (f" to {rates[-1]:.3g}" if rates[0] < rates[-1] else "")
         raise DivergedError(
             f"The loss is {self.losses[batch].item()} at epoch {self.epoch}, batch {batch + 1}, learning rate "
-            f"{rate:.3g}: try a learning rate ten times smaller, and check that the pictures hold no NaN and are "
+            f"{span}: try a learning rate ten times smaller, and check that the pictures hold no NaN and are "
             "normalised."
         )
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class History:
-    """What happened in a run: one number an epoch in each list, and the learning rate of each batch."""
+    """What happened in a run: one number an epoch in each list, and each batch's learning rate, the first group's."""
 
     train_loss: list[float] = field(default_factory=list)
     train_accuracy: list[float] = field(default_factory=list)

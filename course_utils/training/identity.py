@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
@@ -13,9 +12,11 @@ from torch import Tensor, nn
 
 from course_utils.base.modules import COMPILED, unwrapped
 from course_utils.training import snapshot
+from course_utils.training.guards import count_of
 
 Settings = dict[str, Any]  # what it is, in words, and its value: a number, a text, None or a list of such
 HOW = {"params", "foreach", "fused", "capturable", "differentiable", "training", "inplace"}  # not what is computed
+PLACES = {"last_epoch", "T_cur", "T_i", "_step_count", "_last_lr"}  # how far a schedule is
 BATCHES = ("size", "batch_size", "shuffle", "seed", "drop_last", "augment")
 MOST = 100  # numbers of a tensor that are kept one by one
 NOT_PLAIN = object()
@@ -33,12 +34,17 @@ def settings_of(
     groups = optimizer.param_groups
     for place, group in enumerate(groups, 1):
         hidden = {"initial_lr"} if "max_lr" in group else set()  # follows from the other, which people set
+        if scheduler:  # what it moves, and may have back where it began when an epoch ends
+            hidden |= {"lr"} if "initial_lr" in group else set()
+            hidden |= {"momentum", "betas"} if "max_momentum" in group else set()
         group = {key: value for key, value in group.items() if key not in hidden}
         settings |= _of(f"optimizer's %s{f' in group {place}' if len(groups) > 1 else ''}", group)
     if scheduler:
         settings |= _of("scheduler's %s", scheduler.state_dict())
-    with contextlib.suppress(TypeError):  # some do not know
-        settings["number of batches"] = len(batches)
+    if (count := count_of(batches)) is not None:
+        settings["number of batches"] = count
+    if hasattr(batches, "sampler"):
+        settings["batches' sampler"] = type(batches.sampler).__name__
     settings |= _of("batches' %s", {key: getattr(batches, key) for key in BATCHES if hasattr(batches, key)})
     settings |= {f"batches' {name} seed": seed for name, seed in snapshot.seeds(batches).items()}
     settings |= _of("loss's %s", _inside(loss))
@@ -46,18 +52,22 @@ def settings_of(
         own = f"layer {name.replace(COMPILED, '')}" if name else "network"
         settings[own] = type(unwrapped(layer)).__name__
         settings |= _of(f"{own}'s %s", _public(layer))
+        weights = layer.named_parameters(recurse=False)
+        settings |= {f"{own}'s {each}.requires_grad": weight.requires_grad for each, weight in weights}
     return settings
 
 
 def difference(saved: Settings, later: Settings, here: Settings) -> str | None:
     """Return the first setting that is another one here than it was in a saved run, in words; None where there is none.
 
-    What training itself changes, such as the rate that a schedule moves, differs between `saved`, at the run's
-    beginning, and `later`, when it was saved, and is not compared.
+    What training itself changes, such as the loss's own weights, differs between `saved`, at the run's beginning, and
+    `later`, when it was saved, and is not compared. A plateau moves rates too, but only before a run is saved: here
+    they are as in one of these, in new objects or in the old ones.
     """
     for what, value in here.items():
-        was = saved.get(what, NOT_PLAIN)
-        if was is NOT_PLAIN or repr(was) != repr(later.get(what, NOT_PLAIN)) or repr(value) == repr(was):
+        was, then = saved.get(what, NOT_PLAIN), later.get(what, NOT_PLAIN)
+        held = repr(was) == repr(then) or (here["scheduler"] == "ReduceLROnPlateau" and what.startswith("optimizer's"))
+        if was is NOT_PLAIN or not held or repr(value) in (repr(was), repr(then)):
             continue
         was, now = (str("none" if each is None else each)[:60] for each in (was, value))
         return f"its {what} was {was}, here it is {now}"
@@ -65,7 +75,7 @@ def difference(saved: Settings, later: Settings, here: Settings) -> str | None:
 
 
 def _of(words: str, held: Mapping[str, Any]) -> Settings:
-    flat = ((key, value) for key, each in held.items() if key not in HOW for key, value in _flat(key, each))
+    flat = ((key, value) for key, each in held.items() if key not in HOW | PLACES for key, value in _flat(key, each))
     return {words % key: value for key, value in flat}
 
 
@@ -76,7 +86,8 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield name, plain
     elif isinstance(value, (dict, list, tuple)) and len(value) <= MOST:
         for key, each in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _flat(f"{name} {key}", each)
+            if key not in PLACES:
+                yield from _flat(f"{name} {key}", each)
 
 
 def _plain(value: Any) -> Any:

@@ -11,6 +11,7 @@ import random
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from numbers import Integral
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -20,7 +21,13 @@ from torch import Tensor, nn
 
 
 def seed_everything(seed: int) -> None:
-    """Set the random state of Python, NumPy and PyTorch, so that a run can be repeated."""
+    """Set the random state of Python, NumPy and PyTorch, so that a run can be repeated.
+
+    Raises:
+        TypeError: when the seed is not a whole number.
+    """
+    if not isinstance(seed, Integral):
+        raise TypeError(f"A seed must be a whole number, such as 0, not {seed!r}.")
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
@@ -33,13 +40,12 @@ def random_state(*things: object) -> dict[str, Any]:
         things: batches, losses and networks, whose own generators and epochs belong to it: those of a `DataLoader`'s
             samplers and data set, too.
     """
-    own = dict(_random_parts(things))
     return {
         "python": _of_python(random),
         "numpy": _of_numpy(np.random),
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "own": {name: _state_of(part) for name, part in own.items()},
+        "own": {name: _state_of(part) for name, part in _random_parts(things)},
     }
 
 

@@ -6,13 +6,14 @@ Call a `LossCurve` with the loss of each batch, `curve(loss.item())`, and `curve
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from course_utils import figures
-from course_utils.base.words import percent
+from course_utils.base.notes import notebook_shell
+from course_utils.base.words import duration, percent
+from course_utils.training.guards import count_of
 from course_utils.training.smoothing import smooth
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ class LossCurve:
         self._drawn, self._handle = 0.0, None
 
     def __call__(self, loss: float) -> None:
-        """Add the loss of one batch, and draw the curve again if it is time."""
-        self.losses.append(loss)
+        """Add the loss of one batch, a number or a tensor, and draw the curve again if it is time."""
+        self.losses.append(float(loss.item() if hasattr(loss, "item") else loss))
         if time.monotonic() - self._drawn > EVERY:
             self._show()
 
@@ -49,14 +50,18 @@ class LossCurve:
         Raises:
             ValueError: when there are none.
         """
-        if not self.losses:
-            raise ValueError("There is no loss to draw; call the curve with the loss of each batch first.")
+        self._require_losses()
         self._show()
 
     def plot(self) -> Figure:
-        """Draw the loss of each batch, pale, and their moving average."""
+        """Draw the loss of each batch, pale, and their moving average.
+
+        Raises:
+            ValueError: when there are none.
+        """
         from matplotlib.figure import Figure
 
+        self._require_losses()
         steps = range(1, len(self.losses) + 1)
         with figures.style():
             figure = Figure(figsize=(6.5, 2.4))
@@ -70,23 +75,26 @@ class LossCurve:
         return figure
 
     def sentence(self) -> str:
-        """Say in words where the loss began and where it is."""
+        """Say in words where the loss began and where it is.
+
+        Raises:
+            ValueError: when there is none.
+        """
+        self._require_losses()
         now = smooth(self.losses, BETA)[-1]
         name = f"{self.title}, " if self.title else ""
         return f"{name}loss {self.losses[0]:.2f} → {now:.2f} in {len(self.losses):,} steps"
 
+    def _require_losses(self) -> None:
+        if not self.losses:
+            raise ValueError("There is no loss to draw; call the curve with the loss of each batch first.")
+
     def _show(self) -> None:
         self._drawn = time.monotonic()
-        if not _in_notebook():
+        if notebook_shell() is None:
             return
-        from IPython.display import display
-
-        with figures.style():
-            data, metadata = figures.bundle(self.plot(), f"The loss of each batch, and its average: {self.sentence()}.")
-        if self._handle is None:
-            self._handle = display(data, metadata=metadata, raw=True, display_id=True)
-        else:
-            self._handle.update(data, metadata=metadata, raw=True)
+        data, metadata = figures.bundle(self.plot(), f"The loss of each batch, and its average: {self.sentence()}.")
+        self._handle = _shown(self._handle, data, metadata)
 
 
 class EpochTable:
@@ -108,61 +116,59 @@ class EpochTable:
     def wanted() -> bool:
         """Tell whether a reader watches: in a notebook, but not where `course run` or a test runs it."""
         unseen = os.environ.get("COURSE_STRICT") == "1" or os.environ.get("COURSE_PROGRESS") == "0"
-        return not unseen and _in_notebook()
+        return not unseen and notebook_shell() is not None
 
     def batches(self, batches: Iterable[Any]) -> Iterator[Any]:
         """Pass the batches of an epoch on, and show now and then how far it is."""
-        total = len(batches) if hasattr(batches, "__len__") else 0
-        start = time.perf_counter()
+        total = count_of(batches)
         for done, batch in enumerate(batches, 1):
             yield batch
             if total and time.perf_counter() - self._drawn > EVERY:
-                self.show(done / total, time.perf_counter() - start)
+                self.show(done / total)
 
-    def show(self, share: float = 0.0, seconds: float = 0.0) -> None:
-        """Show the table.
-
-        Args:
-            share: of the epoch that is going on, from 0 to 1.
-            seconds: that it has taken so far.
-        """
-        from IPython.display import display
-
+    def show(self, share: float = 0.0) -> None:
+        """Show the table, and the share, from 0 to 1, of the epoch that is going on."""
         self._drawn = time.perf_counter()
-        status = self.status(share, seconds)
+        status = self.status(share)
         rows = [self.history.row(epoch + 1) for epoch in range(self.history.epochs)]
         data = {"text/plain": "\n".join([*rows, status]), "text/html": self.html(status)}
-        if self._handle is None:
-            self._handle = display(data, raw=True, display_id=True)
-        else:
-            self._handle.update(data, raw=True)
+        self._handle = _shown(self._handle, data)
 
-    def status(self, share: float, seconds: float) -> str:
+    def status(self, share: float) -> str:
         """Say how far the run is and how long the rest will take, or how long it took."""
-        done, took = self.history.epochs, self.history.seconds[self._before :]
+        done, passed = self.history.epochs, time.perf_counter() - self._begun
+        worked = done - self._before + share
         if done >= self.epochs or self.history.stopped_early:
-            return f"{done - self._before} epochs in {_spoken(time.perf_counter() - self._begun)}"
+            return f"{done - self._before} epochs in {duration(passed)}"
         # Validation counts too: all that has passed, over the epochs that it was for.
-        passed = time.perf_counter() - self._begun
-        worked = len(took) + share
-        left = f", about {_spoken(passed / worked * (self.epochs - done - share))} left" if worked > 0.02 else ""
+        left = f", about {duration(passed / worked * (self.epochs - done - share))} left" if worked > 0.02 else ""
         return f"epoch {done + 1} of {self.epochs}: {percent(share, 0)}{left}"
 
     def html(self, status: str) -> str:
-        """Return the table, a bar and the curve, in the page's own colours."""
+        """Return the table, the curve and `status`, in the page's own colours."""
         h = self.history
         validated = bool(h.validation_loss)
         heads = ["epoch", "training loss", "training right", *(["validation loss", "validation right"] * validated)]
         cells = "".join(f"<th>{head}</th>" for head in [*heads, "seconds"])
         body = ""
         for i in range(h.epochs):
-            values = [f"{i + 1}", f"{h.train_loss[i]:.3f}", figures.percent(h.train_accuracy[i], 2)]
+            values = [f"{i + 1}", f"{h.train_loss[i]:.3f}", percent(h.train_accuracy[i], 2)]
             if i < len(h.validation_loss):
-                values += [f"{h.validation_loss[i]:.3f}", figures.percent(h.validation_accuracy[i], 2)]
+                values += [f"{h.validation_loss[i]:.3f}", percent(h.validation_accuracy[i], 2)]
             values.append(f"{h.seconds[i]:.1f}")
             body += f"<tr>{''.join(f'<td>{value}</td>' for value in values)}</tr>"
         curves = _curves({"training loss": h.train_loss, "validation loss": h.validation_loss}, self.epochs)
         return f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>{curves}<p>{status}</p>"
+
+
+def _shown(handle: Any, data: dict[str, str], metadata: dict[str, Any] | None = None) -> Any:
+    """Show what is new in the old place, or in one of its own where `handle` is None; return the place's handle."""
+    from IPython.display import display
+
+    if handle is None:
+        return display(data, metadata=metadata, raw=True, display_id=True)
+    handle.update(data, metadata=metadata, raw=True)
+    return handle
 
 
 def _curves(lines: dict[str, Sequence[float]], epochs: int) -> str:
@@ -183,17 +189,3 @@ def _curves(lines: dict[str, Sequence[float]], epochs: int) -> str:
     size = 'viewBox="0 0 300 100" width="300" height="100"'
     picture = f'<svg {size} role="img" aria-label="loss after each epoch">{frame}{"".join(drawn)}</svg>'
     return f"{picture}<p>{' '.join(words)}</p>"
-
-
-def _spoken(seconds: float) -> str:
-    """Return a time as one says it: 45 s, 3 min 20 s, 1 h 5 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _in_notebook() -> bool:
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    return shell is not None and hasattr(shell, "kernel")

@@ -39,6 +39,15 @@ class Guess:
         return f"{self.name} {percent(self.probability)}"
 
 
+def require_network(net: object, taker: str) -> None:
+    """Raise `TypeError` unless `net` is a `Network`, for the function of the name `taker`."""
+    if not isinstance(net, Network):
+        raise TypeError(
+            f"{taker} takes what transfer.backbone returns, not a {type(net).__name__}; give it the whole of that, and "
+            "not its model alone."
+        )
+
+
 @dataclass
 class Network:
     """A classifier with all it takes to use it.
@@ -81,10 +90,11 @@ class Network:
         return [Guess(self.classes[i], p) for p, i in zip(best.values.tolist(), best.indices.tolist())]
 
     def probabilities(self, pictures: Iterable[Any], preprocess: Preprocess | None = None) -> Tensor:
-        """Return the probabilities of all classes for some pictures, float32 (N, classes), in evaluation mode.
+        """Return the probabilities of all classes for some pictures, or for the file of one: float32 (N, classes).
 
         `preprocess` replaces the network's own, for a second view of the same pictures.
         """
+        pictures = [pictures] if isinstance(pictures, str) else pictures
         change = preprocess or self.preprocess
         batch = torch.stack([change(opened(picture)) for picture in pictures])  # (N, 3, crop, crop)
         with evaluating(self.model), torch.inference_mode():
@@ -197,7 +207,7 @@ def build(name: str, pretrained: bool) -> Network:
     known = (*KNOWN_HERE, *torchvision.models.list_models(module=torchvision.models), *timm.list_models())
     raise DataError(
         f"There is no network {name!r}; take one of {', '.join(KNOWN_HERE)}, or another classifier of torchvision or "
-        f"timm{closest(str(name), known)}"
+        f"timm{closest(str(name), known) or '.'}"
     )
 
 

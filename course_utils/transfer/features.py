@@ -29,11 +29,11 @@ from course_utils.data.sources import cache_folder
 from course_utils.errors import DataError
 from course_utils.pictures import files as picture_files
 from course_utils.transfer import weights as files
-from course_utils.transfer.backbones import Network
+from course_utils.transfer.backbones import Network, require_network
 from course_utils.transfer.preprocess import Preprocess
 
 VALUES, ROWS = "values.npy", "rows.npy"
-KEPT = 12  # sets kept for one network and one preprocessing; the oldest go
+KEPT = 12  # sets kept for one network and one preprocessing beside a new one; the oldest go
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ class FeatureBatches:
     """
 
     def __init__(self, features: Features, size: int, shuffle: bool, seed: int) -> None:
-        if size < 1:
-            raise ValueError(f"A batch holds at least 1 picture, not {size}.")
+        if not isinstance(size, int) or size < 1:
+            raise ValueError(f"A batch holds a whole number of pictures, at least 1, not {size!r}.")
         self.features, self.size, self.shuffle, self.seed, self.epoch = features, size, shuffle, seed, 0
 
     def __len__(self) -> int:
@@ -123,9 +123,10 @@ def cached_features(
 
     Raises:
         DataError: when a picture cannot be read (it is named), or the folder cannot be written.
-        TypeError: for pictures in memory, or a whole set.
+        TypeError: for pictures in memory, a whole set, or a model without what `backbone` returns around it.
         ValueError: when `batch` is below 1.
     """
+    require_network(net, "cached_features")
     require_part(pictures, "cached_features")
     if not isinstance(pictures, FilePart):
         raise TypeError(f"cached_features takes picture files, not {pictures!r}; call data.folder without a size.")

@@ -32,6 +32,7 @@ def freeze(model: nn.Module, keep: str | Sequence[str] = ()) -> nn.Module:
     Raises:
         ValueError: for a name that is not a layer of the network.
     """
+    _require_model(model)
     kept = (keep,) if isinstance(keep, str) else tuple(keep)
     for name in kept:
         _require_layer(model, name)
@@ -52,12 +53,11 @@ def unfreeze(model: nn.Module, start: str, *, statistics: bool = False) -> nn.Mo
     Raises:
         ValueError: when there is no such layer.
     """
+    _require_model(model)
     _require_layer(model, start)
     names = [name for name, _ in model.named_modules()]
     first = names.index(start)
     _apply(model, [model.get_submodule(name) for name in names[first:]], statistics)
-    if start == "":
-        model.requires_grad_(True)
     return model
 
 
@@ -89,6 +89,11 @@ def _stay(layer: nn.Module, mode: bool = True) -> nn.Module:
 
 def _children(layer: nn.Module) -> bool:
     return next(layer.children(), None) is not None
+
+
+def _require_model(model: nn.Module) -> None:
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"A model of PyTorch is needed, not a {type(model).__name__}; of a backbone take its .model.")
 
 
 def _require_layer(model: nn.Module, name: str) -> None:
@@ -125,6 +130,7 @@ def stages(model: nn.Module) -> list[Stage]:
 
 
 def _stages(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    _require_model(model)
     total = count_parameters(model)
 
     def walk(layer: nn.Module, prefix: str, depth: int) -> Iterator[tuple[str, nn.Module]]:

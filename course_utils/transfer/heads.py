@@ -10,7 +10,7 @@ from torch import nn
 
 from course_utils.base.modules import device_of
 from course_utils.base.words import short
-from course_utils.transfer.backbones import Network
+from course_utils.transfer.backbones import Network, require_network
 
 LONGEST_NAME = 200  # characters in the name of a class
 
@@ -28,7 +28,11 @@ def replace_head(net: Network, classes: Sequence[str], head: nn.Module | None = 
     Raises:
         ValueError: for wrong names, or a head that does not take this network's features or has another number of
             outputs.
+        TypeError: for a model without what `backbone` returns around it, or a head that is no layer.
     """
+    require_network(net, "replace_head")
+    if head is not None and not isinstance(head, nn.Module):
+        raise TypeError(f"A head is a layer that was made, such as nn.Linear(512, 3), not {head!r}.")
     names = () if isinstance(classes, str) else tuple(str(name) for name in classes)
     if len(names) < 2 or len(set(names)) != len(names) or not all(names):
         raise ValueError(f"A head needs a list of at least two classes with different names, not {classes!r}.")
@@ -48,20 +52,24 @@ def replace_head(net: Network, classes: Sequence[str], head: nn.Module | None = 
                 nn.init.normal_(head.weight, std=0.01)  # as torchvision begins SqueezeNet's
                 nn.init.zeros_(head.bias)
             else:
-                head = nn.Linear(features_of(old), len(names))
-    given, wanted = features_of(head), features_of(old)
+                head = nn.Linear(sizes_of(old)[0], len(names))
+    (given, outputs), (wanted, _) = sizes_of(head), sizes_of(old)
     if given != wanted:
         raise ValueError(f"The head takes {given} features, but {net.name} has {wanted}; change its first layer.")
-    outputs = outputs_of(head)
-    if outputs not in (None, len(names)):
+    if outputs != len(names):
         raise ValueError(
             f"The head gives {outputs} outputs, but there are {len(names)} classes; change its last layer."
         )
+    return put_head(net, head.to(device), names)
+
+
+def put_head(net: Network, head: nn.Module, classes: Sequence[str]) -> Network:
+    """Return the network with `head`, unchecked, in place of its own; the model is changed."""
     parent, _, last = net.head.rpartition(".")
-    setattr(net.model.get_submodule(parent), last, head.to(device))
+    setattr(net.model.get_submodule(parent), last, head)
     if hasattr(net.model, "num_classes"):  # SqueezeNet, and timm's networks
-        net.model.num_classes = len(names)
-    return replace(net, classes=names)
+        net.model.num_classes = len(classes)
+    return replace(net, classes=tuple(classes))
 
 
 def published_head(inputs: int, classes: int, *, device: torch.device | str | None = None) -> nn.Sequential:
@@ -75,25 +83,18 @@ def published_head(inputs: int, classes: int, *, device: torch.device | str | No
         )
 
 
-def outputs_of(head: nn.Module) -> int | None:
-    """Return how many outputs a head's last linear layer or convolution has; None where it has neither."""
-    for layer in reversed(list(head.modules())):
-        if isinstance(layer, nn.Linear):
-            return layer.out_features
-        if isinstance(layer, nn.Conv2d):
-            return layer.out_channels
-    return None
-
-
-def features_of(head: nn.Module) -> int:
-    """Return how many features (or channels) a head takes.
+def sizes_of(head: nn.Module) -> tuple[int, int]:
+    """Return how many features (or channels) the first layer of a head takes, and how many outputs its last one has.
 
     Raises:
         ValueError: when it holds no linear layer and no convolution.
     """
-    for layer in head.modules():
-        if isinstance(layer, nn.Linear):
-            return layer.in_features
-        if isinstance(layer, nn.Conv2d):
-            return layer.in_channels
-    raise ValueError(f"A {type(head).__name__} takes no features; a head needs a linear layer or a 1×1 convolution.")
+    layers = [layer for layer in head.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+    if not layers:
+        kind = type(head).__name__
+        raise ValueError(f"A {kind} takes no features; a head needs a linear layer or a 1×1 convolution.")
+    first, last = layers[0], layers[-1]
+    return (
+        first.in_features if isinstance(first, nn.Linear) else first.in_channels,
+        last.out_features if isinstance(last, nn.Linear) else last.out_channels,
+    )

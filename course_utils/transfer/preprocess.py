@@ -69,7 +69,7 @@ class Preprocess:
         """
         if isinstance(picture, Image.Image):
             picture = picture_files.eight_bits(picture)
-        elif not isinstance(picture, Tensor) or picture.dtype != torch.uint8 or picture.shape[:-2] != (3,):
+        elif not isinstance(picture, Tensor) or picture.dtype != torch.uint8 or not _three_planes(picture):
             what = f"{picture.dtype} {tuple(picture.shape)}" if isinstance(picture, Tensor) else type(picture).__name__
             raise TypeError(f"A picture is a Pillow picture or a uint8 tensor (3, H, W), not {what}.")
         picture = _no_strip(picture)
@@ -106,6 +106,10 @@ def opened(picture: Any) -> Image.Image | Tensor:
     if isinstance(picture, (Image.Image, Tensor)):
         return picture
     return picture_files.open_picture(picture)
+
+
+def _three_planes(picture: Tensor) -> bool:
+    return picture.shape[:-2] == (3,) and picture.numel() > 0
 
 
 def _no_strip(picture: Image.Image | Tensor) -> Image.Image | Tensor:

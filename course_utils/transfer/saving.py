@@ -13,7 +13,7 @@ import math
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,10 +23,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 import course_utils
-from course_utils.errors import CourseError, DataError
+from course_utils.errors import CourseError, DataError, reason
 from course_utils.training import checkpoints
-from course_utils.transfer.backbones import Network, build, find_head
-from course_utils.transfer.heads import LONGEST_NAME
+from course_utils.transfer.backbones import Network, build, require_network
+from course_utils.transfer.heads import LONGEST_NAME, put_head, sizes_of
 from course_utils.transfer.preprocess import Preprocess
 
 FORMAT, ENTRY = "pixels-to-predictions network 2", "classifier"
@@ -60,7 +60,9 @@ def save_network(net: Network, path: str | os.PathLike[str]) -> None:
         ValueError: when its head holds layers or settings of other kinds than `LAYERS`, or its model cannot be built
             by its name; write down the weights alone then. Also when weights are not finite.
         DataError: when the disk is full or the folder cannot be written.
+        TypeError: for a model without what `backbone` returns around it.
     """
+    require_network(net, "save_network")
     head = net.head_layer
     description = {
         "architecture": net.name,
@@ -86,8 +88,8 @@ def save_network(net: Network, path: str | os.PathLike[str]) -> None:
             with torch.random.fork_rng(devices=[]):  # a network is built first with random numbers
                 back = load_network(unfinished)
         except DataError as error:
-            reason = str(error).replace(unfinished.name, "it")
-            raise ValueError(f"{Path(path).name} was not saved, as it could not be read back: {reason}") from error
+            why = str(error).replace(unfinished.name, "it")
+            raise ValueError(f"{Path(path).name} was not saved, as it could not be read back: {why}") from error
         for (place, ours), theirs in zip(net.model.named_modules(), back.model.modules()):
             if not list(ours.children()) and repr(ours) != repr(theirs):
                 came = f"its layer {place} would come back as {_line(theirs)}, not {_line(ours)}"
@@ -106,7 +108,7 @@ def load_network(path: str | os.PathLike[str]) -> Network:
     try:
         return _built(description, weights, path.name)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
-        raise DataError(f"{path.name} does not hold a whole network ({_short(error)}); save it again.") from error
+        raise DataError(f"{path.name} does not hold a whole network ({reason(error)}); save it again.") from error
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -133,12 +135,12 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         if other:
             raise DataError(f"{path.name} is {other}; it was not read: choose one of save_network.") from error
         raise DataError(
-            f"{path.name} is damaged, cut short or not a saved network ({_short(error)}); choose another file."
+            f"{path.name} is damaged, cut short or not a saved network ({reason(error)}); choose another file."
         ) from error
     except OSError as error:
-        raise DataError(f"{path.name} is damaged or not a saved network; choose another file.") from error
+        raise DataError(f"{path.name} cannot be read ({error.strerror}); choose a file of save_network.") from error
     except (ValueError, RecursionError) as error:
-        raise DataError(f"The description in {path.name} is not JSON ({_short(error)}); save it again.") from error
+        raise DataError(f"The description in {path.name} is not JSON ({reason(error)}); save it again.") from error
     if not isinstance(description, dict) or set(description) != EXPECTED:
         raise DataError(f"{path.name} was not written by save_network; choose another file.")
     return description, weights
@@ -185,15 +187,10 @@ def _built(description: dict[str, Any], weights: dict[str, Tensor], name: str) -
 
 
 def _network(description: dict[str, Any], classes: Sequence[str], preprocess: Preprocess) -> Network:
-    net = build(description["architecture"], pretrained=False)
-    parent, _, last = net.head.rpartition(".")
     head = _made(description["head"])
-    outputs = [layer for layer in head.modules() if isinstance(layer, (nn.Linear, nn.Conv2d))]
-    _require(bool(outputs) and find_head(head, len(classes)) is not None, "its head has not one output for each class")
-    setattr(net.model.get_submodule(parent), last, head)
-    if hasattr(net.model, "num_classes"):
-        net.model.num_classes = len(classes)
-    return Network(net.name, net.model, net.head, tuple(classes), preprocess, description["source"])
+    _require(sizes_of(head)[1] == len(classes), "its head has not one output for each class")
+    net = put_head(build(description["architecture"], pretrained=False), head, classes)
+    return replace(net, preprocess=preprocess, source=description["source"])
 
 
 def _described(head: nn.Module) -> dict[str, Any]:
@@ -242,7 +239,3 @@ def _require(condition: bool, why: str) -> None:
 
 def _line(module: nn.Module) -> str:
     return " ".join(repr(module).split())
-
-
-def _short(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160].rstrip(".")

@@ -75,7 +75,7 @@ def torchvision_file(url: str, name: str) -> tuple[Path, str]:
     Raises:
         DataError: when it is neither there nor to be had, or damaged; a sentence says what to do.
     """
-    path = _cached(Path(urlsplit(url).path).name)
+    path = cache_folder() / Path(urlsplit(url).path).name
     origin = "ImageNet weights from torchvision's cache"
     if not path.exists():
         _download(url, path, name)
@@ -99,7 +99,7 @@ def timm_file(hub_id: str, name: str) -> tuple[Path, str]:
     found = try_to_load_from_cache(hub_id, "model.safetensors", cache_dir=constants.HF_HUB_CACHE)
     if isinstance(found, str):
         return Path(found), "weights from timm's cache"
-    path = _cached(f"{hub_id.replace('/', '--')}.safetensors")
+    path = cache_folder() / f"{hub_id.replace('/', '--')}.safetensors"
     if path.exists():
         return path, "weights that were downloaded by way of timm"
     # Not hf_hub_download: it would wait for ever for a server that sends a letter now and then.
@@ -107,8 +107,9 @@ def timm_file(hub_id: str, name: str) -> tuple[Path, str]:
     return path, "weights, downloaded by way of timm"
 
 
-def _cached(name: str) -> Path:
-    return Path(torch.hub.get_dir()) / "checkpoints" / name
+def cache_folder() -> Path:
+    """Return the folder of torchvision's cache; what comes by way of timm is kept there too."""
+    return Path(torch.hub.get_dir()) / "checkpoints"
 
 
 def _download(url: str, path: Path, name: str) -> None:

@@ -43,7 +43,13 @@ def sorting_out(
         brightness: the mean of each, from 0 to 255, float (N,).
         sharpness: of each, above 0, float (N,).
         shareable: see `figures.show`.
+
+    Raises:
+        ValueError: when there is not one brightness and one sharpness for each picture.
     """
+    if not len(images) == len(brightness) == len(sharpness):
+        counts = f"{len(images)}, {len(brightness)} and {len(sharpness)}"
+        raise ValueError(f"sorting_out needs as many brightnesses and sharpnesses as pictures, not {counts}.")
     sharpness = sharpness.clamp(min=1e-3)
 
     def compute(darkest: float, softest: float) -> Sorted:
@@ -144,9 +150,20 @@ def one_by_one(
         images: small pictures.
         probabilities: float (N, classes).
         labels: int64 (N,).
-        classes: their names.
+        classes: their names, two or more.
         shareable: see `figures.show`.
+
+    Raises:
+        ValueError: when the numbers of pictures, labels and classes do not fit, or rows do not add up to 1.
     """
+    count, asked = probabilities.shape
+    if not (0 < count == len(images) == len(labels) and 2 <= asked <= len(classes)):
+        raise ValueError(
+            f"one_by_one needs a label and two or more probabilities for each picture, and a name for each class, not "
+            f"{len(labels)} labels and probabilities {(count, asked)} for {len(images)} pictures, {len(classes)} names."
+        )
+    if not (probabilities.min() >= 0 and bool(((probabilities.sum(dim=1) - 1).abs() < 0.01).all())):  # nor NaN
+        raise ValueError("Probabilities are at least 0 and add up to 1 for each picture; give logits.softmax(dim=1).")
     best, guesses = probabilities.max(dim=1)
     right = guesses == labels
     two = probabilities.topk(2, dim=1).values

@@ -33,11 +33,18 @@ def log_slider(label: str, value: float, low: int, high: int, form: str = ".2g")
 
 
 def choice(label: str, options: Sequence[Any], value: Any = None) -> ipywidgets.Dropdown:
-    """Return a list to choose from; `options` are texts, or pairs of a text and a value. The first one is chosen."""
-    first = options[0][1] if isinstance(options[0], tuple) else options[0]
-    return ipywidgets.Dropdown(
-        options=options, value=first if value is None else value, description=label, style=STYLE, layout=LAYOUT
-    )
+    """Return a list to choose from; `options` are texts, or pairs of a text and a value. The first one is chosen.
+
+    Raises:
+        ValueError: when there are no options, or `value` is none of them.
+    """
+    values = [option[1] if isinstance(option, tuple) else option for option in options]
+    if not values:
+        raise ValueError(f"There is no {label} to choose; give one or more.")
+    value = values[0] if value is None else value
+    if value not in values:
+        raise ValueError(f"There is no {label} {value!r}; choose one of: {', '.join(map(str, values))}.")
+    return ipywidgets.Dropdown(options=options, value=value, description=label, style=STYLE, layout=LAYOUT)
 
 
 def tick(label: str, value: bool = False) -> ipywidgets.Checkbox:

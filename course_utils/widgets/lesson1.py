@@ -20,7 +20,7 @@ GAINS = ("red", "green", "blue")
 # What the lesson asks for, by what stands above each in the static picture.
 MIXTURES: dict[str, dict[str, float]] = {
     "as it is": {},
-    "a grey saucer: gains 0.15, 0.85, 3, + 0.25": {"red": 0.15, "green": 0.85, "blue": 3.0, "brightness": 0.25},
+    "grey saucer: 0.15, 0.85, 3, + 0.25": {"red": 0.15, "green": 0.85, "blue": 3.0, "brightness": 0.25},
     "colder": {"red": 0.7, "blue": 1.5},
     "no red, brightness + 0.25": {"red": 0.0, "brightness": 0.25},
     "brightness − 0.5": {"brightness": -0.5},

@@ -38,7 +38,7 @@ def augmentation(image: Tensor) -> Exploration:
     Raises:
         TypeError: when it is not one image of that dtype and shape.
     """
-    if image.dtype != torch.uint8 or image.ndim != 3:
+    if image.dtype != torch.uint8 or image.ndim != 3 or len(image) not in (1, 3):
         raise TypeError(
             f"augmentation needs one image, uint8 (C, H, W), not {str(image.dtype)[6:]} {tuple(image.shape)}."
         )

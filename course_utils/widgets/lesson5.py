@@ -16,6 +16,7 @@ from course_utils.base.modules import device_of, evaluating
 from course_utils.base.words import few, part, short, signed, sure
 from course_utils.pictures.files import SUFFIXES
 from course_utils.transfer import Network
+from course_utils.transfer.backbones import require_network
 from course_utils.widgets import controls
 from course_utils.widgets.exploration import Canvas, Exploration, Twin
 
@@ -50,8 +51,14 @@ def own_picture(networks: Mapping[str, Network], photographs: Sequence[str] = ("
 
     Args:
         networks: by the names to choose them by.
-        photographs: names of the course's photographs to choose from.
+        photographs: names of the course's photographs to choose from, or one name.
+
+    Raises:
+        TypeError: when one of the networks is a model without what `transfer.backbone` returns around it.
     """
+    for net in networks.values():
+        require_network(net, "own_picture")
+    photographs = (photographs,) if isinstance(photographs, str) else photographs
 
     def compute(network: str, picture: str, file: Any) -> Classified:
         found = pictures.uploads(file)
@@ -291,6 +298,8 @@ def last_maps(net: Network, images: Tensor, least: int = 5) -> str:
 
 def where_it_looks(net: Network, photographs: Sequence[str] = ("cat", "coffee", "raccoon")) -> Exploration:
     """Return an exploration of where a network sees evidence for its guesses, on the course's photographs."""
+    require_network(net, "where_it_looks")
+    photographs = (photographs,) if isinstance(photographs, str) else photographs
     images = {name: pictures.photograph(name) for name in photographs}
     most = min(SHOWN, len(net.classes))
 

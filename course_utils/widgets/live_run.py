@@ -6,21 +6,21 @@ import copy
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import ipywidgets
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from course_utils.training import guards
 from course_utils.training.evaluate import evaluate
+from course_utils.training.guards import Pairs
 from course_utils.training.smoothing import smooth
 from course_utils.widgets import controls
 from course_utils.widgets.panel import LivePanel, strict
 
-Batches = Iterable[tuple[Tensor, Tensor]]
 SHOW_EVERY = 0.3  # seconds between two drawings, so that the steps get most of the time
 SMOOTHING = 0.9  # how much of the old average a new loss leaves
 
@@ -146,6 +146,10 @@ class Record:
     checks: list[tuple[int, float]] = field(default_factory=list)  # (steps done, validation accuracy from 0 to 1)
     broken: bool = False  # the last loss was no longer a number
 
+    def top(self, usual: float) -> float:
+        """Return the highest loss to draw: the usual one, or above the first, which many classes make higher."""
+        return max([usual, *(1.1 * loss for loss in self.losses[:1])])
+
     def smoothed(self) -> list[float]:
         """Return the losses as a moving average that starts without a bias."""
         return smooth(self.losses, SMOOTHING)
@@ -153,8 +157,8 @@ class Record:
 
 def train(
     model: nn.Module,
-    batches: Batches,
-    validation: Batches,
+    batches: Pairs,
+    validation: Pairs,
     record: Record,
     steer: Callable[[torch.optim.Optimizer], Iterator[object]],
     check: Callable[[int], bool],

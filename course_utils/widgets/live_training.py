@@ -13,14 +13,16 @@ from torch import nn
 
 from course_utils import figures
 from course_utils.base.words import percent, written_loss
+from course_utils.training.guards import Pairs
 from course_utils.widgets import controls
 from course_utils.widgets.exploration import Canvas
-from course_utils.widgets.live_run import Batches, LiveRun, Record, train
+from course_utils.widgets.live_run import LiveRun, Record, train
 from course_utils.widgets.panel import LivePanel
 
 SIZE = (7.6, 3.2)
 CHECK_EVERY = 25  # steps between two looks at the validation pictures
-CEILING = 4.0  # the highest loss drawn; guessing among ten classes costs 2.3
+CEILING = 4.0  # the highest loss drawn, as a rule; guessing among ten classes costs 2.3
+SLOWEST, FASTEST = -4, 1  # learning rates that can be chosen, as powers of ten
 
 
 class LiveTraining(LivePanel):
@@ -41,18 +43,20 @@ class LiveTraining(LivePanel):
     def __init__(
         self,
         model: nn.Module,
-        batches: Batches,
-        validation: Batches,
+        batches: Pairs,
+        validation: Pairs,
         *,
         rate: float = 0.1,
         most_steps: int = 2000,
         compared: Sequence[float] = (0.001, 0.1, 3.0),
         compared_steps: int = 60,
     ) -> None:
+        if not 10**SLOWEST <= rate <= 10**FASTEST:
+            raise ValueError(f"The learning rate must be from {10**SLOWEST:g} to {10**FASTEST} here, not {rate}.")
         self.model, self.batches, self.validation = model, batches, validation
         self.most_steps, self._compared, self._compared_steps = most_steps, tuple(compared), compared_steps
         self.record = Record()
-        self.rate = controls.log_slider("learning rate", rate, -4, 1)
+        self.rate = controls.log_slider("learning rate", rate, SLOWEST, FASTEST)
         self.run = LiveRun(self, self._begin, self._show)
         members = [controls.grid(self.rate), controls.row(*self.run.buttons)]
         super().__init__(members, SIZE, title="Training, live")
@@ -146,4 +150,4 @@ def _draw_loss(record: Record, axes: Axes) -> None:
     steps = range(1, len(record.losses) + 1)
     axes.plot(steps, record.losses, color=figures.SKY, linewidth=0.8, alpha=0.6, label="each batch")
     axes.plot(steps, record.smoothed(), color=figures.BLUE, label="moving average")
-    axes.set(ylim=(0, CEILING))
+    axes.set(ylim=(0, record.top(CEILING)))

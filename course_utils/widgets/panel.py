@@ -133,7 +133,7 @@ class LivePanel(ipywidgets.VBox):
             share = right - left
             narrow.append(
                 f"{name} .course-slice:nth-child({number})>*{{min-width:{LEAST * share * self._width:.0f}px;"
-                f"--width:{100 / share:.2f}%;--left:{-100 * left / share:.2f}%}}"
+                f"max-width:{share * self._width:.0f}px;--width:{100 / share:.2f}%;--left:{-100 * left / share:.2f}%}}"
             )
         rules.append(f"@container (max-width:{NARROW * self._width:.0f}px){{{''.join(narrow)}}}")
         self._look.value = f"{LOOK}<style>{''.join(rules)}</style>"

@@ -15,14 +15,16 @@ from torch import Tensor, nn
 from course_utils import figures, learning_rate
 from course_utils.base.words import percent, written_loss
 from course_utils.learning_rate.schedules import Maker
+from course_utils.training.guards import Pairs
 from course_utils.widgets import controls
 from course_utils.widgets.exploration import Canvas
-from course_utils.widgets.live_run import Batches, LiveRun, Record, train
+from course_utils.widgets.live_run import LiveRun, Record, train
 from course_utils.widgets.panel import LivePanel
 
 SIZE = (7.6, 3.1)
 CHECKS = 8  # looks at the validation pictures in a race
 KNOTS = 6
+FEWEST = 10  # steps: with fewer, one-cycle has no way up
 OWN, ONE_CYCLE = "yours", "one-cycle"
 COLOURS = {OWN: figures.ORANGE, ONE_CYCLE: figures.BLUE}
 SHAPES = {  # shares of the highest rate, as powers of ten
@@ -66,20 +68,22 @@ class ScheduleRace(LivePanel):
         batches: pairs of pictures and labels that come in the same order each time, such as a list of batches.
         validation: pairs of pictures and labels.
         max_lr: the top rate of one-cycle, from a range test.
-        steps: batches for each of the two.
+        steps: batches for each of the two, at least 10.
     """
 
     def __init__(
         self,
         model: nn.Module,
         batches: Sequence[tuple[Tensor, Tensor]],
-        validation: Batches,
+        validation: Pairs,
         *,
         max_lr: float = 0.1,
         steps: int = 150,
     ) -> None:
         if not 1e-4 < max_lr <= 1:
             raise ValueError(f"The highest rate must be above 0.0001 and at most 1 for this race, not {max_lr}.")
+        if not isinstance(steps, int) or steps < FEWEST:
+            raise ValueError(f"A race has a whole number of at least {FEWEST} steps, not {steps!r}; give it more.")
         self.model, self.batches, self.validation = model, batches, validation
         self.max_lr, self.steps = max_lr, steps
         self.knots = [
@@ -186,7 +190,7 @@ def draw_lanes(lanes: Mapping[str, Lane], figure: Canvas) -> None:
     end = len(lanes[OWN].planned)
     for name, lane in lanes.items():
         losses.plot(range(1, len(lane.record.losses) + 1), lane.record.smoothed(), color=COLOURS[name])
-    losses.set(xlim=(0, end), ylim=(0, 3), xlabel="step")
+    losses.set(xlim=(0, end), ylim=(0, max(lane.record.top(3.0) for lane in lanes.values())), xlabel="step")
     losses.set_title("training loss", fontsize=10)
     _draw_accuracies(lanes, accuracies)
     accuracies.set(xlim=(0, end))

@@ -316,10 +316,12 @@ figures.show(
 # For a network only the numbers count.)
 
 # %% tags=["hide-input"]
-assert (
-    abs(((128 / 255 + 0.055) / 1.055) ** 2.4 - 0.22) < 0.005
-)  # the curve of sRGB
-assert (red, green, blue) == (138, 25, 7)
+assert abs(((128 / 255 + 0.055) / 1.055) ** 2.4 - 0.22) < 0.005, (
+    "by the curve of sRGB, 128 should give about 22 % of the light"
+)
+assert (red, green, blue) == (138, 25, 7), (
+    "expected the saucer's brick red; was the place of the pixel changed?"
+)
 
 # %% [markdown]
 # ### Go deeper: Colours on web pages
@@ -400,7 +402,7 @@ figures.show(
 )
 assert [answer.startswith("espresso") for answer in said] == [True] * 5 + [
     False
-]
+], "all but the last should be an espresso; was a cell above changed?"
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -462,7 +464,9 @@ figures.show(
     "in which the saucer is an upright oval. The network says espresso to "
     "both, a little less surely to the second.",
 )
-assert network.predict(stretched)[0].name == "espresso"
+assert network.predict(stretched)[0].name == "espresso", (
+    "even stretched it should be an espresso; was the photograph changed?"
+)
 
 # %% [markdown]
 # The network still says espresso, only less surely. So neither an error nor a wrong answer gives the mistake away.
@@ -480,7 +484,7 @@ assert network.predict(stretched)[0].name == "espresso"
 spoon = array[190:290, 240:390]  # rows 190…289, columns 240…389
 reversed_rows = array[::-1]
 reversed_columns = array[:, ::-1]
-every_eighth = array[::8, ::8]
+every_eighth = array[::8, ::8]  # every eighth row, every eighth column
 print(spoon.shape, reversed_rows.shape, every_eighth.shape)
 
 # %% tags=["hide-input"]
@@ -595,7 +599,9 @@ figures.show(
     alt="Left the photograph with a black rectangle in it. Right the "
     "photograph unharmed.",
 )
-assert (safe == array).all() and not (victim == array).all()
+assert (safe == array).all() and not (victim == array).all(), (
+    "only painting without copy() should change the picture behind"
+)
 
 # %% [markdown]
 # The code never wrote to `victim` by name, and still it has a hole. To keep the original, copy first. (Tensors behave
@@ -615,9 +621,10 @@ difference = np.abs(grey.astype(int) - theirs)
 print("largest difference:", difference.max())
 
 # %% tags=["hide-input"]
-assert (
-    difference.max() <= 1
-)  # Pillow computes with whole numbers, the weights times 65,536
+# Pillow computes with whole numbers, the weights times 65,536
+assert difference.max() <= 1, (
+    "our grey should be Pillow's, give or take 1; was a weight changed?"
+)
 
 # %% [markdown]
 # Ours is Pillow's, up to a step of 1 where Pillow rounds differently. Did you notice the `astype(int)` before the
@@ -671,7 +678,7 @@ results.record(
 sizes = {(800, 600): 0.48, (1024, 768): 0.79, (4000, 3000): 12}
 assert all(
     round(w * h / 1e6, 2) == said_here for (w, h), said_here in sizes.items()
-)
+), "megapixels should be width times height, in millions, as said above"
 
 # %% [markdown]
 # ### Exercises for part 1
@@ -793,8 +800,12 @@ assert_close(pictures.to_float(image), torch.tensor(scaled).permute(2, 0, 1))
 
 # %% tags=["hide-input"]
 assert_close(pictures.to_grey(image)[0], torch.from_numpy(theirs))
-assert np.array_equal(np.array(pictures.to_picture(image)), array)
-assert image[0, 230, 120] == array[230, 120, 0] == photo.getpixel((120, 230))[0]
+assert np.array_equal(np.array(pictures.to_picture(image)), array), (
+    "to a tensor and back must give the same picture; was a cell changed?"
+)
+assert (
+    image[0, 230, 120] == array[230, 120, 0] == photo.getpixel((120, 230))[0]
+), "tensor, array and picture must agree on the red of row 230, column 120"
 
 # %% [markdown]
 # ### Reorder the axes, or recut the memory
@@ -830,7 +841,7 @@ figures.show(
 assert (
     network.predict(ghosts)[0].name != "espresso"
     and network.predict(ghosts)[0].probability < 0.3
-)
+), "after reshape the network should be unsure and see no espresso"
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -1083,7 +1094,9 @@ dark = (mix(coffee, brightness=-0.5) == 0).all(dim=0)
 assert torch.equal((in_turn == 0).all(dim=0), dark), (
     "what was cut off must stay black"
 )
-assert 0.5 < (at_once != 0).any(dim=0)[dark].float().mean() < 0.6
+assert 0.5 < (at_once != 0).any(dim=0)[dark].float().mean() < 0.6, (
+    "a little over half of the black should come back; was a gain changed?"
+)
 
 # %% [markdown]
 # ### Normalise and come back
@@ -1095,7 +1108,7 @@ assert 0.5 < (at_once != 0).any(dim=0)[dark].float().mean() < 0.6
 # of the batch, and in lesson 3 over all training pictures.
 
 # %%
-mean = batch_float.mean(dim=(0, 2, 3))  # (3,), one for each channel
+mean = batch_float.mean(dim=(0, 2, 3))  # over axes 0, 2 and 3: (3,)
 std = batch_float.std(dim=(0, 2, 3), correction=0)  # 0: as explained above
 normalised = (batch_float - mean.view(3, 1, 1)) / std.view(3, 1, 1)
 restored = normalised * std.view(3, 1, 1) + mean.view(3, 1, 1)
@@ -1197,13 +1210,17 @@ for mistake, given in inputs_with.items():
 replies = {
     mistake: say(network, given) for mistake, given in inputs_with.items()
 }
-assert replies["everything right"] == first_guess(network, photo)
+assert replies["everything right"] == first_guess(network, photo), (
+    "by hand and by helper the answer must be the same; was a cell changed?"
+)
 wrong = [
     mistake
     for mistake, answer in replies.items()
     if not answer.startswith("espresso")
 ]
-assert wrong == ["not divided by 255", "reshape for permute"], wrong
+assert wrong == ["not divided by 255", "reshape for permute"], (
+    f"expected two mistakes to change the answer, not {wrong}"
+)
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -1283,15 +1300,20 @@ assert (
     sum(p.numel() for p in nn.Linear(784, 10).parameters())
     == 784 * 10 + 10
     == 7850
+), "784 numbers in and 10 out should make 7,840 weights and 10 biases"
+assert weights_count == inputs_count * 1000 + 1000, (
+    "expected a layer with 1,000 outputs, biases included; was it changed?"
 )
-assert weights_count == inputs_count * 1000 + 1000
-assert sum(p.numel() for p in nn.Conv2d(3, 16, 3).parameters()) == 448
+assert sum(p.numel() for p in nn.Conv2d(3, 16, 3).parameters()) == 448, (
+    "16 filters of 3 × 3 × 3 and their biases should make 448 numbers"
+)
 
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
 # Eleven gigabytes for *one* layer, because every one of the 1,000 outputs needs a weight for each of the 2.8 million
-# inputs. The layer of lesson 2, a convolution with 16 filters of 3 × 3, has 448 numbers for a picture of any size.
+# inputs. The layer of lesson 2, a convolution with 16 filters of 3 × 3, has 448 numbers for a colour picture of any
+# size.
 #
 # </details>
 #
@@ -1368,8 +1390,8 @@ assert share_nearer > 0.8, "other boots should be nearer for most"
 # ### Exercises for part 2
 #
 # **More contrast.** Stretch each picture of a float batch (N, C, H, W) so that its own darkest number becomes 0 and its
-# own brightest becomes 1. A picture with the same number everywhere becomes all 0. No loop is needed, since `amin` and
-# `amax` take `dim=` and `keepdim=True`.
+# own brightest becomes 1. A picture with the same number everywhere becomes all 0. No loop is needed: `amin` and `amax`
+# take `dim=`, the axes to search, and `keepdim=True`, which keeps each of them with length 1.
 
 
 # %%
@@ -1551,7 +1573,9 @@ e.backward()
 print(f"by hand {e_for_p * p_for_g:.2f}, by autograd {g.grad:.2f}")
 
 # %% tags=["hide-input"]
-assert abs(g.grad.item() - e_for_p * p_for_g) < 1e-6
+assert abs(g.grad.item() - e_for_p * p_for_g) < 1e-6, (
+    "autograd must give the product of both slopes; was one step changed?"
+)
 
 # %% [markdown]
 # A negative slope, so the error falls when g rises, as it should. PyTorch knows the slope of each simple step and
@@ -1629,7 +1653,9 @@ figures.show(
     "at one half.",
 )
 moves = by_hand.diff().abs()
-assert (moves[1:] < moves[:-1]).all() and abs(by_hand[-1] - 0.5) < 0.05
+assert (moves[1:] < moves[:-1]).all() and abs(by_hand[-1] - 0.5) < 0.05, (
+    "each step should be shorter, the end near ½; was the rate changed?"
+)
 
 # %% [markdown]
 # The steps shrink by themselves, although the rate never changed, because the slope gets smaller towards the bottom.
@@ -1695,7 +1721,9 @@ figures.show(
     "and stays. Without it x swings up and down around one half and never "
     "settles.",
 )
-assert max(forgetful[30:]) > 2.5 and min(forgetful[30:]) < -1.5
+assert max(forgetful[30:]) > 2.5 and min(forgetful[30:]) < -1.5, (
+    "without zero_grad x should swing to the end; was the rate changed?"
+)
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -1765,7 +1793,7 @@ after = before * secret  # not clamped: we compare numbers
 # The error is called the **loss** from now on. It is the mean squared difference between our picture and theirs. We
 # begin with gains of 1, so each of the three is exactly ½ away from its secret. The line that measured the error has
 # become two, and the **five lines** in the loop below are the heart of every training loop in this course. Predict,
-# measure, clear, find the gradient, step.
+# compare, clear, differentiate (find the gradient), step.
 
 
 # %%
@@ -1776,9 +1804,9 @@ def learn_gains(before, after, rate, steps):
     history = []
     for _ in range(steps):
         predicted = before * gains  # 1. predict
-        loss = ((predicted - after) ** 2).mean()  # 2. measure
+        loss = ((predicted - after) ** 2).mean()  # 2. compare
         optimizer.zero_grad()  # 3. clear
-        loss.backward()  # 4. find the gradient
+        loss.backward()  # 4. differentiate
         optimizer.step()  # 5. step
         # detach: the numbers alone, without their gradients' history
         history.append(gains.detach().flatten().clone())
@@ -1833,7 +1861,7 @@ assert (
     remaining[-1, 0] < 0.01
     and 0.05 < remaining[-1, 1] < 0.15
     and 0.25 < remaining[-1, 2] < 0.4
-)
+), "red should be found soon, green later, blue last; was the rate changed?"
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -1880,13 +1908,12 @@ evened_steps = [
     != "never"
 ]
 assert (min(plain_steps), min(evened_steps)) == (19, 1), (
-    min(plain_steps),
-    min(evened_steps),
+    f"expected 19 steps and 1, not {min(plain_steps)} and {min(evened_steps)}"
 )
 assert (
     steps_needed(before, after, secret, 7) == "never"
     and steps_needed(before, after, secret, 6.5) != "never"
-)
+), "as they are, rate 6.5 should still arrive, and rate 7 diverge"
 results.record(
     best_steps_plain=min(plain_steps), best_steps_evened=min(evened_steps)
 )
@@ -1955,7 +1982,9 @@ options = exercises.lesson1.quiz.questions[1].options
 for number, call in enumerate(broken, 1):  # each line stands in one answer
     (option,) = [each for each in options if call in each.text]
     assert option.right == (number == 2), "the right answer is photograph 2"
-    assert option.right or f"made photograph {number}" in option.why
+    assert option.right or f"made photograph {number}" in option.why, (
+        "a wrong answer should say which photograph its line has made"
+    )
 fig = pictures.grid(
     [Image.fromarray(np.ascontiguousarray(view)) for view in broken.values()],
     ["photograph 1", "photograph 2", "photograph 3", "photograph 4"],

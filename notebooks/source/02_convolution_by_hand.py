@@ -199,7 +199,9 @@ def digit(number):
 
 
 one, two = digit(0), digit(1)
-assert one.shape == two.shape == (10, 10)
+assert one.shape == two.shape == (10, 10), (
+    "each digit should be 10 rows of 10 signs; was the drawing changed?"
+)
 fig = panels(
     [one, two],
     ["one", "two"],
@@ -286,7 +288,9 @@ def correlate_rows(picture, kernel):
 
 
 shown_rows = [[1, 2, 1, -2, -2], [1, 3, 2, -3, -3], [1, 3, 2, -3, -3]]
-assert correlate_rows(piece, vertical)[:3] == shown_rows
+assert correlate_rows(piece, vertical)[:3] == shown_rows, (
+    "the picture's description no longer fits; was the drawing changed?"
+)
 
 # %% [markdown]
 # A 3 × 3 window fits into 10 columns at 8 places, so 10 × 10 pixels give 8 × 8 cells. Written as loops, this is the
@@ -321,8 +325,12 @@ print(torch.equal(corr2d_loops(one, vertical), correlate(one, vertical)))
 
 # %% tags=["hide-input"]
 helper = convolution.corr2d_loops(one[None, None], vertical[None, None])[0, 0]
-assert torch.equal(corr2d_loops(one, vertical), helper)
-assert torch.equal(vertical, convolution.kernel("vertical edges"))
+assert torch.equal(corr2d_loops(one, vertical), helper), (
+    "these loops and the course's must give the same; was a cell changed?"
+)
+assert torch.equal(vertical, convolution.kernel("vertical edges")), (
+    "expected the course's own kernel; was one of its numbers changed?"
+)
 
 # %% [markdown]
 # Equal in every cell. From here on the library does the sum, because it is far faster;
@@ -347,9 +355,9 @@ maps = {
 headline = "The one is nearly all upright edges, the two has both kinds"
 figures.show(
     panels(list(maps.values()), list(maps), headline, limit=3),
-    alt="Four maps of eight by eight cells. The one has a strong red and a "
-    "strong blue column for vertical edges and almost nothing for "
-    "horizontal ones; the two shows both kinds of edges.",
+    alt="Four maps of eight by eight cells. The one has two strong red and "
+    "two strong blue columns for vertical edges and little for horizontal "
+    "ones; the two shows both kinds of edges.",
 )
 
 # %% [markdown]
@@ -369,8 +377,12 @@ for name in digits:
     print(f"{name}: {upright:.0f} to {level:.0f}, ratio {ratio:.1f}")
 
 # %% tags=["hide-input"]
-assert loud["one: vertical"] > 3.6 * loud["one: horizontal"]
-assert loud["two: vertical"] < loud["two: horizontal"]
+assert loud["one: vertical"] > 3.6 * loud["one: horizontal"], (
+    "the one should be nearly all upright edges; was the drawing changed?"
+)
+assert loud["two: vertical"] < loud["two: horizontal"], (
+    "in the two, level edges should be louder; was the drawing changed?"
+)
 
 # %% [markdown]
 # One rule, "a ratio above 2 means 1", tells these two apart. That is a classifier, made of filters, a summary of their
@@ -426,10 +438,18 @@ figures.show(
     "0 1. Sobel y: −1 −2 −1, 0 0 0, 1 2 1. Positive numbers are marked.",
 )
 for name, table in zip(("sharpen", "Sobel x"), (sharpen, sobel_x)):
-    assert torch.equal(table, convolution.kernel(name)), name
-assert torch.equal(blur, convolution.kernel("Gaussian blur"))
-assert torch.equal(sobel_y, convolution.kernel("Sobel y"))
-assert blur.sum() == sharpen.sum() == 1 and sobel_x.sum() == sobel_y.sum() == 0
+    assert torch.equal(table, convolution.kernel(name)), (
+        f"expected the course's {name}; was a number in it changed?"
+    )
+assert torch.equal(blur, convolution.kernel("Gaussian blur")), (
+    "expected the course's Gaussian blur; was a number in it changed?"
+)
+assert torch.equal(sobel_y, convolution.kernel("Sobel y")), (
+    "expected the course's Sobel y; was a number in Sobel x changed?"
+)
+assert (
+    blur.sum() == sharpen.sum() == 1 and sobel_x.sum() == sobel_y.sum() == 0
+), "blur and sharpen should sum to 1, the two Sobel kernels to 0"
 
 # %% [markdown]
 # A photograph now. One 3 × 3 blur is hard to see, so we apply it ten times.
@@ -565,7 +585,9 @@ figures.show(
     "12, as one cell of the output, whose rows are 0, 12, 24.",
 )
 answer = F.conv2d(grey_then_green[None], green_planes[None])[0, 0]
-assert answer.tolist() == [[0, 12, 24]] * 2
+assert answer.tolist() == [[0, 12, 24]] * 2, (
+    "each row should be 0 where all is grey, and grow where green begins"
+)
 
 # %% [markdown]
 # On grey the three sums cancel, and the answer is 0. The more green, the larger it gets. No kernel on a single channel
@@ -675,7 +697,7 @@ try:
     convolution.corr2d_unfold(three_greys, colour_weight)
 except ValueError as error:
     refusal = str(error)
-assert "images has 3 axes" in refusal, refusal
+assert "images has 3 axes" in refusal, f"expected another refusal: {refusal}"
 
 # %% [markdown]
 # ### Padding, stride and dilation
@@ -755,9 +777,13 @@ for n, k, s, p, d in product(*choices):
     fitted += 1
     layer = nn.Conv2d(1, 1, k, stride=s, padding=p, dilation=d)
     found = layer(torch.zeros(1, 1, n, n)).shape[-1]
-    assert output_size(n, k, s, p, d) == found, (n, k, s, p, d)
-    assert convolution.output_size(n, k, s, p, d) == found, (n, k, s, p, d)
-assert output_size(28, 5, stride=2) == 12
+    ours = output_size(n, k, s, p, d), convolution.output_size(n, k, s, p, d)
+    assert ours == (found, found), (
+        f"n, k, s, p, d = {n, k, s, p, d}: PyTorch gives {found}, not {ours}"
+    )
+assert output_size(28, 5, stride=2) == 12, (
+    "28 pixels, a 5 × 5 kernel and stride 2 should give 12 cells"
+)
 print(f"{fitted} of {tried} settings fit; formula and PyTorch agree on each.")
 
 # %% [markdown]
@@ -867,8 +893,12 @@ for layers in (without_relu, with_relu):
     print(f"{layers.__name__}: {(layers(cup) + layers(-cup)).abs().max():.2f}")
 
 # %% tags=["hide-input"]
-assert (without_relu(cup) + without_relu(-cup)).abs().max() < 1e-5
-assert (with_relu(cup) + with_relu(-cup)).abs().max() > 1
+assert (without_relu(cup) + without_relu(-cup)).abs().max() < 1e-5, (
+    "without ReLU the answers must add up to 0; was a layer changed?"
+)
+assert (with_relu(cup) + with_relu(-cup)).abs().max() > 1, (
+    "with ReLU the answers should not add up to 0; was a layer changed?"
+)
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -887,6 +917,7 @@ assert (with_relu(cup) + with_relu(-cup)).abs().max() > 1
 
 # %% tags=["nbval-check-output"]
 table = torch.tensor([[1.0, 3, 2, 0], [0, 2, 4, 1], [5, 1, 0, 0], [2, 6, 1, 3]])
+# table[i::2, j::2]: pixel (i, j) of each of the four windows
 corners = torch.stack([table[i::2, j::2] for i, j in product((0, 1), (0, 1))])
 print("maximum", corners.amax(0).tolist())  # over the four pixels of a window
 print("average", corners.mean(0).tolist())
@@ -901,7 +932,9 @@ one_table = table[None, None]
 for kind, by_hand in summaries.items():
     pooled = convolution.pool2d(one_table, 2, kind=kind)[0, 0]
     torch.testing.assert_close(by_hand, pooled)
-assert torch.equal(corners.amax(0), F.max_pool2d(one_table, 2)[0, 0])
+assert torch.equal(corners.amax(0), F.max_pool2d(one_table, 2)[0, 0]), (
+    "the maximum by hand and the library's max pooling must agree"
+)
 quarter = torch.full((1, 1, 2, 2), 1 / 4)
 averaged = F.conv2d(one_table, quarter, stride=2)[0, 0]
 torch.testing.assert_close(corners.mean(0), averaged)
@@ -944,7 +977,9 @@ for _ in range(3):
 print("brightest cell:", largest.max().item(), average.max().item())
 
 # %% tags=["hide-input"]
-assert largest.max() == 1 and average.max() == 1 / 8
+assert largest.max() == 1 and average.max() == 1 / 8, (
+    "three poolings should leave 1 and 1/8; was their number changed?"
+)
 figures.show(
     panels(
         [diagonal[0, 0], largest[0, 0], average[0, 0]],
@@ -1029,10 +1064,19 @@ print("rows that matter:", (influence.sum(dim=1) > 0).sum().item())
 
 # %% tags=["hide-input"]
 field = convolution.receptive_field(net)
-assert field_sizes(stack) == list(field.sizes) == [3, 5, 6, 14, 22, 24]
-assert field_sizes([(3, 1)] * 3) == [3, 5, 7]
-assert ((influence > 0).sum(0).max(), (influence > 0).sum(1).max()) == (24, 24)
-assert influence[12, 12] > 50 * influence[0, 0]
+assert field_sizes(stack) == list(field.sizes) == [3, 5, 6, 14, 22, 24], (
+    "formula and package must give the same sizes; was a layer changed?"
+)
+assert field_sizes([(3, 1)] * 3) == [3, 5, 7], (
+    "three 3 × 3 convolutions in a row should see 3, 5 and 7 pixels"
+)
+assert ((influence > 0).sum(0).max(), (influence > 0).sum(1).max()) == (
+    24,
+    24,
+), "the measured field should have 24 × 24 pixels; was a layer changed?"
+assert influence[12, 12] > 50 * influence[0, 0], (
+    "the middle should count far more than the corner; was a layer changed?"
+)
 with figures.style():
     fig, (left, right_side) = plt.subplots(
         1,
@@ -1085,9 +1129,15 @@ print(f"{convolutional:,} or {dense:,}: {dense / convolutional:,.0f} to 1")
 
 # %% tags=["hide-input"]
 counted = sum(p.numel() for p in nn.Conv2d(3, 16, 3, padding=1).parameters())
-assert convolutional == counted == convolution.conv_parameters(3, 16, 3) == 448
-assert dense == convolution.dense_parameters(inputs, outputs) == 50_348_032
-assert (16 * 3 * 9, 16 * 9) == (432, 144)  # two likely guesses
+assert (
+    convolutional == counted == convolution.conv_parameters(3, 16, 3) == 448
+), "formula, PyTorch and the package must count the same 448 numbers"
+assert dense == convolution.dense_parameters(inputs, outputs) == 50_348_032, (
+    "formula and package must count the same; was the number of maps changed?"
+)
+assert (16 * 3 * 9, 16 * 9) == (432, 144), (
+    "two likely guesses leave out the biases, and then the channels too"
+)
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -1167,7 +1217,9 @@ print(torch.equal(corr2d_slices(two, vertical), corr2d_loops(two, vertical)))
 # whose pixels are simply numbered. Follow one colour.
 
 # %% tags=["hide-input"]
-assert (512 - 2) * (341 - 2) == 172_890  # windows in such a photograph
+assert (512 - 2) * (341 - 2) == 172_890, (
+    "a 3 × 3 window should have 172,890 places in 512 × 341 pixels"
+)
 helper = convolution.corr2d_slices(two[None, None], vertical[None, None])[0, 0]
 torch.testing.assert_close(corr2d_slices(two, vertical), helper)
 numbered = torch.arange(1.0, 17.0).view(4, 4)
@@ -1179,7 +1231,9 @@ figures.show(
     "the row of four results, each 6, in the same colours.",
 )
 second = F.unfold(numbered[None, None], 3)[0, :, 1].tolist()
-assert second == [2, 3, 4, 6, 7, 8, 10, 11, 12]
+assert second == [2, 3, 4, 6, 7, 8, 10, 11, 12], (
+    "the second column should hold the second window, row after row"
+)
 
 # %% [markdown]
 # The blue window (2, 3, 4, 6, 7, 8, 10, 11, 12) is the second column, and gives the second cell of the output. All four
@@ -1369,8 +1423,12 @@ correlated = correlate(dot, counted_up)
 convolved = correlate(dot, counted_up.flip(0, 1))
 
 # %% tags=["hide-input"]
-assert torch.equal(correlated, counted_up.flip(0, 1))
-assert torch.equal(convolved, counted_up)
+assert torch.equal(correlated, counted_up.flip(0, 1)), (
+    "the kernel should come out turned around; was the white pixel moved?"
+)
+assert torch.equal(convolved, counted_up), (
+    "turned first, it should come out as it is; was the white pixel moved?"
+)
 with figures.style():
     fig, axes = plt.subplots(
         1,
@@ -1475,7 +1533,9 @@ losses, kernels = recover(examples, targets, rate=0.2, steps=30)
 
 # %% tags=["hide-input"]
 distance = (kernels[-1] - secret).abs().max().item()
-assert distance < 1e-3
+assert distance < 1e-3, (
+    "expected the secret kernel; were the rate or the steps changed?"
+)
 results.record(
     first_loss=losses[0],
     last_loss=losses[-1],
@@ -1538,7 +1598,7 @@ figures.show(
 # about the same factor at every step, {{shrink:.2f}} at the first. That is no accident. For noise like ours the slope
 # is twice the gap, so a step with rate 0.2 leaves 1 − 2 · 0.2 = 0.6 of it, and the loss, a square, shrinks to 0.6² =
 # 0.36. Lesson 1's parabola had the same 2 in its slope, and its limit was a rate of 1. Eight pictures are only nearly
-# such noise, so here the walk already fails a little below 1.
+# such noise, so on this page the walk already fails at a rate of 0.9.
 #
 # **Pitfall: a learning rate that is too large.** The same secret, with rate 1.2.
 
@@ -1566,8 +1626,12 @@ print((real_kernels[-1][0, 0] * 10).round() / 10 + 0.0)
 real_distance = (real_kernels[-1] - secret).abs().max().item()
 left_over = real_losses[-1] / real_losses[0]
 leapt, _ = recover(real, real_answers, rate=0.2, steps=30)
-assert leapt[-1] > real_losses[0]  # with twice the rate
-assert left_over < 0.1 and real_distance > 0.4
+assert leapt[-1] > real_losses[0], (
+    "with twice the rate the loss should end above its start"
+)
+assert left_over < 0.1 and real_distance > 0.4, (
+    "the loss should be small, the kernel still off; was the rate changed?"
+)
 results.record(photo_loss_share=left_over, photo_kernel_error=real_distance)
 
 # %% [markdown]
@@ -1722,7 +1786,9 @@ loss = F.cross_entropy(logits(train_images, pair), train_labels)
 kernel = torch.zeros(1, 1, 3, 3, requires_grad=True)
 loss = F.mse_loss(F.conv2d(examples, kernel), targets)
 (slopes_there,) = torch.autograd.grad(loss, kernel)
-assert slopes_there.abs().max() > 100 * slopes_here.abs().max()
+assert slopes_there.abs().max() > 100 * slopes_here.abs().max(), (
+    "the digits' slopes should be far smaller; was the start changed?"
+)
 
 # %% [markdown]
 # **Predict first.** Tossing a coin gives 50 %, so it has found *something*. What will its two filters look like?

@@ -27,7 +27,7 @@
 #
 # **Afterwards you will be able to** split a data set into training, validation and test pictures and say what each is
 # for; write a network as a class, follow a picture's shape through it, and fix a published one that cannot run; write
-# the five lines of every training loop from memory; and judge a network honestly, with the error of the judgement.
+# the five lines of every training loop from memory; and judge a network honestly, with the error of your figure.
 #
 # **You need** lessons 1 and 2. **Time:** about {{study_minutes}} minutes of study. On {{cores}} processor cores the
 # cells take {{quick.seconds:.0f}} seconds with the profile `quick` (a few thousand pictures); the run on this page took
@@ -431,7 +431,8 @@ print("softmax", *(f"{x:5.2f}" for x in probabilities[0]))
 
 # %%
 logits = network(images)
-of_truth = logits.softmax(dim=1)[torch.arange(len(labels)), labels]  # (32,)
+# each row's probability at its own label: (32,)
+of_truth = logits.softmax(dim=1)[torch.arange(len(labels)), labels]
 loss = -of_truth.log().mean()
 assert_close(loss, F.cross_entropy(logits, labels))
 print(f"untrained {loss.item():.2f}, −log(0.1) is {-math.log(0.1):.2f}")
@@ -471,7 +472,7 @@ with_relu, scores.grad = scores.grad, None
 F.cross_entropy(scores, torch.tensor([0])).backward()
 print("gradient with ReLU   ", [round(x, 3) for x in with_relu[0].tolist()])
 print("gradient without ReLU", [round(x, 3) for x in scores.grad[0].tolist()])
-assert with_relu[0, 0] == 0 and scores.grad[0, 0] < 0
+assert with_relu[0, 0] == 0 and scores.grad[0, 0] < 0, "only ReLU should give 0"
 
 # %% [markdown]
 # ### Exercises: a network and its loss
@@ -592,7 +593,7 @@ curve.finish()
 #
 # ### Go deeper: the same loop in a box
 #
-# The proof: the same start and the same ten batches lead both to the same weights:
+# The same start and the same ten batches lead both to the same weights:
 
 # %%
 some = [batch for _, batch in zip(range(10), batches)]
@@ -767,7 +768,7 @@ fixed_trace = models.shape_trace(fixed, (1, 1, 28, 28))
 # %% tags=["hide-input"]
 assert models.count_parameters(fixed) == models.count_parameters(
     models.PublishedNet()
-)
+), "expected as many numbers as in PublishedNet; was a layer changed?"
 figures.show(
     fixed_trace.plot(),
     alt="The fixed tutorial network from left to right: a picture of 28 by 28 "
@@ -820,7 +821,9 @@ print("accuracy           ", figures.percent(whole, 4))
 # %% tags=["hide-input"]
 first_epoch = training.evaluate(fixed, validation_batches)
 right_of_70 = sum(accuracy * count for accuracy, count in per_batch)
-assert math.isclose(whole, right_of_70 / 70, rel_tol=1e-5)
+assert math.isclose(whole, right_of_70 / 70, rel_tol=1e-5), (
+    "batches weighted by their pictures must give the accuracy of all"
+)
 results.record(".1%", tutorial_epoch_accuracy=first_epoch.accuracy)
 
 # %% [markdown]
@@ -906,7 +909,7 @@ def flat_size(side): ...
 exercises.lesson3.flat_size.check(flat_size)
 
 # %% [markdown]
-# **The sixth line.** Write a training step that *clips* the gradient: if its norm (square the gradients of all
+# **One line more.** Write a training step that *clips* the gradient: if its norm (square the gradients of all
 # parameters, add up, take the root) is larger than `most`, scale them all down so that it is exactly `most`. It belongs
 # between "differentiate" and "step". The check looks at the parameters after it. (`nn.utils.clip_grad_norm_` does
 # nearly the same.)
@@ -1185,7 +1188,7 @@ for what, (_, run) in {"all changes": (model, history), **less}.items():
 ablated = [h.validation_accuracy[-1] for _, h in less.values()]
 assert set(less["at a constant rate"][1].learning_rates) == {
     settings.learning_rate
-}
+}, "the rate should stay at its highest; was train_with changed?"
 results.record(
     ".1%", without_normalisation=ablated[0], constant_rate=ablated[1]
 )
@@ -1201,8 +1204,9 @@ results.record(highest_rate=settings.learning_rate)
 #
 # ### Three pixels to the right
 #
-# Lesson 1 showed that for flattened pixels a boot that has moved by three pixels is another boot. Move all validation
-# pictures by three pixels and ask the three kinds of networks again. None has been trained on moved pictures.
+# In lesson 1 a boot, as a list of pixels, was farther from itself moved by three pixels than from another boot. Move
+# all validation pictures by three pixels and ask the three kinds of networks again. None has been trained on moved
+# pictures.
 #
 # **Predict first.** How accurate will each of them still be?
 
@@ -1288,8 +1292,8 @@ results.record(runs=len(trained))
 # pictures share much of that luck, so their difference is surer than either figure. Still: a trick that "improves" an
 # accuracy by less than the spread over seeds has shown nothing yet, and a figure without its error is half a figure.
 #
-# Which of the two changes that were left out brought more than the spread? On this page the normalisation
-# {{normalisation_points:.2f}} points and the moving rate {{moving_points:.2f}}.
+# Compare with the spread what the two changes brought that were left out: on this page the normalisation
+# {{normalisation_points:.2f}} points, the moving rate {{moving_points:.2f}}.
 #
 # ### Explore the rate while it trains
 #
@@ -1310,9 +1314,9 @@ widgets.lesson3.LiveTraining(
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# At 0.001 it learns, but at a crawl. At 0.1 it gets further in the same number of steps. At 3 the loss leaps up to
-# where guessing is, 2.3 or above, or is no longer a number at all. Try the shape of our schedule by hand: begin at
-# 0.05, rise to 0.3, then go down step by step. Does the curve become quieter as the rate falls?
+# At 0.001 it learns, but slowly. At 0.1 it gets further in the same number of steps. At 3 the loss leaps up to where
+# guessing is, 2.3 or above, or is no longer a number at all. Try the shape of our schedule by hand: begin at 0.05, rise
+# to 0.3, then go down step by step. Does the curve become quieter as the rate falls?
 #
 # </details>
 #
@@ -1359,7 +1363,7 @@ matrix = torch.zeros(10, 10, dtype=torch.int64)
 for truth, guess in zip(answers.labels.tolist(), answers.guesses.tolist()):
     matrix[truth, guess] += 1
 confusion = diagnosis.confusion_matrix(answers, clothes.classes)
-assert torch.equal(matrix, confusion.matrix)
+assert torch.equal(matrix, confusion.matrix), "both must count the same pairs"
 
 # %% tags=["hide-input"]
 upper = ["T-shirt/top", "Pullover", "Coat", "Shirt", "Dress"]
@@ -1412,7 +1416,9 @@ share = figures.percent(second_right, 0)
 print("second guess right, where the first is wrong:", share)
 
 # %% tags=["hide-input"]
-assert math.isclose(in_two.double().mean(), diagnosis.top_k(answers, k=2))
+assert math.isclose(in_two.double().mean(), diagnosis.top_k(answers, k=2)), (
+    "both must give the same share; was the number of guesses changed?"
+)
 
 # %% [markdown]
 # ### The most confident mistakes
@@ -1513,8 +1519,9 @@ figures.show(
 
 # %% [markdown]
 # In these six of the 16, plus and minus cancel best, so they answer mostly to edges, as lesson 2's do: the upper side
-# of the boot, its sole, a heel. A **feature map** is such an answer. Behind each block there is a stack of them, after
-# pooling, normalisation and ReLU. Choose a class, a picture, and a block.
+# of the boot, its sole, a heel; where they cancel less well, to the whole boot. A **feature map** is such an answer.
+# Behind each block there is a stack of them, after pooling, normalisation and ReLU. Choose a class, a picture, and a
+# block.
 
 # %%
 widgets.lesson3.feature_maps(model, validation_part)
@@ -1536,7 +1543,7 @@ training.save_weights(model, file)
 fresh = models.FashionNet().to(device)
 training.load_weights(fresh, file)
 again = training.predict(fresh, validation_batches)
-assert torch.equal(again.guesses, answers.guesses)
+assert torch.equal(again.guesses, answers.guesses), "the loaded network differs"
 print(f"{file.stat().st_size / 1e6:.1f} MB on disk, the same answers")
 
 # %% [markdown]
@@ -1589,7 +1596,9 @@ with tempfile.TemporaryDirectory() as place:
     whole = short_run(epochs=4, checkpoint=Path(place) / "whole.pt")
     short_run(epochs=2, checkpoint=Path(place) / "cut.pt")  # stops half way
     resumed = short_run(epochs=4, checkpoint=Path(place) / "cut.pt")
-assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+assert all(torch.equal(whole[name], resumed[name]) for name in whole), (
+    "the resumed run should end exactly as the whole one"
+)
 print("bit for bit the same")
 
 # %% [markdown]
@@ -1645,10 +1654,10 @@ assert not usual or min(ours_on_test) > enough, (
 #
 # <details><summary>Answer</summary>
 #
-# On this page it is lower by {{our_gap_points:.1f}} points. The usual explanation is that we chose by the validation
-# pictures, so they flatter us. But look at the dense networks: nothing was chosen for them at all, and they lose
-# {{simple_gap_points:.1f}}. The test pictures of this set seem to be a little harder than a slice of the training
-# pictures. A validation part that you cut from the training set is not the test set, and neither is the world.
+# On this page it is lower by {{our_gap_points:.1f}} points. Because we chose by the validation pictures? Nothing was
+# chosen for the dense networks, and they lose {{simple_gap_points:.1f}}. Either the test pictures are a little harder,
+# or our validation pictures happen to be easy for all networks: two standard errors of such a difference are about as
+# large. A validation part that you cut from the training set is not the test set, and neither is the world.
 #
 # </details>
 #
@@ -1689,7 +1698,7 @@ exercises.lesson3.steady_network.check(steady_network)
 # %% [markdown]
 # **Experiment: beat it.** Fewer than 60,000 numbers, 5 epochs, all training pictures: beat the network of this lesson.
 # Change `train_with` or write your own network; decide on *validation* only, with two seeds or more; write down what
-# you tried. When you are done, open the test part once. If you gain more than two standard errors, tell us.
+# you tried. When you are done, open the test part once. If you gain more than two standard errors, tell us on GitHub.
 #
 # ## Quiz
 #

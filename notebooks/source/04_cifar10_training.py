@@ -31,7 +31,8 @@
 #
 # **You need** lessons 1 to 3. **Time:** about {{study_minutes}} minutes to study. On {{cores}} processor cores the
 # cells of the run shown here took {{seconds:.0f}} seconds, with a few thousand pictures. The profile `full` is meant
-# for a GPU. Part 3 looks into a network that was trained for ten minutes and comes with the course.
+# for a GPU. With CIFAR-10, part 3 looks into a network that comes with the course, trained for what two cores can do in
+# ten minutes.
 #
 # <details><summary>Contents</summary>
 #
@@ -170,8 +171,9 @@ print(f"The networks will live on: {device}")
 #
 # - *JPEG files, not the original pixels* means that each picture was compressed once more, so figures below cannot be
 #   compared with published ones on the originals.
-# - *Stand-in* means that CIFAR-10 was not found. Then you work with crops of the course's own photographs, and the
-#   class is the photograph that a crop comes from. Every cell works, and no figure says anything about CIFAR-10.
+# - *Stand-in* means that CIFAR-10 was not found; `course data fetch cifar10` in a terminal downloads it. Until then you
+#   work with crops of the course's photographs, the class is the photograph that a crop comes from, and no figure says
+#   anything about CIFAR-10.
 
 # %%
 cifar = data.load("cifar10", seed=settings.seed)
@@ -194,7 +196,6 @@ for part in (train_part, validation_part):
 
 # %% tags=["hide-input"]
 results.record(
-    data=cifar.source.description,
     training_pictures=len(train_part),
     guessing=1 / classes,
 )
@@ -225,9 +226,9 @@ figures.show(
 )
 
 # %% [markdown]
-# Guessing gives {{guessing:.0%}}; the small network's answer comes below. Compare two pictures of one class: colour,
-# size, place and background all differ. No single pixel tells anything, so the network has to find shapes, wherever
-# they are.
+# Guessing gives {{guessing:.0%}}; the small network's answer comes below. In CIFAR-10 two pictures of one class differ
+# in colour, size, place and background, so the network has to find shapes, wherever they are. (In the stand-in colours
+# give much away.)
 #
 # ### The classic network
 #
@@ -301,7 +302,9 @@ results.record(
     ),
     classic_pictures=len(few),
 )
-assert history.train_loss[-1] < history.train_loss[0]
+assert history.train_loss[-1] < history.train_loss[0], (
+    "the training loss did not fall; is the rate too large?"
+)
 
 # %% [markdown]
 # {{classic_validation:.0%}} on validation in the run shown on this page, with a **sampling error** (lesson 3's standard
@@ -452,11 +455,21 @@ print(f"others: {dropped.max():.3f}, mean of all: {dropped.mean():.3f}")
 torch.manual_seed(settings.seed)
 library_dropped = nn.Dropout(0.4).train()(ones)
 # which are dropped is chance; how many, and what the others become, is not
-assert library_dropped.unique().tolist() == dropped.unique().tolist()
-assert abs((library_dropped == 0).float().mean() - 0.4) < 0.01
-assert abs((dropped == 0).float().mean() - 0.4) < 0.01
-assert abs(dropped.mean() - 1) < 0.02
-assert torch.equal(dropout(ones, 0.4, False), nn.Dropout(0.4).eval()(ones))
+assert library_dropped.unique().tolist() == dropped.unique().tolist(), (
+    "both must leave 0 or 1 / (1 − p); was p or the division changed?"
+)
+assert abs((library_dropped == 0).float().mean() - 0.4) < 0.01, (
+    "the library's dropout should drop about 40 % of the numbers"
+)
+assert abs((dropped == 0).float().mean() - 0.4) < 0.01, (
+    "expected about 40 % to be dropped; was p or the mask changed?"
+)
+assert abs(dropped.mean() - 1) < 0.02, (
+    "the mean should stay near 1; was the division by 1 − p changed?"
+)
+assert torch.equal(dropout(ones, 0.4, False), nn.Dropout(0.4).eval()(ones)), (
+    "in evaluation both must return what came in; was dropout changed?"
+)
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -523,7 +536,9 @@ print(
 )
 
 # %% tags=["hide-input"]
-assert torch.equal(mine(maps), maps)
+assert torch.equal(mine(maps), maps), (
+    "at scale 0 the block must pass on what came in; was forward changed?"
+)
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -661,7 +676,9 @@ assert size_after(0.5 * he) < 1e-9, "half of He's spread should vanish"
 assert 0.1 < size_after(he) < 10, "He's spread should keep the size"
 assert size_after(2 * he) > 1e9, "twice He's spread should explode"
 weight = nn.init.kaiming_normal_(torch.empty(256, 256), nonlinearity="relu")
-assert abs(weight.std() / he - 1) < 0.05
+assert abs(weight.std() / he - 1) < 0.05, (
+    "PyTorch's kaiming_normal_ should draw with He's spread"
+)
 
 # %% [markdown]
 # `nn.init.kaiming_normal_` draws these weights. (PyTorch's own default is smaller, so in deep plain stacks without
@@ -701,7 +718,9 @@ for name, (bare, skip) in arriving.items():
     print(f"{name:<8} plain {bare:.0e}, with a way around {skip:.0e}")
 
 # %% tags=["hide-input"]
-assert arriving["default"][0] < 1e-12 < 1e-4 < arriving["He"][0]
+assert arriving["default"][0] < 1e-12 < 1e-4 < arriving["He"][0], (
+    "the default start should kill the plain gradient, He's keep it alive"
+)
 assert arriving["norm"][0] > 0.1, "batch norm should keep plain gradients alive"
 
 # %% [markdown]
@@ -848,11 +867,15 @@ figures.show(
 # `data.Augment` makes the same changes with a whole batch at once:
 
 # %% tags=["hide-input"]
-assert torch.equal(data.crop(cat[None], torch.tensor([[6, 1]]), 4)[0], shifted)
-assert torch.equal(data.hflip(cat[None], torch.tensor([True]))[0], mirrored)
+assert torch.equal(
+    data.crop(cat[None], torch.tensor([[6, 1]]), 4)[0], shifted
+), "data.crop must give our shifted picture; was the place changed?"
+assert torch.equal(data.hflip(cat[None], torch.tensor([True]))[0], mirrored), (
+    "data.hflip must give our mirrored picture; was a cell above changed?"
+)
 assert torch.equal(
     data.cutout(cat[None], torch.tensor([[14, 22]]), 8, 128)[0], covered
-)
+), "data.cutout must give our covered picture; was the place changed?"
 
 # %%
 augment = data.Augment(crop=4, flip=True, cutout=settings.cutout)
@@ -890,7 +913,9 @@ print("augmented:", [f"{loss:.4f}" for loss in augmented])
 print("plain:    ", [f"{loss:.4f}" for loss in plain])
 
 # %% tags=["hide-input"]
-assert len(set(augmented)) == 3 and len(set(plain)) == 1
+assert len(set(augmented)) == 3 and len(set(plain)) == 1, (
+    "only changed pictures should give another loss each time"
+)
 
 # %% [markdown]
 # Three passes, three different losses, and none of them is the loss on the pictures themselves. A measurement that
@@ -991,7 +1016,7 @@ assert by_heart.train_accuracy[-1] > 0.9 and gap > 0, (
 # %% tags=["hide-input"]
 gain = changed.validation_accuracy[-1] - by_heart.validation_accuracy[-1]
 if abs(gain) < 2 * heart_error:
-    print("New pictures: no difference that chance could not make.")
+    print("New pictures: chance alone could make this difference.")
 else:
     print(f"New pictures: {'better' if gain > 0 else 'worse'} with changes.")
 
@@ -1111,7 +1136,9 @@ best = max(history.validation_accuracy)
 assert training.evaluate(net, heart_validation).accuracy == best, (
     "the best weights should be back"
 )
-assert history.best_epoch == history.validation_accuracy.index(best) + 1
+assert history.best_epoch == history.validation_accuracy.index(best) + 1, (
+    "best_epoch should be the first epoch with the best accuracy"
+)
 results.record(
     ".1%",
     heart_new=len(heart_new),
@@ -1224,13 +1251,13 @@ assert valley(long_way[0.8]) < 0.1 * valley(long_way[0.0]), (
 #
 # ### The recipe
 #
-# All together now: the residual network, crops and mirror images, one-cycle, SGD with Nesterov's momentum (the
-# step counts ahead what momentum will add next; exercise 7 writes it) and **weight decay**, which pulls every weight a
+# All together now: the residual network, crops and mirror images, one-cycle, SGD with Nesterov's momentum (the step
+# counts ahead what momentum will add next; exercise 7 writes it) and **weight decay**, which pulls every weight a
 # little towards 0, here the scales and shifts of batch norm too. (Many recipes spare those, with a second parameter
 # group: the layer behind can undo a scale, so pulling at it hardly regularises.) What is chosen before training, such
 # as the rate, the decay and the number of epochs, is called a **hyperparameter**, and it is chosen on validation
-# pictures. One more thing, **label smoothing**: the truth gets 90 % instead of all, the rest is shared among all
-# classes, so the network is not pushed to be ever more certain. By hand:
+# pictures. One more thing, **label smoothing**: 90 % go to the truth instead of all, and 10 % are shared equally by all
+# classes, the true one too, so the network is not pushed to be ever more certain. By hand:
 
 # %%
 logits, truth = torch.tensor([[3.0, 0.5, -1.0]]), torch.tensor([0])
@@ -1339,6 +1366,13 @@ results.record(
     test_worst=min(accuracies),
     test_pictures=len(test_part),
     runs=len(trained),
+    test_words=(
+        "The validation pictures were easier: the stand-in cuts them below its"
+        " training crops, from the same half of each photograph, and the test"
+        " pictures from the other half."
+        if cifar.source.stand_in
+        else "Nothing was chosen on these pictures."
+    ),
 )
 
 # %% tags=["hide-input"]
@@ -1354,8 +1388,7 @@ assert few_steps or min(accuracies) > enough, (
 
 # %% [markdown]
 # In the run shown on this page: {{test_accuracy:.1%}} of {{test_pictures:,}} test pictures, sampling error
-# {{test_error:.1%}}, after {{epochs}} epochs of {{training_pictures:,}} pictures from {{data}}. That is what a few
-# seconds give.
+# {{test_error:.1%}}, after {{epochs}} epochs of {{training_pictures:,}} pictures. {{test_words}}
 #
 # ### Ten minutes on two cores
 #
@@ -1409,7 +1442,7 @@ if ten:
             f"{ten['processor_seconds'] / 60:.1f} minutes of processor time"
         )
         + (
-            "; reckoned from single epochs, two quiet cores need"
+            "; estimated from single epochs, two quiet cores need"
             f" {clock['seconds'] / 60:.1f}"
             if clock
             else ", of the 20 that two cores have in ten minutes"
@@ -1429,8 +1462,9 @@ if ten:
 # {{ten_pictures:,}} pictures: {{ten_took}}. Settings were chosen on the validation pictures, and the test pictures
 # were looked at once. What the larger network of the profile `full` reaches on a GPU is not recorded yet.
 #
-# From here on we look into *this* network, for there is little to learn from the mistakes of one that had only seconds.
-# Its weights lie beside the course's code as 16-bit numbers, {{weights_mb:.2f}} MB:
+# From here on we look into *this* network (without CIFAR-10: into yours), for there is little to learn from the
+# mistakes of one that had only seconds. Its weights lie beside the course's code as 16-bit numbers, {{weights_mb:.2f}}
+# MB:
 
 # %%
 if cifar.source.stand_in:  # its classes are others: keep our own
@@ -1546,14 +1580,14 @@ figures.show(
     by_class.plot(),
     alt=(
         "Horizontal bars with the accuracy of each class and its error, the"
-        f" best on top; {by_class.worst} has the shortest."
+        f" best on top; lowest: {by_class.worst}."
     ),
 )
 
 # %%
 confusion = diagnosis.confusion_matrix(answers, cifar.classes)
 for truth, guess, count in confusion.worst_pairs(3):
-    print(f"{truth} taken for {guess}: {count} times")
+    print(f"{count} × {truth} taken for {guess}")
 
 # %% tags=["hide-input"]
 first, second, times = confusion.worst_pairs(1)[0]
@@ -1577,15 +1611,15 @@ results.record(
 )
 
 # %% [markdown]
-# In the run shown on this page the lowest bar is {{worst_class}}, {{worst_accuracy:.0%}} right with a sampling error of
-# {{class_error:.1%}} (the bars show two of these on either side; having only a tenth of the pictures makes it about
-# three times as large), and the most frequent mistake is {{confused_truth}} taken for {{confused_guess}},
-# {{confused_times}} times.
+# In the run shown on this page the lowest accuracy is that of {{worst_class}}, {{worst_accuracy:.0%}} with a sampling
+# error of {{class_error:.1%}} (the bars show two of these on either side; one class's pictures instead of all make it
+# about three times as large), and the most frequent mistake is {{confused_truth}} taken for {{confused_guess}}
+# ({{confused_times}} ×).
 #
 # ### Four pictures it has never seen
 #
-# Four *test* pictures first, spread over the set, from which nothing will be concluded. Count how many are right. (As
-# with all pictures of CIFAR-10, the published notebook leaves them out.)
+# Four *test* pictures first, spread over the set, from which nothing will be concluded. Count how many are right. (If
+# they are CIFAR-10's, the published notebook leaves them out.)
 
 # %%
 places = [len(test_part) * i // 4 for i in range(4)]
@@ -1612,8 +1646,8 @@ figures.show(
 # %% [markdown]
 # In the run shown on this page {{looked_right}} of 4 are right.
 #
-# Then photographs from elsewhere, cut to a square in the middle (the **centre crop**) and made as small as the pictures
-# of the set. **Predict first.** Which class will each get?
+# Then four photographs, which CIFAR-10 does not hold, cut to a square in the middle (the **centre crop**) and made as
+# small as the pictures of the set. **Predict first.** Which class will each get?
 
 # %% tags=["hide-input"]
 unseen = {
@@ -1654,10 +1688,10 @@ figures.show(
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# It *always* answers with one of its classes, because it has no other words, and a coffee cup is none of CIFAR-10's.
-# Nor can you rely on the probability to warn you: softmax shares 100 % among the classes there are, and a wrong one
-# may get most of it. Before you let a network loose on pictures from elsewhere, ask what it will do with those that
-# belong to no class.
+# The stand-in's classes *are* such photographs. A network that knows CIFAR-10 *still* answers with one of its classes,
+# because it has no other words, and a coffee cup is none of them. Nor can you rely on the probability to warn you:
+# softmax shares 100 % among the classes there are. Before you let a network loose on pictures from elsewhere, ask what
+# it will do with those that belong to no class.
 #
 # </details>
 #
@@ -1749,7 +1783,9 @@ heat = heat / heat.max().clamp(min=1e-12)
 found = diagnosis.grad_cam(model, picture, "stages")
 
 # %% tags=["hide-input"]
-assert found.target == target
+assert found.target == target, (
+    "both must ask about the same class; was the network trained again?"
+)
 assert_close(found.heat, heat.cpu(), rtol=1e-3, atol=1e-4)
 figures.show(
     found.plot(small[0], cifar.classes[target]),

@@ -303,17 +303,17 @@ assert (
     max(facts, key=lambda name: facts[name][1])
     == max(facts, key=lambda name: facts[name][2])
     == "vgg16"
-)
+), "VGG-16 should be the largest here and do the most work"
 assert (
     facts["vgg16"][0]
     < facts["mobilenet_v3_large"][0]
     < facts["efficientnet_b0"][0]
-)
+), "VGG-16 should be less accurate than two far smaller networks"
 of_resnet50 = torchvision.models.ResNet50_Weights
 assert [
     round(each.meta["_metrics"]["ImageNet-1K"]["acc@1"], 1)
     for each in (of_resnet50.IMAGENET1K_V1, of_resnet50.DEFAULT)
-] == [76.1, 80.9], "the text below says so"
+] == [76.1, 80.9], "expected the accuracies that the text below names"
 figures.show(
     fig,
     alt="ImageNet accuracy against parameters of eight networks, a disc for "
@@ -364,17 +364,19 @@ assert (
     sum(parameter.numel() for parameter in new.parameters())
     == 512 * 5 + 5
     == 2565
-)
+), "a head for five classes should learn 512 weights and a bias for each"
 net = transfer.replace_head(
     transfer.backbone("resnet18", weights=None, device="meta"), list("abcde")
 )
-assert repr(net.head_layer) == repr(new)
+assert repr(net.head_layer) == repr(new), (
+    "replace_head should make the same layer as above"
+)
 
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# 512 features times 5 classes, and 5 biases: 2,565 numbers, one in 4,400. That is one reason why few pictures can be
-# enough.
+# 512 features times 5 classes, and 5 biases: 2,565 numbers, one in 4,400 of the 11.2 million that the network now has.
+# That is one reason why few pictures can be enough.
 #
 # </details>
 #
@@ -400,8 +402,12 @@ print(f"{total:,} parameters, {learning:,} learn")
 print(published)
 
 # %% tags=["hide-input"]
-assert learning == (4096 + 1) * 256 + (256 + 1) * 100 == 1_074_532
-assert total == 135_335_076
+assert learning == (4096 + 1) * 256 + (256 + 1) * 100 == 1_074_532, (
+    "the sum with the pencil should be the published one"
+)
+assert total == 135_335_076, (
+    "body and head should have as many parameters as published"
+)
 
 # %% [markdown]
 # (In tutorials you will find VGG-16 with five or six fully connected layers. It has three: `classifier.0`, `.3` and
@@ -452,7 +458,9 @@ layers = sum(
 assert len(moved) == 3 * layers, (
     "three tensors of each batch normalisation should move, and nothing else"
 )
-assert not any(key.endswith(("weight", "bias")) for key in moved)
+assert not any(key.endswith(("weight", "bias")) for key in moved), (
+    "a weight or a bias has moved, though all are frozen"
+)
 if network.name == "efficientnet_lite0":
     results.record(moved_tensors=len(moved), all_tensors=len(before))
 
@@ -706,10 +714,12 @@ class Photographs(Dataset):
 view = replace(network.preprocess, resize=settings.side, crop=settings.side)
 ours = Photographs(clothes / "train", view)
 theirs = ImageFolder(clothes / "train", view)
-assert ours.classes == theirs.classes and len(ours) == len(theirs)
+assert ours.classes == theirs.classes and len(ours) == len(theirs), (
+    "both should find the same folders and files"
+)
 for index in range(0, len(ours), 37):
     (image, label), (other, truth) = ours[index], theirs[index]
-    assert torch.equal(image, other) and label == truth
+    assert torch.equal(image, other) and label == truth, "the two should agree"
 print(f"{len(ours)} pictures, each {tuple(ours[0][0].shape)}")
 
 # %% [markdown]
@@ -1008,10 +1018,12 @@ for depth, name in enumerate(reversed(stages)):
 
 # %% tags=["hide-input"]
 helper = transfer.param_groups(whole.model, rate, 0.8)
-assert [group["lr"] for group in helper] == [group["lr"] for group in groups]
+assert [group["lr"] for group in helper] == [group["lr"] for group in groups], (
+    "param_groups should choose the same rates as above"
+)
 assert [len(group["params"]) for group in helper] == [
     len(group["params"]) for group in groups
-]
+], "param_groups should put as much into each group as above"
 
 # %% [markdown]
 # **Predict first.** Will it beat the head on frozen features, which took seconds? By how much must it, to be more than
@@ -1121,9 +1133,9 @@ for title, case in (tuning or {"cases": {}})["cases"].items():
     print("    frozen {}, fine-tuned {};".format(*means))
     print(f"    sampling error of the difference {figures.percent(error)}")
     if title.startswith("clothes, 100"):
-        assert verdict == "fine-tuning wins", "the text below says so"
+        assert verdict == "fine-tuning wins", f"expected a win: {title}"
     if title.startswith(("ants", "clothes, 20 ")):
-        assert verdict != "fine-tuning wins", "the text below says so"
+        assert verdict != "fine-tuning wins", f"expected no win: {title}"
 
 # %% [markdown]
 # Fine-tuning won where pictures are unlike ImageNet's *and* there are enough of them: grey clothes, a hundred of each.
@@ -1215,7 +1227,7 @@ if network.name == "efficientnet_lite0":
     assert (
         network.knows(["ants"]) == {"ants": ("ant",)}
         and "Persian cat" in network.knows(["cats"])["cats"]
-    )
+    ), "ImageNet's ant and Persian cat should be found"
 known = network.knows(classes)
 
 # %% [markdown]
@@ -1260,7 +1272,7 @@ elif known:
     print(f"Of {asked} pictures in the {len(known)} classes with a category of")
     print(f"their name, it recognises {hits}.")
     if not settings.pictures and network.name == "efficientnet_lite0":
-        assert hits < 0.3 * asked, "the text below says that it names few"
+        assert hits < 0.3 * asked, "expected it to name few, as the text says"
 else:
     print("No class has a category of its name: what the head learns is new.")
 
@@ -1365,9 +1377,7 @@ with figures.style():
         "right answers in %, with sampling error"
     )
     least = figures.percent(p.min().item(), 0)
-    ties = int((p == p.min()).sum())
-    hardest = by_class.worst if ties == 1 else f"{ties} classes"
-    ax.set_title(f"Hardest: {hardest}, {least} right")
+    ax.set_title(f"Hardest: {by_class.worst}, {least} right")
 figures.show(
     fig,
     alt=f"Accuracy of each of {len(classes)} classes with its sampling error; "
@@ -1494,8 +1504,8 @@ if recorded:
             changes.append(100 * sum(gained) / len(gained))
         pairs.append(changes)
     (by_weights, weights_cost), (by_logits, logits_cost) = pairs
-    assert 2 < by_weights < by_logits - 2, "the text below says so"
-    assert logits_cost < weights_cost < 0, "the text below says so"
+    assert 2 < by_weights < by_logits - 2, "expected more from the logits"
+    assert logits_cost < weights_cost < 0, "expected the logits to cost more"
     results.record(
         "+.1f",
         recorded_weights_rare=by_weights,
@@ -1621,7 +1631,9 @@ print("it says:", loaded.predict(one, 1)[0])
 
 # %% tags=["hide-input"]
 share = loaded.predict(one, k=1)[0].probability
-assert loaded.classes == classes and loaded.preprocess == view
+assert loaded.classes == classes and loaded.preprocess == view, (
+    "the file should bring back classes and preprocessing"
+)
 assert math.isclose(
     share, answers.probabilities[0].max().item(), abs_tol=0.01
 ), "the file should answer as before"
@@ -1647,9 +1659,9 @@ results.record(
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# In the run shown on this page: "{{coffee_called}}", with {{coffee_sure:.0%}}. Its classes are all that it knows. If
-# strangers will use it, give it a class "something else" with pictures of many other things.
-# [Appendix B](B_your_own_pictures.ipynb) does that with photographs of your own.
+# In the run shown on this page: "{{coffee_called}}", with {{coffee_sure:.0%}}. The classifier knows nothing but its
+# classes. If strangers will use it, give it a class "something else" with pictures of many other things. [Appendix
+# B](B_your_own_pictures.ipynb) does that with photographs of your own.
 #
 # </details>
 #

@@ -208,7 +208,9 @@ for rate in (0.003, 0.03, 0.5, 9.5):
     print(f"rate {rate:>5}: x = {walk(rate):.4g}")
 
 # %% tags=["hide-input"]
-assert abs(walk(0.03) - (-1.5)) < 0.1 and abs(walk(0.5) - 2) < 0.1
+assert abs(walk(0.03) - (-1.5)) < 0.1 and abs(walk(0.5) - 2) < 0.1, (
+    "0.03 should end in the trap, 0.5 at the bottom; was walk changed?"
+)
 assert_close(walk(0.5), widgets.lesson6.walk(0.5, -2.5, 60).places[-1].item())
 
 # %% [markdown]
@@ -274,25 +276,31 @@ results.record(
 )
 
 # %% [markdown]
-# Now hold the formula against the walks themselves.
+# Now check the formula against the walks themselves.
 
 # %% tags=["hide-input"]
 for rate in (0.055, 0.06, 0.09, 0.12, 0.125):
     print(f"from −2.5 with rate {rate}: after 60 steps at {walk(rate):.3f}")
-assert abs(walk(0.055) - trap_bottom) < 1e-3 < abs(walk(0.06) - trap_bottom)
+assert abs(walk(0.055) - trap_bottom) < 1e-3 < abs(walk(0.06) - trap_bottom), (
+    "the walk should come to rest in the trap with 0.055, not with 0.06"
+)
 assert all(
     abs(walk(rate, steps=n) + 1.5) < 0.5
     for rate in (0.06, 0.09, 0.12)
     for n in (57, 58, 59, 60)
-)
-assert walk(0.125) > 0  # out of the trap
+), "from 0.06 to 0.12 the walk should jump to and fro inside the trap"
+assert walk(0.125) > 0, "with 0.125 the walk should leave the trap"
 for rate in (1.0, 4.0, 7.0, 7.5):
     walked = widgets.lesson6.walk(rate, start=6.0, steps=60)
     leftmost = walked.places.min().item()
     print(f"from 6 with rate {rate}: never left of {leftmost:.2f}")
     # further to the left the trap's wall is felt
-    assert (leftmost > -1.05) == (rate <= 7)
-assert abs(walk(8.5) - 2) > 4.5  # further away than it began
+    assert (leftmost > -1.05) == (rate <= 7), (
+        "rates up to 7 should not feel the trap's wall, and 7.5 should"
+    )
+assert abs(walk(8.5) - 2) > 4.5, (
+    "with 8.5 the walk should end further away than it began"
+)
 
 # %% [markdown]
 # In the wide valley c = {{wide_curvature:.2f}}, so the border is {{wide_border:.2g}}; in the trap c is about
@@ -469,12 +477,9 @@ with figures.style():
         linewidth=0.8,
         label="each batch",
     )
-    ax.plot(
-        rates[: len(losses)],
-        smoothed(losses),
-        color=figures.BLUE,
-        label="smoothed",
-    )
+    smooth = smoothed(losses)
+    lowest_at = rates[smooth.index(min(smooth))]
+    ax.plot(rates[: len(losses)], smooth, color=figures.BLUE, label="smoothed")
     ax.set(
         xscale="log",
         ylim=(0, 4),
@@ -491,8 +496,9 @@ figures.show(
     figure,
     alt=(
         "Loss against learning rate, from 1e-8 to 10 on a logarithmic axis. The"
-        " curve is flat for the small rates, falls between about 0.001 and 0.1,"
-        " and rises again near 1. The smoothed curve follows the batches late."
+        " curve is flat for the small rates, falls, is lowest near"
+        f" {lowest_at:.2g}, and then rises steeply. The smoothed curve follows"
+        " the batches late."
     ),
 )
 
@@ -541,7 +547,9 @@ results.record(
     spoiled_accuracy=spoiled_accuracy,
     fresh_accuracy=fresh_accuracy,
 )
-assert fresh_accuracy > spoiled_accuracy
+assert fresh_accuracy > spoiled_accuracy, (
+    "the spoiled network should do worse; did a setting change a lot?"
+)
 
 # %% [markdown]
 # On this page {{spoiled_accuracy:.1%}} against {{fresh_accuracy:.1%}} on validation, after the same epoch. Not a
@@ -560,8 +568,8 @@ assert fresh_accuracy > spoiled_accuracy
 #
 # ## Put everything back
 #
-# `learning_rate.range_test` is the same loop, and it puts all of that back, even when it is interrupted half way.
-# First that it is the same: until the loss explodes, its losses are ours.
+# `learning_rate.range_test` is the same loop, and it puts all of that back, even when it is interrupted half way. First
+# we check that it is the same: until the loss explodes, its losses are ours.
 
 # %%
 model, batches, optimizer = fresh()
@@ -574,9 +582,9 @@ print(f"{calm} losses up to the lowest one are the same")
 assert_close(list(result.losses[:calm]), losses[:calm], rtol=1e-3, atol=1e-4)
 
 # %% [markdown]
-# And now that nothing is left of it. Our network goes through a second test, interrupted in the middle, as you would
-# do with the stop button. For that, a loss that draws a random number at each step, as dropout would, and gives up half
-# way:
+# Then we check that it leaves nothing behind. Our network goes through a second test, interrupted in the middle, as you
+# would do with the stop button. For that, a loss that draws a random number at each step, as dropout would, and gives
+# up half way:
 
 # %%
 calls = itertools.count(1)
@@ -610,7 +618,9 @@ print(
 )
 
 # %% tags=["hide-input"]
-assert torch.equal(drawn_again, draw)
+assert torch.equal(drawn_again, draw), (
+    "the range test should have put the random state back"
+)
 
 # %% [markdown]
 # Then weights, buffers and optimizer. If one of them were not as before, the training after two tests would end with
@@ -619,7 +629,7 @@ assert torch.equal(drawn_again, draw)
 # %%
 after_tests = one_epoch(model, batches, optimizer)
 if device == "cpu":  # a GPU adds up in changing order
-    assert after_tests == fresh_accuracy
+    assert after_tests == fresh_accuracy, "something moved; was this run twice?"
 print(
     f"after two tests {figures.percent(after_tests, 4)},"
     f" without any {figures.percent(fresh_accuracy, 4)}"
@@ -684,7 +694,9 @@ def chains(losses):
 print(chains([5, 3, 4, 2, 1]))
 
 # %% tags=["hide-input"]
-assert chains([5, 3, 4, 2, 1]) == ([1, 2, 2, 3, 4], [None, 0, 0, 1, 3])
+assert chains([5, 3, 4, 2, 1]) == ([1, 2, 2, 3, 4], [None, 0, 0, 1, 3]), (
+    "expected the lengths of the table above; was chains changed?"
+)
 
 # %% [markdown]
 # Now with the range test's losses. We find the end of the longest chain, walk back along it, and take its middle.
@@ -991,7 +1003,9 @@ for name, test in unclear.items():
     print(textwrap.fill(f"{name}: {test.suggestion.problem}", 72))
 
 # %% tags=["hide-input"]
-assert not any(test.suggestion.clear for test in unclear.values())
+assert not any(test.suggestion.clear for test in unclear.values()), (
+    "none of the four should find a clear rate; did a setting change a lot?"
+)
 
 # %% [markdown]
 # - *Ends too early*: the loss still falls at the last rate, so the best rate may lie beyond. Test further.
@@ -1218,8 +1232,8 @@ figures.show(
 # A cycle must end when the training ends, so it has to know the number of *steps*, and that is the number of batches
 # times the number of epochs. Three accidents are common.
 #
-# **Typed in, and wrong.** Somebody reckons 1,000 pictures in batches of 64, "about 15 batches". There are 16: the
-# last one is smaller.
+# **Typed in, and wrong.** Somebody counts "about 15 batches" of 64 in 1,000 pictures. There are 16: the last one is
+# smaller.
 
 # %%
 few = data.batches(train_part.take(1000, seed=settings.seed), 64)
@@ -1233,7 +1247,7 @@ except ValueError as error:
     print(told(error))
 
 # %% [markdown]
-# The error comes at the very end, perhaps after hours of training. The other way round is worse: reckon too *many*
+# The error comes at the very end, perhaps after hours of training. The other way round is worse: count too *many*
 # steps, and there is no error at all; the training just stops before the rate has come down, where the gain was to come
 # from. `require_fit` says so before the first step, and `learning_rate.one_cycle` cannot get it wrong, because it asks
 # the batches:
@@ -1252,7 +1266,7 @@ assert (
     == learning_rate.total_steps(few, 3)
     == 3 * math.ceil(1000 / 64)
     == 48
-)
+), "three epochs of 16 batches should make 48 steps"
 
 # %% [markdown]
 # **In the wrong order.** The schedule's step belongs *after* the optimizer's. Before it, the first rate is skipped.
@@ -1273,7 +1287,7 @@ messages = [
 print(textwrap.fill("UserWarning: " + messages[0].split(". ")[0], 72))
 
 # %% tags=["hide-input"]
-assert len(messages) == 1
+assert len(messages) == 1, "PyTorch should warn of the wrong order once"
 
 # %% [markdown]
 # **Per epoch instead of per batch.** A schedule knows nothing of epochs. Step a one-cycle once an epoch, and it takes
@@ -1291,7 +1305,9 @@ for _ in range(3):  # three epochs
 print(f"highest rate used: {max(seen):.4f} instead of 0.1")
 
 # %% tags=["hide-input"]
-assert max(seen) < 0.01
+assert max(seen) < 0.01, (
+    "a schedule stepped once an epoch should stay near its start"
+)
 
 # %% [markdown]
 # The fix for all three: make the schedule from the loader, and let `training.fit(scheduler=…)` take its steps, after
@@ -1365,7 +1381,7 @@ results.record(halvings=halvings)
 # | schedule | idea |
 # | --- | --- |
 # | constant | find a good rate and leave it |
-# | step | a tenth, after a half and after three quarters of the time |
+# | step | divided by ten after half of the time, and again after three quarters |
 # | cosine | half a cosine wave, from the highest rate to 0 |
 # | warm-up, linear | up in a straight line for a tenth of the time, then straight down to 0: usual for large networks |
 # | one-cycle | up for 30 % of the time, then down to nearly 0; momentum the other way |
@@ -1387,7 +1403,9 @@ previews = [
 ]
 
 # %% tags=["hide-input"]
-assert len({each.rates for each in previews}) == len(makers)
+assert len({each.rates for each in previews}) == len(makers), (
+    "no two schedules should be the same; are there too few steps?"
+)
 figures.show(
     learning_rate.plot_previews(
         previews,
@@ -1588,13 +1606,13 @@ assert compared.mean("one-cycle") > (
 ), "did a setting change a lot?"
 
 # %% [markdown]
-# On this page, with {{runs}} seeds and {{epochs}} epochs each: {{finding}}. One-cycle got {{one_cycle:.1%}} of the
-# test pictures right on average, the constant rate {{constant:.1%}}; the first is {{winner}}, the last {{last}},
-# {{distance_points:.2f}} points apart. Hold that against luck: the seeds of *{{widest}}* lie up to
-# {{spread_points:.2f}} points apart. A difference between two schedules that is smaller than that is not yet a
-# result, whatever the order in the picture suggests; that is why the gain is counted seed by seed. (All networks see
-# the same {{test_pictures:,}} pictures, so the sampling error, ± {{two_errors:.1%}} (two standard errors) for each
-# figure, is mostly shared.)
+# On this page, with {{runs}} seeds and {{epochs}} epochs each: {{finding}}. One-cycle got {{one_cycle:.1%}} of the test
+# pictures right on average, the constant rate {{constant:.1%}}; the first is {{winner}}, the last {{last}},
+# {{distance_points:.2f}} points apart. Compare that with luck: the seeds of *{{widest}}* lie up to
+# {{spread_points:.2f}} points apart. A difference between two schedules that is smaller than that is not yet a result,
+# whatever the order in the picture suggests; that is why the gain is counted seed by seed. (All networks see the same
+# {{test_pictures:,}} pictures, so the sampling error, ± {{two_errors:.1%}} (two standard errors) for each figure, is
+# mostly shared.)
 #
 # What may you take home? Not that one schedule is always best: this was one network, one set of pictures and one short
 # budget, on this page {{race_steps}} steps. One-cycle spends nearly a third of its steps on the way up and the last
@@ -1763,7 +1781,7 @@ exercises.lesson6.quiz.ask(4)
 # - After a test everything goes back: weights, buffers, optimizer, random state, modes.
 # - One-cycle: up, then down to nearly 0, momentum the other way. Its steps come from the loader.
 # - The optimizer steps first, then the schedule; batch by batch.
-# - Compare with the same seeds, and hold every gain against the spread.
+# - Compare with the same seeds, and compare every gain with the spread.
 #
 # ## Where the code lives
 #

@@ -202,7 +202,9 @@ figures.show(
         + "."
     ),
 )
-assert records["ResNet-18, usual training (96 %)"] > 200 * 1.99
+assert records["ResNet-18, usual training (96 %)"] > 200 * 1.99, (
+    "the fastest should take less than a 200th of the usual training"
+)
 
 # %% [markdown]
 # > **What others measured.** One NVIDIA A100, CIFAR-10, 94 % of the test pictures, unless the row says otherwise. None
@@ -274,7 +276,10 @@ for name, timing in raced.items():
 # %% tags=["hide-input"]
 at_once = raced["one by one"].median / raced["all at once"].median
 results.record(at_once=at_once)
-assert at_once > 10
+assert at_once > 10, (
+    "all at once should be far faster; another program may have disturbed "
+    "this timing: run the cell above again"
+)
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -313,7 +318,9 @@ as_bytes, as_floats = batch.nbytes, batch.float().nbytes
 print(f"as bytes {as_bytes:,}, as floats {as_floats:,}")
 
 # %% tags=["hide-input"]
-assert as_floats == 4 * as_bytes == 256 * 3 * 32 * 32 * 4
+assert as_floats == 4 * as_bytes == 256 * 3 * 32 * 32 * 4, (
+    "a float takes four bytes, where a byte takes one"
+)
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -358,7 +365,10 @@ honest = time.perf_counter() - start
 print(f"naive {1e3 * naive:.3f} ms, waiting {1e3 * honest:.1f} ms")
 
 # %% tags=["hide-input"]
-assert honest > 2 * naive
+assert honest > 2 * naive, (
+    "waiting should take far longer; another program may have disturbed "
+    "these timings: run both cells above again"
+)
 results.record(lie=honest / naive)
 
 # %% [markdown]
@@ -399,9 +409,18 @@ for name, taken in (("by hand", by_hand), ("measure", measured)):
     )
 
 # %% tags=["hide-input"]
-assert min(by_hand[1:]) <= max(measured[1:])  # their ranges overlap
-assert min(measured[1:]) <= max(by_hand[1:])
-assert statistics.median(measured[1:]) > 2 * naive
+assert min(by_hand[1:]) <= max(measured[1:]), (
+    "measure took less time than by hand every time; another program may "
+    "have disturbed this timing: run the cell above again"
+)
+assert min(measured[1:]) <= max(by_hand[1:]), (
+    "measure took longer than by hand every time; another program may have "
+    "disturbed this timing: run the cell above again"
+)
+assert statistics.median(measured[1:]) > 2 * naive, (
+    "measure should wait until all is done, unlike the naive stopwatch; "
+    "another program may have disturbed these timings: run this section again"
+)
 
 # %% [markdown]
 # The two ranges overlap: `acceleration.measure` is that recipe. It refuses to time what it cannot wait for:
@@ -538,7 +557,10 @@ results.record(
     memory_rate=rates[2],
     compute_rate=rates[3],
 )
-assert ten_times < 5 and rates[0] < rates[2] / 3 and rates[2] < rates[3] / 3
+assert ten_times < 5 and rates[0] < rates[2] / 3 and rates[2] < rates[3] / 3, (
+    "the three brakes should be far apart; another program may have "
+    "disturbed this timing: run the cell above again"
+)
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -575,9 +597,15 @@ def limit(size, channels, bits, recorded=False):
     return widgets.lesson7.braked(size, channels, bits, recorded).limit
 
 
-assert limit(64, 64, 32) == "compute" and limit(64, 64, 16) == "launch"
-assert limit(64, 64, 16, True) == limit(1024, 64, 16) == "memory"
-assert limit(4096, 64, 16) == "memory" and limit(4096, 128, 16) == "compute"
+assert limit(64, 64, 32) == "compute" and limit(64, 64, 16) == "launch", (
+    "32 bits should be compute-bound, 16 bits launch-bound"
+)
+assert limit(64, 64, 16, True) == limit(1024, 64, 16) == "memory", (
+    "recorded, or in large batches, 16 bits should be memory-bound"
+)
+assert limit(4096, 64, 16) == "memory" and limit(4096, 128, 16) == "compute", (
+    "only from 128 channels on should large batches be compute-bound"
+)
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -730,7 +758,9 @@ rescued = (1024 * tiny).to(torch.float16).float() / 1024
 print(f"float16, scaled  {rescued.item():.1e}")
 
 # %% tags=["hide-input"]
-assert tiny.to(torch.float16) == 0 < tiny.to(torch.bfloat16)
+assert tiny.to(torch.float16) == 0 < tiny.to(torch.bfloat16), (
+    "float16 should lose the small gradient, and bfloat16 should not"
+)
 assert_close(rescued, tiny, rtol=1e-2, atol=0)
 
 # %% [markdown]
@@ -767,7 +797,7 @@ assert [each.dtype for each in kinds.values()] == [
     half,
     torch.float32,
     torch.float32,
-]
+], "only the logits should have 16 bits"
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -945,7 +975,9 @@ if sixteen and plain:
             72,
         )
     )
-    assert sixteen.memory_mb < 0.8 * plain.memory_mb
+    assert sixteen.memory_mb < 0.8 * plain.memory_mb, (
+        "16 bits should keep far less memory than 32"
+    )
 if len(kept) == 3:
     speed = {
         size: {
@@ -1105,8 +1137,8 @@ for trick, what in acceleration.TRICKS.items():
 # %% [markdown]
 # What they are good for, in a sentence each: *whitening* computes the first filters from the pictures instead of
 # learning them; *Muon* lets a step go equally far in all directions; the *alternating flip* wastes no view. The first
-# two are meant to need fewer steps; types, layouts and *own pooling* shorten each. (Below the race, those in italics
-# have a part each that goes deeper.)
+# two are meant to need fewer steps; types, layouts and *own pooling* shorten each. (Each of those in italics has a *Go
+# deeper* part below the race.)
 #
 # Everything lies on the device before the gun: the pictures as bytes, the network untrained. The clock runs for the
 # training and for the answers to the test pictures.
@@ -1143,7 +1175,9 @@ results.record(
     pictures=cifar.title.replace("Stand-in", "a stand-in"),
 )
 if settings.sprint_epochs * settings.sprint_pictures >= 4000:
-    assert warm.accuracy > 2.5 / len(cifar.classes)  # far above chance
+    assert warm.accuracy > 2.5 / len(cifar.classes), (
+        "expected far more than chance; did a setting change a lot?"
+    )
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -1224,7 +1258,7 @@ figures.show(
 worst = (torch.corrcoef(answers) - torch.eye(12)).abs().max()
 
 # %% tags=["hide-input"]
-assert worst < 0.2
+assert worst < 0.2, "the filters' answers should be nearly uncorrelated"
 
 # %%
 del patches, answers  # large tables; nothing below needs them
@@ -1268,7 +1302,9 @@ print(
 )
 
 # %% tags=["hide-input"]
-assert after.min() > 0.5 and after.max() < 1.5 and S.max() / S.min() > 5
+assert after.min() > 0.5 and after.max() < 1.5 and S.max() / S.min() > 5, (
+    "lengths far apart should have come between 0.5 and 1.5"
+)
 
 # %% [markdown]
 # The directions (U and V) are the same, and the lengths, far apart before, now all lie between 0.5 and 1.5. It does not
@@ -1312,7 +1348,9 @@ figures.show(
         " after two epochs; flips by chance come near it only slowly."
     ),
 )
-assert counts["alternating"][1] == 2000 > counts["by chance"][1]
+assert counts["alternating"][1] == 2000 > counts["by chance"][1], (
+    "two epochs should show all views when alternating, not by chance"
+)
 
 # %% [markdown]
 # ### Go deeper: A kernel of our own
@@ -1328,7 +1366,9 @@ print(f"maps {maps.nbytes:,} bytes, maxima {maxima.nbytes:,}")
 print(f"places {places.nbytes:,} bytes, as {places.dtype}")
 
 # %% tags=["hide-input"]
-assert places.nbytes == maps.nbytes == 4 * maxima.nbytes
+assert places.nbytes == maps.nbytes == 4 * maxima.nbytes, (
+    "places should take as much memory as the maps, four times the maxima"
+)
 
 # %% [markdown]
 # The places are as long as the maps themselves: 8 bytes say which of four pixels it was, where 2 bits would do. And
@@ -1422,8 +1462,12 @@ need = acceleration.training_memory(
 learned = sum(p.numel() for p in counted_net.parameters() if p.requires_grad)
 
 # %% tags=["hide-input"]
-assert need.gradients == need.optimizer == 4 * learned  # float32: 4 bytes each
-assert need.activations > need.weights + need.gradients + need.optimizer
+assert need.gradients == need.optimizer == 4 * learned, (
+    "float32 gradients and averages should take 4 bytes a parameter"
+)
+assert need.activations > need.weights + need.gradients + need.optimizer, (
+    "activations should take more than all that does not depend on the batch"
+)
 
 # %%
 for name in ("weights", "gradients", "optimizer", "activations", "pictures"):
@@ -1461,7 +1505,9 @@ gc.collect()
 print("still in memory:", watched[0]() is not None)
 
 # %% tags=["hide-input"]
-assert watched[0]() is not None
+assert watched[0]() is not None, (
+    "the error should still hold the tensor; run the cell above again"
+)
 
 # %% [markdown]
 # The function has ended, and its tensor is still there. The error's *traceback* holds every function that was
@@ -1473,7 +1519,9 @@ acceleration.free_traceback(kept_error)
 print("still in memory:", watched[0]() is not None)
 
 # %% tags=["hide-input"]
-assert watched[0]() is None
+assert watched[0]() is None, (
+    "once the error's traceback is freed, the tensor should be gone"
+)
 
 # %% [markdown]
 # Without an argument it frees the last error that ended a cell. And this helper halves the batch until it fits:
@@ -1488,7 +1536,7 @@ fitted = acceleration.with_smaller_batches(train_with, 128)
 print("trained with batches of", fitted)
 
 # %% tags=["hide-input"]
-assert fitted == 32
+assert fitted == 32, "expected 128 to be halved until it fits, that is to 32"
 
 # %% [markdown]
 # ### A large batch in pieces
@@ -1532,7 +1580,9 @@ print(f"gradients apart by up to {largest:.0e}")
 # %% tags=["hide-input"]
 for ours, theirs in zip(pieces_gradient, at_once_gradient):
     assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
-assert pieces_bytes < at_once_bytes / 7
+assert pieces_bytes < at_once_bytes / 7, (
+    "eight pieces should need about an eighth of the memory"
+)
 results.record(pieces_share=pieces_bytes / at_once_bytes, pieces_apart=largest)
 
 # %% [markdown]
@@ -1582,7 +1632,9 @@ for block in modest.groups:
         features = block(features.requires_grad_())
     inside_bytes.append(counted.most)
     features = features.detach()
-assert between + max(inside_bytes) < 0.9 * at_once_bytes
+assert between + max(inside_bytes) < 0.9 * at_once_bytes, (
+    "forgetting should save at least a tenth of the memory"
+)
 results.record(
     forgetful_share=between / at_once_bytes,
     forgetful_most=(between + max(inside_bytes)) / at_once_bytes,
@@ -1625,7 +1677,9 @@ print(
 
 # %% tags=["hide-input"]
 assert_close(weighted, whole)
-assert (plain - whole).abs().max() > 1e3 * (weighted - whole).abs().max()
+assert (plain - whole).abs().max() > 1e3 * (weighted - whole).abs().max(), (
+    "only the weighted average should be the whole batch's gradient"
+)
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -1721,8 +1775,12 @@ results.record(
     accuracy_many=killed.accuracy,
     accuracy_one=alone.accuracy,
 )
-assert len(killed.losses) == len(alone.losses) == 9 and killed.restarts == 1
-assert apart < 1e-4 and killed.accuracy == alone.accuracy
+assert len(killed.losses) == len(alone.losses) == 9 and killed.restarts == 1, (
+    "expected nine steps each, and one restart of the killed run"
+)
+assert apart < 1e-4 and killed.accuracy == alone.accuracy, (
+    "the killed run should learn the same as one process"
+)
 
 # %% tags=["hide-input"]
 with figures.style():
@@ -1826,7 +1884,9 @@ except CourseError as error:
     print(told(error))
 
 # %% tags=["hide-input"]
-assert acceleration.parity(torch.device("cpu")) == {}
+assert acceleration.parity(torch.device("cpu")) == {}, (
+    "the CPU should agree with itself"
+)
 
 # %% [markdown]
 # ## Quiz

@@ -182,12 +182,14 @@ buffers = [
     for name, values in net.named_buffers()
     if not name.endswith("num_batches_tracked")
 ]
-assert sum(buffers) == remembered
+assert sum(buffers) == remembered, "each channel should remember two numbers"
 print(f"{parameters:,} + {remembered} = {parameters + remembered:,}")
 
 # %% tags=["hide-input"]
 if keras:
-    assert twin.count_params() == parameters + remembered
+    assert twin.count_params() == parameters + remembered, (
+        "Keras should also count what batch normalisation remembers"
+    )
 results.record(parameters=parameters, remembered=remembered)
 
 # %% [markdown]
@@ -290,7 +292,7 @@ if keras:
         twin.predict(inputs.permute(0, 2, 3, 1).numpy(), verbose=0)
     )
     assert_close(theirs, ours, rtol=1e-4, atol=1e-4)
-    assert torch.equal(theirs.argmax(1), ours.argmax(1))
+    assert torch.equal(theirs.argmax(1), ours.argmax(1)), "some classes differ"
     largest = (theirs - ours).abs().max().item()
     print("256 pictures, the same class for each")
     print(f"the logits differ by {largest:.1e} at most")
@@ -308,7 +310,7 @@ if keras:
     )
     same = (wrong.argmax(1) == ours.argmax(1)).double().mean().item()
     print(f"the same class for {figures.percent(same, 0)} of the pictures")
-    assert not torch.allclose(wrong, ours, atol=1e-2)
+    assert not torch.allclose(wrong, ours, atol=1e-2), "logits should differ"
 
 # %% [markdown]
 # Every shape fits, no error is raised, and the answers are wrong. That is why a copy of weights is not finished until
@@ -386,10 +388,10 @@ results.record(steps=steps, steps_together=together)
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# On this page they agree to within a thousandth for {{steps_together}} of {{steps}} steps. At first the difference is
-# rounding, about a ten-millionth: the same sums in another order. But each step starts from the last one's weights, so
-# the difference grows. The digits agree for a few steps only; how good the two become is decided by the recipe, and
-# that is the same.
+# On this page they agree to within a thousandth for {{steps_together}} of {{steps}} steps. At first there is no
+# difference (drawn as 10⁻⁹), then rounding, about a ten-millionth: the same sums in another order. But each step starts
+# from the last one's weights, so the difference grows. The digits agree for a few steps only; how good the two become
+# is decided by the recipe, and that is the same.
 #
 # </details>
 

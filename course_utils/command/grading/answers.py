@@ -28,6 +28,8 @@ TIMED = ("time", "timeit", "capture", "prun")
 TIMED_LINE = re.compile(r"\A((?:[\w\s,.\[\]*]+=)?\s*)%(?:time|prun)\s+(?=\S)")
 # Lines for IPython: %magic, !shell, ?help and help? do nothing here, and what `files = !ls` gives is not to be had.
 LINE = re.compile(r"\A(\s*)(?:[%!?]|[\w.]+\?)|\A([\w\s,.\[\]*]+=\s*)[%!]")
+# What runs or loads code from elsewhere, which may bind any name.
+ELSEWHERE = re.compile(r"^[ \t]*%(?:run|load|loadpy|store)\b|\b(?:run_line_magic|exec)\b", re.MULTILINE)
 BY_RUNNING = ("exec", "globals", "locals", "vars", "setattr")  # they can bind a name that no statement shows
 FILE = "<cell {}>"  # the name under which Python knows a cell's code
 # Methods that change what they belong to, wherever they stand; a call that is a whole statement counts anyway. So do
@@ -73,13 +75,14 @@ class Statement:
     binds: frozenset[str]  # names that get a value
     uses: frozenset[str]  # names that it, or a function defined by it, looks up
     changes: frozenset[str]  # names whose value it may change
-    function: bool  # a def, a class, or an assigned lambda
+    function: bool  # a def, a class, or an assigned lambda, that does something
     imports: frozenset[str] = frozenset()  # top-level packages
     loads: frozenset[str] = frozenset()  # top-level packages that it imports, inside functions too
     checks: tuple[tuple[str, str], ...] = ()  # the exercises that it checks, and the name that each is handed
     calls: tuple[Call, ...] = ()  # of functions, outside those that it defines
     inside: Inside | None = None  # of a function
     blank: bool = False  # a def that does nothing yet, or a name that is given None or `...`
+    alias: str = ""  # the name whose value it gives to others: accuracy = mine
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ class Cut:
     name: str
     statements: tuple[Statement, ...] = ()
     problem: str = ""  # one sentence when a damaged cell seems to hold it
+    elsewhere: bool = False  # whether the notebook runs code from elsewhere, which may have given names a value
 
 
 def statements(cells: Iterable[tuple[int, str]]) -> tuple[list[Statement], dict[int, str]]:
@@ -116,8 +120,9 @@ def statements(cells: Iterable[tuple[int, str]]) -> tuple[list[Statement], dict[
 def cut(
     name: str, all_statements: Sequence[Statement], cells: Sequence[tuple[int, str]], broken: Mapping[int, str]
 ) -> Cut:
-    """Return what the answer to an exercise needs. Of several definitions the last counts, as after running all cells.
+    """Return what the answer to an exercise needs.
 
+    Of several definitions the last counts, as after running all cells, but a blank one only where there is no other.
     It has the exercise's name; where the notebook gives that name no answer, it has the one that the check is handed:
     `exercises.lesson1.perfect_rate.check(my_rate)`.
 
@@ -130,16 +135,19 @@ def cut(
     if all(each.blank for each in all_statements if name in each.binds):
         name = next((given for _, given in reversed(checked) if given), name)
     bound = [index for index, each in enumerate(all_statements) if name in each.binds]
-    functions = [index for index in bound if all_statements[index].function]
+    written = {each for statement in all_statements if statement.function for each in statement.binds}
+    functions = [index for index in bound if all_statements[index].function or all_statements[index].alias in written]
+    blank = [index for index in bound if all_statements[index].blank]
     if not bound:
         for number, source in cells:
             if number in broken and re.search(rf"^[ \t]*(?:def[ \t]+{name}\b|{name}[ \t]*=)", source, re.MULTILINE):
                 return Cut(name, problem=f"Cell {number}, which holds it, is not Python: {broken[number]}.")
-            if number not in broken and re.search(rf"\b(?:{'|'.join(BY_RUNNING)})\b.*\b{name}\b", source, re.DOTALL):
+            by_running = re.search(rf"\b(?:{'|'.join(BY_RUNNING)})\b.*\b{name}\b", source, re.DOTALL)
+            if number not in broken and (by_running or (checked and ELSEWHERE.search(source))):
                 return Cut(name, problem=f"Cell {number} seems to make it while it runs; write it with def or =.")
         return Cut(name)
     # A def counts before `accuracy = accuracy(...)`, with which a learner tries it out.
-    answer = (functions or bound)[-1]
+    answer = (functions or blank or bound)[-1]
     cell = all_statements[answer].cell
     end = max(index for index, each in enumerate(all_statements) if each.cell == cell)
     end = next((index for index, given in reversed(checked) if index > answer and given == name), end)
@@ -171,7 +179,8 @@ def cut(
         for index in binding - chosen:
             waiting += all_statements[index].uses
         chosen |= binding
-    return Cut(name, tuple(all_statements[index] for index in sorted(chosen)))
+    elsewhere = any(ELSEWHERE.search(source) for _, source in cells)
+    return Cut(name, tuple(all_statements[index] for index in sorted(chosen)), elsewhere=elsewhere)
 
 
 def _tree(source: str, last: float) -> tuple[ast.Module, str]:
@@ -225,6 +234,7 @@ def _statement(cell: int, source: str, node: ast.stmt, compiler: codeop.Compile)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         code = compiler(ast.Module([node], []), FILE.format(cell), "exec")
+    blank = _is_blank(node)
     is_lambda = isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, ast.Lambda)
     loads = {package for inner in ast.walk(node) for package in _packages(inner)}
     return Statement(
@@ -234,13 +244,14 @@ def _statement(cell: int, source: str, node: ast.stmt, compiler: codeop.Compile)
         binds=frozenset(step.argval for step in dis.get_instructions(code) if step.opname == "STORE_NAME"),
         uses=frozenset(_looked_up(code)),
         changes=frozenset(_changed(node)),
-        function=is_lambda or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)),
+        function=is_lambda or (isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and not blank),
         imports=frozenset(_packages(node)),
         loads=frozenset(loads),
         checks=tuple(_checks(node)),
         calls=tuple(_calls(node)),
         inside=_inside(node, code),
-        blank=_is_blank(node),
+        blank=blank,
+        alias=node.value.id if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name) else "",
     )
 
 
@@ -345,12 +356,12 @@ def _inside(node: ast.stmt, code: CodeType) -> Inside | None:
 
 def _with_changes_by_calls(found: list[Statement]) -> list[Statement]:
     """Return the statements with what they change by calling the notebook's own functions, such as `fill(table)`."""
+    every = [(each.inside, set(each.inside.changes)) for each in found if each.inside]
     functions = defaultdict(list)  # by name: what is inside, and what that changes
-    for each in found:
-        if each.inside:
-            functions[each.inside.name].append((each.inside, set(each.inside.changes)))
-    calls = [call for each in found for call in (*each.calls, *(each.inside.calls if each.inside else ()))]
-    names = {name for each in functions.values() for _, changes in each for name in changes}
+    for inside, names in every:
+        functions[inside.name].append((inside, names))
+    calls = [call for each in (*found, *(inside for inside, _ in every)) for call in each.calls]
+    names = {name for inside, _ in every for name in inside.changes}
     if len(names) * sum(len(functions.get(call.function, ())) for call in calls) > MOST_FOLLOWED:
         return found
 
@@ -364,10 +375,10 @@ def _with_changes_by_calls(found: list[Statement]) -> list[Statement]:
                     yield name
 
     for _ in range(DEEPEST):
-        before = sum(len(names) for each in functions.values() for _, names in each)
-        for inside, names in (pair for each in functions.values() for pair in each):
+        before = sum(len(names) for _, names in every)
+        for inside, names in every:
             names.update(*map(changed, inside.calls))
-        if before == sum(len(names) for each in functions.values() for _, names in each):
+        if before == sum(len(names) for _, names in every):
             break
     return [
         dataclasses.replace(each, changes=each.changes.union(*map(changed, each.calls))) if each.calls else each

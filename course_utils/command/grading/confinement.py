@@ -29,7 +29,6 @@ SET_DEATH_SIGNAL, SET_DUMPABLE, SET_SECCOMP, NO_NEW_PRIVILEGES = 1, 4, 22, 38  #
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # Landlock's system calls, the same everywhere
 WRITE_FILE, READ_FILE, REMOVE_AND_MAKE, REFER, TRUNCATE = 1 << 1, 1 << 2, 0b1_1111_1111 << 4, 1 << 13, 1 << 14
 SIGNALS = 1 << 1  # a scope: no signal leaves
-CAPSET = {"x86_64": 126, "aarch64": 91}
 REFUSE, NOT_THERE, ALLOW, KILL = 0x0005_0001, 0x0005_0026, 0x7FFF_0000, 0x8000_0000  # EPERM, ENOSYS
 THREAD = 0x0001_0000  # CLONE_THREAD
 TRUNCATING = os.O_TRUNC | os.O_ACCMODE
@@ -43,6 +42,7 @@ class Calls:
     """
 
     audit: int  # the machine's number in an audit
+    capset: int  # gives up capabilities, before an answer runs
     allowed: str  # numbers, and ranges of them
     depends: dict[str, int]
 
@@ -50,6 +50,7 @@ class Calls:
 CALLS = {
     "x86_64": Calls(
         0xC000003E,
+        126,
         # read … rt_sigreturn, pread64 … madvise, dup … sendfile, sendto recvfrom (of socketpairs), exit, uname, flock
         # fsync fdatasync, ftruncate … readlink, umask … times, get…id, signals, statfs, priorities read, arch_prctl,
         # gettid readahead, xattr read, time futex, epoll, timers, clocks, …at, splice …
@@ -61,6 +62,7 @@ CALLS = {
     ),
     "aarch64": Calls(
         0xC00000B7,
+        91,
         "8-13 17 19-24 32 34-38 43-44 46-50 57 59 61-73 76-80 82-87 90 93-94 96 98-103 107-111 113-115 120-121 123-128 "
         "132-137 139 141 148 150 153 155-156 158 160 163 165-166 168-169 172-179 204 206-207 209 213-216 222-223 "
         "226-227 232-233 236 275-276 278 283 285-287 291 293 439 441 449",
@@ -88,9 +90,7 @@ def confine(folder: Path, parent: int, memory: int = MORE_MEMORY) -> None:
         OSError: when Linux has not what it takes; the limits hold nevertheless. See `is_confining`.
     """
     _limit(memory)
-    if sys.platform != "linux":
-        raise OSError("not Linux")
-    libc = ctypes.CDLL(None, use_errno=True)
+    libc = _libc()
     die_with(parent)
     _checked(libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0))
     try:
@@ -106,17 +106,15 @@ def die_with(parent: int) -> None:
     Raises:
         OSError: when this is not Linux.
     """
-    if sys.platform != "linux":
-        raise OSError("not Linux")
-    _checked(ctypes.CDLL(None, use_errno=True).prctl(SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0))
+    _checked(_libc().prctl(SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0))
     if os.getppid() != parent:
         os._exit(1)
 
 
 def keep_memory_private() -> None:
     """Keep other processes of this user from reading the memory and the open files of this one, where Linux can."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(SET_DUMPABLE, 0, 0, 0, 0)
+    with contextlib.suppress(OSError):
+        _libc().prctl(SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def hide(paths: Sequence[Path]) -> None:
@@ -127,9 +125,7 @@ def hide(paths: Sequence[Path]) -> None:
     Raises:
         OSError: when this system cannot.
     """
-    if sys.platform != "linux":
-        raise OSError("not Linux")
-    libc = ctypes.CDLL(None, use_errno=True)
+    libc = _libc()
     _checked(libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0))
     secret = {path.resolve() for path in paths}
     above = {parent for path in secret for parent in path.parents}
@@ -177,7 +173,7 @@ def _forbidden(outside: Path, other: int) -> Iterator[Callable[[], object]]:
     import fcntl
     import socket
 
-    libc = ctypes.CDLL(None, use_errno=True)
+    libc = _libc()
     reading, writing = os.pipe()
     yield lambda: outside.open("a")
     yield lambda: os.truncate(outside, 0)
@@ -192,7 +188,7 @@ def _forbidden(outside: Path, other: int) -> Iterator[Callable[[], object]]:
     yield lambda: os.chown(outside, os.getuid(), os.getgid())
     yield lambda: os.setxattr(outside, "user.note", b"x")
     yield lambda: os.kill(other, 0)
-    yield lambda: _checked(libc.syscall(CALLS[platform.machine()].depends["tgkill"], other, other, 0))
+    yield lambda: _checked(libc.syscall(_calls().depends["tgkill"], other, other, 0))
     yield lambda: fcntl.fcntl(writing, fcntl.F_SETOWN, other)
     yield lambda: _checked(libc.prctl(SET_DEATH_SIGNAL, 0, 0, 0, 0))
     yield lambda: os.sched_setaffinity(other, {0})
@@ -223,7 +219,7 @@ def limit_memory(more: int) -> None:
         _set_limit(resource.RLIMIT_AS, held + more)
 
 
-def _limit(memory: int = MORE_MEMORY) -> None:
+def _limit(memory: int) -> None:
     import resource
 
     limit_memory(memory)
@@ -248,11 +244,8 @@ def _set_limit(limit: int, value: int) -> None:
 
 def _drop_capabilities(libc: ctypes.CDLL) -> None:
     """Give up what root may do beyond others, such as to mount, or to read what is not its own."""
-    number = CAPSET.get(platform.machine())
-    if number is None:
-        raise OSError("an unknown machine")
     header = struct.pack("Ii", 0x2008_0522, 0)
-    _checked(libc.syscall(number, header, bytes(24)))
+    _checked(libc.syscall(_calls().capset, header, bytes(24)))
 
 
 def _version(libc: ctypes.CDLL) -> int:
@@ -284,9 +277,7 @@ def _allow(libc: ctypes.CDLL, rules: int, path: Path, rights: int) -> None:
 
 
 def _filter(libc: ctypes.CDLL) -> None:
-    known = CALLS.get(platform.machine())
-    if known is None:
-        raise OSError("an unknown machine")
+    known = _calls()
     load, equal, greater, at_least, masked, keep, end = 0x20, 0x15, 0x25, 0x35, 0x45, 0x54, 0x06
     # struct seccomp_data: the call's number at 0, the machine at 4, the low halves of the arguments at 16, 24, 32 …
     steps = [(load, 0, 0, 4), (equal, 1, 0, known.audit), (end, 0, 0, KILL), (load, 0, 0, 0)]
@@ -323,6 +314,18 @@ def _filter(libc: ctypes.CDLL) -> None:
     program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
     whole = struct.pack("HxxxxxxQ", len(steps), ctypes.addressof(program))
     _checked(libc.prctl(SET_SECCOMP, 2, whole, 0, 0))
+
+
+def _libc() -> ctypes.CDLL:
+    if sys.platform != "linux":
+        raise OSError("not Linux")
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _calls() -> Calls:
+    if platform.machine() not in CALLS:
+        raise OSError("an unknown machine")
+    return CALLS[platform.machine()]
 
 
 def _checked(answer: int) -> int:

@@ -31,15 +31,16 @@ def _named(of: Any, start: str, names: str) -> dict[str, Callable[..., Any]]:
 METHODS = _named(
     Tensor,
     "",
-    "relu tanh sigmoid view reshape flatten mean sum amax size dim permute transpose squeeze unsqueeze softmax "
-    "log_softmax clamp contiguous float add sub mul div matmul chunk split sqrt exp abs t square",
+    "relu relu_ tanh sigmoid view reshape flatten mean sum std var amax max size dim permute transpose squeeze "
+    "unsqueeze softmax log_softmax clamp contiguous float add sub mul div matmul chunk split sqrt exp abs t square",
 )
 FUNCTIONS = {
     **_named(
         torch,
         "torch.",
-        "relu tanh sigmoid flatten cat stack add sub mul div mean amax matmul permute reshape squeeze unsqueeze "
-        "softmax log_softmax clamp sqrt exp abs transpose chunk split conv2d dropout max_pool2d square",
+        "relu relu_ tanh sigmoid flatten cat stack add sub mul div mean sum std var amax max matmul permute reshape "
+        "squeeze unsqueeze softmax log_softmax clamp sqrt exp abs transpose chunk split conv2d dropout max_pool2d "
+        "square",
     ),
     **_named(
         F,
@@ -48,7 +49,7 @@ FUNCTIONS = {
         "adaptive_avg_pool2d adaptive_max_pool2d dropout dropout2d softmax log_softmax linear conv2d interpolate "
         "layer_norm group_norm",
     ),
-    **_named(operator, "operator.", "add sub mul truediv floordiv neg matmul getitem"),
+    **_named(operator, "operator.", "add sub mul truediv floordiv pow neg matmul getitem"),
     "getattr": _attribute,
 }
 NAMES: dict[Any, str] = {**{function: name for name, function in FUNCTIONS.items()}, getattr: "getattr"}
@@ -64,8 +65,8 @@ class Own(nn.Module):
         values: list[Any] = []
         waiting = [each.clone() for each in inputs]  # a step may change them in place
         for kind, target, arguments, by_name in type(self).steps:  # an attribute may have the same name
-            given = [_filled(each, values) for each in arguments]
-            named = {key: _filled(each, values) for key, each in by_name.items() if key != "out"}
+            given = [_filled(each, values, self.training) for each in arguments]
+            named = {key: _filled(each, values, self.training) for key, each in by_name.items() if key != "out"}
             if kind == "placeholder":
                 values.append(waiting.pop(0))
             elif kind == "get_attr":
@@ -87,20 +88,44 @@ def steps_of(network: nn.Module) -> list[Any] | None:
     """Return the steps of a network's `forward` as JSON can hold them; None where it cannot be followed."""
     from torch import fx
 
+    class Tracer(fx.Tracer):
+        def call_module(self, layer: nn.Module, forward: Any, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
+            try:
+                return super().call_module(layer, forward, given, named)
+            except NameError:  # a layer that `forward` has just made, such as nn.ReLU()(x)
+                return forward(*given, **named)
+
     modes = [(module, module.training) for module in network.modules()]
     found = []
     try:
         for training in (True, False):
             network.train(training)
-            nodes = list(fx.Tracer().trace(network).nodes)
+            nodes = list(Tracer().trace(network).nodes)
             places = {node: place for place, node in enumerate(nodes)}
             found.append([_step(node, places, network) for node in nodes])
+        return _in_both(*found)
     except Exception:  # noqa: BLE001 - the learner's own code runs, on values that it may not expect
         return None
     finally:
         for module, training in modes:
             module.training = training
-    return found[0] if found[0] == found[1] else None
+
+
+def _in_both(training: Any, evaluating: Any) -> Any:
+    """Return what is the same in training and in evaluation; what is True and False there stands for `training`.
+
+    Raises:
+        ValueError: when something else differs.
+    """
+    if type(training) is type(evaluating) is list and len(training) == len(evaluating):
+        return list(map(_in_both, training, evaluating))
+    if type(training) is type(evaluating) is dict and training.keys() == evaluating.keys():
+        return {key: _in_both(training[key], evaluating[key]) for key in training}
+    if training is True and evaluating is False:
+        return {"training": True}
+    if training != evaluating:
+        raise ValueError
+    return training
 
 
 def _step(node: Any, places: dict[Any, int], network: nn.Module) -> list[Any]:
@@ -126,7 +151,7 @@ def _plain(value: Any, places: dict[Any, int]) -> Any:
     return {"step": places[value]}
 
 
-def _filled(node: Any, values: list[Any]) -> Any:
+def _filled(node: Any, values: list[Any], training: bool) -> Any:
     """Return an argument from what `_plain` made of it."""
     if not isinstance(node, dict):
         return node
@@ -135,7 +160,9 @@ def _filled(node: Any, values: list[Any]) -> Any:
         return values[inside]
     if kind == "dots":
         return ...
-    filled = [_filled(each, values) for each in inside]
+    if kind == "training":
+        return training
+    filled = [_filled(each, values, training) for each in inside]
     return {"slice": lambda: slice(*filled), "tuple": lambda: tuple(filled), "list": lambda: filled}[kind]()
 
 

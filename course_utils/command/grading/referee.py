@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,16 +36,7 @@ RUN = (
 )
 START = 180.0  # seconds that the judge may take to start: PyTorch from a slow disk
 # What the judge needs of the environment; answers can read it, so nothing else comes along.
-KEPT = (
-    "PATH",
-    "VIRTUAL_ENV",
-    "LD_LIBRARY_PATH",
-    "HOME",
-    "LANG",
-    "LC_ALL",
-    "COURSE_DATA_DIR",
-    "TORCH_HOME",
-)
+KEPT = ("PATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "HOME", "LANG", "LC_ALL", "COURSE_DATA_DIR", "TORCH_HOME")
 
 
 @dataclass(frozen=True)
@@ -99,7 +90,6 @@ def judge_all(
     hidden = [path.absolute() for path in found.notebooks.values()]  # no answer reads a neighbour's notebook
     with tempfile.TemporaryDirectory(prefix="course-check-") as folder:
         first = _Judge(Path(folder), hidden)
-        judges: queue.SimpleQueue[_Judge] = queue.SimpleQueue()
         everyone = [first]
         try:
             first.start()
@@ -111,39 +101,50 @@ def judge_all(
                 for name in found.names
             ]
             everyone += [_Judge(Path(folder), hidden) for _ in range(min(jobs, len(submissions)) - 1)]
-            for judge in everyone:
-                judges.put(judge)
-
-            def judged(submission: Submission) -> list[Result]:
-                judge = judges.get()
-                try:
-                    return judge.notebook(submission, timeout)
-                except Exception as error:
-                    if judge.closed:
-                        raise
-                    name, lesson = submission.notebook, submission.lesson
-                    message = f"Not judged: {_sentence(error)}"[:LONGEST]
-                    return [Result(name, lesson, each, "error", message) for each in first.lessons[lesson]]
-                finally:
-                    judges.put(judge)
-                    finished(submission.notebook)
-
-            with ThreadPoolExecutor(len(everyone)) as pool:
-                try:
-                    futures = [pool.submit(judged, submission) for submission in submissions]
-                    for future in as_completed(futures):
-                        future.result()
-                except BaseException:
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    for judge in everyone:
-                        judge.close()
-                    raise
-            rows = [row for future in futures for row in future.result()]
+            rows = _side_by_side(everyone, submissions, timeout, finished)
             remarks = [_remark(submission) for submission in submissions if submission.others]
             return Results(rows, first.confined, found.data, remarks)
         finally:
             for judge in everyone:
                 judge.close()
+
+
+def _side_by_side(
+    judges: Sequence[_Judge], submissions: Sequence[Submission], timeout: float, finished: Callable[[str], None]
+) -> list[Result]:
+    """Return the outcomes of all submissions in their order; a judge takes the next one as soon as it is free."""
+    free: queue.SimpleQueue[_Judge] = queue.SimpleQueue()
+    for judge in judges:
+        free.put(judge)
+
+    def judged(submission: Submission) -> list[Result]:
+        judge = free.get()
+        try:
+            return judge.notebook(submission, timeout)
+        except Exception as error:
+            if judge.closed:
+                raise
+            name, lesson = submission.notebook, submission.lesson
+            why = str(error) if isinstance(error, CourseError) else f"its judge failed ({type(error).__name__})."
+            return [
+                Result(name, lesson, each, "error", f"Not judged: {why}"[:LONGEST])
+                for each in judges[0].lessons[lesson]
+            ]
+        finally:
+            free.put(judge)
+            finished(submission.notebook)
+
+    with ThreadPoolExecutor(len(judges)) as pool:
+        try:
+            futures = [pool.submit(judged, submission) for submission in submissions]
+            for future in as_completed(futures):
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for judge in judges:
+                judge.close()  # what waits for one goes on then, and the pool can end
+            raise
+    return [row for future in futures for row in future.result()]
 
 
 def _remark(submission: Submission) -> str:
@@ -152,10 +153,6 @@ def _remark(submission: Submission) -> str:
         f"{submission.notebook} is judged as lesson {submission.lesson.lstrip('0')} only; hand in its exercises of "
         f"lesson {others} in a notebook of their own."
     )
-
-
-def _sentence(error: Exception) -> str:
-    return str(error) if isinstance(error, CourseError) else f"its judge failed ({type(error).__name__})."
 
 
 def _places() -> list[str]:
@@ -168,7 +165,7 @@ def _places() -> list[str]:
 class _Judge:
     """One judging process and what is needed to talk to it; it is started when it is first needed."""
 
-    def __init__(self, folder: Path, hidden: Iterable[Path] = ()) -> None:
+    def __init__(self, folder: Path, hidden: Iterable[Path]) -> None:
         self.home = Path(tempfile.mkdtemp(dir=folder))
         (self.home / "hidden.json").write_text(json.dumps([str(path) for path in hidden]), encoding="utf-8")
         self.process: subprocess.Popen[str] | None = None
@@ -189,13 +186,9 @@ class _Judge:
         environment = {key: os.environ[key] for key in KEPT if key in os.environ}
         for key in {"COURSE_DATA_DIR", "TORCH_HOME"} & set(environment):  # the judge runs in another folder
             environment[key] = os.path.abspath(os.path.expanduser(environment[key]))  # noqa: PTH100, PTH111
-        environment |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "MPLBACKEND": "Agg"}
-        environment |= {
-            "PYTHONIOENCODING": "utf-8",
-            "COURSE_OFFLINE": "1",
-            "MPLCONFIGDIR": str(self.home / "matplotlib"),
-            "TMPDIR": str(self.home),
-        }
+        environment |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "MPLBACKEND": "Agg",
+                        "PYTHONIOENCODING": "utf-8", "COURSE_OFFLINE": "1", "TMPDIR": str(self.home),
+                        "MPLCONFIGDIR": str(self.home / "matplotlib")}  # fmt: skip
         (self.home / "answers").mkdir(exist_ok=True)
         (self.home / "cwd").mkdir(exist_ok=True)
         with (self.home / "errors.txt").open("w", encoding="utf-8") as errors:

@@ -27,10 +27,12 @@ import sys
 import tempfile
 import time
 import types
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy
 import torch
 
 from course_utils import errors, exercises
@@ -42,6 +44,7 @@ from course_utils.command.grading.template import OPEN_MODULES, OPTIMIZERS, READ
 from course_utils.exercises import given
 from course_utils.exercises.checking import is_untouched
 from course_utils.exercises.differences import described, shortened
+from course_utils.training.guards import is_out_of_memory
 
 MOST_WRITTEN = 100_000_000  # bytes in the answer's folder
 MOST_FILES = 5_000  # files and folders there
@@ -50,9 +53,9 @@ PIPE = 3  # the one descriptor that an answer has
 PROGRESS, TAKEN, MESSAGE = b"P", b"S", b"M"  # what a copy writes: cells as they begin, a look at a solution, the end
 # How PyTorch says that there is no GPU, and `_Shell` that there is no shell: no fault of the answer.
 NOT_HERE = re.compile(r"\b(cuda|nvidia|xpu|hpu|mps|accelerator device|a shell or a magic)\b", re.IGNORECASE)
+# Nor is it when a package is missing, a file, somebody who types, or the right to write or to start a process.
+ABSENT = ("ModuleNotFoundError", "FileNotFoundError", "EOFError", "PermissionError")
 SAID_BY = ("AssertionError", "RuntimeError", "NotImplementedError", "AcceleratorError")
-# How PyTorch says that memory ran out.
-NO_MEMORY = re.compile(r"not enough memory|allocate memory", re.IGNORECASE)
 TOOK = "{} takes the course's own solution; an answer counts when the notebook's own code computes it."
 
 
@@ -131,16 +134,24 @@ class Answer:
                 raise Stopped(*self._why(reader))
             result = reader.result()
             if names := reader.raised:
-                if memory == MORE_MEMORY and _is_out_of_memory(names, reader.text("text")):
+                text = reader.text("text")
+                error = _exception(names, text)
+                if memory == MORE_MEMORY and is_out_of_memory(error):
                     held = f"{MORE_MEMORY / 2**30:.0f} GB"
                     raise Stopped("error", f"{self.cut.name} needed more than {held} of memory, so it was not judged.")
-                if names[0] in SAID_BY and NOT_HERE.search(reader.text("text")):
-                    said = shortened(reader.text("text").split("\n", 1)[0].rstrip("."))
+                if self._asks_for_more(names[0], text):
+                    said = shortened(text.split("\n", 1)[0].rstrip("."))
                     raise Stopped("error", f"{self.cut.name} asks for what is not here to judge it: {said}.")
-                raise _exception(names, reader.text("text"))
+                raise error
         except MessageError as error:
             raise Stopped("error", f"{self.cut.name}: {error}.") from None
         return result
+
+    def _asks_for_more(self, kind: str, text: str) -> bool:
+        """Tell whether an exception says that something is not here which the notebook's own kernel may have."""
+        if kind == "NameError":
+            return self.cut.elsewhere
+        return kind in ABSENT or (kind in SAID_BY and NOT_HERE.search(text) is not None)
 
     def _why(self, reader: Reader) -> tuple[str, str]:
         """Return outcome and sentence for an answer that was not called: the judge's own words, never a "correct"."""
@@ -205,11 +216,6 @@ class Answer:
             received += part
             if len(received) > MOST_BYTES:
                 return f"gave back more than {MOST_BYTES / 1e6:.0f} MB"
-
-
-def _is_out_of_memory(names: list[str], text: str) -> bool:
-    """Tell whether an exception, by the names of its classes and its text, says that memory ran out."""
-    return "MemoryError" in names or (names[0] == "RuntimeError" and NO_MEMORY.search(text) is not None)
 
 
 def _trains(code: types.CodeType) -> bool:
@@ -289,6 +295,7 @@ def answer(orders: int, writing: int, template: int) -> None:
         try:
             for arguments, named, random in steps:
                 torch.set_rng_state(random)
+                numpy.random.seed(zlib.crc32(random.numpy()))  # all copies hold the same
                 result = result(*arguments, **named)
         except BaseException as error:  # noqa: BLE001 - an answer may fail in any way
             what["raised"], what["text"] = [kind.__name__ for kind in type(error).__mro__], _text(error)

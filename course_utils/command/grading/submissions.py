@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from course_utils.base.files import DEBRIS
+from course_utils.base.files import DEBRIS, is_debris
 from course_utils.base.lessons import lesson_number
 from course_utils.errors import SettingError
 
@@ -146,10 +146,10 @@ def _inside(folder: Path, problems: dict[str, str]) -> Iterator[Path]:
                 problems[path.as_posix()] = "This is a link to a folder, which is not followed."
         for each in files:
             path = here / each
-            if each.startswith("._") or each.casefold() in DEBRIS:
-                continue
-            if not hidden and not each.startswith("."):
+            if not hidden and not is_debris(each):
                 yield path
+            elif each.startswith("._"):  # what macOS keeps about a file
+                continue
             elif _is_notebook(path) and not (here.parent / each.replace("-checkpoint.", ".")).exists():
                 problems[path.as_posix()] = (
                     "It is hidden, as its name or its folder's begins with a dot; hand it in openly."

@@ -23,6 +23,7 @@ import psutil
 
 from course_utils.base.notes import FIGURES, MARK, SETTINGS, SOURCE
 from course_utils.base.paths import from_here
+from course_utils.command.notebooks.folds import is_injected
 from course_utils.command.notebooks.sections import one_line
 
 ERROR_CLASS = "course-error"  # the widgets' name for it; importing them would need theirs
@@ -45,7 +46,7 @@ class Execution:
     """How the run of one notebook went."""
 
     status: str
-    seconds: float
+    seconds: float = 0.0
     peak_memory_mb: float | None = None
     error: str | None = None
     notebook: dict[str, Any] | None = None  # as far as it got
@@ -241,30 +242,28 @@ def _watch(
             done, failed = event["done"], event["failed"]
         elif event.get("event") == "done":
             on_cell(cell, cell)
-            result = Execution(FAILED if failed else PASSED, 0.0, error="; ".join(failed) or None, again=done)
+            result = Execution(FAILED if failed else PASSED, error="; ".join(failed) or None, again=done)
         elif event.get("event") == "failed":
             result = _failure(event, cell)
         elif event.get("event") == "flood":
-            result = Execution(FLOOD, 0.0, error=f"cell {cell} printed without end; print less")
+            result = Execution(FLOOD, error=f"cell {cell} printed without end; print less")
         elif event:
             continue
         elif stop.is_set():
-            result = Execution(STOPPED, 0.0, error="interrupted")
+            result = Execution(STOPPED, error="interrupted")
         elif time.monotonic() > deadline:
-            result = Execution(
-                TIMEOUT, 0.0, error=f"the lesson took longer than {timeout:g} s and was still in cell {cell}"
-            )
+            result = Execution(TIMEOUT, error=f"the lesson took longer than {timeout:g} s and was still in cell {cell}")
         elif time.monotonic() > cell_started + cell_timeout + GRACE and cell:
-            result = Execution(TIMEOUT, 0.0, error=f"cell {cell} took longer than {cell_timeout:g} s")
+            result = Execution(TIMEOUT, error=f"cell {cell} took longer than {cell_timeout:g} s")
         elif ended:
-            result = Execution(FAILED, 0.0, error=_last_words(process.returncode, work / "stderr.txt"))
+            result = Execution(FAILED, error=_last_words(process.returncode, work / "stderr.txt"))
     return result, peak
 
 
 def _failure(event: Mapping[str, Any], cell: int) -> Execution:
     status = {"timeout": TIMEOUT, "dead": DEAD}.get(event["kind"], FAILED)
     message, cell = one_line(event["message"]), event.get("cell") or cell
-    return Execution(status, 0.0, error=f"cell {cell}: {message}" if cell else message)
+    return Execution(status, error=f"cell {cell}: {message}" if cell else message)
 
 
 def _kernel(worker: int) -> int | None:
@@ -342,7 +341,7 @@ def _outputs(notebook: Mapping[str, Any] | None) -> Iterator[tuple[int, dict[str
     """Give each output with the number of its cell, counted without the one that papermill put in."""
     number = 0
     for cell in (notebook or {}).get("cells", ()):
-        number += "injected-parameters" not in cell.get("metadata", {}).get("tags", ())
+        number += not is_injected(cell)
         for output in cell.get("outputs", ()):
             yield number, output
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 HIDDEN = "hide-input"
+INJECTED = "injected-parameters"  # papermill's tag
 HEADING = re.compile(r"(?P<level>#{1,6})[ \t]+(?P<title>.+?)[ \t]*#*[ \t]*")
 DEEPER = "Go deeper:"
 FENCE = re.compile(r"\A[ \t]*(```|~~~)")
@@ -33,6 +34,11 @@ def is_deeper(cell: Mapping[str, Any]) -> bool:
 def is_hidden(cell: Mapping[str, Any]) -> bool:
     """Tell whether a code cell is shown without its code."""
     return cell["cell_type"] == "code" and HIDDEN in cell["metadata"].get("tags", ())
+
+
+def is_injected(cell: Mapping[str, Any]) -> bool:
+    """Tell whether papermill has put a cell in, with the parameters of this run."""
+    return INJECTED in cell.get("metadata", {}).get("tags", ())
 
 
 def apart(cells: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -115,6 +121,11 @@ def spaced(text: str) -> str:
     return "".join(parts)
 
 
-def joined(text: str | Iterable[str]) -> str:
-    """Return a text of a notebook, which may be a list of lines there."""
-    return text if isinstance(text, str) else "".join(text)
+def joined(value: Any) -> Any:
+    """Return a text of a notebook, which may be a list of lines there; in other JSON each text is joined so."""
+    if isinstance(value, dict):
+        return {key: joined(each) for key, each in value.items()}
+    if isinstance(value, list):
+        lines = all(isinstance(each, str) for each in value)
+        return "".join(value) if lines else [joined(each) for each in value]
+    return value

@@ -30,7 +30,6 @@ LANGUAGE = {
     "nbconvert_exporter": "python",
     "pygments_lexer": "ipython3",
 }
-INJECTED = "injected-parameters"
 # A live widget is gone with its kernel: its static twin in the same output stays.
 DROPPED = (SETTINGS, SOURCE, "application/vnd.jupyter.widget-view+json")
 NOT_SHARED = "This figure is left out because it shows pictures that are not ours to publish; run the cell to see it."
@@ -58,7 +57,7 @@ def normalised(
         published: leave out pictures that may not be passed on; their descriptions stay.
     """
     cells, count = [], 0
-    kept = [cell for cell in executed["cells"] if keep_injected or INJECTED not in cell["metadata"].get("tags", ())]
+    kept = [cell for cell in executed["cells"] if keep_injected or not folds.is_injected(cell)]
     for position, cell in enumerate(kept, start=1):
         clean: dict[str, Any] = {
             "cell_type": cell["cell_type"],
@@ -87,17 +86,8 @@ def to_json(notebook: Mapping[str, Any]) -> str:
 
 def seal(notebook: Mapping[str, Any]) -> str:
     """Return a digest of all outputs, with texts whole or in lines: a picture put in the place of one changes it."""
-    outputs = [_joined(cell["outputs"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    outputs = [folds.joined(cell["outputs"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
     return hashlib.sha256(json.dumps(outputs, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _joined(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _joined(each) for key, each in value.items()}
-    if isinstance(value, list):
-        lines = all(isinstance(each, str) for each in value)
-        return "".join(value) if lines else [_joined(each) for each in value]
-    return value
 
 
 def without_machine(text: str, root: Path) -> str:

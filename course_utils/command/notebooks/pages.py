@@ -13,6 +13,7 @@ from typing import Any
 
 from PIL import Image
 
+from course_utils.base.words import duration
 from course_utils.command.notebooks import folds
 from course_utils.results import shown
 
@@ -112,7 +113,7 @@ def index_page(
     when = summary["date"][:16].replace("T", " ") + " UTC"
     head = (
         f"<h1>Pixels to Predictions: a run of the lessons</h1>\n"
-        f'<p class="{colour}"><strong>{good} of {len(lessons)} passed</strong> in {_time(summary["seconds"])}</p>\n'
+        f'<p class="{colour}"><strong>{good} of {len(lessons)} passed</strong> in {duration(summary["seconds"])}</p>\n'
         f'<p class="soft">{html.escape(when)} · {html.escape(where)} · {html.escape(versions)}</p>\n'
     )
     cards = [
@@ -130,7 +131,7 @@ def _card(lesson: Mapping[str, Any], picture: Picture | None, recorded: Mapping[
     passed = lesson["status"] == "passed"
     facts = [
         f'<li class="{"passed" if passed else "failed"}"><strong>{html.escape(lesson["status"])}</strong></li>',
-        f"<li>{_time(lesson['seconds'])}{_beside(recorded, 'seconds', _time)}</li>",
+        f"<li>{duration(lesson['seconds'])}{_beside(recorded, 'seconds', duration)}</li>",
     ]
     if lesson["peak_memory_mb"]:
         memory = _beside(recorded, "peak_memory_mb", _memory)
@@ -182,13 +183,6 @@ def _figures(lesson: Mapping[str, Any], recorded: Mapping[str, Any] | None) -> s
 def _beside(recorded: Mapping[str, Any] | None, name: str, form: Callable[[float], str]) -> str:
     """Return what the recorded run took, in brackets, or an empty text."""
     return f' <span class="soft">(recorded: {form(recorded[name])})</span>' if recorded and recorded.get(name) else ""
-
-
-def _time(seconds: float) -> str:
-    """Return a duration in words: "34.0 s", "5 min 40 s"."""
-    if seconds < 100:
-        return f"{seconds:.1f} s"
-    return f"{seconds // 60:,.0f} min {seconds % 60:.0f} s"
 
 
 def _memory(megabytes: float) -> str:
