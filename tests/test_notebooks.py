@@ -82,6 +82,11 @@ def test_every_recorded_run_of_a_lesson_names_its_machine_versions_and_date(numb
     assert about["outputs"], "without it nobody would notice a picture that was replaced"
 
 
+def test_the_page_of_lesson_4_is_about_cifar_10():
+    (data,) = results.load("04", "quick", ROOT)["data"]
+    assert "say nothing about" not in data, "its text speaks of CIFAR-10: build it where COURSE_DATA_DIR holds that"
+
+
 @pytest.mark.lessons
 @pytest.mark.parametrize("number", NOTEBOOKS)
 def test_a_lesson_runs_quickly_from_the_command_line(number, tmp_path):

@@ -36,7 +36,7 @@ FINDINGS = {  # what the README says of each lesson, from its recorded run
     "04": "in a benchmark, {cifar[ours][accuracy]:.1%} of CIFAR-10's test pictures right (JPEG copies) after "
     "{cifar[ours][epochs]} epochs, {cifar[ours][processor_seconds]:,.0f} s of processor time (budget: two cores, ten "
     "minutes), and {cifar[classic][accuracy]:.1%} for the classic small network after its tutorial's "
-    "{cifar[classic][epochs]} epochs; the page itself runs on a stand-in, as CIFAR-10's pictures may not be passed on",
+    "{cifar[classic][epochs]} epochs",
     "05": "{f[test_accuracy]:.1%} ± {f[test_error]:.1%} (one standard error) of {f[test_pictures]:,} test pictures of "
     "clothes in folders right, {f[training_pictures]:,} to learn from; on ants and bees, which ImageNet knows, the "
     "untouched network has {f[untouched_accuracy]:.1%} and a trained head {f[trained_accuracy]:.1%}",

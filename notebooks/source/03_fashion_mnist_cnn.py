@@ -30,8 +30,7 @@
 # the five lines of every training loop from memory; and judge a network honestly, with the error of your figure.
 #
 # **You need** lessons 1 and 2. **Time:** about {{study_minutes}} minutes of study. On {{cores}} processor cores the
-# cells take {{quick.seconds:.0f}} seconds with the profile `quick` (a few thousand pictures); the run on this page took
-# {{minutes:.1f}} minutes.
+# cells take {{quick.seconds:.0f}} seconds with the profile `quick`; the run on this page took {{minutes:.1f}} minutes.
 #
 # <details><summary>Contents</summary>
 #
@@ -990,7 +989,7 @@ print(f"multiplications: tutorial {tutorial_work:,}, ours {our_work:,}")
 
 # %% [markdown]
 # Ours multiplies *more*. But time also depends on how the numbers lie in memory. So we measure, one change at a time:
-# the same pictures, the best of three rounds.
+# same pictures, best of three rounds.
 
 
 # %% tags=["hide-input"]
@@ -1204,9 +1203,8 @@ results.record(highest_rate=settings.learning_rate)
 #
 # ### Three pixels to the right
 #
-# In lesson 1 a boot, as a list of pixels, was farther from itself moved by three pixels than from another boot. Move
-# all validation pictures by three pixels and ask the three kinds of networks again. None has been trained on moved
-# pictures.
+# In lesson 1, as lists of pixels, a boot moved by three pixels was farther away than another boot. Move all validation
+# pictures by three pixels and ask the three kinds of networks again. None has seen moved ones.
 #
 # **Predict first.** How accurate will each of them still be?
 
@@ -1290,10 +1288,10 @@ results.record(runs=len(trained))
 # On this page {{runs}} seeds average {{validation_mean:.1%}}; the best and the worst differ by {{spread_points:.2f}}
 # points, but the luck of the pictures alone is ± {{two_errors:.2%}}. Two networks that are asked about the *same*
 # pictures share much of that luck, so their difference is surer than either figure. Still: a trick that "improves" an
-# accuracy by less than the spread over seeds has shown nothing yet, and a figure without its error is half a figure.
+# accuracy by less than the spread over seeds has shown nothing yet.
 #
-# Compare with the spread what the two changes brought that were left out: on this page the normalisation
-# {{normalisation_points:.2f}} points, the moving rate {{moving_points:.2f}}.
+# What did the two changes that were left out bring? On this page the normalisation {{normalisation_points:.2f}} points,
+# the moving rate {{moving_points:.2f}}.
 #
 # ### Explore the rate while it trains
 #
@@ -1519,9 +1517,8 @@ figures.show(
 
 # %% [markdown]
 # In these six of the 16, plus and minus cancel best, so they answer mostly to edges, as lesson 2's do: the upper side
-# of the boot, its sole, a heel; where they cancel less well, to the whole boot. A **feature map** is such an answer.
-# Behind each block there is a stack of them, after pooling, normalisation and ReLU. Choose a class, a picture, and a
-# block.
+# of the boot, its sole, a heel; else to the whole boot. A **feature map** is such an answer. Behind each block there is
+# a stack of them, after pooling, normalisation and ReLU. Choose a class, a picture, and a block.
 
 # %%
 widgets.lesson3.feature_maps(model, validation_part)
@@ -1655,9 +1652,9 @@ assert not usual or min(ours_on_test) > enough, (
 # <details><summary>Answer</summary>
 #
 # On this page it is lower by {{our_gap_points:.1f}} points. Because we chose by the validation pictures? Nothing was
-# chosen for the dense networks, and they lose {{simple_gap_points:.1f}}. Either the test pictures are a little harder,
-# or our validation pictures happen to be easy for all networks: two standard errors of such a difference are about as
-# large. A validation part that you cut from the training set is not the test set, and neither is the world.
+# chosen for the dense networks, and they lose {{simple_gap_points:.1f}}. The test pictures may be harder, or our
+# validation pictures easy by chance: two standard errors of the difference are about as large. A validation part that
+# you cut from the training set is not the test set, and neither is the world.
 #
 # </details>
 #
@@ -1698,7 +1695,7 @@ exercises.lesson3.steady_network.check(steady_network)
 # %% [markdown]
 # **Experiment: beat it.** Fewer than 60,000 numbers, 5 epochs, all training pictures: beat the network of this lesson.
 # Change `train_with` or write your own network; decide on *validation* only, with two seeds or more; write down what
-# you tried. When you are done, open the test part once. If you gain more than two standard errors, tell us on GitHub.
+# you tried. Then open the test part once. Do you gain more than two standard errors? Tell us on GitHub.
 #
 # ## Quiz
 #

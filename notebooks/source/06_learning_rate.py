@@ -583,8 +583,8 @@ assert_close(list(result.losses[:calm]), losses[:calm], rtol=1e-3, atol=1e-4)
 
 # %% [markdown]
 # Then we check that it leaves nothing behind. Our network goes through a second test, interrupted in the middle, as you
-# would do with the stop button. For that, a loss that draws a random number at each step, as dropout would, and gives
-# up half way:
+# would do with the stop button. For that we use a loss that draws a random number at each step, as dropout would, and
+# gives up half way:
 
 # %%
 calls = itertools.count(1)
@@ -1781,7 +1781,7 @@ exercises.lesson6.quiz.ask(4)
 # - After a test everything goes back: weights, buffers, optimizer, random state, modes.
 # - One-cycle: up, then down to nearly 0, momentum the other way. Its steps come from the loader.
 # - The optimizer steps first, then the schedule; batch by batch.
-# - Compare with the same seeds, and compare every gain with the spread.
+# - Use the same seeds for all, and compare every gain with the spread.
 #
 # ## Where the code lives
 #
