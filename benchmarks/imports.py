@@ -24,7 +24,7 @@ LIBRARIES = "import torch, matplotlib.pyplot, ipywidgets"
 def imports_of(number: str) -> str:
     """Return the import lines of a lesson's first cell, as it has them before its settings."""
     source = lessons.sources()[number].read_text(encoding="utf-8")
-    first = source.partition('# %% tags=["parameters"]')[0]
+    first = source[: source.index('# %% tags=["parameters"')]
     lines = [node for node in ast.parse(first).body if isinstance(node, (ast.Import, ast.ImportFrom))]
     return "\n".join(["from course_utils import environment", *map(ast.unparse, lines)])
 
