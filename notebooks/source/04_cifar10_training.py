@@ -1367,9 +1367,8 @@ results.record(
     test_pictures=len(test_part),
     runs=len(trained),
     test_words=(
-        "The validation pictures were easier: the stand-in cuts them below its"
-        " training crops, from the same half of each photograph, and the test"
-        " pictures from the other half."
+        "Validation is easier here: its crops come from the half of each"
+        " photograph that training had, the test's from the other."
         if cifar.source.stand_in
         else "Nothing was chosen on these pictures."
     ),
