@@ -23,11 +23,11 @@ def _require_tensor(images: object, name: str) -> None:
         )
 
 
-def _require_unit(images: Tensor, name: str, slack: float, below: str, above: str) -> None:
-    """Raise an error unless floats lie in [0, 1], give or take `slack`; with a hint at why some are below, or above."""
+def _require_unit(images: Tensor, name: str, slack: float, below: str, above: str = "") -> None:
+    """Raise an error unless floats lie in [0, 1], give or take `slack`, with a hint; `above` only where it differs."""
     low, high = (value.item() for value in images.detach().aminmax())
     if not (low >= -slack and high <= 1 + slack):  # written so that NaN is refused too
-        hint = "find out where NaN came from" if math.isnan(low) else below if low < 0 else above
+        hint = "find out where NaN came from" if math.isnan(low) else below if low < 0 else above or below
         raise ValueError(f"{name} wants floats in [0, 1], but they reach from {low:.4g} to {high:.4g}; {hint}.")
 
 
@@ -73,7 +73,7 @@ def to_picture(image: Tensor) -> Image.Image:
         raise ValueError(f"to_picture wants (channels, height, width) with 1 or 3 channels, not {shape}{hint}.")
     image = image.detach().cpu()
     if image.is_floating_point():
-        _require_unit(image, "to_picture", 0, *("un-normalise, scale or clamp them first",) * 2)
+        _require_unit(image, "to_picture", 0, "un-normalise, scale or clamp them first")
         image = (image.float() * 255).round().to(torch.uint8)
     elif image.dtype != torch.uint8:
         raise TypeError(f"to_picture wants uint8 or floats in [0, 1], not {image.dtype}; convert it first.")
