@@ -23,6 +23,7 @@ SIDE = 16  # of a thumbnail, in pixels
 # dull pictures differ little from each other, at most ROUNDED + DULL times the standard deviation of either. Copies at
 # half the size differ in up to 0.4, JPEG copies of quality 30 in up to 0.8 (parts of the course's photographs).
 ALIKE, ROUNDED, DULL = 4.0, 0.5, 0.2
+CUT_OFF = 32.0  # instead of ALIKE for a JPEG file and another kind: colours at random in red and black made it 12
 CHUNK = 1024  # thumbnails compared at a time
 
 
@@ -58,14 +59,15 @@ def look(files: Sequence[Path]) -> list[Look]:
 def compare(files: Sequence[Path], looks: Sequence[Look]) -> tuple[np.ndarray, np.ndarray]:
     """Return the group of each picture, int64 (N,), the same for equal ones, and whether another group looks like it.
 
-    Only pictures of one size can be equal, if their thumbnails are alike or one is a JPEG file and the other is not:
-    these are decoded in full. Memory grows with the number of files, not with the number of pairs.
+    Only pictures of one size whose thumbnails are alike can be equal (less alike where one alone is a JPEG file): these
+    are decoded in full. Memory grows with the number of files, not with the number of pairs.
     """
     thumbnails = np.stack([seen.thumbnail for seen in looks]).astype(np.float32)
     sizes = np.unique([seen.size for seen in looks], axis=0, return_inverse=True)[1].reshape(-1)
     jpeg = np.array([seen.jpeg for seen in looks])
     possible = near(thumbnails, ALIKE, lambda a, b: sizes[a, None] == sizes[b])
-    candidates = (possible | np.isin(sizes, np.intersect1d(sizes[jpeg], sizes[~jpeg]))).nonzero()[0].tolist()
+    possible |= near(thumbnails, CUT_OFF, lambda a, b: (sizes[a, None] == sizes[b]) & (jpeg[a, None] != jpeg[b]))
+    candidates = possible.nonzero()[0].tolist()
 
     def digest(index: int) -> bytes:
         return hashlib.blake2b(picture_files.open_picture(files[index]).tobytes(), digest_size=32).digest()
